@@ -1,0 +1,28 @@
+// A trainable tensor with its name and what optimizers must know of it.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "autograd/tensor.h"
+
+namespace ashlar {
+
+// What a parameter is. Matrices are decayed and preconditioned; the others are treated element by element.
+enum class Role : std::uint8_t { matrix, coupling, bias, norm, embedding };
+
+struct ParamInfo {
+  Role role = Role::matrix;
+  Dim fan_in = 0, fan_out = 0;
+  int batch_dims = 0;     // leading dimensions that count matrices: BLAST's U (blocks, p, rank) has 1
+  double lr_scale = 1.0;  // structure-aware multiplier of the learning rate
+};
+
+struct Parameter {
+  std::string name;  // dotted path, as in checkpoints
+  Tensor tensor;     // a leaf; its grad() is undefined until a backward reaches it
+  ParamInfo info;
+};
+
+using Parameters = std::vector<Parameter>;
+
+}  // namespace ashlar

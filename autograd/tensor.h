@@ -1,0 +1,68 @@
+// Tensor: an Array with its place in the graph of computations.
+//
+// Copies of a Tensor share everything. Ops (autograd/ops.h) record themselves when an input requires a gradient;
+// backward() fills grad() of the leaves.
+#pragma once
+#include <memory>
+
+#include "core/array.h"
+
+namespace ashlar {
+
+namespace autograd {
+class Node;
+}
+
+class Tensor {
+ public:
+  Tensor() = default;          // undefined
+  Tensor(Array value);         // a constant
+  static Tensor leaf(Array value);  // requires a gradient: a parameter, or an input under test
+
+  bool defined() const { return impl_ != nullptr; }
+  const Array& value() const;
+  bool requires_grad() const { return impl_ && impl_->requires_grad; }
+  // Of a leaf: the sum of the gradients that reached it since zero_grad(); undefined before the first.
+  const Array& grad() const;
+  void set_grad(Array grad) const;
+  void zero_grad() const;
+
+  const Shape& shape() const { return value().shape(); }
+  Dim size(int dim) const { return value().size(dim); }
+  DType dtype() const { return value().dtype(); }
+  Device device() const { return value().device(); }
+  double item() const { return value().item(); }
+  Tensor detach() const { return Tensor(value()); }
+
+  // Differentiates a tensor of one element. The graph is released on the way: a second call is an error.
+  void backward() const;
+  // With dL/d(this) given, of this tensor's shape.
+  void backward(const Array& cotangent) const;
+
+  // For the engine and for ops.
+  struct Impl {
+    Array value, grad;
+    bool requires_grad = false;
+    std::shared_ptr<autograd::Node> producer;  // null for leaves and constants
+  };
+  const std::shared_ptr<Impl>& impl() const { return impl_; }
+  explicit Tensor(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+ private:
+  std::shared_ptr<Impl> impl_;
+};
+
+// While alive, ops on this thread record nothing.
+class NoGrad {
+ public:
+  NoGrad();
+  ~NoGrad();
+  NoGrad(const NoGrad&) = delete;
+  NoGrad& operator=(const NoGrad&) = delete;
+
+ private:
+  bool previous_;
+};
+bool grad_enabled();
+
+}  // namespace ashlar

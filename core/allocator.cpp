@@ -1,0 +1,100 @@
+#include "core/allocator.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <mutex>
+#include <set>
+
+#include "core/error.h"
+
+namespace ashlar {
+namespace {
+
+constexpr std::size_t kAlignment = 64;
+constexpr std::size_t kPage = 4096;
+
+class CachingAllocator final : public Allocator {
+ public:
+  CachingAllocator(RawMemory raw, const char* what) : raw_(raw), what_(what) {}
+  ~CachingAllocator() override { trim(); }
+
+  Block allocate(std::size_t bytes) override {
+    const std::size_t wanted = std::max(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
+    const std::lock_guard lock(mutex_);
+    Block block = take_cached(wanted);
+    if (!block.data) block = {raw_.allocate(wanted), wanted};
+    if (!block.data) {
+      trim_locked();
+      block = {raw_.allocate(wanted), wanted};
+    }
+    if (!block.data) {
+      throw Error(concat(what_, ": out of memory allocating ", wanted, " bytes (in use ", stats_.current, ", peak ",
+                         stats_.peak, "); use a smaller batch, context or model"));
+    }
+    stats_.current += block.bytes;
+    stats_.peak = std::max(stats_.peak, stats_.current);
+    return block;
+  }
+
+  void release(Block block) noexcept override {
+    const std::lock_guard lock(mutex_);
+    stats_.current -= block.bytes;
+    try {
+      free_.insert({block.bytes, block.data});
+      stats_.cached += block.bytes;
+    } catch (const std::bad_alloc&) {
+      raw_.release(block.data, block.bytes);
+    }
+  }
+
+  MemoryStats stats() const override {
+    const std::lock_guard lock(mutex_);
+    return stats_;
+  }
+  void reset_peak() override {
+    const std::lock_guard lock(mutex_);
+    stats_.peak = stats_.current;
+  }
+  void trim() override {
+    const std::lock_guard lock(mutex_);
+    trim_locked();
+  }
+
+ private:
+  Block take_cached(std::size_t wanted) {
+    const std::size_t limit = std::max(std::min(2 * wanted, wanted + 2 * kPage), wanted + wanted / 8);
+    const auto found = free_.lower_bound({wanted, nullptr});
+    if (found == free_.end() || found->first > limit) return {};
+    const Block block{found->second, found->first};
+    free_.erase(found);
+    stats_.cached -= block.bytes;
+    return block;
+  }
+  void trim_locked() {
+    for (const auto& [bytes, data] : free_) raw_.release(data, bytes);
+    free_.clear();
+    stats_.cached = 0;
+  }
+
+  RawMemory raw_;
+  const char* what_;
+  mutable std::mutex mutex_;
+  std::set<std::pair<std::size_t, void*>> free_;
+  MemoryStats stats_;
+};
+
+}  // namespace
+
+Allocator* make_caching_allocator(RawMemory raw, const char* what) { return new CachingAllocator(raw, what); }
+
+Allocator& allocator(Device device) {
+  ASHLAR_CHECK(device.type == DeviceType::cpu, "allocator: this build has no device ", device);
+  // Never destroyed: arrays held by static objects may outlive any static allocator.
+  static Allocator* const host = make_caching_allocator(
+      {[](std::size_t bytes) { return std::aligned_alloc(kAlignment, bytes); },
+       [](void* data, std::size_t) { std::free(data); }},
+      "host memory");
+  return *host;
+}
+
+}  // namespace ashlar

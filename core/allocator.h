@@ -1,0 +1,46 @@
+// Memory for array contents. Freed blocks are kept and handed out again.
+//
+// Reuse rule (after MLX's buffer cache): the smallest free block that is not smaller than the request and is
+// smaller than min(2 * request, request + 2 pages) — or any up to 1/8 larger for big requests; otherwise a new
+// block. When the system has no more memory, the cache is released and the request tried once more.
+#pragma once
+#include <cstddef>
+
+#include "core/device.h"
+
+namespace ashlar {
+
+struct Block {
+  void* data = nullptr;
+  std::size_t bytes = 0;  // of the block, at least what was asked for
+};
+
+struct MemoryStats {
+  std::size_t current = 0;  // bytes in use
+  std::size_t peak = 0;     // the most that was in use since reset_peak()
+  std::size_t cached = 0;   // bytes free in the cache
+};
+
+class Allocator {
+ public:
+  virtual ~Allocator() = default;
+  // 64-byte aligned. Throws Error with the counters when memory is exhausted.
+  virtual Block allocate(std::size_t bytes) = 0;
+  virtual void release(Block block) noexcept = 0;
+  virtual MemoryStats stats() const = 0;
+  virtual void reset_peak() = 0;
+  virtual void trim() = 0;  // gives the cached blocks back to the system
+};
+
+// The caching allocator of a device; lives until the process ends.
+Allocator& allocator(Device device = {});
+
+// Takes memory from the system and gives it back; the cache above it is the same for every device.
+struct RawMemory {
+  void* (*allocate)(std::size_t bytes);  // null when there is none
+  void (*release)(void* data, std::size_t bytes);
+};
+// A caching allocator of its own, for tests. `what` names the memory in errors.
+Allocator* make_caching_allocator(RawMemory raw, const char* what);
+
+}  // namespace ashlar

@@ -1,0 +1,274 @@
+#include "core/array.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "core/parallel.h"
+
+namespace ashlar {
+
+Storage::Storage(std::size_t bytes, Device device)
+    : bytes_(bytes), device_(device), block_(allocator(device).allocate(bytes)) {}
+Storage::~Storage() { allocator(device_).release(block_); }
+
+Array Array::empty(const Shape& shape, DType dtype, Device device) {
+  Array result;
+  result.storage_ =
+      std::make_shared<Storage>(static_cast<std::size_t>(shape.numel()) * size_of(dtype), device);
+  result.dtype_ = dtype;
+  result.shape_ = shape;
+  result.stride_ = contiguous_strides(shape);
+  return result;
+}
+
+Array Array::zeros(const Shape& shape, DType dtype, Device device) {
+  Array result = empty(shape, dtype, device);
+  std::memset(result.pointer(), 0, result.storage_->bytes());
+  return result;
+}
+
+Array Array::full(const Shape& shape, double value, DType dtype, Device device) {
+  Array result = empty(shape, dtype, device);
+  dispatch_all(dtype, [&]<class T>() { std::fill_n(result.data<T>(), result.numel(), convert<T>(value)); });
+  return result;
+}
+
+Array::operator View() const {
+  if (storage_) ++storage_->version;
+  return {pointer(), dtype_, shape_, stride_};
+}
+
+Array Array::transpose(int a, int b) const {
+  const auto first = static_cast<std::size_t>(normalize_dim(a, ndim(), "transpose"));
+  const auto second = static_cast<std::size_t>(normalize_dim(b, ndim(), "transpose"));
+  Array result = *this;
+  std::array<Dim, kMaxDims> sizes{};
+  std::ranges::copy(shape_.sizes(), sizes.begin());
+  std::swap(sizes[first], sizes[second]);
+  std::swap(result.stride_[first], result.stride_[second]);
+  result.shape_ = Shape(std::span<const Dim>(sizes.data(), static_cast<std::size_t>(ndim())));
+  return result;
+}
+
+Array Array::permute(std::initializer_list<int> order) const {
+  ASHLAR_CHECK(static_cast<int>(order.size()) == ndim(), "permute: ", order.size(), " dimensions given for shape ",
+               shape_);
+  Array result = *this;
+  std::array<Dim, kMaxDims> sizes{};
+  std::array<bool, kMaxDims> seen{};
+  std::size_t target = 0;
+  for (const int from : order) {
+    const auto d = static_cast<std::size_t>(normalize_dim(from, ndim(), "permute"));
+    ASHLAR_CHECK(!seen[d], "permute: dimension ", from, " is named twice");
+    seen[d] = true;
+    sizes[target] = shape_[static_cast<int>(d)];
+    result.stride_[target++] = stride_[d];
+  }
+  result.shape_ = Shape(std::span<const Dim>(sizes.data(), order.size()));
+  return result;
+}
+
+Array Array::slice(int dim, Dim begin, Dim end) const {
+  const int d = normalize_dim(dim, ndim(), "slice");
+  ASHLAR_CHECK(0 <= begin && begin <= end && end <= shape_[d], "slice: [", begin, ", ", end, ") of dimension ", d,
+               " is outside shape ", shape_);
+  Array result = *this;
+  result.offset_ += begin * stride_[static_cast<std::size_t>(d)];
+  result.shape_ = shape_.with(d, end - begin);
+  return result;
+}
+
+Array Array::select(int dim, Dim index) const {
+  const int d = normalize_dim(dim, ndim(), "select");
+  ASHLAR_CHECK(0 <= index && index < shape_[d], "select: index ", index, " of dimension ", d, " is outside shape ",
+               shape_);
+  Array result = *this;
+  result.offset_ += index * stride_[static_cast<std::size_t>(d)];
+  std::vector<Dim> sizes(shape_.sizes().begin(), shape_.sizes().end());
+  sizes.erase(sizes.begin() + d);
+  result.shape_ = Shape(sizes);
+  std::copy(stride_.begin() + d + 1, stride_.end(), result.stride_.begin() + d);
+  return result;
+}
+
+Array Array::expand(const Shape& shape) const {
+  const int added = shape.ndim() - ndim();
+  ASHLAR_CHECK(added >= 0, "expand: shape ", shape_, " does not fit into ", shape);
+  Array result = *this;
+  result.shape_ = shape;
+  for (int d = 0; d < shape.ndim(); ++d) {
+    const auto target = static_cast<std::size_t>(d);
+    if (d < added) {
+      result.stride_[target] = 0;
+      continue;
+    }
+    const Dim own = shape_[d - added];
+    ASHLAR_CHECK(own == shape[d] || own == 1, "expand: shape ", shape_, " does not fit into ", shape);
+    result.stride_[target] = own == shape[d] ? stride_[static_cast<std::size_t>(d - added)] : 0;
+  }
+  return result;
+}
+
+Array Array::reshape(std::initializer_list<Dim> sizes) const {
+  std::vector<Dim> wanted(sizes);
+  const auto open = std::ranges::find(wanted, Dim{-1});
+  if (open != wanted.end()) {
+    *open = 1;
+    const Dim known = std::accumulate(wanted.begin(), wanted.end(), Dim{1}, std::multiplies<>());
+    ASHLAR_CHECK(known > 0 && numel() % known == 0, "reshape: shape ", shape_, " has no size for -1");
+    *open = numel() / known;
+  }
+  return reshape(Shape(wanted));
+}
+
+namespace {
+
+// Strides that show (shape, stride) as `target` without moving a value; false if there are none.
+bool view_strides(const Shape& shape, const std::array<Dim, kMaxDims>& stride, const Shape& target,
+                  std::array<Dim, kMaxDims>& result) {
+  int from = 0, to = 0;
+  while (from < shape.ndim() && to < target.ndim()) {
+    // One group: the shortest runs of old and new dimensions with the same number of elements.
+    const int from_begin = from, to_begin = to;
+    Dim have = shape[from++], want = target[to++];
+    while (have != want) {
+      if (have < want) {
+        if (from == shape.ndim()) return false;
+        have *= shape[from++];
+      } else {
+        if (to == target.ndim()) return false;
+        want *= target[to++];
+      }
+    }
+    Dim inner = 1;  // stride of the innermost dimension of the group that is not 1
+    bool found = false;
+    Dim expected = 0;
+    for (int d = from - 1; d >= from_begin; --d) {
+      if (shape[d] == 1) continue;
+      const Dim step = stride[static_cast<std::size_t>(d)];
+      if (!found) inner = step, found = true;
+      else if (step != expected) return false;
+      expected = step * shape[d];
+    }
+    for (int d = to - 1; d >= to_begin; --d) {
+      result[static_cast<std::size_t>(d)] = inner;
+      inner *= target[d];
+    }
+  }
+  // What is left over has size 1.
+  for (; to < target.ndim(); ++to) result[static_cast<std::size_t>(to)] = 1;
+  return true;
+}
+
+}  // namespace
+
+Array Array::reshape(const Shape& shape) const {
+  ASHLAR_CHECK(shape.numel() == numel(), "reshape: shape ", shape_, " has ", numel(), " elements, ", shape, " has ",
+               shape.numel());
+  Array result = *this;
+  result.stride_ = {};
+  if (numel() == 0) result.stride_ = contiguous_strides(shape);
+  else if (!view_strides(shape_, stride_, shape, result.stride_)) {
+    result = clone();
+    result.stride_ = contiguous_strides(shape);
+  }
+  result.shape_ = shape;
+  return result;
+}
+
+Array Array::as_contiguous() const { return contiguous() ? *this : clone(); }
+
+Array Array::clone() const {
+  Array result = empty(shape_, dtype_, device());
+  copy(*this, result);
+  return result;
+}
+
+Array Array::to(DType dtype) const {
+  if (dtype == dtype_) return *this;
+  Array result = empty(shape_, dtype, device());
+  copy(*this, result);
+  return result;
+}
+
+double Array::item() const {
+  ASHLAR_CHECK(numel() == 1, "item: needs one element, shape is ", shape_);
+  return dispatch_all(dtype_, [&]<class T>() { return convert<double>(*data<T>()); });
+}
+
+namespace {
+
+// The common layout of two views, with neighbouring dimensions merged where both allow it.
+struct CopyPlan {
+  int ndim = 0;
+  std::array<Dim, kMaxDims> size{}, from{}, to{};
+};
+
+CopyPlan plan_copy(const ConstView& from, const View& to) {
+  CopyPlan plan;
+  for (int d = 0; d < from.shape.ndim(); ++d) {
+    const Dim size = from.size(d);
+    if (size == 1) continue;
+    if (plan.ndim > 0) {
+      const auto last = static_cast<std::size_t>(plan.ndim - 1);
+      if (plan.from[last] == from.step(d) * size && plan.to[last] == to.step(d) * size) {
+        plan.size[last] *= size;
+        plan.from[last] = from.step(d);
+        plan.to[last] = to.step(d);
+        continue;
+      }
+    }
+    const auto next = static_cast<std::size_t>(plan.ndim++);
+    plan.size[next] = size;
+    plan.from[next] = from.step(d);
+    plan.to[next] = to.step(d);
+  }
+  if (plan.ndim == 0) {
+    plan.ndim = 1;
+    plan.size[0] = plan.from[0] = plan.to[0] = 1;
+  }
+  return plan;
+}
+
+template <class From, class To>
+void copy_rows(const CopyPlan& plan, const From* from, To* to) {
+  const auto inner = static_cast<std::size_t>(plan.ndim - 1);
+  Dim rows = 1;
+  for (std::size_t d = 0; d < inner; ++d) rows *= plan.size[d];
+  const Dim columns = plan.size[inner], from_step = plan.from[inner], to_step = plan.to[inner];
+  const auto copy_row = [&](Dim row, Dim begin, Dim end) {
+    const From* source = from;
+    To* target = to;
+    for (std::size_t d = inner; d-- > 0;) {
+      const Dim index = row % plan.size[d];
+      row /= plan.size[d];
+      source += index * plan.from[d];
+      target += index * plan.to[d];
+    }
+    if (from_step == 1 && to_step == 1) {
+      for (Dim c = begin; c < end; ++c) target[c] = convert<To>(source[c]);
+    } else {
+      for (Dim c = begin; c < end; ++c) target[c * to_step] = convert<To>(source[c * from_step]);
+    }
+  };
+  if (rows == 1) {
+    parallel_for(columns, 1 << 15, [&](Dim begin, Dim end) { copy_row(0, begin, end); });
+  } else {
+    parallel_for(rows, std::max<Dim>(1, (1 << 15) / columns), [&](Dim begin, Dim end) {
+      for (Dim row = begin; row < end; ++row) copy_row(row, 0, columns);
+    });
+  }
+}
+
+}  // namespace
+
+void copy(const ConstView& from, const View& to) {
+  ASHLAR_CHECK(from.shape == to.shape, "copy: shapes ", from.shape, " and ", to.shape, " differ");
+  if (from.numel() == 0) return;
+  const CopyPlan plan = plan_copy(from, to);
+  dispatch_all(from.dtype, [&]<class From>() {
+    dispatch_all(to.dtype, [&]<class To>() { copy_rows(plan, from.as<From>(), to.as<To>()); });
+  });
+}
+
+}  // namespace ashlar

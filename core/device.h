@@ -1,0 +1,29 @@
+// Where values live and where kernels run.
+#pragma once
+#include <cstdint>
+#include <ostream>
+#include <string>
+#include <string_view>
+
+namespace ashlar {
+
+enum class DeviceType : std::uint8_t { cpu, cuda };
+
+struct Device {
+  DeviceType type = DeviceType::cpu;
+  int index = 0;
+  bool operator==(const Device&) const = default;
+
+  // "cpu", "cuda" or "cuda:N"; InputError otherwise, or if this build has no such device.
+  static Device parse(std::string_view text);
+  std::string name() const;
+};
+inline std::ostream& operator<<(std::ostream& out, const Device& device) { return out << device.name(); }
+
+// What a kernel runs on. One stream per device.
+struct Exec {
+  Device device;
+  void* stream = nullptr;
+};
+
+}  // namespace ashlar

@@ -1,0 +1,74 @@
+// OpenMP loops. Work is split by fixed rules, so results do not depend on timing; reductions that are built on
+// parallel_chunks do not depend on the number of threads either.
+#pragma once
+#include <omp.h>
+
+#include <algorithm>
+#include <exception>
+
+#include "core/dtype.h"
+
+namespace ashlar {
+
+inline int num_threads() { return omp_in_parallel() ? 1 : omp_get_max_threads(); }
+inline void set_num_threads(int count) {
+  ASHLAR_CHECK(count >= 1, "threads: need at least 1, got ", count);
+  omp_set_num_threads(count);
+}
+
+// Calls body(begin, end) on disjoint ranges that cover [0, count), one a thread, none shorter than `grain`
+// (except when count is). Exceptions of the body reach the caller.
+template <class Body>
+void parallel_for(Dim count, Dim grain, Body&& body) {
+  const Dim parts = std::min<Dim>(num_threads(), count / std::max<Dim>(grain, 1));
+  if (parts <= 1) {
+    if (count > 0) body(Dim{0}, count);
+    return;
+  }
+  std::exception_ptr failure;
+#pragma omp parallel num_threads(static_cast<int>(parts))
+  {
+    // The runtime may grant fewer threads than asked for.
+    const Dim granted = omp_get_num_threads();
+    const Dim part = omp_get_thread_num();
+    try {
+      body(count * part / granted, count * (part + 1) / granted);
+    } catch (...) {
+#pragma omp critical(ashlar_parallel_failure)
+      failure = std::current_exception();
+    }
+  }
+  if (failure) std::rethrow_exception(failure);
+}
+
+// Calls body(item) for every item in [0, count); items are handed out one at a time.
+template <class Body>
+void parallel_items(Dim count, Body&& body) {
+  if (num_threads() == 1 || count <= 1) {
+    for (Dim item = 0; item < count; ++item) body(item);
+    return;
+  }
+  std::exception_ptr failure;
+#pragma omp parallel for schedule(dynamic, 1)
+  for (Dim item = 0; item < count; ++item) {
+    try {
+      body(item);
+    } catch (...) {
+#pragma omp critical(ashlar_parallel_failure)
+      failure = std::current_exception();
+    }
+  }
+  if (failure) std::rethrow_exception(failure);
+}
+
+// Splits [0, count) into at most `max_chunks` ranges that do not depend on the number of threads and calls
+// body(chunk, begin, end) for each, in parallel. Returns the number of chunks. Give every chunk its own partial
+// result and add them up in order: the sum has the same bits for any number of threads.
+template <class Body>
+Dim parallel_chunks(Dim count, Dim max_chunks, Dim grain, Body&& body) {
+  const Dim chunks = std::clamp<Dim>(count / std::max<Dim>(grain, 1), 1, max_chunks);
+  parallel_items(chunks, [&](Dim chunk) { body(chunk, count * chunk / chunks, count * (chunk + 1) / chunks); });
+  return chunks;
+}
+
+}  // namespace ashlar

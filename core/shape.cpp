@@ -1,0 +1,55 @@
+#include "core/shape.h"
+
+#include <algorithm>
+
+namespace ashlar {
+
+Shape::Shape(std::span<const Dim> sizes) {
+  ASHLAR_CHECK(sizes.size() <= kMaxDims, "shape: ", sizes.size(), " dimensions given, at most ", kMaxDims,
+               " are supported");
+  for (const Dim size : sizes) {
+    ASHLAR_CHECK(size >= 0, "shape: sizes must not be negative, got ", size);
+    sizes_[static_cast<std::size_t>(ndim_++)] = size;
+  }
+}
+
+Dim Shape::numel() const {
+  Dim count = 1;
+  for (const Dim size : sizes()) count *= size;
+  return count;
+}
+
+Shape Shape::with(int dim, Dim size) const {
+  Shape result = *this;
+  result.sizes_[static_cast<std::size_t>(normalize_dim(dim, ndim_, "shape"))] = size;
+  return result;
+}
+
+Shape Shape::flattened_to(int count) const {
+  ASHLAR_CHECK(count <= ndim_, "shape ", *this, " has fewer than ", count, " dimensions");
+  Shape result;
+  result.ndim_ = count + 1;
+  Dim rows = 1;
+  for (int d = 0; d < ndim_ - count; ++d) rows *= (*this)[d];
+  result.sizes_[0] = rows;
+  for (int d = 0; d < count; ++d) result.sizes_[static_cast<std::size_t>(d + 1)] = (*this)[ndim_ - count + d];
+  return result;
+}
+
+bool Shape::operator==(const Shape& other) const { return std::ranges::equal(sizes(), other.sizes()); }
+
+std::ostream& operator<<(std::ostream& out, const Shape& shape) {
+  out << '(';
+  for (int d = 0; d < shape.ndim(); ++d) out << (d ? ", " : "") << shape[d];
+  return out << ')';
+}
+
+std::string to_string(const Shape& shape) { return concat(shape); }
+
+int normalize_dim(int dim, int ndim, std::string_view operation) {
+  ASHLAR_CHECK(dim >= -ndim && dim < ndim, operation, ": dimension ", dim, " does not exist in an array of ", ndim,
+               " dimensions");
+  return dim < 0 ? dim + ndim : dim;
+}
+
+}  // namespace ashlar

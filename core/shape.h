@@ -1,0 +1,44 @@
+// Sizes of the dimensions of an array, outermost first.
+#pragma once
+#include <array>
+#include <initializer_list>
+#include <ostream>
+#include <span>
+#include <string>
+
+#include "core/dtype.h"
+
+namespace ashlar {
+
+constexpr int kMaxDims = 6;
+
+class Shape {
+ public:
+  Shape() = default;  // zero dimensions: a scalar
+  Shape(std::initializer_list<Dim> sizes) : Shape(std::span<const Dim>(sizes.begin(), sizes.size())) {}
+  explicit Shape(std::span<const Dim> sizes);
+
+  int ndim() const { return ndim_; }
+  // Negative dimensions count from the end.
+  Dim operator[](int dim) const { return sizes_[static_cast<std::size_t>(dim < 0 ? dim + ndim_ : dim)]; }
+  Dim numel() const;
+  std::span<const Dim> sizes() const { return {sizes_.data(), static_cast<std::size_t>(ndim_)}; }
+
+  Shape with(int dim, Dim size) const;
+  // All dimensions but the last `count` multiplied into one, the last `count` kept.
+  Shape flattened_to(int count) const;
+  bool operator==(const Shape& other) const;
+
+ private:
+  std::array<Dim, kMaxDims> sizes_{};
+  int ndim_ = 0;
+};
+
+// "(32, 768)"
+std::ostream& operator<<(std::ostream& out, const Shape& shape);
+std::string to_string(const Shape& shape);
+
+// `dim`, counted from the end if negative; InputError naming `operation` if there is no such dimension.
+int normalize_dim(int dim, int ndim, std::string_view operation);
+
+}  // namespace ashlar

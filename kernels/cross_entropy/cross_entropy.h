@@ -1,0 +1,23 @@
+// Softmax cross-entropy over rows of logits, with label smoothing and mixed targets.
+#pragma once
+#include "kernels/kernel.h"
+
+namespace ashlar::kernels {
+
+// The target distribution of a row is (1 - smoothing) * (weight * onehot(target) + (1 - weight) * onehot(other)) +
+// smoothing / V (Szegedy et al. 2016; mixup and cutmix give two targets a row).
+struct CrossEntropyTargets {
+  ConstView target;      // (R) i32; -1 leaves the row out: loss 0, gradient 0
+  ConstView other = {};  // (R) i32, or absent
+  ConstView weight = {}; // (R) f32, or absent: 1
+  double smoothing = 0;
+};
+
+//   logits (R, V) f64, f32 or bf16   losses (R) master dtype
+//   dlogits (R, V), the dtype of logits or f32, or absent: gradient_scale * dloss/dlogits; may be the memory of logits.
+// InputError naming the row for a target outside [-1, V).
+extern const Kernel<void(const Exec&, ConstView logits, CrossEntropyTargets targets, double gradient_scale, View losses,
+                         View dlogits)>
+    cross_entropy;
+
+}  // namespace ashlar::kernels

@@ -1,0 +1,12 @@
+// Rows of a table, chosen by ids.
+#pragma once
+#include "kernels/kernel.h"
+
+namespace ashlar::kernels {
+
+// y (N, C) = table (V, C) at ids (N) i32; y's dtype may differ from the table's. InputError names an id outside [0, V).
+extern const Kernel<void(const Exec&, ConstView table, ConstView ids, View y)> embedding_forward;
+// dtable (V, C) master dtype += rows of dy (N, C). Rows that share an id are added in the order of N.
+extern const Kernel<void(const Exec&, ConstView ids, ConstView dy, View dtable)> embedding_backward;
+
+}  // namespace ashlar::kernels

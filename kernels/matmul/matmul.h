@@ -1,0 +1,18 @@
+// Matrix products over arbitrary strides and batches.
+#pragma once
+#include "kernels/kernel.h"
+
+namespace ashlar::kernels {
+
+struct MatmulOptions {
+  ConstView bias = {};      // (N), added to every row; master dtype
+  bool accumulate = false;  // y += a b instead of y = a b
+};
+
+// y = a b (+ bias).
+//   a (…, M, K)   b (…, K, N)   y (…, M, N): up to four batch dimensions; a batch size of 1 or a stride of 0 in a or b
+// is repeated. Any strides (a transposed view is a transposed operand; no copy is made where the library takes it).
+// Dtypes: all f64; or a and b each f32 or bf16 (products of bf16 accumulate in f32) and y f32 or bf16.
+extern const Kernel<void(const Exec&, ConstView a, ConstView b, View y, MatmulOptions options)> matmul;
+
+}  // namespace ashlar::kernels

@@ -1,0 +1,13 @@
+// Sums, in an order that does not depend on the number of threads. Accumulate in the master dtype or wider.
+#pragma once
+#include "kernels/kernel.h"
+
+namespace ashlar::kernels {
+
+// y = x summed over the dimensions where y has size 1 and x has not. x and y have the same number of dimensions.
+// Fast for bias gradients: x (R, C) contiguous, y (1, C), C contiguous, y in the master dtype.
+extern const Kernel<void(const Exec&, ConstView x, View y)> sum_to;
+// y (1) f64 = sum of the squares of x, contiguous.
+extern const Kernel<void(const Exec&, ConstView x, View y)> sum_of_squares;
+
+}  // namespace ashlar::kernels
