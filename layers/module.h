@@ -89,8 +89,8 @@ class ModuleList : public Module {
   }
   std::size_t size() const { return items_.size(); }
   M& operator[](std::size_t i) { return *items_[i]; }
-  auto begin() { return items_.begin(); }
-  auto end() { return items_.end(); }
+  auto begin() const { return items_.begin(); }
+  auto end() const { return items_.end(); }
 
  private:
   std::vector<std::unique_ptr<M>> items_;
