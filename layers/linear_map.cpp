@@ -29,9 +29,9 @@ void LinearMap::check_dense(const Array& dense) const {
   }
 }
 
-double relative_error(const Array& a, const Array& b) {
+double relative_frobenius_error(const Array& a, const Array& b) {
   const auto x = a.to_vector<double>(), y = b.to_vector<double>();
-  ASHLAR_CHECK(a.shape() == b.shape(), "relative_error: shapes ", a.shape(), " and ", b.shape(), " differ");
+  ASHLAR_CHECK(a.shape() == b.shape(), "relative_frobenius_error: shapes ", a.shape(), " and ", b.shape(), " differ");
   double difference = 0, norm = 0;
   for (std::size_t i = 0; i < x.size(); ++i) {
     difference += (x[i] - y[i]) * (x[i] - y[i]);

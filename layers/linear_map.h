@@ -54,7 +54,7 @@ class LinearMap : public Module {
 };
 
 // ‖a - b‖ / ‖b‖ in the Frobenius norm.
-double relative_error(const Array& a, const Array& b);
+double relative_frobenius_error(const Array& a, const Array& b);
 
 // The value handle that models hold: any LinearMap, made from a spec (design: "Spec of a linear map").
 class Linear {

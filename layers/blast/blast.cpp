@@ -82,7 +82,7 @@ double BlastLinear::project(const Array& dense) {
   copy(factors.u, u_.value());
   copy(factors.v, v_.value());
   copy(factors.s, s_.value());
-  return relative_error(to_dense(), dense);
+  return relative_frobenius_error(to_dense(), dense);
 }
 
 LinearCost BlastLinear::cost(Dim rows) const {

@@ -61,7 +61,7 @@ double LowRankLinear::project(const Array& dense) {
   }
   copy(u, u_.value());
   copy(v, v_.value());
-  return relative_error(to_dense(), dense);
+  return relative_frobenius_error(to_dense(), dense);
 }
 
 LinearCost LowRankLinear::cost(Dim rows) const {
