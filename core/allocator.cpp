@@ -19,7 +19,9 @@ class CachingAllocator final : public Allocator {
   ~CachingAllocator() override { trim(); }
 
   MemoryBlock allocate(std::size_t bytes) override {
-    const std::size_t wanted = std::max(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
+    // Rounded up; a request that is too large for that stays as it is and is refused below.
+    const std::size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    const std::size_t wanted = rounded < bytes ? bytes : std::max(kAlignment, rounded);
     const std::lock_guard lock(mutex_);
     MemoryBlock block = take_cached(wanted);
     if (!block.data) block = {raw_.allocate(wanted), wanted};

@@ -7,8 +7,11 @@ namespace ashlar {
 Shape::Shape(std::span<const Dim> sizes) {
   ASHLAR_CHECK(sizes.size() <= kMaxDims, "shape: ", sizes.size(), " dimensions given, at most ", kMaxDims,
                " are supported");
+  Dim bytes = sizeof(double);
   for (const Dim size : sizes) {
     ASHLAR_CHECK(size >= 0, "shape: sizes must not be negative, got ", size);
+    ASHLAR_CHECK(!__builtin_mul_overflow(bytes, std::max<Dim>(size, 1), &bytes), "shape: the product of ",
+                 sizes.size(), " sizes, ", size, " among them, is too large for any memory");
     sizes_[static_cast<std::size_t>(ndim_++)] = size;
   }
 }

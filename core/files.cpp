@@ -1,0 +1,173 @@
+#include "core/files.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include "core/error.h"
+
+namespace ashlar {
+namespace {
+
+std::string reason(int error) { return std::generic_category().message(error); }
+
+std::filesystem::path folder_of(const std::filesystem::path& path) {
+  return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+}
+
+std::string_view remedy(int error) {
+  switch (error) {
+    case ENOSPC:
+    case EDQUOT: return "; free some space or choose another folder";
+    case EACCES:
+    case EPERM:
+    case EROFS: return "; choose a folder that may be written to";
+    case ENOENT: return "; the folder does not exist";
+    default: return "";
+  }
+}
+
+// The directory entry itself must reach the disk too, or a crash could undo the rename. File systems that cannot
+// flush a folder say EINVAL; there is nothing better to do on them.
+int flush_folder(const std::filesystem::path& folder) {
+  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) return errno == EACCES ? 0 : errno;
+  const int error = ::fsync(descriptor) == 0 || errno == EINVAL ? 0 : errno;
+  ::close(descriptor);
+  return error;
+}
+
+// Opens `path` for writing by this process alone; -1 with errno set on failure, EBUSY if another one holds it.
+int open_locked(const std::filesystem::path& path) {
+  for (;;) {
+    const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    if (descriptor < 0) return -1;
+    int error = 0;
+    struct stat opened {}, named {};
+    if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+      error = EBUSY;
+    } else if (::fstat(descriptor, &opened) != 0) {
+      error = errno;
+    } else if (::stat(path.c_str(), &named) != 0 || opened.st_ino != named.st_ino) {
+      // Between open and lock another writer renamed this file into its place: start again with a new one.
+      ::close(descriptor);
+      continue;
+    } else if (::ftruncate(descriptor, 0) != 0) {
+      error = errno;
+    }
+    if (error == 0) return descriptor;
+    ::close(descriptor);
+    errno = error;
+    return -1;
+  }
+}
+
+}  // namespace
+
+InputFile::InputFile(std::filesystem::path path) : path_(std::move(path)) {
+  descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor_ < 0) throw InputError(concat("cannot read ", path_.string(), ": ", reason(errno)));
+  struct stat status {};
+  int error = ::fstat(descriptor_, &status) == 0 ? 0 : errno;
+  if (error == 0 && S_ISDIR(status.st_mode)) error = EISDIR;
+  if (error != 0) {
+    ::close(descriptor_);
+    throw InputError(concat("cannot read ", path_.string(), ": ", reason(error)));
+  }
+  size_ = static_cast<std::size_t>(status.st_size);
+}
+
+InputFile::~InputFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+InputFile::InputFile(InputFile&& other) noexcept
+    : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)), size_(other.size_) {}
+
+void InputFile::read(std::size_t offset, void* target, std::size_t bytes) const {
+  auto* next = static_cast<std::byte*>(target);
+  std::size_t left = bytes;
+  while (left > 0) {
+    const ssize_t got = ::pread(descriptor_, next, left, static_cast<off_t>(offset + bytes - left));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw InputError(concat("cannot read ", path_.string(), ": ", reason(errno)));
+    if (got == 0) {
+      throw InputError(concat("cannot read ", path_.string(), ": it ends at byte ", offset + bytes - left, ", ", left,
+                              " bytes too early"));
+    }
+    next += got;
+    left -= static_cast<std::size_t>(got);
+  }
+}
+
+AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)), temporary_(path_) {
+  temporary_ += ".tmp";
+  descriptor_ = open_locked(temporary_);
+  if (descriptor_ < 0 && errno == EBUSY) {
+    throw InputError(concat("cannot write ", path_.string(), ": another process is writing it"));
+  }
+  if (descriptor_ < 0) fail(errno);
+}
+
+AtomicFile::~AtomicFile() {
+  if (descriptor_ < 0) return;
+  ::unlink(temporary_.c_str());
+  ::close(descriptor_);
+}
+
+void AtomicFile::write(const void* data, std::size_t bytes) {
+  const auto* next = static_cast<const std::byte*>(data);
+  while (bytes > 0) {
+    const ssize_t written = ::write(descriptor_, next, bytes);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) fail(errno);
+    next += written;
+    bytes -= static_cast<std::size_t>(written);
+  }
+}
+
+void AtomicFile::commit() {
+  if (::fsync(descriptor_) != 0) fail(errno);
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail(errno);
+  // Closing gives up the lock, so it comes after the rename. After a successful fsync it has nothing left to report.
+  ::close(std::exchange(descriptor_, -1));
+  if (const int error = flush_folder(folder_of(path_))) fail(error);
+}
+
+void AtomicFile::fail(int error) {
+  if (descriptor_ >= 0) {
+    ::unlink(temporary_.c_str());
+    ::close(std::exchange(descriptor_, -1));
+  }
+  throw InputError(concat("cannot write ", path_.string(), ": ", reason(error), remedy(error)));
+}
+
+std::string read_file(const std::filesystem::path& path) {
+  const InputFile file(path);
+  std::string text(file.size(), '\0');
+  file.read(0, text.data(), text.size());
+  return text;
+}
+
+void write_file(const std::filesystem::path& path, std::string_view text) {
+  AtomicFile file(path);
+  file.write(text);
+  file.commit();
+}
+
+void make_writable_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (!error && !std::filesystem::is_directory(folder)) error = std::make_error_code(std::errc::not_a_directory);
+  if (!error && ::faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) != 0) error.assign(errno, std::generic_category());
+  if (error) {
+    throw InputError(concat("cannot write to folder ", folder.string(), ": ", error.message(), remedy(error.value())));
+  }
+}
+
+}  // namespace ashlar

@@ -1,0 +1,181 @@
+// Files that are replaced whole or not at all.
+#include "core/files.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+
+#include "core/json.h"
+#include "tests/support/catch.h"
+#include "tests/support/errors.h"
+#include "tests/support/temporary_folder.h"
+
+using namespace ashlar;
+using namespace ashlar::testing;
+
+namespace {
+
+std::size_t files_in(const std::filesystem::path& folder) {
+  return static_cast<std::size_t>(
+      std::distance(std::filesystem::directory_iterator(folder), std::filesystem::directory_iterator()));
+}
+
+// While alive, a file of this process cannot grow beyond `bytes`: what a full disk looks like to a writer.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) {
+    ::signal(SIGXFSZ, SIG_IGN);
+    ::getrlimit(RLIMIT_FSIZE, &old_);
+    const rlimit limited{bytes, old_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &limited);
+  }
+  ~FileSizeLimit() {
+    ::setrlimit(RLIMIT_FSIZE, &old_);
+    ::signal(SIGXFSZ, SIG_DFL);
+  }
+
+ private:
+  rlimit old_{};
+};
+
+}  // namespace
+
+TEST_CASE("a written file is read back, with any bytes in it") {
+  const TemporaryFolder folder;
+  const std::string text("a\0b\xff\n", 5);
+  write_file(folder / "file", text);
+  CHECK(read_file(folder / "file") == text);
+  write_file(folder / "file", "");
+  CHECK(read_file(folder / "file").empty());
+  CHECK(files_in(folder.path()) == 1);
+}
+
+TEST_CASE("a relative path without a folder is written beside the program") {
+  const TemporaryFolder folder;
+  const auto before = std::filesystem::current_path();
+  std::filesystem::current_path(folder.path());
+  write_file("file", "text");
+  std::filesystem::current_path(before);
+  CHECK(read_file(folder / "file") == "text");
+}
+
+TEST_CASE("reading a file that is missing, a folder or too short names it and says why") {
+  const TemporaryFolder folder;
+  const std::string missing = error_of([&] { read_file(folder / "missing"); });
+  CHECK(contains(missing, (folder / "missing").string()));
+  CHECK(contains(missing, "No such file"));
+  CHECK(contains(error_of([&] { read_file(folder.path()); }), "directory"));
+
+  write_file(folder / "short", "12345");
+  const InputFile file(folder / "short");
+  char target[8];
+  CHECK(contains(error_of([&] { file.read(2, target, 4); }), "1 bytes too early"));
+  file.read(2, target, 3);
+  CHECK(std::string(target, 3) == "345");
+}
+
+TEST_CASE("an uncommitted file leaves the old one and no temporary") {
+  const TemporaryFolder folder;
+  write_file(folder / "file", "old");
+  {
+    AtomicFile file(folder / "file");
+    file.write("new, but never finished");
+    CHECK(read_file(folder / "file") == "old");
+  }
+  CHECK(read_file(folder / "file") == "old");
+  CHECK(files_in(folder.path()) == 1);
+}
+
+TEST_CASE("a disk that fills up while writing leaves the old file and no temporary") {
+  const TemporaryFolder folder;
+  write_file(folder / "file", "old");
+  std::string message;
+  {
+    const FileSizeLimit limit(1 << 16);
+    message = error_of([&] { write_file(folder / "file", std::string(1 << 20, 'x')); });
+  }
+  CHECK(contains(message, "cannot write " + (folder / "file").string()));
+  CHECK(contains(message, "File too large"));
+  CHECK(read_file(folder / "file") == "old");
+  CHECK(files_in(folder.path()) == 1);
+}
+
+TEST_CASE("writing into a missing folder says so") {
+  const TemporaryFolder folder;
+  const std::string message = error_of([&] { write_file(folder / "none/file", "x"); });
+  CHECK(contains(message, "none/file"));
+  CHECK(contains(message, "the folder does not exist"));
+}
+
+TEST_CASE("two writers of one file: the second is refused, the first finishes") {
+  const TemporaryFolder folder;
+  AtomicFile first(folder / "file");
+  first.write("first");
+  CHECK(contains(error_of([&] { AtomicFile second(folder / "file"); }), "another process is writing it"));
+  first.commit();
+  CHECK(read_file(folder / "file") == "first");
+}
+
+TEST_CASE("a writer killed at any moment leaves a whole file, old or new, and the next writer goes on") {
+  const TemporaryFolder folder;
+  const std::string a(3 << 20, 'a'), b(3 << 20, 'b');
+  write_file(folder / "file", a);
+  for (int trial = 0; trial < 12; ++trial) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      for (;;) {
+        write_file(folder / "file", b);
+        write_file(folder / "file", a);
+      }
+    }
+    ::usleep(static_cast<useconds_t>(1000 + 1700 * trial));
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+    const std::string text = read_file(folder / "file");
+    REQUIRE((text == a || text == b));
+  }
+  write_file(folder / "file", "after");
+  CHECK(read_file(folder / "file") == "after");
+  CHECK(files_in(folder.path()) == 1);
+}
+
+TEST_CASE("a folder that cannot be made or written to is refused before any work is done") {
+  const TemporaryFolder folder;
+  make_writable_folder(folder / "a/b/c");
+  CHECK(std::filesystem::is_directory(folder / "a/b/c"));
+  make_writable_folder(folder / "a/b/c");
+
+  write_file(folder / "file", "x");
+  CHECK(contains(error_of([&] { make_writable_folder(folder / "file"); }), "cannot write to folder"));
+  CHECK(contains(error_of([&] { make_writable_folder(folder / "file/below"); }), "file/below"));
+  // The superuser may write anywhere: such a test run becomes nobody for a moment.
+  const uid_t user = ::geteuid();
+  std::filesystem::permissions(folder.path(), std::filesystem::perms::all);
+  std::filesystem::permissions(folder / "a", std::filesystem::perms(0555));
+  if (user == 0) REQUIRE(::seteuid(65534) == 0);
+  const std::string made = error_of([&] { make_writable_folder(folder / "a"); });
+  const std::string written = error_of([&] { write_file(folder / "a/x", "x"); });
+  if (user == 0) REQUIRE(::seteuid(0) == 0);
+  std::filesystem::permissions(folder / "a", std::filesystem::perms(0700));
+  CHECK(contains(made, "may be written to"));
+  CHECK(contains(written, "may be written to"));
+}
+
+TEST_CASE("JSON files: written whole, faults told with line and column") {
+  const TemporaryFolder folder;
+  write_json(folder / "value.json", {{"z", 1}, {"a", {1.5, nullptr}}});
+  CHECK(read_json(folder / "value.json") == Json{{"a", {1.5, nullptr}}, {"z", 1}});
+  CHECK(read_file(folder / "value.json").find("\"z\"") < read_file(folder / "value.json").find("\"a\""));
+
+  write_file(folder / "bad.json", "{\n  \"a\": 1,\n  \"b\": oops\n}");
+  const std::string message = error_of([&] { read_json(folder / "bad.json"); });
+  CHECK(contains(message, (folder / "bad.json").string()));
+  CHECK(contains(message, "line 3, column 8"));
+  CHECK(contains(error_of([] { parse_json(std::string(100'000, '['), "hostile"); }), "nested more than 64"));
+  CHECK_FALSE(error_of([] { parse_json("", "empty"); }).empty());
+}
