@@ -10,7 +10,7 @@ struct GptConfig {
   Dim vocab = 50257, context = 1024, width = 768, depth = 12, heads = 12, hidden = 0;  // hidden 0: 4 * width
   double dropout = 0;
   bool checkpoint = false;  // recompute each block in backward instead of keeping its activations
-  BlockSpecs linear;
+  BlockSpecs linear = {};
 };
 
 class Gpt2 final : public Module {

@@ -11,7 +11,7 @@ struct VitConfig {
   bool class_token = true;                            // false: the mean over patches goes to the head
   double drop_path = 0;                               // of the last block; grows linearly with depth
   double dropout = 0;
-  BlockSpecs linear;
+  BlockSpecs linear = {};
 };
 
 // Images to tokens: a linear map on flattened patches. In timm's files it is a convolution, whose weight
