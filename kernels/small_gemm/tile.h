@@ -28,7 +28,7 @@ class Scratch {
   }
 
  private:
-  Block block_;
+  MemoryBlock block_;
   Dim used_ = 0;
 };
 
