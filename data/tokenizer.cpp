@@ -42,15 +42,17 @@ Tokenizer::Tokenizer(std::vector<std::string> tokens, std::vector<TokenPair> mer
     const auto [left, right] = merges_[rank];
     const std::string& first = token(left);
     const std::string& second = token(right);
-    const std::string text = "'" + spell_bytes(first) + " " + spell_bytes(second) + "'";
+    const auto describe = [&] {
+      return concat("merge ", rank, " '", spell_bytes(first), " ", spell_bytes(second), "'");
+    };
     ASHLAR_CHECK(reached[static_cast<std::size_t>(left)] && reached[static_cast<std::size_t>(right)],
-                 "tokenizer: merge ", rank, " ", text, " uses a token that no earlier merge makes");
+                 "tokenizer: ", describe(), " uses a token that no earlier merge makes");
     const auto found = id_of.find(first + second);
-    ASHLAR_CHECK(found != id_of.end(), "tokenizer: merge ", rank, " ", text, " makes '", spell_bytes(first + second),
+    ASHLAR_CHECK(found != id_of.end(), "tokenizer: ", describe(), " makes '", spell_bytes(first + second),
                  "', which the vocabulary lacks; vocabulary and merges do not match");
     const bool is_new =
         merge_of_.emplace(pair_key(left, right), Merge{static_cast<std::int32_t>(rank), found->second}).second;
-    ASHLAR_CHECK(is_new, "tokenizer: merge ", rank, " ", text, " is listed twice");
+    ASHLAR_CHECK(is_new, "tokenizer: ", describe(), " is listed twice");
     reached[static_cast<std::size_t>(found->second)] = true;
   }
   for (std::size_t id = 0; id < tokens_.size(); ++id) {
