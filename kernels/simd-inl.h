@@ -48,13 +48,20 @@ HWY_INLINE hn::Vec<D> load([[maybe_unused]] D d, const T* from) {
   }
 }
 
+// Rounds to nearest; too large becomes infinite. (Highway's one-lane version would stop at the largest float.)
+template <class D>
+HWY_INLINE auto to_float(D, hn::Vec<D> value) {
+  const hn::Rebind<float, D> df;
+  if constexpr (hn::MaxLanes(D()) == 1) return hn::Set(df, static_cast<float>(hn::GetLane(value)));
+  else return hn::DemoteTo(df, value);
+}
+
 template <class D, class T>
 HWY_INLINE void store([[maybe_unused]] D d, hn::Vec<D> value, T* to) {
   if constexpr (std::is_same_v<hn::TFromD<D>, T>) {
     hn::StoreU(value, d, to);
   } else if constexpr (std::is_same_v<hn::TFromD<D>, double>) {
-    const hn::Rebind<float, D> df;
-    store(df, hn::DemoteTo(df, value), to);
+    store(hn::Rebind<float, D>(), to_float(d, value), to);
   } else {
     static_assert(std::is_same_v<T, bfloat16>);
     const hn::Rebind<std::uint16_t, D> d16;
