@@ -70,4 +70,20 @@ Dim Gpt2::macs_per_token(bool dense) {
   return linear + config_.vocab * config_.width + config_.depth * config_.context * config_.width;
 }
 
+Exchange Gpt2::huggingface(const std::string& prefix) {
+  return [prefix](const Parameter& parameter) {
+    const Shape& shape = parameter.tensor.shape();
+    const bool conv1d = parameter.info.role == Role::matrix && parameter.name.ends_with(".weight");
+    return ForeignTensor{prefix + parameter.name, conv1d ? Shape{shape[1], shape[0]} : shape, conv1d};
+  };
+}
+
+void Gpt2::load(const SafetensorsFile& file) {
+  const std::string prefix = file.contains("transformer.wte.weight") ? "transformer." : "";
+  // The tied head stands in some files again, and old ones hold the causal masks.
+  import_weights(*this, file, huggingface(prefix), [](const std::string& name) {
+    return name == "lm_head.weight" || name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias");
+  });
+}
+
 }  // namespace ashlar

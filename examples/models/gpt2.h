@@ -1,6 +1,7 @@
 // GPT-2 (Radford et al. 2019): pre-norm decoder with learned positions and a head tied to the token embedding, with the
 // parameter names of Hugging Face transformers.
 #pragma once
+#include "examples/models/exchange.h"
 #include "layers/transformer.h"
 
 namespace ashlar {
@@ -9,7 +10,7 @@ struct GptConfig {
   Dim vocab = 50257, context = 1024, width = 768, depth = 12, heads = 12, hidden = 0;  // hidden 0: 4 * width
   double dropout = 0;
   bool checkpoint = false;  // recompute each block in backward instead of keeping its activations
-  BlockSpecs linear;
+  BlockSpecs linear = {};
 };
 
 class Gpt2 final : public Module {
@@ -25,6 +26,11 @@ class Gpt2 final : public Module {
   Tensor logits(const Tensor& tokens) const;
 
   const GptConfig& config() const { return config_; }
+  // The names and shapes of Hugging Face transformers, whose Conv1D keeps dense weights as (in, out). `prefix` is
+  // "" in most published files, "transformer." in others.
+  static Exchange huggingface(const std::string& prefix = "");
+  // Loads a file of either kind, ours or theirs.
+  void load(const SafetensorsFile& file);
   // Multiply-accumulates of one forward pass a token at full context, head and attention included.
   Dim macs_per_token(bool dense = false);
 

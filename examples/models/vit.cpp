@@ -15,12 +15,27 @@ const VitConfig& checked(const VitConfig& c) {
 
 }  // namespace
 
-// timm keeps the patch projection below "patch_embed.proj", as a convolution: weight (width, channels, patch, patch).
-// Here it is a linear map on flattened patches, whose weight has the same values in the same order.
+PatchEmbed::PatchEmbed(const Scope& scope, const VitConfig& c)
+    : Module(scope),
+      image_(c.image),
+      patch_(c.patch),
+      channels_(c.channels),
+      proj_(sub("proj"), c.channels * c.patch * c.patch, c.width, "dense", {.std = kStd}) {}
+
+Tensor PatchEmbed::operator()(const Tensor& images) const {
+  const Dim batch = images.size(0), grid = image_ / patch_;
+  ASHLAR_CHECK(images.shape() == Shape({batch, channels_, image_, image_}), "vit: images ", images.shape(),
+               " must be (B, ", channels_, ", ", image_, ", ", image_, ")");
+  const Tensor blocks = F::reshape(images, {batch, channels_, grid, patch_, grid, patch_});
+  const Tensor patches =
+      F::reshape(F::permute(blocks, {0, 2, 4, 1, 3, 5}), {batch, grid * grid, channels_ * patch_ * patch_});
+  return proj_(F::cast(patches, scope().dtype()));
+}
+
 Vit::Vit(const Scope& scope, const VitConfig& c)
     : Module(scope),
       config_(checked(c)),
-      patch_embed_(sub("patch_embed"), c.channels * c.patch * c.patch, c.width, "dense", {.std = kStd}),
+      patch_embed_(sub("patch_embed"), c),
       pos_embed_(param("pos_embed", {1, tokens(), c.width}, init::truncated_normal(kStd), {.role = Role::embedding})),
       blocks_(sub("blocks")),
       norm_(sub("norm"), c.width, kEps),
@@ -36,17 +51,8 @@ Vit::Vit(const Scope& scope, const VitConfig& c)
   }
 }
 
-// (B, C, H, W) -> (B, grid², C patch²), each patch in the order (channel, row, column)
-Tensor Vit::patches(const Tensor& images) const {
-  const Dim batch = images.size(0), channels = config_.channels, patch = config_.patch, grid = config_.image / patch;
-  ASHLAR_CHECK(images.shape() == Shape({batch, channels, config_.image, config_.image}), "vit: images ", images.shape(),
-               " must be (B, ", channels, ", ", config_.image, ", ", config_.image, ")");
-  return F::reshape(F::permute(F::reshape(images, {batch, channels, grid, patch, grid, patch}), {0, 2, 4, 1, 3, 5}),
-                    {batch, grid * grid, channels * patch * patch});
-}
-
 Tensor Vit::operator()(const Tensor& images) const {
-  Tensor x = patch_embed_(F::cast(patches(images), scope().dtype()));
+  Tensor x = patch_embed_(images);
   if (config_.class_token) {
     const Tensor token = F::cast(cls_token_, x.dtype());
     x = F::concat(F::expand(token, {x.size(0), 1, config_.width}), x, 1);
@@ -64,11 +70,19 @@ Dim Vit::macs_per_sample(bool dense) {
     const auto* map = dynamic_cast<const LinearMap*>(&module);
     if (!map) return;
     const Dim grid = config_.image / config_.patch;
-    const Dim rows = map == &head_.map() ? 1 : map == &patch_embed_.map() ? grid * grid : tokens();
+    const Dim rows = map == &head_.map() ? 1 : map->scope().path() == "patch_embed.proj" ? grid * grid : tokens();
     total += rows * (dense ? map->in_features() * map->out_features() : map->cost(1).macs_forward);
   });
   // q kᵀ and the product with v, over all heads
   return total + config_.depth * 2 * tokens() * tokens() * config_.width;
+}
+
+Exchange Vit::timm() const {
+  const Dim width = config_.width, channels = config_.channels, patch = config_.patch;
+  return [=](const Parameter& parameter) {
+    if (parameter.name == "patch_embed.proj.weight") return ForeignTensor{parameter.name, {width, channels, patch, patch}};
+    return ForeignTensor{parameter.name, parameter.tensor.shape()};
+  };
 }
 
 }  // namespace ashlar

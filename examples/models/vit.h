@@ -1,5 +1,6 @@
 // Vision transformer (Dosovitskiy et al. 2021), with the parameter names of timm.
 #pragma once
+#include "examples/models/exchange.h"
 #include "layers/transformer.h"
 
 namespace ashlar {
@@ -10,7 +11,19 @@ struct VitConfig {
   bool class_token = true;                            // false: the mean over patches goes to the head
   double drop_path = 0;                               // of the last block; grows linearly with depth
   double dropout = 0;
-  BlockSpecs linear;
+  BlockSpecs linear = {};
+};
+
+// Images to tokens: a linear map on flattened patches. In timm's files it is a convolution, whose weight
+// (width, channels, patch, patch) has the same values in the same order.
+class PatchEmbed final : public Module {
+ public:
+  PatchEmbed(const Scope& scope, const VitConfig& config);
+  Tensor operator()(const Tensor& images) const;  // (B, channels, image, image) -> (B, grid², width)
+
+ private:
+  Dim image_, patch_, channels_;
+  Linear proj_;
 };
 
 class Vit final : public Module {
@@ -21,12 +34,12 @@ class Vit final : public Module {
   Dim tokens() const { return config_.image / config_.patch * (config_.image / config_.patch) + config_.class_token; }
   // Multiply-accumulates of one forward pass a sample: all products, attention included. `dense`: with dense maps.
   Dim macs_per_sample(bool dense = false);
+  // timm's names and shapes.
+  Exchange timm() const;
 
  private:
-  Tensor patches(const Tensor& images) const;
-
   VitConfig config_;
-  Linear patch_embed_;
+  PatchEmbed patch_embed_;
   Tensor cls_token_, pos_embed_;  // (1, 1, width), (1, tokens, width)
   ModuleList<Block> blocks_;
   LayerNorm norm_;

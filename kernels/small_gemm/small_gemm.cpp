@@ -1,0 +1,196 @@
+#include "kernels/small_gemm/small_gemm.h"
+
+#include <algorithm>
+
+#include "kernels/small_gemm/targets.h"
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/small_gemm/small_gemm.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace ashlar::kernels::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Rows of accumulators beside 1, 2 or 3 vectors of columns: enough independent sums to cover the latency of the
+// multiply-add, few enough to stay in registers (32 vectors in AVX-512 and Arm64, 16 elsewhere).
+constexpr bool kManyRegisters = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64;
+constexpr int max_rows(int vectors) {
+  if (kManyRegisters) return 8;
+  return vectors == 3 ? 4 : vectors == 2 ? 6 : 8;
+}
+
+// A product and its operands, with op(A) as two strides: op(A)[r, i] = a[r * a_row + i * a_step].
+template <class T>
+struct Product : SmallGemm<T> {
+  Product(const SmallGemm<T>& gemm, const T* a_, const T* b_, T* c_)
+      : SmallGemm<T>(gemm), a(a_), b(b_), c(c_), a_row(gemm.trans_a ? 1 : gemm.lda), a_step(gemm.trans_a ? gemm.lda : 1) {}
+  const T* a;
+  const T* b;
+  T* c;
+  Dim a_row, a_step;
+};
+
+// One tile of C: kRows rows by kVectors vectors; the last vector holds `last` columns if kPartial.
+template <int kRows, int kVectors, bool kPartial, class T>
+HWY_INLINE void multiply_tile(const Product<T>& g, Dim row, Dim column, std::size_t last) {
+  const hn::ScalableTag<T> d;
+  using V = hn::Vec<decltype(d)>;
+  const Dim lanes = static_cast<Dim>(hn::Lanes(d));
+  const auto mask = hn::FirstN(d, last);
+  const T* HWY_RESTRICT a = g.a + row * g.a_row;
+  const T* HWY_RESTRICT b = g.b + column;
+  V sum[kRows][kVectors];
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::Zero(d);
+  }
+  for (Dim i = 0; i < g.k; ++i) {
+    V bv[kVectors];
+    for (int v = 0; v < kVectors; ++v) {
+      if (kPartial && v == kVectors - 1) bv[v] = hn::MaskedLoad(mask, d, b + v * lanes);
+      else bv[v] = hn::LoadU(d, b + v * lanes);
+    }
+    for (int r = 0; r < kRows; ++r) {
+      const V av = hn::Set(d, a[r * g.a_row]);
+      for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::MulAdd(av, bv[v], sum[r][v]);
+    }
+    a += g.a_step;
+    b += g.ldb;
+  }
+  // Loops without branches: only those are unrolled, and only unrolled ones keep the sums in registers.
+  T* HWY_RESTRICT c = g.c + row * g.ldc + column;
+  constexpr int kWhole = kPartial ? kVectors - 1 : kVectors;
+  if (g.accumulate) {
+    for (int r = 0; r < kRows; ++r) {
+      for (int v = 0; v < kWhole; ++v) sum[r][v] = hn::Add(sum[r][v], hn::LoadU(d, c + r * g.ldc + v * lanes));
+    }
+    if constexpr (kPartial) {
+      for (int r = 0; r < kRows; ++r) {
+        sum[r][kWhole] = hn::Add(sum[r][kWhole], hn::MaskedLoad(mask, d, c + r * g.ldc + kWhole * lanes));
+      }
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kWhole; ++v) hn::StoreU(sum[r][v], d, c + r * g.ldc + v * lanes);
+  }
+  if constexpr (kPartial) {
+    for (int r = 0; r < kRows; ++r) hn::BlendedStore(sum[r][kWhole], mask, d, c + r * g.ldc + kWhole * lanes);
+  }
+}
+
+// All rows in tiles of kRows, what is left in tiles of 4, 2 and 1.
+template <int kRows, int kVectors, bool kPartial, class T>
+void multiply_rows(const Product<T>& g, Dim row, Dim column, std::size_t last) {
+  for (; row + kRows <= g.m; row += kRows) multiply_tile<kRows, kVectors, kPartial>(g, row, column, last);
+  if constexpr (kRows > 1) {
+    if (row < g.m) multiply_rows<(kRows > 4 ? 4 : kRows / 2), kVectors, kPartial>(g, row, column, last);
+  }
+}
+
+template <int kVectors, class T>
+void multiply_columns(const Product<T>& g, Dim column, Dim columns) {
+  const Dim lanes = static_cast<Dim>(hn::Lanes(hn::ScalableTag<T>()));
+  const Dim last = columns - (kVectors - 1) * lanes;
+  constexpr int kRows = max_rows(kVectors);
+  if (last == lanes) multiply_rows<kRows, kVectors, false>(g, 0, column, 0);
+  else multiply_rows<kRows, kVectors, true>(g, 0, column, static_cast<std::size_t>(last));
+}
+
+// Columns in blocks of three vectors; four are 2 + 2 rather than 3 + 1.
+template <class T>
+void multiply(const Product<T>& g) {
+  const Dim lanes = static_cast<Dim>(hn::Lanes(hn::ScalableTag<T>()));
+  for (Dim column = 0; column < g.n;) {
+    const Dim left = g.n - column;
+    const Dim vectors = (left + lanes - 1) / lanes;
+    const Dim take = vectors == 4 ? 2 : std::min<Dim>(vectors, 3);
+    const Dim columns = std::min(left, take * lanes);
+    if (take == 3) multiply_columns<3>(g, column, columns);
+    else if (take == 2) multiply_columns<2>(g, column, columns);
+    else multiply_columns<1>(g, column, columns);
+    column += columns;
+  }
+}
+
+void multiply_f32(const SmallGemm<float>& g, const float* a, const float* b, float* c) {
+  multiply(Product<float>(g, a, b, c));
+}
+void multiply_f64(const SmallGemm<double>& g, const double* a, const double* b, double* c) {
+  multiply(Product<double>(g, a, b, c));
+}
+
+#if HWY_TARGET == HWY_SCALAR
+HWY_INLINE Dim transpose_blocks(const float*, Dim, Dim, Dim, float*, Dim) { return 0; }
+#else
+// Transposes the whole blocks of 4 or 8 rows and returns how many rows those are. The rows come in as 128-bit
+// quarters, four columns at a time; two interleavings transpose each quarter.
+HWY_INLINE Dim transpose_blocks(const float* from, Dim rows, Dim columns, Dim ld_from, float* to, Dim ld_to) {
+  const hn::CappedTag<float, 8> d;
+  constexpr Dim kRows = static_cast<Dim>(hn::MaxLanes(d));
+  const auto load = [&](const float* row) HWY_ATTR {
+    if constexpr (kRows == 8) {
+      const hn::Half<decltype(d)> half;
+      return hn::Combine(d, hn::LoadU(half, row + 4 * ld_from), hn::LoadU(half, row));
+    } else {
+      return hn::LoadU(d, row);
+    }
+  };
+  Dim r = 0;
+  for (; r + kRows <= rows; r += kRows) {
+    Dim c = 0;
+    for (; c + 4 <= columns; c += 4) {
+      const float* at = from + r * ld_from + c;
+      const auto r0 = load(at), r1 = load(at + ld_from), r2 = load(at + 2 * ld_from), r3 = load(at + 3 * ld_from);
+      const auto even_low = hn::InterleaveLower(d, r0, r2), odd_low = hn::InterleaveLower(d, r1, r3);
+      const auto even_high = hn::InterleaveUpper(d, r0, r2), odd_high = hn::InterleaveUpper(d, r1, r3);
+      float* out = to + c * ld_to + r;
+      hn::StoreU(hn::InterleaveLower(d, even_low, odd_low), d, out);
+      hn::StoreU(hn::InterleaveUpper(d, even_low, odd_low), d, out + ld_to);
+      hn::StoreU(hn::InterleaveLower(d, even_high, odd_high), d, out + 2 * ld_to);
+      hn::StoreU(hn::InterleaveUpper(d, even_high, odd_high), d, out + 3 * ld_to);
+    }
+    for (; c < columns; ++c) {
+      for (Dim i = r; i < r + kRows; ++i) to[c * ld_to + i] = from[i * ld_from + c];
+    }
+  }
+  return r;
+}
+#endif
+
+void transpose_f32(const float* from, Dim rows, Dim columns, Dim ld_from, float* to, Dim ld_to) {
+  for (Dim r = transpose_blocks(from, rows, columns, ld_from, to, ld_to); r < rows; ++r) {
+    for (Dim c = 0; c < columns; ++c) to[c * ld_to + r] = from[r * ld_from + c];
+  }
+}
+
+}  // namespace ashlar::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace ashlar::kernels {
+
+HWY_EXPORT(multiply_f32);
+HWY_EXPORT(multiply_f64);
+HWY_EXPORT(transpose_f32);
+
+template <>
+void SmallGemm<float>::operator()(const float* a, const float* b, float* c) const {
+  HWY_DYNAMIC_DISPATCH(multiply_f32)(*this, a, b, c);
+}
+template <>
+void SmallGemm<double>::operator()(const double* a, const double* b, double* c) const {
+  HWY_DYNAMIC_DISPATCH(multiply_f64)(*this, a, b, c);
+}
+
+void pack_transposed(const float* from, Dim rows, Dim columns, Dim ld_from, float* to, Dim ld_to) {
+  HWY_DYNAMIC_DISPATCH(transpose_f32)(from, rows, columns, ld_from, to, ld_to);
+}
+void pack_transposed(const double* from, Dim rows, Dim columns, Dim ld_from, double* to, Dim ld_to) {
+  for (Dim r = 0; r < rows; ++r) {
+    for (Dim c = 0; c < columns; ++c) to[c * ld_to + r] = from[r * ld_from + c];
+  }
+}
+
+}  // namespace ashlar::kernels
+#endif
