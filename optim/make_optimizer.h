@@ -9,10 +9,10 @@ using Settings = std::map<std::string, double>;
 
 struct OptimizerConfig {
   std::string name = "adamw";  // adamw or sgd
-  Settings settings;           // those that differ from default_settings(name)
+  Settings settings = {};      // those that differ from default_settings(name)
   // As in OptimizerOptions.
   std::set<Role> decayed = {Role::matrix};
-  std::vector<GroupRule> groups;
+  std::vector<GroupRule> groups = {};
   bool allow_missing_gradients = false;
 };
 

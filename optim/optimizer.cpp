@@ -101,10 +101,6 @@ void Optimizer::step(double lr_factor, double grad_scale) {
     const Array& gradient = tensor.grad();
     Update update{{}, grad_scale, slot.lr * slot.parameter.info.lr_scale * lr_factor};
     if (gradient.defined()) {
-      if (gradient.shape() != tensor.shape()) {
-        throw Error(concat("optimizer: the gradient of ", slot.parameter.name, " has shape ", gradient.shape(),
-                           ", the parameter ", tensor.shape()));
-      }
       update.gradient = gradient.to(tensor.dtype()).as_contiguous();
     } else {
       missing.push_back(slot.parameter.name);

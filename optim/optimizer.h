@@ -13,8 +13,8 @@ namespace ashlar::optim {
 // Settings for some of the parameters; of several rules that match a parameter the first is used.
 struct GroupRule {
   std::function<bool(const Parameter&)> match;
-  std::optional<double> lr;
-  std::optional<double> weight_decay;  // holds whatever the role
+  std::optional<double> lr = {};
+  std::optional<double> weight_decay = {};  // holds whatever the role
 };
 // `pattern` is a whole name in which * stands for any text: "blocks.*.mlp.*".
 std::function<bool(const Parameter&)> name_is(std::string pattern);
@@ -26,7 +26,7 @@ struct OptimizerOptions {
   // The roles that are decayed. Couplings and norms scale what the matrices do and biases shift it: drawing them to
   // zero does not regularise. Some GPT-2 recipes add Role::embedding.
   std::set<Role> decayed = {Role::matrix};
-  std::vector<GroupRule> groups;
+  std::vector<GroupRule> groups = {};
   // Pass over a parameter that no gradient reached instead of throwing.
   bool allow_missing_gradients = false;
 };
@@ -61,7 +61,7 @@ class Optimizer {
 
   // Updates every parameter from its gradient. `lr_factor` (of the schedule) multiplies every learning rate,
   // `grad_scale` every gradient (the clip factor over the number of accumulated batches, optim/clip.h).
-  // A missing or mis-shaped gradient is an Error, and then no parameter has changed.
+  // A missing gradient is an Error that names the parameter, and then nothing has changed.
   void step(double lr_factor = 1, double grad_scale = 1);
   void zero_grad();
 

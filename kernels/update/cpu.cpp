@@ -1,21 +1,20 @@
-// Vectorised with Highway: this file is compiled once for each instruction set and chosen from at run time.
+// Optimizer updates on the CPU: limited by memory, so everything is done in the one pass.
 #include "kernels/update/cpu.h"
 
 #include <array>
 #include <cmath>
 #include <cstring>
 
-#include "core/parallel.h"
+#include "kernels/simd.h"
 
-#undef HWY_DISABLED_TARGETS
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/update/cpu.cpp"
-#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace ashlar::kernels::cpu::HWY_NAMESPACE {
+namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // Calls step(dw, state) with pointers to one vector's worth of elements each; `state` is what is rewritten, the weight
@@ -105,6 +104,7 @@ void adamw_f64(const AdamWUpdate& p, Dim count, const double* dw, double* w, dou
   adamw(p, count, dw, w, m, v);
 }
 
+}  // namespace
 }  // namespace ashlar::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -118,7 +118,7 @@ HWY_EXPORT(adamw_f64);
 namespace {
 
 // Threads get whole blocks: vectors start at the same elements for any number of threads.
-constexpr Dim kBlock = 1024, kBlocksPerThread = 8;
+constexpr Dim kBlock = 1024;
 
 void check_like(std::string_view name, const ConstView& x, const char* what, const ConstView& w) {
   ASHLAR_CHECK(x.dtype == w.dtype && x.shape == w.shape && x.contiguous(), name, ": ", what, " ", x.dtype, " ", x.shape,
@@ -133,7 +133,7 @@ void check_weight(std::string_view name, const ConstView& w) {
 // body(begin, count) on ranges that cover [0, total).
 template <class Body>
 void for_each_range(Dim total, const Body& body) {
-  parallel_for((total + kBlock - 1) / kBlock, kBlocksPerThread, [&](Dim first, Dim last) {
+  parallel_for((total + kBlock - 1) / kBlock, kGrain / kBlock, [&](Dim first, Dim last) {
     body(first * kBlock, std::min(total, last * kBlock) - first * kBlock);
   });
 }
@@ -149,8 +149,8 @@ void sgd_update(const Exec&, const SgdUpdate& p, ConstView dw, View w, View buff
       kernel(p, count, dw.as<T>() + begin, w.as<T>() + begin, buffer ? buffer.as<T>() + begin : nullptr);
     });
   };
-  if (w.dtype == DType::f32) run.operator()<float>(HWY_DYNAMIC_DISPATCH(sgd_f32));
-  else run.operator()<double>(HWY_DYNAMIC_DISPATCH(sgd_f64));
+  if (w.dtype == DType::f32) run.operator()<float>(ASHLAR_DISPATCH(sgd_f32));
+  else run.operator()<double>(ASHLAR_DISPATCH(sgd_f64));
 }
 
 void adamw_update(const Exec&, const AdamWUpdate& p, ConstView dw, View w, View m, View v) {
@@ -164,8 +164,8 @@ void adamw_update(const Exec&, const AdamWUpdate& p, ConstView dw, View w, View 
       kernel(p, count, dw.as<T>() + begin, w.as<T>() + begin, m.as<T>() + begin, v.as<T>() + begin);
     });
   };
-  if (w.dtype == DType::f32) run.operator()<float>(HWY_DYNAMIC_DISPATCH(adamw_f32));
-  else run.operator()<double>(HWY_DYNAMIC_DISPATCH(adamw_f64));
+  if (w.dtype == DType::f32) run.operator()<float>(ASHLAR_DISPATCH(adamw_f32));
+  else run.operator()<double>(ASHLAR_DISPATCH(adamw_f64));
 }
 
 }  // namespace ashlar::kernels::cpu

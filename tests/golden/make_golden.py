@@ -74,7 +74,7 @@ def make_optimizers():
             optimizer = kind(params.values(), **options, foreach=False)
             for k in range(STEPS):
                 for name, param in params.items():
-                    param.grad = gradients[name][k].to(dtype)
+                    param.grad = gradients[name][k].to(dtype, copy=True)  # clipping writes
                 if case == "adamw_clipped":
                     torch.nn.utils.clip_grad_norm_(params.values(), 3.0)
                     optimizer.param_groups[0]["lr"] = options["lr"] * factors[k].item()
