@@ -35,8 +35,8 @@ namespace ashlar::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
-// Calls f(index, load) for the row's vectors, where load(pointer) reads the vector at that index, with zeros after
-// the end of the row, and f's third argument tells how many lanes count.
+// Calls f(index, load, count) for the vectors of a row. load(pointer) reads the vector at that index; `count` lanes
+// of it lie in the row, the others are 0.
 template <class D, class F>
 HWY_INLINE void each_vector(D d, Dim columns, const F& f) {
   Dim c = 0;
@@ -49,6 +49,19 @@ HWY_INLINE void each_vector(D d, Dim columns, const F& f) {
   }
 }
 
+// Σ x[c], in two partial sums because an addition waits for the one before.
+template <class D, class T>
+HWY_INLINE hn::TFromD<D> row_sum(D d, const T* x, Dim columns) {
+  auto even = hn::Zero(d), odd = even;
+  Dim c = 0;
+  for (; c + 2 * lanes(d) <= columns; c += 2 * lanes(d)) {
+    even = hn::Add(even, load(d, x + c));
+    odd = hn::Add(odd, load(d, x + c + lanes(d)));
+  }
+  each_vector(d, columns - c, [&](Dim, const auto& at, Dim) HWY_ATTR { even = hn::Add(even, at(x + c)); });
+  return sum_lanes(d, hn::Add(even, odd));
+}
+
 template <class T>
 void forward_of(const Forward& work, Dim begin, Dim end) {
   using A = accumulate_t<T>;
@@ -59,16 +72,20 @@ void forward_of(const Forward& work, Dim begin, Dim end) {
   for (Dim row = begin; row < end; ++row) {
     const T* x = work.x.as<T>() + row * work.x.step(0);
     T* y = work.y.as<T>() + row * work.y.step(0);
-    auto sum = hn::Zero(d), squares = hn::Zero(d);
-    each_vector(d, columns, [&](Dim, const auto& at, Dim) HWY_ATTR { sum = hn::Add(sum, at(x)); });
-    const A mean = sum_lanes(d, sum) / static_cast<A>(columns);
-    const auto mean_v = hn::Set(d, mean);
+    const A rough_mean = row_sum(d, x, columns) / static_cast<A>(columns);
+    auto rest = hn::Zero(d), squares = hn::Zero(d);
+    const auto rough_mean_v = hn::Set(d, rough_mean);
     each_vector(d, columns, [&](Dim, const auto& at, Dim count) HWY_ATTR {
-      auto centered = hn::Sub(at(x), mean_v);
+      auto centered = hn::Sub(at(x), rough_mean_v);
       if (count < lanes(d)) centered = hn::IfThenElseZero(first_lanes(d, count), centered);
+      rest = hn::Add(rest, centered);
       squares = hn::MulAdd(centered, centered, squares);
     });
-    const A variance = sum_lanes(d, squares) / static_cast<A>(columns);
+    // What rounding left of the mean is taken out of both (the corrected two-pass algorithm, Chan et al. 1983).
+    const A correction = sum_lanes(d, rest) / static_cast<A>(columns);
+    const A mean = rough_mean + correction;
+    const auto mean_v = hn::Set(d, mean);
+    const A variance = sum_lanes(d, squares) / static_cast<A>(columns) - correction * correction;
     const A rstd = 1 / std::sqrt(variance + static_cast<A>(work.eps));
     const auto rstd_v = hn::Set(d, rstd);
     map(d, columns, [=](auto v, auto w, auto b) HWY_ATTR {
