@@ -30,6 +30,6 @@ ImageDataset load_images(const std::filesystem::path& path);
 
 // Ten classes of shapes on 32 x 32 pixels, of any colour, place, size and angle, under noise, shading and clutter.
 // Classes take turns, so any beginning of a split is balanced. Image i is a pure function of (seed, split, i).
-ImageDataset procedural_images(std::uint64_t seed, Dim train_count = 20000, Dim test_count = 2000);
+ImageDataset procedural_images(std::uint64_t seed, Dim train_count = 10000, Dim test_count = 2000);
 
 }  // namespace ashlar::data

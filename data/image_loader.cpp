@@ -10,7 +10,8 @@
 namespace ashlar::data {
 namespace {
 
-constexpr Dim kGrain = 8;  // images a thread must have to be worth starting
+// Images that a thread must have to be worth starting: about a megabyte of values.
+Dim grain(Dim values_per_image) { return std::max<Dim>((1 << 18) / values_per_image, 1); }
 
 void check_split(const ImageSplit& split, Dim batch) {
   ASHLAR_CHECK(split.size() > 0, "images: the split is empty");
@@ -99,7 +100,7 @@ ImageBatch ImageLoader::at(std::int64_t step) const {
     place_image(pixels + index * size, height, width, shift(0), shift(1), flip, table, to);
     return labels[index];
   };
-  parallel_for(batch_, kGrain, [&](Dim begin, Dim end) {
+  parallel_for(batch_, grain(size), [&](Dim begin, Dim end) {
     for (Dim b = begin; b < end; ++b) label[b] = other_label[b] = make_row(b, out + b * size);
   });
   const double mixup = augmentation_.mixup, cutmix = augmentation_.cutmix;
@@ -108,7 +109,7 @@ ImageBatch ImageLoader::at(std::int64_t step) const {
   // Row b takes from row b + 1, the last from row 0.
   const Array unmixed = batch.images.clone();
   const auto* source = unmixed.data<float>();
-  parallel_for(batch_, kGrain, [&](Dim begin, Dim end) {
+  parallel_for(batch_, grain(size), [&](Dim begin, Dim end) {
     for (Dim b = begin; b < end; ++b) {
       const Dim partner = (b + 1) % batch_;
       const Random random(mix_key_, static_cast<std::uint64_t>(step * batch_ + b));
@@ -148,7 +149,7 @@ ImageBatch ImageEvaluation::at(std::int64_t index) const {
   const auto* pixels = split_.images.data<std::uint8_t>();
   auto* out = batch.images.data<float>();
   const PixelTable table = pixel_table(normalisation_);
-  parallel_for(end - begin, kGrain, [&](Dim first, Dim last) {
+  parallel_for(end - begin, grain(size), [&](Dim first, Dim last) {
     for (Dim b = first; b < last; ++b)
       place_image(pixels + (begin + b) * size, height, width, 0, 0, false, table, out + b * size);
   });

@@ -52,6 +52,14 @@ class Draws {
   std::uint64_t next_ = 0;
 };
 
+constexpr std::uint64_t kNoiseAt = 16;  // the first block of random words beyond those that Draws uses
+
+// A number of mean 0 and variance 1 that is nearly normal: the sum of the four bytes of a random word.
+float bell(std::uint32_t word) {
+  const std::uint32_t sum = (word & 0xff) + (word >> 8 & 0xff) + (word >> 16 & 0xff) + (word >> 24);
+  return (static_cast<float>(sum) - 510.f) / 147.8f;
+}
+
 using Colour = std::array<float, 3>;
 Colour draw_colour(Draws& draws) {
   return {draws.between(20, 235), draws.between(20, 235), draws.between(20, 235)};
@@ -82,26 +90,25 @@ void draw_image(std::uint64_t key, Dim index, std::int32_t label, std::uint8_t* 
   for (Blot& blot : clutter)
     blot = {{draws.between(0, kSide), draws.between(0, kSide)}, draws.between(0.5f, 3.5f), draw_colour(draws)};
 
-  constexpr std::uint64_t kNoiseAt = 64;  // beyond the uniform numbers used above
   for (Dim y = 0; y < kSide; ++y) {
     for (Dim x = 0; x < kSide; ++x) {
-      float coverage = 0;  // of the pixel by the shape, from four samples
-      for (const Point sample : {Point{0.25f, 0.25f}, {0.75f, 0.25f}, {0.25f, 0.75f}, {0.75f, 0.75f}}) {
-        const float dx = static_cast<float>(x) + sample.x - centre.x, dy = static_cast<float>(y) + sample.y - centre.y;
-        if (covers(label, {cosine * dx + sine * dy, cosine * dy - sine * dx})) coverage += 0.25f;
-      }
       const Point here{static_cast<float>(x) + 0.5f, static_cast<float>(y) + 0.5f};
+      float coverage = 0;  // of the pixel by the shape, from four samples
+      if (length({here.x - centre.x, here.y - centre.y}) < 1.1f * radius + 1) {
+        for (const Point off : {Point{-0.25f, -0.25f}, {0.25f, -0.25f}, {-0.25f, 0.25f}, {0.25f, 0.25f}}) {
+          const float dx = here.x + off.x - centre.x, dy = here.y + off.y - centre.y;
+          if (covers(label, {cosine * dx + sine * dy, cosine * dy - sine * dx})) coverage += 0.25f;
+        }
+      }
       const Blot* blot = nullptr;
       for (const Blot& candidate : clutter)
         if (length({here.x - candidate.centre.x, here.y - candidate.centre.y}) < candidate.radius) blot = &candidate;
       const float light = shading.x * (here.x - kSide / 2) + shading.y * (here.y - kSide / 2);
-      for (Dim c = 0; c < 3; ++c) {
-        const auto channel = static_cast<std::size_t>(c);
-        const Dim at = (c * kSide + y) * kSide + x;
-        const float base = blot ? blot->colour[channel]
-                                : ground[channel] + coverage * (ink[channel] - ground[channel]);
-        const auto grain = static_cast<float>(draws.random().normal(kNoiseAt + static_cast<std::uint64_t>(at)));
-        pixels[at] = static_cast<std::uint8_t>(std::clamp(base + light + noise * grain, 0.f, 255.f) + 0.5f);
+      const auto grain = draws.random().block(kNoiseAt + static_cast<std::uint64_t>(y * kSide + x));
+      for (std::size_t c = 0; c < 3; ++c) {
+        const float base = blot ? blot->colour[c] : ground[c] + coverage * (ink[c] - ground[c]);
+        pixels[(static_cast<Dim>(c) * kSide + y) * kSide + x] =
+            static_cast<std::uint8_t>(std::clamp(base + light + noise * bell(grain[c]), 0.f, 255.f) + 0.5f);
       }
     }
   }
