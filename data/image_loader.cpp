@@ -17,10 +17,12 @@ void check_split(const ImageSplit& split, Dim batch) {
   ASHLAR_CHECK(split.size() > 0, "images: the split is empty");
   ASHLAR_CHECK(batch >= 1, "images: the batch size must be at least 1, got ", batch);
   const Shape shape = split.images.shape();
-  ASHLAR_CHECK(shape.ndim() == 4 && shape[1] == 3 && split.images.dtype() == DType::u8 && split.images.contiguous(),
-               "images: need u8 images (N, 3, H, W), got ", split.images.dtype(), " ", shape);
+  ASHLAR_CHECK(
+      shape.ndim() == 4 && shape[1] == 3 && split.images.dtype() == DType::u8 && split.images.contiguous(),
+      "images: need u8 images (N, 3, H, W), got ", split.images.dtype(), " ", shape);
   ASHLAR_CHECK(split.labels.shape() == Shape({shape[0]}) && split.labels.dtype() == DType::i32,
-               "images: need i32 labels (", shape[0], "), got ", split.labels.dtype(), " ", split.labels.shape());
+               "images: need i32 labels (", shape[0], "), got ", split.labels.dtype(), " ",
+               split.labels.shape());
 }
 
 ImageBatch empty_batch(Dim size, const Shape& images) {
@@ -58,15 +60,19 @@ Normalisation channel_statistics(const ImageSplit& split) {
 
 ImageLoader::ImageLoader(ImageSplit split, Dim batch, std::uint64_t seed, const Augmentation& augmentation,
                          const Normalisation& normalisation)
-    : split_(std::move(split)), batch_(batch), order_key_(key_of(seed, "data/order")),
-      augment_key_(key_of(seed, "data/augment")), mix_key_(key_of(seed, "data/mix")), augmentation_(augmentation),
+    : split_(std::move(split)),
+      batch_(batch),
+      order_key_(key_of(seed, "data/order")),
+      augment_key_(key_of(seed, "data/augment")),
+      mix_key_(key_of(seed, "data/mix")),
+      augmentation_(augmentation),
       normalisation_(normalisation) {
   check_split(split_, batch_);
   ASHLAR_CHECK(augmentation.crop_padding >= 0, "images: crop padding must not be negative, got ",
                augmentation.crop_padding);
   ASHLAR_CHECK(augmentation.mixup >= 0 && augmentation.cutmix >= 0,
-               "images: the alphas of mixup and cutmix must not be negative, got ", augmentation.mixup, " and ",
-               augmentation.cutmix);
+               "images: the alphas of mixup and cutmix must not be negative, got ", augmentation.mixup,
+               " and ", augmentation.cutmix);
 }
 
 // The image at position `sample` of the endless stream of shuffled epochs.

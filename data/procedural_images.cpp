@@ -10,7 +10,19 @@ namespace ashlar::data {
 namespace {
 
 constexpr Dim kSide = 32;
-constexpr std::int32_t kClasses = 10;
+enum : std::int32_t {
+  kDisc,
+  kRing,
+  kCrescent,
+  kSquare,
+  kTriangle,
+  kStar,
+  kCross,
+  kStripes,
+  kCheckers,
+  kDots,
+  kClasses
+};
 
 struct Point {
   float x, y;
@@ -21,23 +33,27 @@ float length(Point p) { return std::sqrt(p.x * p.x + p.y * p.y); }
 bool covers(std::int32_t label, Point p) {
   const float r = length(p);
   const auto odd_cell = [](float v) { return (static_cast<int>(std::floor(v)) & 1) != 0; };
+  const float nearer = std::min(std::abs(p.x), std::abs(p.y)),
+              farther = std::max(std::abs(p.x), std::abs(p.y));
+  // clang-format off
   switch (label) {
-    case 0: return r < 0.9f;                                                  // disc
-    case 1: return r < 0.95f && r > 0.55f;                                    // ring
-    case 2: return r < 0.95f && length({p.x - 0.4f, p.y}) > 0.75f;            // crescent
-    case 3: return std::max(std::abs(p.x), std::abs(p.y)) < 0.75f;            // square
-    case 4: return p.y < 0.6f && p.y > -0.95f + 1.8f * std::abs(p.x);         // triangle
-    case 5: {                                                                 // star of five points
+    case kDisc: return r < 0.9f;
+    case kRing: return r < 0.95f && r > 0.55f;
+    case kCrescent: return r < 0.95f && length({p.x - 0.4f, p.y}) > 0.75f;
+    case kSquare: return farther < 0.75f;
+    case kTriangle: return p.y < 0.6f && p.y > -0.95f + 1.8f * std::abs(p.x);
+    case kStar: {
       constexpr float kSector = 2 * std::numbers::pi_v<float> / 5;
-      const float angle = std::atan2(p.x, -p.y) + 2 * kSector;
+      const float angle = std::atan2(p.x, -p.y);
       const float from_tip = std::abs(angle - kSector * std::round(angle / kSector)) / (kSector / 2);
       return r < 1.05f - 0.65f * from_tip;
     }
-    case 6: return std::min(std::abs(p.x), std::abs(p.y)) < 0.28f && std::max(std::abs(p.x), std::abs(p.y)) < 0.95f;
-    case 7: return r < 0.98f && odd_cell(p.x * 2.6f);                         // striped disc
-    case 8: return std::max(std::abs(p.x), std::abs(p.y)) < 0.8f && odd_cell(p.x * 2.5f) != odd_cell(p.y * 2.5f);
-    default: return length({std::abs(p.x) - 0.58f, p.y}) < 0.4f;              // two dots
+    case kCross: return nearer < 0.28f && farther < 0.95f;
+    case kStripes: return r < 0.98f && odd_cell(p.x * 2.6f);
+    case kCheckers: return farther < 0.8f && odd_cell(p.x * 2.5f) != odd_cell(p.y * 2.5f);
+    default: return length({std::abs(p.x) - 0.58f, p.y}) < 0.4f;
   }
+  // clang-format on
 }
 
 // Uniform numbers of one image, in the order they are asked for.
@@ -88,7 +104,8 @@ void draw_image(std::uint64_t key, Dim index, std::int32_t label, std::uint8_t* 
   };
   std::array<Blot, 3> clutter;
   for (Blot& blot : clutter)
-    blot = {{draws.between(0, kSide), draws.between(0, kSide)}, draws.between(0.5f, 3.5f), draw_colour(draws)};
+    blot = {
+        {draws.between(0, kSide), draws.between(0, kSide)}, draws.between(0.5f, 3.5f), draw_colour(draws)};
 
   for (Dim y = 0; y < kSide; ++y) {
     for (Dim x = 0; x < kSide; ++x) {
@@ -102,7 +119,8 @@ void draw_image(std::uint64_t key, Dim index, std::int32_t label, std::uint8_t* 
       }
       const Blot* blot = nullptr;
       for (const Blot& candidate : clutter)
-        if (length({here.x - candidate.centre.x, here.y - candidate.centre.y}) < candidate.radius) blot = &candidate;
+        if (length({here.x - candidate.centre.x, here.y - candidate.centre.y}) < candidate.radius)
+          blot = &candidate;
       const float light = shading.x * (here.x - kSide / 2) + shading.y * (here.y - kSide / 2);
       const auto grain = draws.random().block(kNoiseAt + static_cast<std::uint64_t>(y * kSide + x));
       for (std::size_t c = 0; c < 3; ++c) {
@@ -115,7 +133,8 @@ void draw_image(std::uint64_t key, Dim index, std::int32_t label, std::uint8_t* 
 }
 
 ImageSplit draw_split(std::uint64_t key, Dim count) {
-  ASHLAR_CHECK(count >= kClasses, "procedural images: need at least ", kClasses, " images a split, got ", count);
+  ASHLAR_CHECK(count >= kClasses, "procedural images: need at least ", kClasses, " images a split, got ",
+               count);
   ImageSplit split{Array::empty({count, 3, kSide, kSide}, DType::u8), Array::empty({count}, DType::i32)};
   auto* pixels = split.images.data<std::uint8_t>();
   auto* labels = split.labels.data<std::int32_t>();
