@@ -38,7 +38,8 @@ std::vector<std::string> train_naively(std::string_view text, std::size_t vocab_
       }
     }
     if (most < 2) break;
-    const std::string bytes = tokens[static_cast<std::size_t>(best.first)] + tokens[static_cast<std::size_t>(best.second)];
+    const std::string bytes =
+        tokens[static_cast<std::size_t>(best.first)] + tokens[static_cast<std::size_t>(best.second)];
     if (id_of.emplace(bytes, static_cast<TokenId>(tokens.size())).second) tokens.push_back(bytes);
     for (auto& piece : pieces) {
       std::vector<TokenId> merged;
@@ -66,7 +67,8 @@ std::vector<std::string> tokens_of(const Tokenizer& tokenizer) {
 }  // namespace
 
 TEST_CASE("bpe_training_merges_what_counting_anew_merges", "[data]") {
-  const std::string text = embedded_text().valid.substr(0, 6000) + " aaaa aaaaa aaaaaaa banana bananas ananas \xff\xff\xff";
+  const std::string text =
+      embedded_text().valid.substr(0, 6000) + " aaaa aaaaa aaaaaaa banana bananas ananas \xff\xff\xff";
   REQUIRE(tokens_of(train_bpe(text, 500)) == train_naively(text, 500));
   // Until nothing occurs twice.
   const std::string small = "abcabc abc bcd abcd aaaaaaaa aaaaaaaa abab abab";

@@ -13,8 +13,8 @@ namespace ashlar::data {
 TEST_CASE("download_fetches_checks_and_unpacks", "[data]") {
   TemporaryFolder folder;
   const auto log = folder.path() / "log";
-  const std::string command = "bash '" ASHLAR_SOURCE_DIR "/tests/data/download_test.sh' '" + folder.path().string() +
-                              "/work' >'" + log.string() + "' 2>&1";
+  const std::string command = "bash '" ASHLAR_SOURCE_DIR "/tests/data/download_test.sh' '" +
+                              folder.path().string() + "/work' >'" + log.string() + "' 2>&1";
   const int status = std::system(command.c_str());
   std::ifstream file(log);
   std::stringstream said;

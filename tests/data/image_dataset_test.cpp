@@ -20,7 +20,8 @@ namespace fs = std::filesystem;
 std::string records(int count, int label_bytes, int classes, int salt) {
   std::string bytes;
   for (int r = 0; r < count; ++r) {
-    for (int l = 0; l + 1 < label_bytes; ++l) bytes += static_cast<char>(19);  // a coarse label, to be ignored
+    for (int l = 0; l + 1 < label_bytes; ++l)
+      bytes += static_cast<char>(19);  // a coarse label, to be ignored
     bytes += static_cast<char>((r * 3 + salt) % classes);
     for (int p = 0; p < 3072; ++p) bytes += static_cast<char>((r * 31 + p * 7 + salt) % 256);
   }
@@ -46,9 +47,12 @@ void write_image(const fs::path& file, int width, int height, std::uint64_t seed
   const auto pixels = random_pixels(width, height, seed);
   const std::string name = file.string(), ending = file.extension().string();
   int written = 0;
-  if (ending == ".png" || ending == ".PNG") written = stbi_write_png(name.c_str(), width, height, 3, pixels.data(), 0);
-  else if (ending == ".bmp") written = stbi_write_bmp(name.c_str(), width, height, 3, pixels.data());
-  else written = stbi_write_jpg(name.c_str(), width, height, 3, pixels.data(), 90);
+  if (ending == ".png" || ending == ".PNG")
+    written = stbi_write_png(name.c_str(), width, height, 3, pixels.data(), 0);
+  else if (ending == ".bmp")
+    written = stbi_write_bmp(name.c_str(), width, height, 3, pixels.data());
+  else
+    written = stbi_write_jpg(name.c_str(), width, height, 3, pixels.data(), 90);
   REQUIRE(written != 0);
 }
 
@@ -78,7 +82,8 @@ TEST_CASE("cifar10_reads_the_binary_release", "[data]") {
   REQUIRE(data.train.labels.data<std::int32_t>()[row] == (record * 3 + salt) % 10);
   bool same = true;
   for (int p = 0; p < 3072; ++p)
-    same = same && data.train.images.data<std::uint8_t>()[row * 3072 + p] == (record * 31 + p * 7 + salt) % 256;
+    same =
+        same && data.train.images.data<std::uint8_t>()[row * 3072 + p] == (record * 31 + p * 7 + salt) % 256;
   REQUIRE(same);
 }
 

@@ -35,7 +35,8 @@ constexpr Augmentation kNone{0, false, 0, 0};
 std::vector<float> pixels_of(const ImageBatch& batch) { return batch.images.to_vector<float>(); }
 
 bool same_batch(const ImageBatch& a, const ImageBatch& b) {
-  return pixels_of(a) == pixels_of(b) && a.labels.to_vector<std::int32_t>() == b.labels.to_vector<std::int32_t>() &&
+  return pixels_of(a) == pixels_of(b) &&
+         a.labels.to_vector<std::int32_t>() == b.labels.to_vector<std::int32_t>() &&
          a.other_labels.to_vector<std::int32_t>() == b.other_labels.to_vector<std::int32_t>() &&
          a.weight.to_vector<float>() == b.weight.to_vector<float>();
 }
@@ -49,7 +50,8 @@ TEST_CASE("channel_statistics_match_the_definition", "[data]") {
     double sum = 0, squares = 0;
     for (Dim i = 0; i < 7; ++i) {
       for (Dim p = 0; p < 15; ++p) {
-        const double value = split.images.data<std::uint8_t>()[(i * 3 + static_cast<Dim>(c)) * 15 + p] / 255.0;
+        const double value =
+            split.images.data<std::uint8_t>()[(i * 3 + static_cast<Dim>(c)) * 15 + p] / 255.0;
         sum += value;
         squares += value * value;
       }
@@ -71,7 +73,8 @@ TEST_CASE("every_epoch_shows_each_image_once_in_another_order", "[data]") {
   std::vector<std::vector<std::int32_t>> epochs;
   for (Dim e = 0; e < 3; ++e) {
     epochs.emplace_back(stream.begin() + e * count, stream.begin() + (e + 1) * count);
-    REQUIRE(std::set<std::int32_t>(epochs.back().begin(), epochs.back().end()).size() == static_cast<std::size_t>(count));
+    REQUIRE(std::set<std::int32_t>(epochs.back().begin(), epochs.back().end()).size() ==
+            static_cast<std::size_t>(count));
     REQUIRE(!std::is_sorted(epochs.back().begin(), epochs.back().end()));
   }
   REQUIRE(epochs[0] != epochs[1]);
@@ -105,7 +108,8 @@ TEST_CASE("images_are_normalised", "[data]") {
     const Dim index = batch.labels.data<std::int32_t>()[b];
     for (Dim i = 0; i < 18; ++i) {
       const auto c = static_cast<std::size_t>(i / 6);
-      const double expected = (split.images.data<std::uint8_t>()[index * 18 + i] / 255.0 - kUneven.mean[c]) / kUneven.std[c];
+      const double expected =
+          (split.images.data<std::uint8_t>()[index * 18 + i] / 255.0 - kUneven.mean[c]) / kUneven.std[c];
       REQUIRE(std::abs(batch.images.data<float>()[b * 18 + i] - expected) <= 1e-5);
     }
   }
@@ -178,7 +182,9 @@ TEST_CASE("cutmix_pastes_a_box_and_weighs_labels_by_area", "[data]") {
   int pasted_rows = 0;
   for (Dim b = 0; b < 8; ++b) {
     const Dim next = (b + 1) % 8;
-    const auto value = [&](const ImageBatch& batch, Dim row, Dim i) { return batch.images.data<float>()[row * 162 + i]; };
+    const auto value = [&](const ImageBatch& batch, Dim row, Dim i) {
+      return batch.images.data<float>()[row * 162 + i];
+    };
     // A pixel is foreign when it equals the neighbour's and not its own, in any channel.
     std::set<Dim> rows, columns;
     Dim foreign = 0;
@@ -252,7 +258,8 @@ TEST_CASE("image_loaders_refuse_nonsense", "[data]") {
   REQUIRE(contains(input_error([&] { ImageLoader(split, 2, 1, {-1, false, 0, 0}, kPlain); }), "padding"));
   REQUIRE(contains(input_error([&] { ImageLoader(split, 2, 1, {0, false, -1, 0}, kPlain); }), "mixup"));
   REQUIRE(contains(input_error([&] { ImageLoader(split, 2, 1, kNone, kPlain).at(-1); }), "step"));
-  REQUIRE(contains(input_error([&] { ImageLoader(split, 2, 1, kNone, {{}, {1, 0, 1}}).at(0); }), "channel 1"));
+  REQUIRE(
+      contains(input_error([&] { ImageLoader(split, 2, 1, kNone, {{}, {1, 0, 1}}).at(0); }), "channel 1"));
 }
 
 }  // namespace ashlar::data

@@ -37,7 +37,8 @@ TEST_CASE("a_position_takes_all_values_equally_often_over_the_streams", "[data]"
   constexpr std::uint64_t kCount = 11, kStreams = 11000;
   for (const std::uint64_t position : {0u, 1u, 10u}) {
     std::vector<double> seen(kCount, 0);
-    for (std::uint64_t stream = 0; stream < kStreams; ++stream) ++seen[Permutation(kCount, 5, stream)(position)];
+    for (std::uint64_t stream = 0; stream < kStreams; ++stream)
+      ++seen[Permutation(kCount, 5, stream)(position)];
     double chi_square = 0;
     for (const double times : seen) chi_square += (times - 1000) * (times - 1000) / 1000;
     REQUIRE(chi_square <= 35);  // 10 degrees of freedom: exceeded with probability 1e-4

@@ -27,14 +27,16 @@ TEST_CASE("prefetch_gives_the_loaders_batches", "[data]") {
   Prefetch<Counting> batches(Counting{}, 3);
   for (std::int64_t step = 3; step < 12; ++step) REQUIRE(batches.at(step) == Batch{step, step * step});
   // Backwards, forwards and again.
-  for (const std::int64_t step : {5, 100, 101, 7, 7, 8}) REQUIRE(batches.at(step) == Batch{step, step * step});
+  for (const std::int64_t step : {5, 100, 101, 7, 7, 8})
+    REQUIRE(batches.at(step) == Batch{step, step * step});
 }
 
 TEST_CASE("prefetch_works_ahead_but_not_further_than_its_depth", "[data]") {
   const Counting loader;
   Prefetch<Counting> batches(loader, 0, 1000, 3);
   REQUIRE(batches.at(0) == Batch{0, 0});
-  for (int wait = 0; wait < 2000 && *loader.calls < 4; ++wait) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  for (int wait = 0; wait < 2000 && *loader.calls < 4; ++wait)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
   std::this_thread::sleep_for(std::chrono::milliseconds(5));
   REQUIRE(*loader.calls == 4);  // the batch taken and three ahead
 }

@@ -53,7 +53,9 @@ std::string input_error(Call&& call) {
   return {};
 }
 
-inline bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
+inline bool contains(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
 
 // A file or folder of ASHLAR_DATA, if it is there.
 inline std::optional<std::filesystem::path> real_data(const std::string& name) {

@@ -20,7 +20,8 @@ std::vector<TokenId> numbered(Dim count) {
 
 bool same_batch(const TokenBatch& a, const TokenBatch& b) {
   return a.inputs.to_vector<std::int32_t>() == b.inputs.to_vector<std::int32_t>() &&
-         a.targets.to_vector<std::int32_t>() == b.targets.to_vector<std::int32_t>() && a.predictions == b.predictions;
+         a.targets.to_vector<std::int32_t>() == b.targets.to_vector<std::int32_t>() &&
+         a.predictions == b.predictions;
 }
 
 struct Sizes {

@@ -24,7 +24,8 @@ std::string random_bytes(std::uint64_t seed, std::size_t count) {
 
 std::string unhex(const std::string& hex) {
   std::string bytes;
-  for (std::size_t i = 0; i < hex.size(); i += 2) bytes += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
+  for (std::size_t i = 0; i < hex.size(); i += 2)
+    bytes += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
   return bytes;
 }
 
@@ -89,7 +90,8 @@ TEST_CASE("long_texts_encode_as_their_parts_do", "[data]") {
   while (text.size() < (std::size_t{3} << 20)) text += unit;
   const std::vector<TokenId> once = tokenizer.encode(unit);
   std::vector<TokenId> expected;
-  for (std::size_t i = 0; i < text.size() / unit.size(); ++i) expected.insert(expected.end(), once.begin(), once.end());
+  for (std::size_t i = 0; i < text.size() / unit.size(); ++i)
+    expected.insert(expected.end(), once.begin(), once.end());
   REQUIRE((tokenizer.encode(text) == expected));
   const int threads = num_threads();
   set_num_threads(threads == 1 ? 2 : 1);
@@ -142,7 +144,9 @@ TEST_CASE("tokenizer_files_survive_saving_and_loading", "[data]") {
   REQUIRE(again.encode("<|endoftext|>").size() == 13);
   for (TokenId id = 0; id < 259; ++id) REQUIRE(again.token(id) == tokenizer.token(id));
   std::size_t files = 0;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(folder.path() / "new" / "tokenizer")) ++files;
+  for ([[maybe_unused]] const auto& entry :
+       std::filesystem::directory_iterator(folder.path() / "new" / "tokenizer"))
+    ++files;
   REQUIRE(files == 2);  // no temporary file stays
 }
 
