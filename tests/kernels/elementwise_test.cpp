@@ -58,8 +58,10 @@ TEST_CASE("elementwise kernels take any strides", "[elementwise]") {
       run(op, a.clone(), b.clone(), expected);
       CHECK(relative_error(expected, reference(op, a, b)) <= tolerance(dtype));
       // The bits are those of the contiguous case, whatever the layout of the result.
-      const Array whole = Array::full({5, 9, 40}, 77, dtype), flipped = Array::empty({13, 5, 9}, dtype);
-      for (const Array& y : {Array::empty(base.shape(), dtype), whole.slice(2, 10, 23), flipped.permute({1, 2, 0})}) {
+      const Array whole = Array::full({5, 9, 40}, 77, dtype), flipped = Array::empty({13, 5, 9}, dtype),
+                  pairs = Array::empty({5, 9, 13, 2}, dtype);
+      for (const Array& y : {Array::empty(base.shape(), dtype), whole.slice(2, 10, 23), flipped.permute({1, 2, 0}),
+                             pairs.select(3, 1)}) {
         run(op, a, b, y);
         CHECK(bitwise_equal(y, expected));
       }
