@@ -1,13 +1,15 @@
-// Low-rank products: y = (x v) uᵀ + bias, fused over tiles of tokens.
+// A matrix W = U Vᵀ of rank r: y = (x V) Uᵀ + bias. It is BLAST with one block and no coupling, and shares its code.
 #pragma once
 #include "kernels/kernel.h"
 
 namespace ashlar::kernels {
 
-//   x (R, n)   u (m, r)   v (n, r)   bias (m) or absent   y (R, m); dtypes as in blast_forward
+// x (R, n), y (R, m): f64, f32 or bf16, rows contiguous. u (m, r), v (n, r) and bias (m), which may be absent, in the
+// master dtype and contiguous.
 extern const Kernel<void(const Exec&, ConstView x, ConstView u, ConstView v, ConstView bias, View y)> low_rank_forward;
 
-// As blast_backward.
+// Gradients of the above, overwritten; any of them may be absent. Those of the factors and the bias are contiguous and
+// in the master dtype. x V is recomputed.
 extern const Kernel<void(const Exec&, ConstView dy, ConstView x, ConstView u, ConstView v, View dx, View du, View dv,
                          View dbias)>
     low_rank_backward;

@@ -21,15 +21,16 @@ constexpr int max_rows(int vectors) {
   return vectors == 3 ? 4 : vectors == 2 ? 6 : 8;
 }
 
-// A product and its operands, with op(A) as two strides: op(A)[r, i] = a[r * a_row + i * a_step].
+// A product over some columns of B and a run of k, with op(A) as two strides: op(A)[r, i] = a[r * a_row + i * a_step].
 template <class T>
-struct Product : SmallGemm<T> {
-  Product(const SmallGemm<T>& gemm, const T* a_, const T* b_, T* c_)
-      : SmallGemm<T>(gemm), a(a_), b(b_), c(c_), a_row(gemm.trans_a ? 1 : gemm.lda), a_step(gemm.trans_a ? gemm.lda : 1) {}
+struct Product {
   const T* a;
-  const T* b;
-  T* c;
   Dim a_row, a_step;
+  const T* b;
+  Dim ldb;
+  T* c;
+  Dim ldc, m, k;
+  bool accumulate;
 };
 
 // The first `count` values at p in a vector, zeros after them; and back. Neither touches memory past them (Highway's
@@ -57,12 +58,12 @@ HWY_INLINE void store_first(D d, hn::Vec<D> v, T* p, std::size_t count) {
 
 // One tile of C: kRows rows by kVectors vectors; the last vector holds `last` columns if kPartial.
 template <int kRows, int kVectors, bool kPartial, class T>
-HWY_INLINE void multiply_tile(const Product<T>& g, Dim row, Dim column, std::size_t last) {
+HWY_INLINE void multiply_tile(const Product<T>& g, Dim row, std::size_t last) {
   const hn::ScalableTag<T> d;
   using V = hn::Vec<decltype(d)>;
   const Dim lanes = static_cast<Dim>(hn::Lanes(d));
   const T* HWY_RESTRICT a = g.a + row * g.a_row;
-  const T* HWY_RESTRICT b = g.b + column;
+  const T* HWY_RESTRICT b = g.b;
   V sum[kRows][kVectors];
   for (int r = 0; r < kRows; ++r) {
     for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::Zero(d);
@@ -81,7 +82,7 @@ HWY_INLINE void multiply_tile(const Product<T>& g, Dim row, Dim column, std::siz
     b += g.ldb;
   }
   // Loops without branches: only those are unrolled, and only unrolled ones keep the sums in registers.
-  T* HWY_RESTRICT c = g.c + row * g.ldc + column;
+  T* HWY_RESTRICT c = g.c + row * g.ldc;
   constexpr int kWhole = kPartial ? kVectors - 1 : kVectors;
   if (g.accumulate) {
     for (int r = 0; r < kRows; ++r) {
@@ -103,44 +104,53 @@ HWY_INLINE void multiply_tile(const Product<T>& g, Dim row, Dim column, std::siz
 
 // All rows in tiles of kRows, what is left in tiles of 4, 2 and 1.
 template <int kRows, int kVectors, bool kPartial, class T>
-void multiply_rows(const Product<T>& g, Dim row, Dim column, std::size_t last) {
-  for (; row + kRows <= g.m; row += kRows) multiply_tile<kRows, kVectors, kPartial>(g, row, column, last);
+void multiply_rows(const Product<T>& g, Dim row, std::size_t last) {
+  for (; row + kRows <= g.m; row += kRows) multiply_tile<kRows, kVectors, kPartial>(g, row, last);
   if constexpr (kRows > 1) {
-    if (row < g.m) multiply_rows<(kRows > 4 ? 4 : kRows / 2), kVectors, kPartial>(g, row, column, last);
+    if (row < g.m) multiply_rows<(kRows > 4 ? 4 : kRows / 2), kVectors, kPartial>(g, row, last);
   }
 }
 
 template <int kVectors, class T>
-void multiply_columns(const Product<T>& g, Dim column, Dim columns) {
+void multiply_columns(const Product<T>& g, Dim columns) {
   const Dim lanes = static_cast<Dim>(hn::Lanes(hn::ScalableTag<T>()));
   const Dim last = columns - (kVectors - 1) * lanes;
   constexpr int kRows = max_rows(kVectors);
-  if (last == lanes) multiply_rows<kRows, kVectors, false>(g, 0, column, 0);
-  else multiply_rows<kRows, kVectors, true>(g, 0, column, static_cast<std::size_t>(last));
+  if (last == lanes) multiply_rows<kRows, kVectors, false>(g, 0, 0);
+  else multiply_rows<kRows, kVectors, true>(g, 0, static_cast<std::size_t>(last));
 }
 
-// Columns in blocks of three vectors; four are 2 + 2 rather than 3 + 1.
+// Vectors of the next block of columns: three, but four as 2 + 2 rather than 3 + 1.
 template <class T>
-void multiply(const Product<T>& g) {
+Dim next_block(Dim columns_left) {
+  const Dim lanes = static_cast<Dim>(hn::Lanes(hn::ScalableTag<T>()));
+  const Dim vectors = (columns_left + lanes - 1) / lanes;
+  return vectors == 4 ? 2 : std::min<Dim>(vectors, 3);
+}
+
+template <class T>
+void multiply(const SmallGemm<T>& g, const T* a, const T* b, T* c) {
   const Dim lanes = static_cast<Dim>(hn::Lanes(hn::ScalableTag<T>()));
   for (Dim column = 0; column < g.n;) {
-    const Dim left = g.n - column;
-    const Dim vectors = (left + lanes - 1) / lanes;
-    const Dim take = vectors == 4 ? 2 : std::min<Dim>(vectors, 3);
-    const Dim columns = std::min(left, take * lanes);
-    if (take == 3) multiply_columns<3>(g, column, columns);
-    else if (take == 2) multiply_columns<2>(g, column, columns);
-    else multiply_columns<1>(g, column, columns);
+    const Dim vectors = next_block<T>(g.n - column);
+    const Dim columns = std::min(g.n - column, vectors * lanes);
+    const T* block = g.packed_b ? b + column * g.k : b + column;
+    const Dim ldb = g.packed_b ? vectors * lanes : g.ldb;
+    // Runs of k that let a block of B stay in the first-level cache.
+    for (Dim k = 0; k == 0 || k < g.k; k += g.kRun) {
+      const Dim a_row = g.trans_a ? 1 : g.lda, a_step = g.trans_a ? g.lda : 1;
+      const Product<T> run{a + k * a_step, a_row,   a_step, block + k * ldb,           ldb,
+                           c + column,     g.ldc, g.m,    std::min(g.kRun, g.k - k), g.accumulate || k > 0};
+      if (vectors == 3) multiply_columns<3>(run, columns);
+      else if (vectors == 2) multiply_columns<2>(run, columns);
+      else multiply_columns<1>(run, columns);
+    }
     column += columns;
   }
 }
 
-void multiply_f32(const SmallGemm<float>& g, const float* a, const float* b, float* c) {
-  multiply(Product<float>(g, a, b, c));
-}
-void multiply_f64(const SmallGemm<double>& g, const double* a, const double* b, double* c) {
-  multiply(Product<double>(g, a, b, c));
-}
+void multiply_f32(const SmallGemm<float>& g, const float* a, const float* b, float* c) { multiply(g, a, b, c); }
+void multiply_f64(const SmallGemm<double>& g, const double* a, const double* b, double* c) { multiply(g, a, b, c); }
 
 #if HWY_TARGET == HWY_SCALAR
 HWY_INLINE Dim transpose_blocks(const float*, Dim, Dim, Dim, float*, Dim) { return 0; }
@@ -186,6 +196,26 @@ void transpose_f32(const float* from, Dim rows, Dim columns, Dim ld_from, float*
   }
 }
 
+template <class T>
+void pack(const T* b, Dim ldb, Dim k, Dim n, bool transposed, T* to) {
+  const Dim lanes = static_cast<Dim>(hn::Lanes(hn::ScalableTag<T>()));
+  for (Dim column = 0; column < n;) {
+    const Dim width = next_block<T>(n - column) * lanes, columns = std::min(n - column, width);
+    if (transposed) pack_transposed(b + column * ldb, columns, k, ldb, to, width);
+    for (Dim i = 0; i < k; ++i) {
+      if (!transposed) std::copy_n(b + i * ldb + column, columns, to + i * width);
+      std::fill(to + i * width + columns, to + (i + 1) * width, T{0});
+    }
+    to += k * width;
+    column += columns;
+  }
+}
+
+void pack_f32(const float* b, Dim ldb, Dim k, Dim n, bool transposed, float* to) { pack(b, ldb, k, n, transposed, to); }
+void pack_f64(const double* b, Dim ldb, Dim k, Dim n, bool transposed, double* to) { pack(b, ldb, k, n, transposed, to); }
+
+Dim lanes_of_f32() { return static_cast<Dim>(hn::Lanes(hn::ScalableTag<float>())); }
+
 }  // namespace ashlar::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -194,6 +224,9 @@ namespace ashlar::kernels {
 
 HWY_EXPORT(multiply_f32);
 HWY_EXPORT(multiply_f64);
+HWY_EXPORT(pack_f32);
+HWY_EXPORT(pack_f64);
+HWY_EXPORT(lanes_of_f32);
 HWY_EXPORT(transpose_f32);
 
 template <>
@@ -203,6 +236,23 @@ void SmallGemm<float>::operator()(const float* a, const float* b, float* c) cons
 template <>
 void SmallGemm<double>::operator()(const double* a, const double* b, double* c) const {
   HWY_DYNAMIC_DISPATCH(multiply_f64)(*this, a, b, c);
+}
+
+template <>
+void pack_panels(const float* b, Dim ldb, Dim k, Dim n, bool transposed, float* to) {
+  HWY_DYNAMIC_DISPATCH(pack_f32)(b, ldb, k, n, transposed, to);
+}
+template <>
+void pack_panels(const double* b, Dim ldb, Dim k, Dim n, bool transposed, double* to) {
+  HWY_DYNAMIC_DISPATCH(pack_f64)(b, ldb, k, n, transposed, to);
+}
+template <>
+Dim vector_lanes<float>() {
+  return HWY_DYNAMIC_DISPATCH(lanes_of_f32)();
+}
+template <>
+Dim vector_lanes<double>() {
+  return std::max<Dim>(1, vector_lanes<float>() / 2);
 }
 
 void pack_transposed(const float* from, Dim rows, Dim columns, Dim ld_from, float* to, Dim ld_to) {

@@ -26,8 +26,19 @@ double product_error(SmallGemm<T> gemm) {
   const Dim a_rows = gemm.trans_a ? gemm.k : gemm.m;
   const auto a = normal_values<T>(a_rows * gemm.lda, 1), b = normal_values<T>(gemm.k * gemm.ldb, 2);
   const auto before = normal_values<T>(gemm.m * gemm.ldc, 3);
-  auto c = before;
-  gemm(a.data(), b.data(), c.data());
+  auto c = before, panels = b;
+  if (gemm.packed_b) {
+    const bool transposed = gemm.m % 2 == 1;
+    auto source = b;
+    const Dim ld = transposed ? gemm.k + 1 : gemm.ldb;
+    if (transposed) {
+      source.assign(static_cast<std::size_t>(gemm.n * ld), T{0});
+      kernels::pack_transposed(b.data(), gemm.k, gemm.n, gemm.ldb, source.data(), ld);
+    }
+    panels.assign(static_cast<std::size_t>(gemm.k * (gemm.n + kernels::vector_lanes<T>())), T(NAN));
+    kernels::pack_panels(source.data(), ld, gemm.k, gemm.n, transposed, panels.data());
+  }
+  gemm(a.data(), panels.data(), c.data());
   double worst = 0, largest = 1;
   for (Dim r = 0; r < gemm.m; ++r) {
     for (Dim col = 0; col < gemm.ldc; ++col) {
@@ -58,13 +69,17 @@ TEMPLATE_TEST_CASE("small_gemm equals a naive product for every shape, transpose
   const double tolerance = std::is_same_v<TestType, float> ? 2e-6 : 1e-14;
   for (const Dim m : {0, 1, 2, 3, 5, 7, 8, 13, 64}) {
     for (const Dim n : {0, 1, 3, 7, 8, 9, 16, 17, 24, 25, 31, 33, 47, 48, 65, 100}) {
-      for (const Dim k : {0, 1, 5, 64}) {
+      for (const Dim k : {0, 1, 5, 64, 259}) {
         for (const bool trans_a : {false, true}) {
           for (const bool accumulate : {false, true}) {
-            const SmallGemm<TestType> gemm{m, n, k, (trans_a ? m : k) + 3, n + 5, n + 2, trans_a, accumulate};
-            const double error = product_error(gemm);
-            INFO("m " << m << " n " << n << " k " << k << " trans_a " << trans_a << " accumulate " << accumulate);
-            if (!(error <= tolerance)) FAIL("error " << error);
+            for (const bool packed_b : {false, true}) {
+              const SmallGemm<TestType> gemm{m,       n,          k,       (trans_a ? m : k) + 3, n + 5, n + 2,
+                                             trans_a, accumulate, packed_b};
+              const double error = product_error(gemm);
+              INFO("m " << m << " n " << n << " k " << k << " trans_a " << trans_a << " accumulate " << accumulate
+                        << " packed_b " << packed_b);
+              if (!(error <= tolerance)) FAIL("error " << error);
+            }
           }
         }
       }
@@ -73,13 +88,13 @@ TEMPLATE_TEST_CASE("small_gemm equals a naive product for every shape, transpose
 }
 
 TEST_CASE("small_gemm gives an element the same bits in products of any size", "[kernels]") {
-  const auto a = normal_values<float>(37 * 50, 1), b = normal_values<float>(50 * 70, 2);
+  const auto a = normal_values<float>(37 * 500, 1), b = normal_values<float>(500 * 70, 2);
   std::vector<float> whole(37 * 70), piece(70);
-  SmallGemm<float>{.m = 37, .n = 70, .k = 50, .lda = 50, .ldb = 70, .ldc = 70}(a.data(), b.data(), whole.data());
+  SmallGemm<float>{.m = 37, .n = 70, .k = 500, .lda = 500, .ldb = 70, .ldc = 70}(a.data(), b.data(), whole.data());
   for (std::size_t r = 0; r < 37; ++r) {
     for (const std::size_t from : {std::size_t{0}, std::size_t{13}, std::size_t{69}}) {
-      const SmallGemm<float> row{.m = 1, .n = static_cast<Dim>(70 - from), .k = 50, .lda = 50, .ldb = 70, .ldc = 70};
-      row(a.data() + r * 50, b.data() + from, piece.data());
+      const SmallGemm<float> row{.m = 1, .n = static_cast<Dim>(70 - from), .k = 500, .lda = 500, .ldb = 70, .ldc = 70};
+      row(a.data() + r * 500, b.data() + from, piece.data());
       for (std::size_t c = from; c < 70; ++c) REQUIRE(piece[c - from] == whole[r * 70 + c]);
     }
   }
