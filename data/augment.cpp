@@ -8,16 +8,16 @@ namespace ashlar::data {
 PixelTable pixel_table(const Normalisation& normalisation) {
   PixelTable table;
   for (std::size_t c = 0; c < table.size(); ++c) {
-    ASHLAR_CHECK(normalisation.std[c] > 0, "images: the standard deviation of channel ", c, " must be positive, got ",
-                 normalisation.std[c]);
+    ASHLAR_CHECK(normalisation.std[c] > 0, "images: the standard deviation of channel ", c,
+                 " must be positive, got ", normalisation.std[c]);
     for (std::size_t value = 0; value < 256; ++value)
       table[c][value] = (static_cast<float>(value) / 255.f - normalisation.mean[c]) / normalisation.std[c];
   }
   return table;
 }
 
-void place_image(const std::uint8_t* from, Dim height, Dim width, Dim dy, Dim dx, bool flip, const PixelTable& table,
-                 float* to) {
+void place_image(const std::uint8_t* from, Dim height, Dim width, Dim dy, Dim dx, bool flip,
+                 const PixelTable& table, float* to) {
   // Output columns [first, last) lie inside the input.
   const Dim first = std::clamp<Dim>(-dx, 0, width), last = std::clamp<Dim>(width - dx, first, width);
   for (std::size_t c = 0; c < table.size(); ++c) {
@@ -41,15 +41,15 @@ void place_image(const std::uint8_t* from, Dim height, Dim width, Dim dy, Dim dx
 
 namespace {
 
-// Gamma(alpha, 1) by Marsaglia and Tsang 2000, "A simple method for generating gamma variables"; alpha below 1 through
-// alpha + 1 and a power of a uniform number. Every attempt has random words of its own.
+// Gamma(alpha, 1) by Marsaglia and Tsang 2000, "A simple method for generating gamma variables"; alpha below
+// 1 through alpha + 1 and a power of a uniform number. Every attempt has random words of its own.
 double sample_gamma(const Random& random, double alpha) {
   const double shape = alpha < 1 ? alpha + 1 : alpha;
   const double d = shape - 1.0 / 3, c = 1 / std::sqrt(9 * d);
   const auto open_uniform = [&](std::uint64_t index) { return (random.bits(index) + 0.5) * 0x1p-32; };
   double result = 0;
   for (std::uint64_t attempt = 1; result == 0; ++attempt) {
-    const double x = random.normal(4 * attempt);     // words 8 * attempt and the next
+    const double x = random.normal(4 * attempt);  // words 8 * attempt and the next
     const double u = open_uniform(8 * attempt + 4);
     const double v = std::pow(1 + c * x, 3);
     if (v > 0 && std::log(u) < 0.5 * x * x + d - d * v + d * std::log(v)) result = d * v;

@@ -11,10 +11,10 @@ namespace ashlar::data {
 using PixelTable = std::array<std::array<float, 256>, 3>;
 PixelTable pixel_table(const Normalisation& normalisation);
 
-// Writes `from` (3, H, W) bytes to `to` (3, H, W) f32: output pixel (y, x) is input pixel (y + dy, x + dx), of the
-// image flipped left to right if `flip`; pixels outside are black.
-void place_image(const std::uint8_t* from, Dim height, Dim width, Dim dy, Dim dx, bool flip, const PixelTable& table,
-                 float* to);
+// Writes `from` (3, H, W) bytes to `to` (3, H, W) f32: output pixel (y, x) is input pixel (y + dy, x + dx),
+// of the image flipped left to right if `flip`; pixels outside are black.
+void place_image(const std::uint8_t* from, Dim height, Dim width, Dim dy, Dim dx, bool flip,
+                 const PixelTable& table, float* to);
 
 // A number from Beta(alpha, alpha), a pure function of `random`; alpha > 0.
 double sample_beta(const Random& random, double alpha);

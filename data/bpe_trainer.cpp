@@ -39,8 +39,8 @@ std::vector<Word> count_pieces(std::string_view text, const std::array<TokenId, 
   return words;
 }
 
-// All pairs of neighbours with how often and in which words they occur, and a queue of the most frequent ones. The
-// queue may hold counts that have fallen since; they are corrected when they come to the front.
+// All pairs of neighbours with how often and in which words they occur, and a queue of the most frequent
+// ones. The queue may hold counts that have fallen since; they are corrected when they come to the front.
 class PairIndex {
  public:
   struct Best {
@@ -79,7 +79,8 @@ class PairIndex {
         queue_.push({found->second.count, top.pair});
         continue;
       }
-      Best best{{static_cast<TokenId>(top.pair >> 32), static_cast<TokenId>(top.pair & 0xffffffffu)}, top.count,
+      Best best{{static_cast<TokenId>(top.pair >> 32), static_cast<TokenId>(top.pair & 0xffffffffu)},
+                top.count,
                 std::move(found->second.words)};
       found->second.words.clear();
       return best;

@@ -1,5 +1,6 @@
-// The binary releases of CIFAR-10 and CIFAR-100 (Krizhevsky 2009; the format: www.cs.toronto.edu/~kriz/cifar.html).
-// A record is the label bytes — CIFAR-10: the class, CIFAR-100: coarse then fine class — and 3 x 32 x 32 pixel bytes.
+// The binary releases of CIFAR-10 and CIFAR-100 (Krizhevsky 2009; the format:
+// www.cs.toronto.edu/~kriz/cifar.html). A record is the label bytes — CIFAR-10: the class, CIFAR-100: coarse
+// then fine class — and 3 x 32 x 32 pixel bytes.
 #include <cstring>
 #include <sstream>
 
@@ -15,8 +16,8 @@ constexpr Dim kSide = 32;
 constexpr Dim kPixels = 3 * kSide * kSide;
 
 struct Format {
-  const char* name;      // "cifar10": of data/download.sh
-  Dim label_bytes;       // the last of them is the label
+  const char* name;  // "cifar10": of data/download.sh
+  Dim label_bytes;   // the last of them is the label
   Dim classes;
   Dim official_records;  // in a training file
   Dim record() const { return label_bytes + kPixels; }
@@ -31,9 +32,10 @@ ImageSplit read_records(const Format& format, const fs::path& folder, const std:
   for (const std::string& file : files) {
     contents.push_back(read_file(folder / file, format.name));
     const auto bytes = static_cast<Dim>(contents.back().size());
-    ASHLAR_CHECK(bytes > 0 && bytes % format.record() == 0, format.name, ": ", (folder / file).string(), " has ", bytes,
-                 " bytes, not a multiple of ", format.record(), " (", format.label_bytes, " label and ", kPixels,
-                 " pixel bytes a record): ", bytes / format.record(), " whole records and ", bytes % format.record(),
+    ASHLAR_CHECK(bytes > 0 && bytes % format.record() == 0, format.name, ": ", (folder / file).string(),
+                 " has ", bytes, " bytes, not a multiple of ", format.record(), " (", format.label_bytes,
+                 " label and ", kPixels, " pixel bytes a record): ", bytes / format.record(),
+                 " whole records and ", bytes % format.record(),
                  " bytes left over, where the official training files have ", format.official_records,
                  " records; fetch it again with data/download.sh ", format.name);
     records += bytes / format.record();
@@ -56,7 +58,8 @@ ImageSplit read_records(const Format& format, const fs::path& folder, const std:
 }
 
 // One name a line in the file that the releases bring along; without it the given names.
-std::vector<std::string> class_names(const Format& format, const fs::path& file, std::vector<std::string> fallback) {
+std::vector<std::string> class_names(const Format& format, const fs::path& file,
+                                     std::vector<std::string> fallback) {
   if (!fs::exists(file)) return fallback;
   std::vector<std::string> names;
   std::istringstream text(read_file(file, format.name));
@@ -83,8 +86,10 @@ bool holds_cifar10(const fs::path& folder) {
 }
 
 ImageDataset load_cifar10(const fs::path& folder) {
-  ImageDataset data{read_records(kCifar10, folder, kCifar10Train), read_records(kCifar10, folder, {"test_batch.bin"}),
-                    {}, "CIFAR-10, binary release, in " + folder.string()};
+  ImageDataset data{read_records(kCifar10, folder, kCifar10Train),
+                    read_records(kCifar10, folder, {"test_batch.bin"}),
+                    {},
+                    "CIFAR-10, binary release, in " + folder.string()};
   data.class_names =
       class_names(kCifar10, folder / "batches.meta.txt",
                   {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"});
@@ -94,7 +99,9 @@ ImageDataset load_cifar10(const fs::path& folder) {
 bool holds_cifar100(const fs::path& folder) { return any_exists(folder, {"train.bin", "test.bin"}); }
 
 ImageDataset load_cifar100(const fs::path& folder) {
-  ImageDataset data{read_records(kCifar100, folder, {"train.bin"}), read_records(kCifar100, folder, {"test.bin"}), {},
+  ImageDataset data{read_records(kCifar100, folder, {"train.bin"}),
+                    read_records(kCifar100, folder, {"test.bin"}),
+                    {},
                     "CIFAR-100, binary release, in " + folder.string()};
   std::vector<std::string> numbered;
   for (Dim c = 0; c < kCifar100.classes; ++c) numbered.push_back("class_" + std::to_string(c));

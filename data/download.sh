@@ -16,7 +16,7 @@ set -euo pipefail
 #
 # Where the checksums come from. CIFAR's home page publishes MD5 sums (c32a1d4ab5d03f1284b67883e8d87530 and
 # 03b5dce01913d631647c71ecec9e9cb8); the SHA-256 sums of the same archives are those that TensorFlow Datasets and
-# MLDatasets.jl check. WikiText's authors publish none; its SHA-256 sums are those that Julia's CorpusLoaders.jl checks
+# MLDatasets.jl check. WikiText's authors publish none; its SHA-256 sums are those that Apple's mlx-data checks
 # (torchtext checks the MD5 sums 542ccefacc6c27f945fb54453812b3cd and 9ddaacaf6af0710eda8c456decff7832 of archives of
 # these names). Its first address, on S3, answers 403 since 2024; the one below is the first author's own site.
 # GPT-2's are those that OpenAI's tiktoken checks.

@@ -1,5 +1,5 @@
-// The text of the project's own sources and documentation, compiled into the library: the default of train_gpt.
-// data/embedded_text.cmake gathers it at build time.
+// The text of the project's own sources and documentation, compiled into the library: the default of
+// train_gpt. data/embedded_text.cmake gathers it at build time.
 #pragma once
 #include <string_view>
 

@@ -22,8 +22,8 @@ std::string read_file(const fs::path& path, std::string_view what) {
   std::string content(static_cast<std::size_t>(file.tellg()), '\0');
   file.seekg(0);
   file.read(content.data(), static_cast<std::streamsize>(content.size()));
-  ASHLAR_CHECK(file.gcount() == static_cast<std::streamsize>(content.size()), what, ": cannot read ", path.string(),
-               ": got ", file.gcount(), " of ", content.size(), " bytes");
+  ASHLAR_CHECK(file.gcount() == static_cast<std::streamsize>(content.size()), what, ": cannot read ",
+               path.string(), ": got ", file.gcount(), " of ", content.size(), " bytes");
   return content;
 }
 
@@ -34,8 +34,10 @@ int write_all(int file, std::string_view content) {
   int failure = 0;
   while (!content.empty() && failure == 0) {
     const ssize_t written = ::write(file, content.data(), content.size());
-    if (written >= 0) content.remove_prefix(static_cast<std::size_t>(written));
-    else if (errno != EINTR) failure = errno;
+    if (written >= 0)
+      content.remove_prefix(static_cast<std::size_t>(written));
+    else if (errno != EINTR)
+      failure = errno;
   }
   if (failure == 0 && ::fsync(file) != 0) failure = errno;
   if (::close(file) != 0 && failure == 0) failure = errno;
@@ -51,8 +53,8 @@ void write_file_atomically(const fs::path& path, std::string_view content) {
   if (failure == 0 && ::rename(temporary.c_str(), path.c_str()) != 0) failure = errno;
   if (failure != 0) {
     ::unlink(temporary.c_str());
-    throw Error(concat("write: cannot write ", path.string(), " (", content.size(), " bytes): ",
-                       std::strerror(failure)));
+    throw Error(concat("write: cannot write ", path.string(), " (", content.size(),
+                       " bytes): ", std::strerror(failure)));
   }
 }
 

@@ -10,8 +10,8 @@ namespace ashlar::data {
 // The bytes of a file; InputError that starts with `what` and names the path and the reason otherwise.
 std::string read_file(const std::filesystem::path& path, std::string_view what);
 
-// Writes a temporary file beside `path`, flushes it to the disk and renames it. Throws Error that names the path; an
-// older file at `path` then stays as it was.
+// Writes a temporary file beside `path`, flushes it to the disk and renames it. Throws Error that names the
+// path; an older file at `path` then stays as it was.
 void write_file_atomically(const std::filesystem::path& path, std::string_view content);
 
 // The entries of a folder by name; InputError that starts with `what` if there is no such folder.

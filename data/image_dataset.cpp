@@ -26,10 +26,11 @@ ImageDataset load_images(const fs::path& path) {
     return holds_cifar10(folder) || holds_cifar100(folder) || holds_class_folders(folder);
   };
   const auto folder = find_dataset(path, recognised, "images");
-  ASHLAR_CHECK(folder, "images: nothing recognised in ", path.string(),
-               "; looked for CIFAR-10 (data_batch_1.bin … data_batch_5.bin, test_batch.bin), CIFAR-100 (train.bin, "
-               "test.bin) or train/<class>/*.{png,jpg,jpeg,bmp} with test/<class>/…, there and in its subfolders; ",
-               describe_folder(path), packed_hint(path));
+  ASHLAR_CHECK(
+      folder, "images: nothing recognised in ", path.string(),
+      "; looked for CIFAR-10 (data_batch_1.bin … data_batch_5.bin, test_batch.bin), CIFAR-100 (train.bin, "
+      "test.bin) or train/<class>/*.{png,jpg,jpeg,bmp} with test/<class>/…, there and in its subfolders; ",
+      describe_folder(path), packed_hint(path));
   if (holds_cifar10(*folder)) return load_cifar10(*folder);
   if (holds_cifar100(*folder)) return load_cifar100(*folder);
   return load_class_folders(*folder);

@@ -16,7 +16,8 @@ constexpr const char* kWhat = "image folder";
 
 bool is_image(const fs::path& path) {
   std::string ending = path.extension().string();
-  std::ranges::transform(ending, ending.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::ranges::transform(ending, ending.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return ending == ".png" || ending == ".jpg" || ending == ".jpeg" || ending == ".bmp";
 }
 
@@ -27,8 +28,8 @@ std::vector<std::string> class_folders(const fs::path& split) {
   std::vector<std::string> names;
   for (const fs::path& entry : sorted_entries(split, kWhat))
     if (fs::is_directory(entry)) names.push_back(entry.filename().string());
-  ASHLAR_CHECK(!names.empty(), kWhat, ": ", split.string(), " holds no class folders; needed are ", split.string(),
-               "/<class>/*.{png,jpg,jpeg,bmp}");
+  ASHLAR_CHECK(!names.empty(), kWhat, ": ", split.string(), " holds no class folders; needed are ",
+               split.string(), "/<class>/*.{png,jpg,jpeg,bmp}");
   return names;
 }
 
@@ -66,9 +67,10 @@ ImageSplit read_split(const fs::path& split, const std::vector<std::string>& cla
       const fs::path& file = files[static_cast<std::size_t>(i)];
       const Array image = decode_image(file);
       ASHLAR_CHECK(image.shape() == first.shape(), kWhat, ": ", file.string(), " is ", image.size(2), "x",
-                   image.size(1), " pixels, but ", files[0].string(), " is ", first.size(2), "x", first.size(1),
-                   "; all images must have one size");
-      std::memcpy(pixels + i * first.numel(), image.data<std::uint8_t>(), static_cast<std::size_t>(first.numel()));
+                   image.size(1), " pixels, but ", files[0].string(), " is ", first.size(2), "x",
+                   first.size(1), "; all images must have one size");
+      std::memcpy(pixels + i * first.numel(), image.data<std::uint8_t>(),
+                  static_cast<std::size_t>(first.numel()));
     }
   });
   return result;
@@ -88,11 +90,11 @@ ImageDataset load_class_folders(const fs::path& folder) {
   data.train = read_split(folder / "train", data.class_names);
   data.test = read_split(folder / "test", data.class_names);
   const Shape train = data.train.images.shape(), test = data.test.images.shape();
-  ASHLAR_CHECK(train[2] == test[2] && train[3] == test[3], kWhat, ": the images of ", (folder / "test").string(),
-               " are ", test[3], "x", test[2], " pixels, those of ", (folder / "train").string(), " ", train[3], "x",
-               train[2], "; all must have one size");
-  data.description = concat(data.class_names.size(), " class folders of ", train[3], "x", train[2], " images in ",
-                            folder.string());
+  ASHLAR_CHECK(train[2] == test[2] && train[3] == test[3], kWhat, ": the images of ",
+               (folder / "test").string(), " are ", test[3], "x", test[2], " pixels, those of ",
+               (folder / "train").string(), " ", train[3], "x", train[2], "; all must have one size");
+  data.description = concat(data.class_names.size(), " class folders of ", train[3], "x", train[2],
+                            " images in ", folder.string());
   return data;
 }
 

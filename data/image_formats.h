@@ -1,5 +1,5 @@
-// The formats of image data sets on disk. `holds_…` only looks at names, so that a damaged set is recognised and its
-// damage reported.
+// The formats of image data sets on disk. `holds_…` only looks at names, so that a damaged set is recognised
+// and its damage reported.
 #pragma once
 #include "data/image_dataset.h"
 
@@ -14,8 +14,8 @@ ImageDataset load_cifar100(const std::filesystem::path& folder);
 bool holds_class_folders(const std::filesystem::path& folder);
 ImageDataset load_class_folders(const std::filesystem::path& folder);
 
-// The (3, H, W) u8 pixels of a PNG, JPEG or BMP file; grey becomes RGB, transparency is dropped. InputError with the
-// path and the decoder's reason otherwise.
+// The (3, H, W) u8 pixels of a PNG, JPEG or BMP file; grey becomes RGB, transparency is dropped. InputError
+// with the path and the decoder's reason otherwise.
 Array decode_image(const std::filesystem::path& path);
 
 }  // namespace ashlar::data

@@ -10,16 +10,19 @@
 namespace ashlar::data {
 namespace {
 
-constexpr Dim kGrain = 8;  // images a thread must have to be worth starting
+// Images that a thread must have to be worth starting: about a megabyte of values.
+Dim grain(Dim values_per_image) { return std::max<Dim>((1 << 18) / values_per_image, 1); }
 
 void check_split(const ImageSplit& split, Dim batch) {
   ASHLAR_CHECK(split.size() > 0, "images: the split is empty");
   ASHLAR_CHECK(batch >= 1, "images: the batch size must be at least 1, got ", batch);
   const Shape shape = split.images.shape();
-  ASHLAR_CHECK(shape.ndim() == 4 && shape[1] == 3 && split.images.dtype() == DType::u8 && split.images.contiguous(),
-               "images: need u8 images (N, 3, H, W), got ", split.images.dtype(), " ", shape);
+  ASHLAR_CHECK(
+      shape.ndim() == 4 && shape[1] == 3 && split.images.dtype() == DType::u8 && split.images.contiguous(),
+      "images: need u8 images (N, 3, H, W), got ", split.images.dtype(), " ", shape);
   ASHLAR_CHECK(split.labels.shape() == Shape({shape[0]}) && split.labels.dtype() == DType::i32,
-               "images: need i32 labels (", shape[0], "), got ", split.labels.dtype(), " ", split.labels.shape());
+               "images: need i32 labels (", shape[0], "), got ", split.labels.dtype(), " ",
+               split.labels.shape());
 }
 
 ImageBatch empty_batch(Dim size, const Shape& images) {
@@ -57,15 +60,19 @@ Normalisation channel_statistics(const ImageSplit& split) {
 
 ImageLoader::ImageLoader(ImageSplit split, Dim batch, std::uint64_t seed, const Augmentation& augmentation,
                          const Normalisation& normalisation)
-    : split_(std::move(split)), batch_(batch), order_key_(key_of(seed, "data/order")),
-      augment_key_(key_of(seed, "data/augment")), mix_key_(key_of(seed, "data/mix")), augmentation_(augmentation),
+    : split_(std::move(split)),
+      batch_(batch),
+      order_key_(key_of(seed, "data/order")),
+      augment_key_(key_of(seed, "data/augment")),
+      mix_key_(key_of(seed, "data/mix")),
+      augmentation_(augmentation),
       normalisation_(normalisation) {
   check_split(split_, batch_);
   ASHLAR_CHECK(augmentation.crop_padding >= 0, "images: crop padding must not be negative, got ",
                augmentation.crop_padding);
   ASHLAR_CHECK(augmentation.mixup >= 0 && augmentation.cutmix >= 0,
-               "images: the alphas of mixup and cutmix must not be negative, got ", augmentation.mixup, " and ",
-               augmentation.cutmix);
+               "images: the alphas of mixup and cutmix must not be negative, got ", augmentation.mixup,
+               " and ", augmentation.cutmix);
 }
 
 // The image at position `sample` of the endless stream of shuffled epochs.
@@ -99,7 +106,7 @@ ImageBatch ImageLoader::at(std::int64_t step) const {
     place_image(pixels + index * size, height, width, shift(0), shift(1), flip, table, to);
     return labels[index];
   };
-  parallel_for(batch_, kGrain, [&](Dim begin, Dim end) {
+  parallel_for(batch_, grain(size), [&](Dim begin, Dim end) {
     for (Dim b = begin; b < end; ++b) label[b] = other_label[b] = make_row(b, out + b * size);
   });
   const double mixup = augmentation_.mixup, cutmix = augmentation_.cutmix;
@@ -108,7 +115,7 @@ ImageBatch ImageLoader::at(std::int64_t step) const {
   // Row b takes from row b + 1, the last from row 0.
   const Array unmixed = batch.images.clone();
   const auto* source = unmixed.data<float>();
-  parallel_for(batch_, kGrain, [&](Dim begin, Dim end) {
+  parallel_for(batch_, grain(size), [&](Dim begin, Dim end) {
     for (Dim b = begin; b < end; ++b) {
       const Dim partner = (b + 1) % batch_;
       const Random random(mix_key_, static_cast<std::uint64_t>(step * batch_ + b));
@@ -148,7 +155,7 @@ ImageBatch ImageEvaluation::at(std::int64_t index) const {
   const auto* pixels = split_.images.data<std::uint8_t>();
   auto* out = batch.images.data<float>();
   const PixelTable table = pixel_table(normalisation_);
-  parallel_for(end - begin, kGrain, [&](Dim first, Dim last) {
+  parallel_for(end - begin, grain(size), [&](Dim first, Dim last) {
     for (Dim b = first; b < last; ++b)
       place_image(pixels + (begin + b) * size, height, width, 0, 0, false, table, out + b * size);
   });

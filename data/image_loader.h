@@ -30,9 +30,10 @@ struct ImageBatch {
   Dim size() const { return labels.defined() ? labels.size(0) : 0; }
 };
 
-// The training stream: epochs of the split, each in an order of its own, cut into full batches (a batch may hold the
-// end of one epoch and the beginning of the next). at(step) is a pure function of (seed, step); row b of it depends
-// on nothing but (seed, step * B + b) — except that mixup and CutMix pair it with row b + 1 of its batch.
+// The training stream: epochs of the split, each in an order of its own, cut into full batches (a batch may
+// hold the end of one epoch and the beginning of the next). at(step) is a pure function of (seed, step); row
+// b of it depends on nothing but (seed, step * B + b) — except that mixup and CutMix pair it with row b + 1
+// of its batch.
 class ImageLoader {
  public:
   ImageLoader(ImageSplit split, Dim batch, std::uint64_t seed, const Augmentation& augmentation,

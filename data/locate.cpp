@@ -10,7 +10,8 @@
 namespace ashlar::data {
 namespace fs = std::filesystem;
 
-std::optional<fs::path> find_dataset(const fs::path& folder, const std::function<bool(const fs::path&)>& recognised,
+std::optional<fs::path> find_dataset(const fs::path& folder,
+                                     const std::function<bool(const fs::path&)>& recognised,
                                      std::string_view what) {
   const std::vector<fs::path> entries = sorted_entries(folder, what);
   ASHLAR_CHECK(!entries.empty(), what, ": the folder ", folder.string(), " is empty");
@@ -20,7 +21,8 @@ std::optional<fs::path> find_dataset(const fs::path& folder, const std::function
     if (fs::is_directory(entry) && recognised(entry)) found.push_back(entry);
   if (found.empty()) return std::nullopt;
   ASHLAR_CHECK(found.size() == 1, what, ": ", folder.string(), " holds several data sets, ",
-               found[0].filename().string(), " and ", found[1].filename().string(), "; give the path of one of them");
+               found[0].filename().string(), " and ", found[1].filename().string(),
+               "; give the path of one of them");
   return found[0];
 }
 
@@ -40,7 +42,9 @@ std::optional<fs::path> downloaded(std::initializer_list<const char*> names) {
 }  // namespace
 
 // The names under which the official archives unpack.
-std::optional<fs::path> downloaded_images() { return downloaded({"cifar-10-batches-bin", "cifar-100-binary"}); }
+std::optional<fs::path> downloaded_images() {
+  return downloaded({"cifar-10-batches-bin", "cifar-100-binary"});
+}
 std::optional<fs::path> downloaded_text() { return downloaded({"wikitext-2", "wikitext-103"}); }
 std::optional<fs::path> downloaded_tokenizer() { return downloaded({"gpt2-bpe"}); }
 

@@ -1,6 +1,7 @@
-// A random order of {0, …, count − 1} without storing it: a Feistel network on the smallest 2h-bit domain that holds
-// count, with Philox as its round function; values outside are sent through again until they fall inside (Black and
-// Rogaway 2002, "Ciphers with arbitrary finite domains"). Any position costs the same and depends on nothing else.
+// A random order of {0, …, count − 1} without storing it: a Feistel network on the smallest 2h-bit domain
+// that holds count, with Philox as its round function; values outside are sent through again until they fall
+// inside (Black and Rogaway 2002, "Ciphers with arbitrary finite domains"). Any position costs the same and
+// depends on nothing else.
 #pragma once
 #include <bit>
 
@@ -12,7 +13,10 @@ class Permutation {
  public:
   // `count` at least 1; `stream` chooses one of many orders of one key, as the epoch does.
   constexpr Permutation(std::uint64_t count, std::uint64_t key, std::uint64_t stream)
-      : count_(count), key_(key), stream_(stream), half_bits_((static_cast<int>(std::bit_width(count - 1)) + 1) / 2) {}
+      : count_(count),
+        key_(key),
+        stream_(stream),
+        half_bits_((static_cast<int>(std::bit_width(count - 1)) + 1) / 2) {}
 
   constexpr std::uint64_t count() const { return count_; }
   // The element at `position` < count.

@@ -12,17 +12,18 @@
 
 namespace ashlar::data {
 
-// Wraps a loader whose `at(step)` is a pure function; `Prefetch::at(step)` returns the same batch. Steps asked for in
-// order are found ready; any other step is computed anew, and prefetching goes on behind it. An exception of the
-// loader reaches whoever asks for that step. One consumer thread.
+// Wraps a loader whose `at(step)` is a pure function; `Prefetch::at(step)` returns the same batch. Steps
+// asked for in order are found ready; any other step is computed anew, and prefetching goes on behind it. An
+// exception of the loader reaches whoever asks for that step. One consumer thread.
 template <class Loader>
 class Prefetch {
  public:
   using Batch = decltype(std::declval<const Loader&>().at(std::int64_t{0}));
 
-  // Computes batches [first, end) ahead, at most `depth` of them at a time. Steps from `end` on are not computed ahead
-  // (an evaluation knows where it ends); asking for them still works.
-  explicit Prefetch(Loader loader, std::int64_t first = 0, std::int64_t end = INT64_MAX, std::size_t depth = 2)
+  // Computes batches [first, end) ahead, at most `depth` of them at a time. Steps from `end` on are not
+  // computed ahead (an evaluation knows where it ends); asking for them still works.
+  explicit Prefetch(Loader loader, std::int64_t first = 0, std::int64_t end = INT64_MAX,
+                    std::size_t depth = 2)
       : loader_(std::move(loader)), depth_(depth), end_(end), wanted_(first), next_(first) {
     ASHLAR_CHECK(depth >= 1, "prefetch: depth must be at least 1");
     worker_ = std::thread([this] { work(); });
@@ -95,8 +96,8 @@ class Prefetch {
   const std::int64_t end_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<Result> ready_;       // batches of the steps wanted_, wanted_ + 1, …
-  std::int64_t wanted_, next_;     // the next step to hand out, the next one to compute
+  std::deque<Result> ready_;    // batches of the steps wanted_, wanted_ + 1, …
+  std::int64_t wanted_, next_;  // the next step to hand out, the next one to compute
   std::int64_t restarts_ = 0;
   bool stopping_ = false;
   std::thread worker_;

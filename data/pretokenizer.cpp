@@ -13,9 +13,11 @@ namespace ashlar::data {
 namespace {
 
 // Unicode's White_Space, spelled out: PCRE2's \s also has U+180E, which Unicode took out in version 6.3.
-#define ASHLAR_SPACE R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})"
-constexpr const char* kPattern = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{L}\p{N})" ASHLAR_SPACE
-                                 R"(]+|[)" ASHLAR_SPACE R"(]+(?![^)" ASHLAR_SPACE R"(])|[)" ASHLAR_SPACE R"(]+)";
+#define ASHLAR_SPACE \
+  R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})"
+constexpr const char* kPattern =
+    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{L}\p{N})" ASHLAR_SPACE R"(]+|[)" ASHLAR_SPACE
+    R"(]+(?![^)" ASHLAR_SPACE R"(])|[)" ASHLAR_SPACE R"(]+)";
 #undef ASHLAR_SPACE
 
 std::string pcre_message(int code) {
@@ -31,16 +33,16 @@ Code compile() {
   int failure = 0;
   std::size_t at = 0;
   // The pattern covers every character, so each match begins where the last one ended.
-  Code code(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(kPattern), PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_ANCHORED,
-                          &failure, &at, nullptr),
+  Code code(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(kPattern), PCRE2_ZERO_TERMINATED,
+                          PCRE2_UTF | PCRE2_ANCHORED, &failure, &at, nullptr),
             pcre2_code_free);
   if (!code) throw Error(concat("tokenizer: PCRE2 refuses the pattern at ", at, ": ", pcre_message(failure)));
   pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);  // where it cannot, matching interprets the pattern
   return code;
 }
 
-// The length of the UTF-8 character at the beginning of `text` (not empty), 0 if there is none. Overlong forms,
-// surrogates and numbers beyond U+10FFFF are invalid (Unicode 15, table 3-7).
+// The length of the UTF-8 character at the beginning of `text` (not empty), 0 if there is none. Overlong
+// forms, surrogates and numbers beyond U+10FFFF are invalid (Unicode 15, table 3-7).
 std::size_t utf8_length(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned lead = byte(0);
@@ -58,7 +60,7 @@ std::size_t utf8_length(std::string_view text) {
 
 // Text as the pattern sees it: every invalid byte replaced by U+0080, a control character of two bytes.
 struct Repaired {
-  std::string text;                  // empty if nothing had to be replaced
+  std::string text;                   // empty if nothing had to be replaced
   std::vector<std::size_t> inserted;  // where in `text` the replacements end, ascending
 };
 Repaired repair(std::string_view text) {
@@ -93,9 +95,10 @@ std::vector<std::string_view> pretokenize(std::string_view text) {
   std::size_t replaced = 0;  // replacements before `end`: the original is so many bytes shorter there
   std::size_t begin = 0;     // in the original
   for (std::size_t end = 0; end < subject.size();) {
-    const int matched = pcre2_match(code.get(), reinterpret_cast<PCRE2_SPTR>(subject.data()), subject.size(), end,
-                                    PCRE2_NO_UTF_CHECK, match.get(), nullptr);
-    if (matched < 0) throw Error(concat("tokenizer: PCRE2 fails at byte ", begin, ": ", pcre_message(matched)));
+    const int matched = pcre2_match(code.get(), reinterpret_cast<PCRE2_SPTR>(subject.data()), subject.size(),
+                                    end, PCRE2_NO_UTF_CHECK, match.get(), nullptr);
+    if (matched < 0)
+      throw Error(concat("tokenizer: PCRE2 fails at byte ", begin, ": ", pcre_message(matched)));
     end = bounds[1];
     while (replaced < repaired.inserted.size() && repaired.inserted[replaced] <= end) ++replaced;
     pieces.push_back(text.substr(begin, end - replaced - begin));

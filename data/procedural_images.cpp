@@ -10,7 +10,19 @@ namespace ashlar::data {
 namespace {
 
 constexpr Dim kSide = 32;
-constexpr std::int32_t kClasses = 10;
+enum : std::int32_t {
+  kDisc,
+  kRing,
+  kCrescent,
+  kSquare,
+  kTriangle,
+  kStar,
+  kCross,
+  kStripes,
+  kCheckers,
+  kDots,
+  kClasses
+};
 
 struct Point {
   float x, y;
@@ -21,23 +33,27 @@ float length(Point p) { return std::sqrt(p.x * p.x + p.y * p.y); }
 bool covers(std::int32_t label, Point p) {
   const float r = length(p);
   const auto odd_cell = [](float v) { return (static_cast<int>(std::floor(v)) & 1) != 0; };
+  const float nearer = std::min(std::abs(p.x), std::abs(p.y)),
+              farther = std::max(std::abs(p.x), std::abs(p.y));
+  // clang-format off
   switch (label) {
-    case 0: return r < 0.9f;                                                  // disc
-    case 1: return r < 0.95f && r > 0.55f;                                    // ring
-    case 2: return r < 0.95f && length({p.x - 0.4f, p.y}) > 0.75f;            // crescent
-    case 3: return std::max(std::abs(p.x), std::abs(p.y)) < 0.75f;            // square
-    case 4: return p.y < 0.6f && p.y > -0.95f + 1.8f * std::abs(p.x);         // triangle
-    case 5: {                                                                 // star of five points
+    case kDisc: return r < 0.9f;
+    case kRing: return r < 0.95f && r > 0.55f;
+    case kCrescent: return r < 0.95f && length({p.x - 0.4f, p.y}) > 0.75f;
+    case kSquare: return farther < 0.75f;
+    case kTriangle: return p.y < 0.6f && p.y > -0.95f + 1.8f * std::abs(p.x);
+    case kStar: {
       constexpr float kSector = 2 * std::numbers::pi_v<float> / 5;
-      const float angle = std::atan2(p.x, -p.y) + 2 * kSector;
+      const float angle = std::atan2(p.x, -p.y);
       const float from_tip = std::abs(angle - kSector * std::round(angle / kSector)) / (kSector / 2);
       return r < 1.05f - 0.65f * from_tip;
     }
-    case 6: return std::min(std::abs(p.x), std::abs(p.y)) < 0.28f && std::max(std::abs(p.x), std::abs(p.y)) < 0.95f;
-    case 7: return r < 0.98f && odd_cell(p.x * 2.6f);                         // striped disc
-    case 8: return std::max(std::abs(p.x), std::abs(p.y)) < 0.8f && odd_cell(p.x * 2.5f) != odd_cell(p.y * 2.5f);
-    default: return length({std::abs(p.x) - 0.58f, p.y}) < 0.4f;              // two dots
+    case kCross: return nearer < 0.28f && farther < 0.95f;
+    case kStripes: return r < 0.98f && odd_cell(p.x * 2.6f);
+    case kCheckers: return farther < 0.8f && odd_cell(p.x * 2.5f) != odd_cell(p.y * 2.5f);
+    default: return length({std::abs(p.x) - 0.58f, p.y}) < 0.4f;
   }
+  // clang-format on
 }
 
 // Uniform numbers of one image, in the order they are asked for.
@@ -51,6 +67,14 @@ class Draws {
   Random random_;
   std::uint64_t next_ = 0;
 };
+
+constexpr std::uint64_t kNoiseAt = 16;  // the first block of random words beyond those that Draws uses
+
+// A number of mean 0 and variance 1 that is nearly normal: the sum of the four bytes of a random word.
+float bell(std::uint32_t word) {
+  const std::uint32_t sum = (word & 0xff) + (word >> 8 & 0xff) + (word >> 16 & 0xff) + (word >> 24);
+  return (static_cast<float>(sum) - 510.f) / 147.8f;
+}
 
 using Colour = std::array<float, 3>;
 Colour draw_colour(Draws& draws) {
@@ -80,35 +104,37 @@ void draw_image(std::uint64_t key, Dim index, std::int32_t label, std::uint8_t* 
   };
   std::array<Blot, 3> clutter;
   for (Blot& blot : clutter)
-    blot = {{draws.between(0, kSide), draws.between(0, kSide)}, draws.between(0.5f, 3.5f), draw_colour(draws)};
+    blot = {
+        {draws.between(0, kSide), draws.between(0, kSide)}, draws.between(0.5f, 3.5f), draw_colour(draws)};
 
-  constexpr std::uint64_t kNoiseAt = 64;  // beyond the uniform numbers used above
   for (Dim y = 0; y < kSide; ++y) {
     for (Dim x = 0; x < kSide; ++x) {
-      float coverage = 0;  // of the pixel by the shape, from four samples
-      for (const Point sample : {Point{0.25f, 0.25f}, {0.75f, 0.25f}, {0.25f, 0.75f}, {0.75f, 0.75f}}) {
-        const float dx = static_cast<float>(x) + sample.x - centre.x, dy = static_cast<float>(y) + sample.y - centre.y;
-        if (covers(label, {cosine * dx + sine * dy, cosine * dy - sine * dx})) coverage += 0.25f;
-      }
       const Point here{static_cast<float>(x) + 0.5f, static_cast<float>(y) + 0.5f};
+      float coverage = 0;  // of the pixel by the shape, from four samples
+      if (length({here.x - centre.x, here.y - centre.y}) < 1.1f * radius + 1) {
+        for (const Point off : {Point{-0.25f, -0.25f}, {0.25f, -0.25f}, {-0.25f, 0.25f}, {0.25f, 0.25f}}) {
+          const float dx = here.x + off.x - centre.x, dy = here.y + off.y - centre.y;
+          if (covers(label, {cosine * dx + sine * dy, cosine * dy - sine * dx})) coverage += 0.25f;
+        }
+      }
       const Blot* blot = nullptr;
       for (const Blot& candidate : clutter)
-        if (length({here.x - candidate.centre.x, here.y - candidate.centre.y}) < candidate.radius) blot = &candidate;
+        if (length({here.x - candidate.centre.x, here.y - candidate.centre.y}) < candidate.radius)
+          blot = &candidate;
       const float light = shading.x * (here.x - kSide / 2) + shading.y * (here.y - kSide / 2);
-      for (Dim c = 0; c < 3; ++c) {
-        const auto channel = static_cast<std::size_t>(c);
-        const Dim at = (c * kSide + y) * kSide + x;
-        const float base = blot ? blot->colour[channel]
-                                : ground[channel] + coverage * (ink[channel] - ground[channel]);
-        const auto grain = static_cast<float>(draws.random().normal(kNoiseAt + static_cast<std::uint64_t>(at)));
-        pixels[at] = static_cast<std::uint8_t>(std::clamp(base + light + noise * grain, 0.f, 255.f) + 0.5f);
+      const auto grain = draws.random().block(kNoiseAt + static_cast<std::uint64_t>(y * kSide + x));
+      for (std::size_t c = 0; c < 3; ++c) {
+        const float base = blot ? blot->colour[c] : ground[c] + coverage * (ink[c] - ground[c]);
+        pixels[(static_cast<Dim>(c) * kSide + y) * kSide + x] =
+            static_cast<std::uint8_t>(std::clamp(base + light + noise * bell(grain[c]), 0.f, 255.f) + 0.5f);
       }
     }
   }
 }
 
 ImageSplit draw_split(std::uint64_t key, Dim count) {
-  ASHLAR_CHECK(count >= kClasses, "procedural images: need at least ", kClasses, " images a split, got ", count);
+  ASHLAR_CHECK(count >= kClasses, "procedural images: need at least ", kClasses, " images a split, got ",
+               count);
   ImageSplit split{Array::empty({count, 3, kSide, kSide}, DType::u8), Array::empty({count}, DType::i32)};
   auto* pixels = split.images.data<std::uint8_t>();
   auto* labels = split.labels.data<std::int32_t>();

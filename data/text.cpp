@@ -27,12 +27,13 @@ fs::path find_split(const fs::path& folder, const std::string& split) {
   std::vector<fs::path> found;
   for (const fs::path& entry : sorted_entries(folder, kWhat)) {
     const std::string name = entry.filename().string();
-    if (name.ends_with(".txt") && name.find(split) != std::string::npos && fs::is_regular_file(entry, failure))
+    if (name.ends_with(".txt") && name.find(split) != std::string::npos &&
+        fs::is_regular_file(entry, failure))
       found.push_back(entry);
   }
   if (found.empty()) return {};
-  ASHLAR_CHECK(found.size() == 1, kWhat, ": ", folder.string(), " has several files for the ", split, " split: ",
-               found[0].filename().string(), " and ", found[1].filename().string());
+  ASHLAR_CHECK(found.size() == 1, kWhat, ": ", folder.string(), " has several files for the ", split,
+               " split: ", found[0].filename().string(), " and ", found[1].filename().string());
   return found[0];
 }
 
@@ -44,17 +45,19 @@ bool holds_text(const fs::path& folder) {
 
 TextDataset load_text(const fs::path& path) {
   const auto folder = find_dataset(path, holds_text, kWhat);
-  ASHLAR_CHECK(folder, kWhat, ": nothing recognised in ", path.string(),
-               "; looked for wiki.{train,valid,test}.{tokens,raw} or *.txt with train, valid or test in the name, "
-               "there and in its subfolders; ",
-               describe_folder(path), "; data/download.sh wikitext2 fetches WikiText-2");
+  ASHLAR_CHECK(
+      folder, kWhat, ": nothing recognised in ", path.string(),
+      "; looked for wiki.{train,valid,test}.{tokens,raw} or *.txt with train, valid or test in the name, "
+      "there and in its subfolders; ",
+      describe_folder(path), "; data/download.sh wikitext2 fetches WikiText-2");
   std::array<std::string, 3> texts;
   bool wikitext = false;
   for (std::size_t s = 0; s < texts.size(); ++s) {
     const fs::path file = find_split(*folder, kSplits[s]);
     const bool required = s < 2;
-    ASHLAR_CHECK(!file.empty() || !required, kWhat, ": ", folder->string(), " has no file for the ", kSplits[s],
-                 " split: neither wiki.", kSplits[s], ".{tokens,raw} nor a *.txt with ", kSplits[s], " in its name");
+    ASHLAR_CHECK(!file.empty() || !required, kWhat, ": ", folder->string(), " has no file for the ",
+                 kSplits[s], " split: neither wiki.", kSplits[s], ".{tokens,raw} nor a *.txt with ",
+                 kSplits[s], " in its name");
     if (file.empty()) continue;
     texts[s] = read_file(file, kWhat);
     ASHLAR_CHECK(!texts[s].empty(), kWhat, ": ", file.string(), " is empty");

@@ -13,13 +13,14 @@ struct TextDataset {
   std::string description;         // "WikiText in data/wikitext-2"
 };
 
-// Reads the folder `path`, or the one folder in it that is recognised: wiki.{train,valid,test}.{tokens,raw}, otherwise
-// *.txt with train, valid or test in the name. Train and valid are needed. InputError that says what was looked for,
-// or which file is missing, empty or ambiguous, otherwise.
+// Reads the folder `path`, or the one folder in it that is recognised: files wiki.{train,valid,test} ending
+// in .tokens or .raw, otherwise files with train, valid or test in the name ending in .txt. Train and valid
+// are needed. InputError that says what was looked for, or which file is missing, empty or ambiguous,
+// otherwise.
 TextDataset load_text(const std::filesystem::path& path);
 
-// The project's own sources and documentation, compiled into the program: of every ten blocks of lines eight are for
-// training, one for validation, one for testing.
+// The project's own sources and documentation, compiled into the program: of every ten blocks of lines eight
+// are for training, one for validation, one for testing.
 TextDataset embedded_text();
 
 struct WordCount {

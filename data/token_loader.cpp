@@ -12,8 +12,10 @@ namespace {
 Dim ceil_div(Dim a, Dim b) { return (a + b - 1) / b; }
 
 void check_sizes(const std::vector<TokenId>& tokens, Dim batch, Dim context) {
-  ASHLAR_CHECK(tokens.size() >= 2, "text: needs at least 2 tokens to predict one from another, got ", tokens.size());
-  ASHLAR_CHECK(batch >= 1 && context >= 1, "text: batch and context must be at least 1, got ", batch, " and ", context);
+  ASHLAR_CHECK(tokens.size() >= 2, "text: needs at least 2 tokens to predict one from another, got ",
+               tokens.size());
+  ASHLAR_CHECK(batch >= 1 && context >= 1, "text: batch and context must be at least 1, got ", batch, " and ",
+               context);
 }
 
 TokenBatch empty_batch(Dim batch, Dim context) {
@@ -23,7 +25,11 @@ TokenBatch empty_batch(Dim batch, Dim context) {
 }  // namespace
 
 TokenLoader::TokenLoader(std::vector<TokenId> tokens, Dim batch, Dim context, std::uint64_t seed)
-    : tokens_(std::move(tokens)), batch_(batch), context_(context), windows_(0), key_(key_of(seed, "data/windows")) {
+    : tokens_(std::move(tokens)),
+      batch_(batch),
+      context_(context),
+      windows_(0),
+      key_(key_of(seed, "data/windows")) {
   check_sizes(tokens_, batch_, context_);
   windows_ = ceil_div(static_cast<Dim>(tokens_.size()) - 1, context_);
 }

@@ -42,27 +42,31 @@ Tokenizer::Tokenizer(std::vector<std::string> tokens, std::vector<TokenPair> mer
     const auto [left, right] = merges_[rank];
     const std::string& first = token(left);
     const std::string& second = token(right);
-    const std::string text = "'" + spell_bytes(first) + " " + spell_bytes(second) + "'";
+    const auto describe = [&] {
+      return concat("merge ", rank, " '", spell_bytes(first), " ", spell_bytes(second), "'");
+    };
     ASHLAR_CHECK(reached[static_cast<std::size_t>(left)] && reached[static_cast<std::size_t>(right)],
-                 "tokenizer: merge ", rank, " ", text, " uses a token that no earlier merge makes");
+                 "tokenizer: ", describe(), " uses a token that no earlier merge makes");
     const auto found = id_of.find(first + second);
-    ASHLAR_CHECK(found != id_of.end(), "tokenizer: merge ", rank, " ", text, " makes '", spell_bytes(first + second),
+    ASHLAR_CHECK(found != id_of.end(), "tokenizer: ", describe(), " makes '", spell_bytes(first + second),
                  "', which the vocabulary lacks; vocabulary and merges do not match");
     const bool is_new =
-        merge_of_.emplace(pair_key(left, right), Merge{static_cast<std::int32_t>(rank), found->second}).second;
-    ASHLAR_CHECK(is_new, "tokenizer: merge ", rank, " ", text, " is listed twice");
+        merge_of_.emplace(pair_key(left, right), Merge{static_cast<std::int32_t>(rank), found->second})
+            .second;
+    ASHLAR_CHECK(is_new, "tokenizer: ", describe(), " is listed twice");
     reached[static_cast<std::size_t>(found->second)] = true;
   }
   for (std::size_t id = 0; id < tokens_.size(); ++id) {
     ASHLAR_CHECK(reached[id] || is_special(tokens_[id]), "tokenizer: no merge makes token ", id, " '",
-                 spell_bytes(tokens_[id]), "'; vocabulary (", tokens_.size(), " tokens) and merges (", merges_.size(),
-                 ") do not match");
+                 spell_bytes(tokens_[id]), "'; vocabulary (", tokens_.size(), " tokens) and merges (",
+                 merges_.size(), ") do not match");
     if (tokens_[id] == kEndOfText) end_of_text_ = static_cast<TokenId>(id);
   }
 }
 
 const std::string& Tokenizer::token(TokenId id) const {
-  ASHLAR_CHECK(id >= 0 && id < vocab_size(), "tokenizer: id ", id, " is outside the vocabulary of ", vocab_size());
+  ASHLAR_CHECK(id >= 0 && id < vocab_size(), "tokenizer: id ", id, " is outside the vocabulary of ",
+               vocab_size());
   return tokens_[static_cast<std::size_t>(id)];
 }
 
@@ -71,8 +75,8 @@ const Tokenizer::Merge* Tokenizer::find_merge(TokenId left, TokenId right) const
   return found == merge_of_.end() ? nullptr : &found->second;
 }
 
-// Applies the merge of lowest rank, the leftmost first, until none is left; a queue of candidates over a linked list
-// makes that n log n for a piece of n bytes.
+// Applies the merge of lowest rank, the leftmost first, until none is left; a queue of candidates over a
+// linked list makes that n log n for a piece of n bytes.
 void Tokenizer::append_piece(std::string_view piece, std::vector<TokenId>& ids) const {
   constexpr std::int32_t kNone = -1;
   struct Node {
@@ -99,7 +103,8 @@ void Tokenizer::append_piece(std::string_view piece, std::vector<TokenId>& ids) 
   const auto offer = [&](std::int32_t position) {
     if (position == kNone || node(position).next == kNone) return;
     const TokenId left = node(position).id, right = node(node(position).next).id;
-    if (const Merge* merge = find_merge(left, right)) queue.push({merge->rank, position, left, right, merge->result});
+    if (const Merge* merge = find_merge(left, right))
+      queue.push({merge->rank, position, left, right, merge->result});
   };
   for (std::int32_t i = 0; i < size; ++i) offer(i);
   while (!queue.empty()) {

@@ -1,5 +1,6 @@
-// Byte-level byte pair encoding as GPT-2 does it (Sennrich et al. 2016; Radford et al. 2019), with GPT-2's two files:
-// encoder.json maps every token to its id, vocab.bpe lists the merges in the order in which they apply.
+// Byte-level byte pair encoding as GPT-2 does it (Sennrich et al. 2016; Radford et al. 2019), with GPT-2's
+// two files: encoder.json maps every token to its id, vocab.bpe lists the merges in the order in which they
+// apply.
 #pragma once
 #include <array>
 #include <filesystem>
@@ -21,12 +22,13 @@ struct TokenPair {
 
 class Tokenizer {
  public:
-  // `tokens` are the bytes of every id: all single bytes, the result of every merge, and otherwise only special tokens
+  // `tokens` are the bytes of every id: all single bytes, the result of every merge, and otherwise only
+  // special tokens
   // <|…|>. `merges` are in the order in which they apply. InputError when the two do not fit together.
   Tokenizer(std::vector<std::string> tokens, std::vector<TokenPair> merges);
 
-  // Reads encoder.json and vocab.bpe of a folder. InputError naming file and token when one of them is missing,
-  // damaged or does not match the other.
+  // Reads encoder.json and vocab.bpe of a folder. InputError naming file and token when one of them is
+  // missing, damaged or does not match the other.
   static Tokenizer load(const std::filesystem::path& folder);
   // Makes the folder and writes the two files, each atomically.
   void save(const std::filesystem::path& folder) const;
@@ -36,8 +38,8 @@ class Tokenizer {
   // <|endoftext|>, if the vocabulary has it.
   std::optional<TokenId> end_of_text() const { return end_of_text_; }
 
-  // The ids of any byte sequence; decode gives the same bytes back. Special tokens in the text are ordinary text. Long
-  // texts are cut where that does not change the result and encoded in parallel.
+  // The ids of any byte sequence; decode gives the same bytes back. Special tokens in the text are ordinary
+  // text. Long texts are cut where that does not change the result and encoded in parallel.
   std::vector<TokenId> encode(std::string_view text) const;
   std::string decode(std::span<const TokenId> ids) const;
 
@@ -51,7 +53,8 @@ class Tokenizer {
 
   std::vector<std::string> tokens_;
   std::vector<TokenPair> merges_;
-  std::unordered_map<std::uint64_t, Merge> merge_of_;  // key: left id in the upper, right id in the lower half
+  std::unordered_map<std::uint64_t, Merge>
+      merge_of_;  // key: left id in the upper, right id in the lower half
   std::array<TokenId, 256> byte_token_{};
   std::optional<TokenId> end_of_text_;
 };

@@ -23,11 +23,12 @@ std::vector<std::string> parse_vocabulary(const fs::path& path) {
     ASHLAR_CHECK(value.is_number_integer(), kWhat, ": ", path.string(), ": the id of '", spelling,
                  "' is not an integer");
     const auto id = value.get<std::int64_t>();
-    ASHLAR_CHECK(id >= 0 && id < static_cast<std::int64_t>(tokens.size()), kWhat, ": ", path.string(), ": '", spelling,
-                 "' has id ", id, ", but the ", tokens.size(), " tokens must have the ids 0 to ", tokens.size() - 1);
+    ASHLAR_CHECK(id >= 0 && id < static_cast<std::int64_t>(tokens.size()), kWhat, ": ", path.string(), ": '",
+                 spelling, "' has id ", id, ", but the ", tokens.size(), " tokens must have the ids 0 to ",
+                 tokens.size() - 1);
     const auto at = static_cast<std::size_t>(id);
-    ASHLAR_CHECK(!seen[at], kWhat, ": ", path.string(), ": two tokens have id ", id, ", one of them is '", spelling,
-                 "'");
+    ASHLAR_CHECK(!seen[at], kWhat, ": ", path.string(), ": two tokens have id ", id, ", one of them is '",
+                 spelling, "'");
     seen[at] = true;
     const auto bytes = unspell_bytes(spelling);
     ASHLAR_CHECK(bytes, kWhat, ": ", path.string(), ": '", spelling,
@@ -55,7 +56,8 @@ std::vector<TokenPair> parse_merges(const fs::path& path, const fs::path& vocabu
     const std::size_t space = line.find(' ');
     ASHLAR_CHECK(space != std::string_view::npos && space > 0 && space + 1 < line.size() &&
                      line.find(' ', space + 1) == std::string_view::npos,
-                 kWhat, ": ", path.string(), " line ", number, " is not two tokens with a space between: '", line, "'");
+                 kWhat, ": ", path.string(), " line ", number, " is not two tokens with a space between: '",
+                 line, "'");
     const auto id = [&](std::string_view spelling) {
       const auto bytes = unspell_bytes(spelling);
       const auto found = bytes ? id_of.find(*bytes) : id_of.end();
@@ -85,7 +87,8 @@ Tokenizer Tokenizer::load(const fs::path& folder) {
 void Tokenizer::save(const fs::path& folder) const {
   std::error_code failure;
   fs::create_directories(folder, failure);
-  if (failure) throw Error(concat(kWhat, ": cannot make the folder ", folder.string(), ": ", failure.message()));
+  if (failure)
+    throw Error(concat(kWhat, ": cannot make the folder ", folder.string(), ": ", failure.message()));
   std::string vocabulary, merges = "#version: 0.2\n";
   for (std::size_t id = 0; id < tokens_.size(); ++id)
     vocabulary += concat(id == 0 ? "{" : ", ", nlohmann::json(spell_bytes(tokens_[id])).dump(), ": ", id);

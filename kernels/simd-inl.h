@@ -48,13 +48,20 @@ HWY_INLINE hn::Vec<D> load([[maybe_unused]] D d, const T* from) {
   }
 }
 
+// Rounds to nearest; too large becomes infinite. (Highway's one-lane version would stop at the largest float.)
+template <class D>
+HWY_INLINE auto to_float(D, hn::Vec<D> value) {
+  const hn::Rebind<float, D> df;
+  if constexpr (hn::MaxLanes(D()) == 1) return hn::Set(df, static_cast<float>(hn::GetLane(value)));
+  else return hn::DemoteTo(df, value);
+}
+
 template <class D, class T>
 HWY_INLINE void store([[maybe_unused]] D d, hn::Vec<D> value, T* to) {
   if constexpr (std::is_same_v<hn::TFromD<D>, T>) {
     hn::StoreU(value, d, to);
   } else if constexpr (std::is_same_v<hn::TFromD<D>, double>) {
-    const hn::Rebind<float, D> df;
-    store(df, hn::DemoteTo(df, value), to);
+    store(hn::Rebind<float, D>(), to_float(d, value), to);
   } else {
     static_assert(std::is_same_v<T, bfloat16>);
     const hn::Rebind<std::uint16_t, D> d16;
@@ -106,10 +113,29 @@ HWY_INLINE hn::TFromD<D> max_lanes(D d, hn::Vec<D> v) {
   return hn::GetLane(hn::MaxOfLanes(d, v));
 }
 
-// e^x within 1 ulp; NaN stays NaN. For x ≤ 88 (f32), x ≤ 706 (f64).
+// e^x for x ≤ 88 (f32), x ≤ 706 (f64), within 2 ulp. Results below the smallest normal number are 0; NaN stays NaN.
 template <class D>
 HWY_INLINE hn::Vec<D> exp(D d, hn::Vec<D> x) {
-  return hn::IfThenElse(hn::IsNaN(x), x, hn::Exp(d, x));
+  if constexpr (std::is_same_v<hn::TFromD<D>, double>) {
+    return hn::IfThenElse(hn::IsNaN(x), x, hn::Exp(d, x));
+  } else {
+    // x = n log(2) + r. Adding 1.5 · 2^23 rounds x / log(2) to the integer n, which then fills the low bits.
+    const hn::Rebind<std::uint32_t, D> d32;
+    const auto shift = hn::Set(d, 0x1.8p23f);
+    const auto shifted = hn::MulAdd(x, hn::Set(d, 1.44269504f), shift);
+    const auto n = hn::Sub(shifted, shift);
+    const auto r = hn::NegMulAdd(n, hn::Set(d, -2.12194440e-4f), hn::NegMulAdd(n, hn::Set(d, 0.693359375f), x));
+    // e^r = 1 + r + r² p(r), the polynomial of Cephes' expf (Moshier).
+    const auto r2 = hn::Mul(r, r);
+    const auto p01 = hn::MulAdd(r, hn::Set(d, 1.6666665459e-1f), hn::Set(d, 5.0000001201e-1f));
+    const auto p23 = hn::MulAdd(r, hn::Set(d, 8.3334519073e-3f), hn::Set(d, 4.1665795894e-2f));
+    const auto p45 = hn::MulAdd(r, hn::Set(d, 1.9875691500e-4f), hn::Set(d, 1.3981999507e-3f));
+    const auto p = hn::MulAdd(hn::MulAdd(p45, r2, p23), r2, p01);
+    const auto power = hn::Add(hn::MulAdd(p, r2, r), hn::Set(d, 1.0f));
+    const auto exponent = hn::ShiftLeft<23>(hn::Add(hn::BitCast(d32, shifted), hn::Set(d32, 127u)));
+    const auto result = hn::Mul(power, hn::BitCast(d, exponent));
+    return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -87.3f)), result);
+  }
 }
 // x limited to [-limit, limit]; NaN stays NaN.
 template <class D>

@@ -70,7 +70,7 @@ class Run {
     task_.save_model(options_.out);
     metrics_.write(EndEvent{state_.step, limits_.elapsed(), static_cast<std::int64_t>(allocator().stats().peak),
                             limits_.stopped_by()});
-    write_report(options_.out / "report.html", {options_.out});
+    write_report(options_.out / "report.html", task_.program, {{options_.out.filename().string(), options_.out}});
     progress_.message(concat("done: ", state_.step, " steps in ", format_duration(limits_.elapsed()), ", results in ",
                              options_.out.string()));
   }

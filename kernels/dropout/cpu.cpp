@@ -16,7 +16,7 @@
 namespace ashlar::kernels {
 namespace {
 
-constexpr Dim kWords = 1024;  // random words made at a time; they stay in the L1 cache
+constexpr std::size_t kWords = 1024;  // random words made at a time; they stay in the L1 cache
 
 // uniform(index) = (bits >> 8) 2^-24 >= p exactly when (bits >> 8) >= ceil(p 2^24).
 std::uint32_t threshold_of(const DropMask& mask) { return static_cast<std::uint32_t>(std::ceil(mask.p * 0x1p24)); }
@@ -30,35 +30,60 @@ namespace ashlar::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
-// words[0 … count): those of Random(key, stream) from block `first` on; count is a multiple of 4 lanes.
+// Four words of Philox blocks, a block a 64-bit lane. The upper half of a lane is rubbish that nobody reads.
 template <class D>
-void random_words(D d, const DropMask& mask, std::uint64_t first, Dim count, std::uint32_t* words) {
-  if constexpr (lanes(d) == 1) {
-    for (Dim i = 0; i < count; i += 4) {
-      const auto block = Random(mask.key, mask.stream).block(first + static_cast<std::uint64_t>(i) / 4);
-      for (std::size_t k = 0; k < 4; ++k) words[i + static_cast<Dim>(k)] = block[k];
+struct Blocks {
+  hn::Vec<D> c0, c1, c2, c3;
+};
+
+template <class D>
+HWY_INLINE Blocks<D> first_round_input(D d, std::uint64_t block, std::uint64_t stream) {
+  const auto low = hn::Iota(d, block), high = hn::Set(d, stream);
+  return {low, hn::ShiftRight<32>(low), high, hn::ShiftRight<32>(high)};
+}
+
+template <class D>
+HWY_INLINE Blocks<D> philox_round(D d, const Blocks<D>& c, hn::Vec<D> k0, hn::Vec<D> k1) {
+  const hn::Repartition<std::uint32_t, D> d32;
+  const auto p0 = hn::MulEven(hn::BitCast(d32, c.c0), hn::Set(d32, 0xD2511F53u));
+  const auto p1 = hn::MulEven(hn::BitCast(d32, c.c2), hn::Set(d32, 0xCD9E8D57u));
+  return {hn::Xor(hn::Xor(hn::ShiftRight<32>(p1), c.c1), k0), p1,
+          hn::Xor(hn::Xor(hn::ShiftRight<32>(p0), c.c3), k1), p0};
+}
+
+template <class D>
+HWY_INLINE void store_words(D d, const Blocks<D>& c, std::uint32_t* words) {
+  const auto low = hn::Set(d, 0xffffffffu);
+  const auto c01 = hn::Or(hn::And(c.c0, low), hn::ShiftLeft<32>(c.c1));
+  const auto c23 = hn::Or(hn::And(c.c2, low), hn::ShiftLeft<32>(c.c3));
+  hn::StoreInterleaved2(c01, c23, d, reinterpret_cast<std::uint64_t*>(words));
+}
+
+// words[0 … kWords): those of Random(key, stream) from block `first` on.
+template <class D>
+void random_words(D d, const DropMask& mask, std::uint64_t first, std::uint32_t* words) {
+  if constexpr (hn::MaxLanes(d) == 1) {
+    const Random random(mask.key, mask.stream);
+    for (std::size_t i = 0; i < kWords; i += 4) {
+      const auto block = random.block(first + i / 4);
+      for (std::size_t k = 0; k < 4; ++k) words[i + k] = block[k];
     }
   } else {
-    // A 64-bit lane holds one 32-bit word of a block; its upper half is rubbish that nobody reads.
-    const hn::Repartition<std::uint32_t, decltype(d)> d32;
-    const auto m0 = hn::Set(d32, 0xD2511F53u), m1 = hn::Set(d32, 0xCD9E8D57u);
-    for (Dim i = 0; i < count; i += 4 * lanes(d)) {
-      auto c0 = hn::Iota(d, first + static_cast<std::uint64_t>(i) / 4), c1 = hn::ShiftRight<32>(c0);
-      auto c2 = hn::Set(d, mask.stream), c3 = hn::ShiftRight<32>(c2);
+    constexpr std::size_t kLanes = hn::MaxLanes(d);
+    for (std::size_t i = 0; i < kWords; i += 8 * kLanes) {
+      // Two vectors at a time: each round waits for the product of the one before.
+      auto a = first_round_input(d, first + i / 4, mask.stream);
+      auto b = first_round_input(d, first + i / 4 + kLanes, mask.stream);
       auto k0 = static_cast<std::uint32_t>(mask.key), k1 = static_cast<std::uint32_t>(mask.key >> 32);
       for (int round = 0; round < 10; ++round) {
-        const auto p0 = hn::MulEven(hn::BitCast(d32, c0), m0), p1 = hn::MulEven(hn::BitCast(d32, c2), m1);
-        c0 = hn::Xor(hn::Xor(hn::ShiftRight<32>(p1), c1), hn::Set(d, k0));
-        c2 = hn::Xor(hn::Xor(hn::ShiftRight<32>(p0), c3), hn::Set(d, k1));
-        c1 = p1;
-        c3 = p0;
+        const auto key0 = hn::Set(d, k0), key1 = hn::Set(d, k1);
+        a = philox_round(d, a, key0, key1);
+        b = philox_round(d, b, key0, key1);
         k0 += 0x9E3779B9u;
         k1 += 0xBB67AE85u;
       }
-      const auto low = hn::Set(d, 0xffffffffu);
-      const auto c01 = hn::Or(hn::And(c0, low), hn::ShiftLeft<32>(c1));
-      const auto c23 = hn::Or(hn::And(c2, low), hn::ShiftLeft<32>(c3));
-      hn::StoreInterleaved2(c01, c23, d, reinterpret_cast<std::uint64_t*>(words + i));
+      store_words(d, a, words + i);
+      store_words(d, b, words + i + 4 * kLanes);
     }
   }
 }
@@ -72,9 +97,10 @@ void dropout_of(const T* x, const DropMask& mask, T* y, Dim begin, Dim end) {
   alignas(64) std::uint32_t words[kWords];
   const A scale = static_cast<A>(1 / (1 - mask.p));
   const std::uint32_t threshold = threshold_of(mask);
-  for (Dim block = begin; block < end; block += kWords) {
-    const Dim count = end - block < kWords ? end - block : kWords;
-    random_words(hn::ScalableTag<std::uint64_t>(), mask, static_cast<std::uint64_t>(block) / 4, kWords, words);
+  constexpr Dim step = kWords;
+  for (Dim block = begin; block < end; block += step) {
+    const Dim count = end - block < step ? end - block : step;
+    random_words(hn::ScalableTag<std::uint64_t>(), mask, static_cast<std::uint64_t>(block) / 4, words);
     if constexpr (sizeof(T) == 8) {
       for (Dim i = 0; i < count; ++i) y[block + i] = (words[i] >> 8) >= threshold ? x[block + i] * scale : 0;
     } else {
@@ -132,10 +158,11 @@ void check(std::string_view operation, const ConstView& x, const DropMask& mask,
 
 void dropout(const Exec&, ConstView x, DropMask mask, View y) {
   check("dropout", x, mask, y);
-  const Dim count = x.numel(), blocks = (count + kWords - 1) / kWords;
+  constexpr Dim step = kWords;
+  const Dim count = x.numel(), blocks = (count + step - 1) / step;
   const auto run = ASHLAR_DISPATCH(dropout_range);
-  parallel_for(blocks, kGrain / kWords / 4, [&](Dim begin, Dim end) {
-    run(x, mask, y, begin * kWords, std::min(count, end * kWords));
+  parallel_for(blocks, kGrain / step / 4, [&](Dim begin, Dim end) {
+    run(x, mask, y, begin * step, std::min(count, end * step));
   });
 }
 

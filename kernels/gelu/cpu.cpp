@@ -25,7 +25,8 @@ struct Gate {
 template <class T>
 constexpr T kSaturated = sizeof(T) == 8 ? 40 : 15;
 
-// p = (1 + tanh(u)) / 2 = 1 / (1 + exp(-2u)), u = sqrt(2/π) (x + a x³). p' = 2 u' p (1 - p).
+// p = (1 + tanh(u)) / 2 = 1 / (1 + exp(-2u)), u = sqrt(2/π) (x + a x³), and p' = 2 u' p (1 - p). With e = exp(-|2u|)
+// and r = 1 / (1 + e), p is r or e r and p (1 - p) = e r²: nothing cancels and nothing overflows.
 template <bool with_slope, class D>
 HWY_INLINE Gate<D> gate_tanh(D d, hn::Vec<D> x) {
   using T = hn::TFromD<D>;
@@ -34,11 +35,13 @@ HWY_INLINE Gate<D> gate_tanh(D d, hn::Vec<D> x) {
   const auto one = hn::Set(d, 1);
   x = clamp(d, x, kSaturated<T>);
   const auto x2 = hn::Mul(x, x);
-  const auto minus_2u = hn::Mul(x, hn::MulAdd(x2, hn::Set(d, -twice * a), hn::Set(d, -twice)));
-  const auto p = hn::Div(one, hn::Add(one, exp(d, clamp(d, minus_2u, sizeof(T) == 8 ? T{700} : T{87}))));
+  const auto minus_2u = hn::Mul(hn::Abs(x), hn::MulAdd(x2, hn::Set(d, -twice * a), hn::Set(d, -twice)));
+  const auto e = exp(d, minus_2u);
+  const auto r = hn::Div(one, hn::Add(one, e)), er = hn::Mul(e, r);
+  const auto p = hn::IfThenElse(hn::Lt(x, hn::Zero(d)), er, r);
   if constexpr (!with_slope) return {p, p};
   const auto u_slope = hn::Mul(x, hn::MulAdd(x2, hn::Set(d, 3 * twice * a), hn::Set(d, twice)));  // 2 x u'
-  return {p, hn::Mul(u_slope, hn::Mul(p, hn::Sub(one, p)))};
+  return {p, hn::Mul(u_slope, hn::Mul(er, r))};
 }
 
 // p = Φ(x), x p' = x φ(x). With z = |x| / sqrt 2: Φ(-|x|) = exp(-z²) erfcx(z) / 2, so one exponential serves both.

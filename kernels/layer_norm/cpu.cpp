@@ -35,19 +35,37 @@ namespace ashlar::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
-// Calls f(index, load) for the row's vectors, where load(pointer) reads the vector at that index, with zeros after
-// the end of the row, and f's third argument tells how many lanes count.
+// Calls f(index, load, count, k) for the vectors of a row. load(pointer) reads the vector at that index; `count`
+// lanes of it lie in the row, the others are 0. k is 0 and 1 by turns: a sum kept in two halves need not wait for the
+// addition before.
 template <class D, class F>
 HWY_INLINE void each_vector(D d, Dim columns, const F& f) {
+  const auto whole = [d](Dim at) HWY_ATTR {
+    return [d, at](const auto* from) HWY_ATTR { return load(d, from + at); };
+  };
   Dim c = 0;
-  for (; c + lanes(d) <= columns; c += lanes(d)) {
-    f(c, [d, c](const auto* from) HWY_ATTR { return load(d, from + c); }, lanes(d));
+  for (; c + 2 * lanes(d) <= columns; c += 2 * lanes(d)) {
+    f(c, whole(c), lanes(d), 0);
+    f(c + lanes(d), whole(c + lanes(d)), lanes(d), 1);
+  }
+  if (c + lanes(d) <= columns) {
+    f(c, whole(c), lanes(d), 0);
+    c += lanes(d);
   }
   if (c < columns) {
     const Dim rest = columns - c;
-    f(c, [d, c, rest](const auto* from) HWY_ATTR { return load_some(d, from + c, rest); }, rest);
+    f(c, [d, c, rest](const auto* from) HWY_ATTR { return load_some(d, from + c, rest); }, rest, 1);
   }
 }
+
+// A sum in two halves.
+template <class D>
+struct Sum {
+  HWY_INLINE Sum() : half{hn::Zero(D()), hn::Zero(D())} {}  // an implicit constructor would lack the target
+  HWY_INLINE hn::TFromD<D> total() const { return sum_lanes(D(), hn::Add(half[0], half[1])); }
+
+  hn::Vec<D> half[2];
+};
 
 template <class T>
 void forward_of(const Forward& work, Dim begin, Dim end) {
@@ -59,16 +77,23 @@ void forward_of(const Forward& work, Dim begin, Dim end) {
   for (Dim row = begin; row < end; ++row) {
     const T* x = work.x.as<T>() + row * work.x.step(0);
     T* y = work.y.as<T>() + row * work.y.step(0);
-    auto sum = hn::Zero(d), squares = hn::Zero(d);
-    each_vector(d, columns, [&](Dim, const auto& at, Dim) HWY_ATTR { sum = hn::Add(sum, at(x)); });
-    const A mean = sum_lanes(d, sum) / static_cast<A>(columns);
-    const auto mean_v = hn::Set(d, mean);
-    each_vector(d, columns, [&](Dim, const auto& at, Dim count) HWY_ATTR {
-      auto centered = hn::Sub(at(x), mean_v);
-      if (count < lanes(d)) centered = hn::IfThenElseZero(first_lanes(d, count), centered);
-      squares = hn::MulAdd(centered, centered, squares);
+    Sum<Tag<T>> sum, rest, squares;
+    each_vector(d, columns, [&](Dim, const auto& at, Dim, int k) HWY_ATTR {
+      sum.half[k] = hn::Add(sum.half[k], at(x));
     });
-    const A variance = sum_lanes(d, squares) / static_cast<A>(columns);
+    const A rough_mean = sum.total() / static_cast<A>(columns);
+    const auto rough_mean_v = hn::Set(d, rough_mean);
+    each_vector(d, columns, [&](Dim, const auto& at, Dim count, int k) HWY_ATTR {
+      auto centered = hn::Sub(at(x), rough_mean_v);
+      if (count < lanes(d)) centered = hn::IfThenElseZero(first_lanes(d, count), centered);
+      rest.half[k] = hn::Add(rest.half[k], centered);
+      squares.half[k] = hn::MulAdd(centered, centered, squares.half[k]);
+    });
+    // What rounding left of the mean is taken out of both (the corrected two-pass algorithm, Chan et al. 1983).
+    const A correction = rest.total() / static_cast<A>(columns);
+    const A mean = rough_mean + correction;
+    const auto mean_v = hn::Set(d, mean);
+    const A variance = squares.total() / static_cast<A>(columns) - correction * correction;
     const A rstd = 1 / std::sqrt(variance + static_cast<A>(work.eps));
     const auto rstd_v = hn::Set(d, rstd);
     map(d, columns, [=](auto v, auto w, auto b) HWY_ATTR {
@@ -92,13 +117,13 @@ void backward_of(const Backward& work, Dim begin, Dim end, accumulate_t<T>* dwei
     const T* x = work.x.as<T>() + row * work.x.step(0);
     const T* dy = work.dy.as<T>() + row * work.dy.step(0);
     const auto mean = hn::Set(d, work.mean.as<A>()[row]), rstd = hn::Set(d, work.rstd.as<A>()[row]);
-    auto sum_g = hn::Zero(d), sum_gn = hn::Zero(d);
-    each_vector(d, columns, [&](Dim c, const auto& at, Dim count) HWY_ATTR {
+    Sum<Tag<T>> sum_g, sum_gn;
+    each_vector(d, columns, [&](Dim c, const auto& at, Dim count, int k) HWY_ATTR {
       const auto n = hn::Mul(hn::Sub(at(x), mean), rstd);
       const auto dy_v = at(dy);
       const auto g = hn::Mul(dy_v, at(weight));  // 0 in lanes after the end, so n there does not matter
-      sum_g = hn::Add(sum_g, g);
-      sum_gn = hn::MulAdd(g, n, sum_gn);
+      sum_g.half[k] = hn::Add(sum_g.half[k], g);
+      sum_gn.half[k] = hn::MulAdd(g, n, sum_gn.half[k]);
       if (dweight) {
         const auto dweight_v = hn::MulAdd(dy_v, n, at(dweight)), dbias_v = hn::Add(dy_v, at(dbias));
         if (count == lanes(d)) {
@@ -111,8 +136,8 @@ void backward_of(const Backward& work, Dim begin, Dim end, accumulate_t<T>* dwei
       }
     });
     if (!work.dx) continue;
-    const auto mean_g = hn::Set(d, sum_lanes(d, sum_g) / static_cast<A>(columns));
-    const auto mean_gn = hn::Set(d, sum_lanes(d, sum_gn) / static_cast<A>(columns));
+    const auto mean_g = hn::Set(d, sum_g.total() / static_cast<A>(columns));
+    const auto mean_gn = hn::Set(d, sum_gn.total() / static_cast<A>(columns));
     const auto gradient = [=](auto dy_v, auto x_v, auto w) HWY_ATTR {
       const auto n = hn::Mul(hn::Sub(x_v, mean), rstd);
       return hn::Mul(rstd, hn::NegMulAdd(n, mean_gn, hn::Sub(hn::Mul(dy_v, w), mean_g)));

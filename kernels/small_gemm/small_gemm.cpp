@@ -32,13 +32,35 @@ struct Product : SmallGemm<T> {
   Dim a_row, a_step;
 };
 
+// The first `count` values at p in a vector, zeros after them; and back. Neither touches memory past them (Highway's
+// own masked loads and stores do so where the processor has no masks).
+template <class D, class T = hn::TFromD<D>>
+HWY_INLINE hn::Vec<D> load_first(D d, const T* p, std::size_t count) {
+#if HWY_TARGET <= HWY_AVX2
+  return hn::MaskedLoad(hn::FirstN(d, count), d, p);
+#else
+  HWY_ALIGN T lanes[hn::MaxLanes(D())] = {};
+  for (std::size_t i = 0; i < count; ++i) lanes[i] = p[i];
+  return hn::Load(d, lanes);
+#endif
+}
+template <class D, class T = hn::TFromD<D>>
+HWY_INLINE void store_first(D d, hn::Vec<D> v, T* p, std::size_t count) {
+#if HWY_TARGET <= HWY_AVX2
+  hn::BlendedStore(v, hn::FirstN(d, count), d, p);
+#else
+  HWY_ALIGN T lanes[hn::MaxLanes(D())];
+  hn::Store(v, d, lanes);
+  for (std::size_t i = 0; i < count; ++i) p[i] = lanes[i];
+#endif
+}
+
 // One tile of C: kRows rows by kVectors vectors; the last vector holds `last` columns if kPartial.
 template <int kRows, int kVectors, bool kPartial, class T>
 HWY_INLINE void multiply_tile(const Product<T>& g, Dim row, Dim column, std::size_t last) {
   const hn::ScalableTag<T> d;
   using V = hn::Vec<decltype(d)>;
   const Dim lanes = static_cast<Dim>(hn::Lanes(d));
-  const auto mask = hn::FirstN(d, last);
   const T* HWY_RESTRICT a = g.a + row * g.a_row;
   const T* HWY_RESTRICT b = g.b + column;
   V sum[kRows][kVectors];
@@ -48,7 +70,7 @@ HWY_INLINE void multiply_tile(const Product<T>& g, Dim row, Dim column, std::siz
   for (Dim i = 0; i < g.k; ++i) {
     V bv[kVectors];
     for (int v = 0; v < kVectors; ++v) {
-      if (kPartial && v == kVectors - 1) bv[v] = hn::MaskedLoad(mask, d, b + v * lanes);
+      if (kPartial && v == kVectors - 1) bv[v] = load_first(d, b + v * lanes, last);
       else bv[v] = hn::LoadU(d, b + v * lanes);
     }
     for (int r = 0; r < kRows; ++r) {
@@ -67,7 +89,7 @@ HWY_INLINE void multiply_tile(const Product<T>& g, Dim row, Dim column, std::siz
     }
     if constexpr (kPartial) {
       for (int r = 0; r < kRows; ++r) {
-        sum[r][kWhole] = hn::Add(sum[r][kWhole], hn::MaskedLoad(mask, d, c + r * g.ldc + kWhole * lanes));
+        sum[r][kWhole] = hn::Add(sum[r][kWhole], load_first(d, c + r * g.ldc + kWhole * lanes, last));
       }
     }
   }
@@ -75,7 +97,7 @@ HWY_INLINE void multiply_tile(const Product<T>& g, Dim row, Dim column, std::siz
     for (int v = 0; v < kWhole; ++v) hn::StoreU(sum[r][v], d, c + r * g.ldc + v * lanes);
   }
   if constexpr (kPartial) {
-    for (int r = 0; r < kRows; ++r) hn::BlendedStore(sum[r][kWhole], mask, d, c + r * g.ldc + kWhole * lanes);
+    for (int r = 0; r < kRows; ++r) store_first(d, sum[r][kWhole], c + r * g.ldc + kWhole * lanes, last);
   }
 }
 

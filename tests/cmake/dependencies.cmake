@@ -38,7 +38,6 @@ ashlar_find(ashlar_hwy hwy/highway.h libhwy-dev LIBS hwy)
 ashlar_find(ashlar_lapack lapacke.h liblapacke-dev LIBS lapacke)
 ashlar_find(ashlar_pcre2 pcre2.h libpcre2-dev LIBS pcre2-8)
 ashlar_find(ashlar_stb stb/stb_image.h libstb-dev)
-ashlar_find(ashlar_cli11 CLI/CLI.hpp libcli11-dev)
 
 # libxsmm exists for x86-64 only; elsewhere the plain path of kernels/small_gemm is used.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")

@@ -39,6 +39,14 @@ inline bool bitwise_equal(const Array& a, const Array& b) {
          std::memcmp(xv.data, yv.data, static_cast<std::size_t>(x.numel()) * size_of(x.dtype())) == 0;
 }
 
+// Every element is `value`.
+inline bool all_equal(const Array& a, double value) {
+  for (const double v : a.to_vector<double>()) {
+    if (!(v == value)) return false;
+  }
+  return true;
+}
+
 // Independent standard normal values, rounded to the dtype; a pure function of the key.
 inline Array randn(const Shape& shape, DType dtype, std::uint64_t key) {
   const Random random(key);
@@ -87,10 +95,13 @@ inline Array finite_difference(const Array& x, const Array& cotangent, const std
   return Array::from(gradient, x.shape());
 }
 
-// Limits the instruction set while alive.
+// Limits the instruction set while alive; "environment" leaves what ASHLAR_ISA or the processor allows. Tests of
+// vector code run twice: const IsaLimit isa(GENERATE("baseline", "environment"));
 class IsaLimit {
  public:
-  explicit IsaLimit(std::string_view name) : previous_(kernels::isa_limit()) { kernels::limit_isa(name); }
+  explicit IsaLimit(std::string_view name) : previous_(kernels::isa_limit()) {
+    if (name != "environment") kernels::limit_isa(name);
+  }
   ~IsaLimit() { kernels::limit_isa(previous_); }
   IsaLimit(const IsaLimit&) = delete;
   IsaLimit& operator=(const IsaLimit&) = delete;

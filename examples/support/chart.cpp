@@ -1,0 +1,222 @@
+#include "examples/support/chart.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+
+#include "core/error.h"
+
+namespace ashlar::support {
+namespace {
+
+// The picture, in units of its viewBox.
+constexpr double kWidth = 640, kHeight = 320, kLeft = 62, kRight = 24, kTop = 12, kBottom = 46;
+
+std::string number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f", value);
+  return text;
+}
+
+// Where a value lies on an axis: linear or logarithmic, from `low` to `high` onto pixels.
+struct Axis {
+  double low, high, begin, end;
+  bool logarithmic;
+  double operator()(double value) const {
+    const auto position = [this](double v) { return logarithmic ? std::log(v) : v; };
+    return begin + (position(value) - position(low)) / (position(high) - position(low)) * (end - begin);
+  }
+};
+
+struct Range {
+  double low = std::numeric_limits<double>::infinity(), high = -std::numeric_limits<double>::infinity();
+  void add(double value) {
+    low = std::min(low, value);
+    high = std::max(high, value);
+  }
+};
+
+bool drawable(const Point& p, bool log_y) {
+  return std::isfinite(p.x) && std::isfinite(p.y) && (!log_y || p.y > 0);
+}
+
+// The range of the values, with some room and never empty. The first few per cent of a training curve may be far above
+// the rest; they are shown, for a reader wants to see where a run came from.
+Range y_range(const Chart& chart) {
+  Range range;
+  for (const Line& line : chart.lines) {
+    for (const Point& p : line.points) {
+      if (drawable(p, chart.log_y)) range.add(p.y);
+    }
+  }
+  if (!(range.low <= range.high)) return chart.log_y ? Range{1, 10} : Range{0, 1};
+  if (chart.log_y) return {range.low / 1.15, range.high * 1.15};
+  const double room = range.high > range.low ? 0.06 * (range.high - range.low) : std::max(0.5 * std::abs(range.high), 0.5);
+  const bool at_zero = range.low >= 0 && range.low - room < 0;
+  return {at_zero ? 0 : range.low - room, chart.percent ? std::min(1.0, range.high + room) : range.high + room};
+}
+
+std::string path_of(const Line& line, const Axis& x, const Axis& y) {
+  std::string path;
+  bool pen_down = false;
+  for (const Point& p : line.points) {
+    if (!drawable(p, y.logarithmic)) {
+      pen_down = false;
+      continue;
+    }
+    path = concat(path, pen_down ? 'L' : 'M', number(x(p.x)), ' ', number(y(p.y)));
+    pen_down = true;
+  }
+  return path;
+}
+
+std::string render_line(const Line& line, const Axis& x, const Axis& y) {
+  const char* styles[] = {"line", "line faint", "line dashed", "line"};
+  const int color = line.color % kChartColors;
+  std::string svg =
+      concat("<path class=\"c", color, ' ', styles[static_cast<int>(line.style)], "\" d=\"", path_of(line, x, y), "\"/>\n");
+  if (line.style != LineStyle::dashed && line.style != LineStyle::marked) return svg;
+  for (const Point& p : line.points) {
+    if (!drawable(p, y.logarithmic)) continue;
+    svg = concat(svg, "<circle class=\"c", color, "\" cx=\"", number(x(p.x)), "\" cy=\"", number(y(p.y)), "\" r=\"2.6\"/>\n");
+  }
+  return svg;
+}
+
+std::string render_axes(const Chart& chart, const Axis& x, const Axis& y) {
+  std::string svg;
+  for (const double tick : axis_ticks(y.low, y.high, 6, chart.log_y)) {
+    const std::string at = number(y(tick));
+    svg = concat(svg, "<line class=\"grid\" x1=\"", kLeft, "\" x2=\"", kWidth - kRight, "\" y1=\"", at, "\" y2=\"", at,
+                 "\"/><text class=\"tick\" text-anchor=\"end\" x=\"", kLeft - 8, "\" y=\"", at, "\" dy=\"4\">",
+                 format_tick(tick, chart.percent), "</text>\n");
+  }
+  for (const double tick : axis_ticks(x.low, x.high, 7, false)) {
+    svg = concat(svg, "<text class=\"tick\" text-anchor=\"middle\" x=\"", number(x(tick)), "\" y=\"",
+                 kHeight - kBottom + 18, "\">", format_tick(tick, false), "</text>\n");
+  }
+  const double middle = (kTop + kHeight - kBottom) / 2;
+  return concat(svg, "<line class=\"axis\" x1=\"", kLeft, "\" x2=\"", kWidth - kRight, "\" y1=\"", kHeight - kBottom,
+                "\" y2=\"", kHeight - kBottom, "\"/>\n<text class=\"label\" text-anchor=\"middle\" x=\"",
+                (kLeft + kWidth - kRight) / 2, "\" y=\"", kHeight - 8, "\">", escape_html(chart.x_label),
+                "</text>\n<text class=\"label\" text-anchor=\"middle\" transform=\"translate(14 ", middle,
+                ") rotate(-90)\">", escape_html(chart.y_label), "</text>\n");
+}
+
+std::string render_legend(const Chart& chart) {
+  std::string html;
+  for (const Line& line : chart.lines) {
+    if (line.name.empty()) continue;
+    html = concat(html, "<span><svg class=\"key\" viewBox=\"0 0 24 8\"><path class=\"c", line.color % kChartColors,
+                  line.style == LineStyle::dashed ? " line dashed" : " line", "\" d=\"M1 4H23\"/></svg>",
+                  escape_html(line.name), "</span>\n");
+  }
+  return html;
+}
+
+}  // namespace
+
+std::string escape_html(const std::string& text) {
+  std::string result;
+  for (const char c : text) {
+    switch (c) {
+      case '&': result += "&amp;"; break;
+      case '<': result += "&lt;"; break;
+      case '>': result += "&gt;"; break;
+      case '"': result += "&quot;"; break;
+      default: result += c;
+    }
+  }
+  return result;
+}
+
+std::vector<double> axis_ticks(double low, double high, int count, bool logarithmic) {
+  std::vector<double> ticks;
+  if (!(low < high)) return ticks;
+  if (logarithmic && high / low > 8) {
+    // Powers of ten, with their multiples while these are few.
+    const double decades = std::log10(high / low);
+    const std::vector<double> multiples =
+        decades > count ? std::vector<double>{1} : decades > 2.2 ? std::vector<double>{1, 3} : std::vector<double>{1, 2, 5};
+    for (double power = std::pow(10, std::floor(std::log10(low))); power <= high; power *= 10) {
+      for (const double m : multiples) {
+        if (power * m >= low && power * m <= high) ticks.push_back(power * m);
+      }
+    }
+    return ticks;
+  }
+  const double rough = (high - low) / count;
+  const double power = std::pow(10, std::floor(std::log10(rough)));
+  const double factor = rough / power;
+  const double step = power * (factor < 1.5 ? 1 : factor < 3.5 ? 2 : factor < 7.5 ? 5 : 10);
+  for (double i = std::ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; ++i) ticks.push_back(i * step);
+  return ticks;
+}
+
+std::string format_tick(double value, bool percent) {
+  char text[32];
+  if (percent) {
+    std::snprintf(text, sizeof text, "%.4g%%", 100 * value);
+    return text;
+  }
+  if (std::abs(value) < 1e-12) return "0";
+  if (std::abs(value) >= 10'000) {
+    const bool millions = std::abs(value) >= 1e6;
+    std::snprintf(text, sizeof text, millions ? "%.4gM" : "%.4gk", value / (millions ? 1e6 : 1e3));
+    return text;
+  }
+  std::snprintf(text, sizeof text, "%.4g", value);
+  return text;
+}
+
+std::vector<Point> thinned(const std::vector<Point>& points, std::size_t count) {
+  if (points.size() <= count) return points;
+  std::vector<Point> result;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t begin = points.size() * i / count, end = points.size() * (i + 1) / count;
+    Point mean;
+    for (std::size_t j = begin; j < end; ++j) mean = {mean.x + points[j].x, mean.y + points[j].y};
+    const auto n = static_cast<double>(end - begin);
+    result.push_back({mean.x / n, mean.y / n});
+  }
+  return result;
+}
+
+std::vector<Point> smoothed(const std::vector<Point>& points, std::size_t reach) {
+  // Sums over the first i points; a mean over a window is a difference of two of them.
+  std::vector<double> sum{0}, count{0};
+  for (const Point& p : points) {
+    sum.push_back(sum.back() + (std::isfinite(p.y) ? p.y : 0));
+    count.push_back(count.back() + (std::isfinite(p.y) ? 1 : 0));
+  }
+  std::vector<Point> result;
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    const std::size_t begin = i - std::min(i, reach), end = std::min(points.size(), i + reach + 1);
+    result.push_back({points[i].x, (sum[end] - sum[begin]) / (count[end] - count[begin])});
+  }
+  return result;
+}
+
+std::string render(const Chart& chart) {
+  Range xs;
+  for (const Line& line : chart.lines) {
+    for (const Point& p : line.points) {
+      if (drawable(p, chart.log_y)) xs.add(p.x);
+    }
+  }
+  if (!(xs.low <= xs.high)) xs = {0, 1};
+  xs.low = std::min(xs.low, 0.0);
+  if (!(xs.low < xs.high)) xs.high = xs.low + 1;
+  const Range ys = y_range(chart);
+  const Axis x{xs.low, xs.high, kLeft, kWidth - kRight, false};
+  const Axis y{ys.low, ys.high, kHeight - kBottom, kTop, chart.log_y};
+
+  std::string lines;
+  for (const Line& line : chart.lines) lines += render_line(line, x, y);
+  return concat("<figure>\n<figcaption><h3>", escape_html(chart.title), "</h3><div class=\"legend\">", render_legend(chart),
+                "</div></figcaption>\n<svg viewBox=\"0 0 ", kWidth, ' ', kHeight, "\" role=\"img\" aria-label=\"",
+                escape_html(chart.title), "\">\n", render_axes(chart, x, y), lines, "</svg>\n</figure>\n");
+}
+
+}  // namespace ashlar::support

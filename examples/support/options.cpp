@@ -1,0 +1,335 @@
+#include "examples/support/options.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <iostream>
+#include <limits>
+#include <numeric>
+#include <type_traits>
+
+#include "core/error.h"
+
+namespace ashlar::support {
+namespace {
+
+std::string replaced(std::string text, char from, char to) {
+  std::ranges::replace(text, from, to);
+  return text;
+}
+
+std::string joined(const std::vector<std::string>& parts) {
+  std::string text;
+  for (const auto& part : parts) text += (text.empty() ? "" : ", ") + part;
+  return text;
+}
+
+// A number if the whole text is one, otherwise the text: what the value would be in a config.
+Json number_or_text(const std::string& text) {
+  const char *begin = text.data(), *end = begin + text.size();
+  std::int64_t whole = 0;
+  if (const auto [stop, error] = std::from_chars(begin, end, whole); error == std::errc() && stop == end) return whole;
+  double real = 0;
+  if (const auto [stop, error] = std::from_chars(begin, end, real); error == std::errc() && stop == end) return real;
+  return text;
+}
+
+[[noreturn]] void wrong_type(const std::string& where, const char* expected, const Json& got) {
+  throw InputError(concat(where, ": needs ", expected, ", got ", got.dump(-1, ' ', false, Json::error_handler_t::replace)));
+}
+
+template <class T>
+struct is_optional : std::false_type {};
+template <class T>
+struct is_optional<std::optional<T>> : std::true_type {};
+
+template <class T>
+T value_from(const Json& json, const std::string& where) {
+  if constexpr (is_optional<T>::value) {
+    if (json.is_null()) return std::nullopt;
+    return value_from<typename T::value_type>(json, where);
+  } else if constexpr (std::is_same_v<T, bool>) {
+    if (!json.is_boolean()) wrong_type(where, "true or false", json);
+    return json.get<bool>();
+  } else if constexpr (std::is_integral_v<T>) {
+    // 1e3 is a whole number too, as long as doubles are exact.
+    const bool whole = json.is_number_integer() ||
+                       (json.is_number_float() && std::trunc(json.get<double>()) == json.get<double>() &&
+                        std::abs(json.get<double>()) < 0x1p53);
+    if (!whole) wrong_type(where, "a whole number", json);
+    if (json.is_number_unsigned()) {
+      if (json.get<std::uint64_t>() > static_cast<std::uint64_t>(std::numeric_limits<T>::max())) {
+        wrong_type(where, "a smaller number", json);
+      }
+      return static_cast<T>(json.get<std::uint64_t>());
+    }
+    const auto number = json.get<std::int64_t>();
+    if (std::is_unsigned_v<T> && number < 0) wrong_type(where, "a number that is not negative", json);
+    if constexpr (sizeof(T) < sizeof(number)) {
+      if (number < std::numeric_limits<T>::min() || number > std::numeric_limits<T>::max()) {
+        wrong_type(where, "a number of smaller size", json);
+      }
+    }
+    return static_cast<T>(number);
+  } else if constexpr (std::is_floating_point_v<T>) {
+    if (!json.is_number() || !std::isfinite(json.get<double>())) wrong_type(where, "a number", json);
+    return json.get<T>();
+  } else {
+    if (!json.is_string()) wrong_type(where, "a text", json);
+    return T(json.get<std::string>());
+  }
+}
+
+template <class T>
+Json json_from(const T& value) {
+  if constexpr (is_optional<T>::value) return value ? json_from(*value) : Json();
+  else if constexpr (std::is_same_v<T, std::filesystem::path>) return value.string();
+  else return value;
+}
+
+template <class T>
+constexpr const char* default_value_name() {
+  if constexpr (is_optional<T>::value) return default_value_name<typename T::value_type>();
+  else if constexpr (std::is_same_v<T, bool>) return "";
+  else if constexpr (std::is_integral_v<T>) return "N";
+  else if constexpr (std::is_floating_point_v<T>) return "X";
+  else if constexpr (std::is_same_v<T, std::filesystem::path>) return "PATH";
+  else return "TEXT";
+}
+
+std::size_t edit_distance(const std::string& a, const std::string& b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i);
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t substitute = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({substitute, row[j] + 1, row[j - 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+}  // namespace
+
+std::string nearest(const std::string& text, const std::vector<std::string>& candidates) {
+  std::string best;
+  std::size_t best_distance = std::max<std::size_t>(text.size() / 2, 1) + 1;
+  for (const auto& candidate : candidates) {
+    const std::size_t distance = edit_distance(text, candidate);
+    if (distance < best_distance) best = candidate, best_distance = distance;
+  }
+  return best;
+}
+
+Option& Option::at_least(double limit) { return at_least_ = limit, *this; }
+Option& Option::more_than(double limit) { return more_than_ = limit, *this; }
+Option& Option::at_most(double limit) { return at_most_ = limit, *this; }
+Option& Option::choices(std::vector<std::string> texts) { return choices_ = std::move(texts), *this; }
+Option& Option::value_name(std::string text) { return value_name_ = std::move(text), *this; }
+Option& Option::flag_only() { return in_config_ = saved_ = false, *this; }
+Option& Option::shorthand() { return saved_ = false, *this; }
+
+std::string Option::flag() const { return "--" + replaced(name_, '_', '-'); }
+
+void Option::check_limits(const Json& value, const std::string& where) const {
+  if (value.is_number()) {
+    const auto number = value.get<double>();
+    ASHLAR_CHECK(!at_least_ || number >= *at_least_, where, ": needs at least ", *at_least_, ", got ", value.dump());
+    ASHLAR_CHECK(!more_than_ || number > *more_than_, where, ": needs more than ", *more_than_, ", got ", value.dump());
+    ASHLAR_CHECK(!at_most_ || number <= *at_most_, where, ": needs at most ", *at_most_, ", got ", value.dump());
+  }
+  if (value.is_string() && !choices_.empty()) {
+    const auto text = value.get<std::string>();
+    const std::string hint = nearest(text, choices_);
+    ASHLAR_CHECK(std::ranges::find(choices_, text) != choices_.end(), where, ": '", text, "' is unknown; ",
+                 hint.empty() ? "" : "did you mean '" + hint + "'? ", "Valid: ", joined(choices_));
+  }
+}
+
+void Option::assign(const Json& value, const std::string& where, Source source) {
+  check_limits(value, where);
+  set_(value, where);
+  source_ = source;
+}
+
+std::string Option::help_line() const {
+  const Json value = get_();
+  std::string text = help_;
+  if (!choices_.empty()) text += ": " + joined(choices_);
+  if (value.is_boolean()) {
+    if (value.get<bool>()) text += " (on; --no-" + flag().substr(2) + " switches it off)";
+  } else if (value.is_string()) {
+    if (!value.get<std::string>().empty()) text += " (" + value.get<std::string>() + ")";
+  } else if (!value.is_null()) {
+    text += " (" + concat(value.get<double>()) + ")";
+  }
+  return text;
+}
+
+template <class T>
+Option& Options::add(std::string name, T& value, std::string help) {
+  if (find(name)) throw Error("option " + name + " is declared twice");
+  Option& option = options_.emplace_back();
+  option.name_ = std::move(name);
+  option.help_ = std::move(help);
+  option.group_ = group_;
+  option.value_name_ = default_value_name<T>();
+  option.is_bool_ = std::is_same_v<T, bool>;
+  option.is_text_ = std::is_same_v<T, std::string> || std::is_same_v<T, std::filesystem::path> ||
+                    std::is_same_v<T, std::optional<std::string>> ||
+                    std::is_same_v<T, std::optional<std::filesystem::path>>;
+  option.set_ = [&value](const Json& json, const std::string& where) { value = value_from<T>(json, where); };
+  option.get_ = [&value] { return json_from(value); };
+  return option;
+}
+
+template Option& Options::add(std::string, bool&, std::string);
+template Option& Options::add(std::string, int&, std::string);
+template Option& Options::add(std::string, std::int64_t&, std::string);
+template Option& Options::add(std::string, std::uint64_t&, std::string);
+template Option& Options::add(std::string, double&, std::string);
+template Option& Options::add(std::string, std::string&, std::string);
+template Option& Options::add(std::string, std::filesystem::path&, std::string);
+template Option& Options::add(std::string, std::optional<int>&, std::string);
+template Option& Options::add(std::string, std::optional<std::int64_t>&, std::string);
+template Option& Options::add(std::string, std::optional<std::uint64_t>&, std::string);
+template Option& Options::add(std::string, std::optional<double>&, std::string);
+template Option& Options::add(std::string, std::optional<std::string>&, std::string);
+template Option& Options::add(std::string, std::optional<std::filesystem::path>&, std::string);
+
+Options::Options(std::string program, std::string summary)
+    : program_(std::move(program)), summary_(std::move(summary)) {
+  add("help", help_, "print this help").flag_only();
+  add("config", config_, "read options from a JSON file; a flag wins").value_name("FILE").flag_only();
+}
+
+Option* Options::find(std::string_view name) {
+  const auto found = std::ranges::find(options_, name, &Option::name_);
+  return found == options_.end() ? nullptr : &*found;
+}
+
+Source Options::source(std::string_view name) const {
+  const auto found = std::ranges::find(options_, name, &Option::name_);
+  if (found == options_.end()) throw Error(concat("option ", name, " is not declared"));
+  return found->source_;
+}
+
+void Options::unknown(const std::string& what, const std::string& given, bool flag) const {
+  std::vector<std::string> valid;
+  for (const Option& option : options_) {
+    if (flag) {
+      valid.push_back(option.flag());
+      if (option.is_bool_) valid.push_back("--no-" + option.flag().substr(2));
+    } else if (option.in_config_) {
+      valid.push_back(option.name_);
+    }
+  }
+  const std::string hint = nearest(given, valid);
+  throw InputError(what + " is unknown; " + (hint.empty() ? "see --help" : "did you mean " + hint + "?"));
+}
+
+void Options::read_flags(const std::vector<std::string>& arguments) {
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& argument = arguments[i];
+    if (argument == "-h") {
+      help_ = true;
+      continue;
+    }
+    ASHLAR_CHECK(argument.starts_with("--") && argument.size() > 2, "argument '", argument,
+                 "' is not an option; options start with --, see --help");
+    const std::size_t equals = argument.find('=');
+    const std::string flag = argument.substr(0, equals);
+    const std::string name = replaced(flag.substr(2), '-', '_');
+    Option* option = find(name);
+    bool on = true;
+    if (!option && name.starts_with("no_")) {
+      option = find(name.substr(3));
+      if (option && !option->is_bool_) option = nullptr;
+      on = false;
+    }
+    if (!option) unknown("option " + flag, flag, true);
+    if (option->is_bool_) {
+      ASHLAR_CHECK(equals == std::string::npos, flag, " is a switch and takes no value");
+      option->assign(on, flag, Source::flag);
+      continue;
+    }
+    std::string value;
+    if (equals != std::string::npos) {
+      value = argument.substr(equals + 1);
+    } else {
+      ASHLAR_CHECK(i + 1 < arguments.size() && !arguments[i + 1].starts_with("--"), flag, " needs a value (",
+                   option->value_name_, ")");
+      value = arguments[++i];
+    }
+    option->assign(option->is_text_ ? Json(value) : number_or_text(value), flag, Source::flag);
+  }
+}
+
+void Options::read_config(const Json& config, const std::string& file, const std::string& prefix) {
+  for (const auto& [key, value] : config.items()) {
+    const std::string name = prefix + key;
+    Option* option = find(name);
+    if (option && option->in_config_) {
+      if (option->source_ != Source::flag) option->assign(value, file + ": key '" + name + "'", Source::config);
+      continue;
+    }
+    if (std::ranges::find(foreign_keys_, name) != foreign_keys_.end()) continue;
+    const bool is_group = std::ranges::any_of(options_, [&](const Option& o) { return o.name_.starts_with(name + "."); });
+    if (!is_group) unknown(file + ": key '" + name + "'", name, false);
+    ASHLAR_CHECK(value.is_object(), file, ": key '", name, "': needs an object, got ", value.dump());
+    read_config(value, file, name + ".");
+  }
+}
+
+bool Options::parse(int argc, const char* const* argv) {
+  read_flags({argv + std::min(argc, 1), argv + argc});
+  if (help_) {
+    std::cout << help() << std::flush;
+    return false;
+  }
+  std::filesystem::path path;
+  if (config_) path = *config_;
+  else if (config_fallback_) path = config_fallback_();
+  if (!path.empty()) {
+    const Json config = read_json(path);
+    ASHLAR_CHECK(config.is_object(), path.string(), ": a config must be a JSON object");
+    read_config(config, path.string(), "");
+  }
+  for (const auto& check : checks_) check();
+  return true;
+}
+
+std::string Options::help() const {
+  std::size_t width = 0;
+  const auto left = [](const Option& o) { return "  " + o.flag() + (o.is_bool_ ? "" : " " + o.value_name_); };
+  for (const Option& option : options_) width = std::max(width, left(option).size());
+  std::string text = program_ + ": " + summary_ + "\n\nusage: " + program_ +
+                     " [--option value | --option=value | --switch | --no-switch]…\n\n";
+  std::string heading;
+  for (const Option& option : options_) {
+    if (option.group_ != heading) text += "\n" + (heading = option.group_) + "\n";
+    const std::string start = left(option);
+    text += start + std::string(width + 2 - start.size(), ' ') + option.help_line() + "\n";
+  }
+  return text + "\nThe keys of a --config file are the options' names with _ for -; a name with a dot is a key inside an "
+                "object:\n  {\"eval_every\": 100, \"linear\": {\"qkv\": \"dense\"}}\n";
+}
+
+OrderedJson Options::resolved() const {
+  OrderedJson result = OrderedJson::object();
+  for (const Option& option : options_) {
+    if (!option.saved_) continue;
+    OrderedJson* place = &result;
+    std::string_view name = option.name_;
+    for (std::size_t dot = name.find('.'); dot != std::string_view::npos; dot = name.find('.')) {
+      place = &(*place)[std::string(name.substr(0, dot))];
+      name.remove_prefix(dot + 1);
+    }
+    (*place)[std::string(name)] = option.get_();
+  }
+  return result;
+}
+
+}  // namespace ashlar::support

@@ -1,0 +1,106 @@
+// Options of a program. One declaration gives the flag of the command line, the key of the JSON config, the help text
+// and the default:
+//
+//   double lr = 1e-3;
+//   Options options("train_vit", "Trains a vision transformer on images.");
+//   options.add("eval_every", every, "evaluate every N steps").at_least(1);    // --eval-every N, "eval_every": N
+//   options.add("linear.qkv", qkv, "weights of …").value_name("SPEC");         // --linear.qkv SPEC, "linear": {"qkv": …}
+//   if (!options.parse(argc, argv)) return;                                    // --help was asked for and printed
+//
+// A flag wins over the config, the config over the default. Everything wrong is an InputError that names the flag, or
+// the file and the key, with the nearest valid one.
+#pragma once
+#include <cstdint>
+#include <deque>
+#include <filesystem>
+#include <functional>
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/json.h"
+
+namespace ashlar::support {
+
+enum class Source : std::uint8_t { default_value, config, flag };
+
+class Option {
+ public:
+  // Limits of a number; the texts a text may be.
+  Option& at_least(double limit);
+  Option& more_than(double limit);
+  Option& at_most(double limit);
+  Option& choices(std::vector<std::string> texts);
+  // What stands for the value in --help: N, X, DIR, SPEC, …
+  Option& value_name(std::string text);
+  // Belongs to this call of the program, not to the run: no key in configs, not among resolved().
+  Option& flag_only();
+  // A shorthand for other options: a key of configs, but resolved() tells what it stood for instead.
+  Option& shorthand();
+
+ private:
+  friend class Options;
+  void assign(const Json& value, const std::string& where, Source source);
+  void check_limits(const Json& value, const std::string& where) const;
+  std::string flag() const;
+  std::string help_line() const;  // help text with choices and default
+
+  std::string name_, help_, value_name_, group_;
+  std::vector<std::string> choices_;
+  std::optional<double> at_least_, more_than_, at_most_;
+  bool in_config_ = true, saved_ = true, is_bool_ = false, is_text_ = false;
+  Source source_ = Source::default_value;
+  std::function<void(const Json&, const std::string& where)> set_;
+  std::function<Json()> get_;
+};
+
+class Options {
+ public:
+  Options(std::string program, std::string summary);
+  Options(const Options&) = delete;  // options point to the caller's variables
+  Options& operator=(const Options&) = delete;
+
+  // T is bool, int, std::int64_t, std::uint64_t, double, std::string, std::filesystem::path or a std::optional of one of
+  // the last six. The variable holds the default and must live as long as the Options. A bool becomes a switch,
+  // --name and --no-name.
+  template <class T>
+  Option& add(std::string name, T& value, std::string help);
+  // The heading in --help of the options that follow.
+  void group(std::string heading) { group_ = std::move(heading); }
+  // Runs after everything is read: checks that concern several options.
+  void then(std::function<void()> check) { checks_.push_back(std::move(check)); }
+  // Where the config lies if --config is not given; asked after the flags are read.
+  void config_fallback(std::function<std::filesystem::path()> path) { config_fallback_ = std::move(path); }
+
+  // Keys of configs that belong to other programs reading the same file, and are passed over.
+  void foreign_keys(std::vector<std::string> keys) { foreign_keys_ = std::move(keys); }
+
+  // False after printing the help. --config FILE and --help are always there.
+  bool parse(int argc, const char* const* argv);
+
+  Source source(std::string_view name) const;
+  std::string help() const;
+  // All values that belong to the run, as a config that reproduces it.
+  OrderedJson resolved() const;
+
+ private:
+  Option* find(std::string_view name);
+  void read_flags(const std::vector<std::string>& arguments);
+  void read_config(const Json& config, const std::string& file, const std::string& prefix);
+  [[noreturn]] void unknown(const std::string& what, const std::string& given, bool flag) const;
+
+  std::string program_, summary_, group_;
+  std::deque<Option> options_;  // references to its elements stay valid
+  std::vector<std::function<void()>> checks_;
+  std::vector<std::string> foreign_keys_;
+  std::function<std::filesystem::path()> config_fallback_;
+  std::optional<std::filesystem::path> config_;
+  bool help_ = false;
+};
+
+// The candidate with the smallest edit distance to `text`, if that is at most half of its length; empty otherwise.
+std::string nearest(const std::string& text, const std::vector<std::string>& candidates);
+
+}  // namespace ashlar::support

@@ -1,0 +1,39 @@
+#include "examples/support/program.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <new>
+#include <string>
+
+#include "core/error.h"
+
+namespace ashlar::support {
+namespace {
+
+void print_error(const char* program, std::string text) {
+  std::ranges::replace(text, '\n', ' ');
+  std::fflush(stdout);
+  std::fprintf(stderr, "%s: %s\n", std::filesystem::path(program).filename().c_str(), text.c_str());
+}
+
+}  // namespace
+
+int run_program(int argc, char** argv, const std::function<void(int, char**)>& body) {
+  const char* program = argc > 0 ? argv[0] : "program";
+  try {
+    body(argc, argv);
+    return 0;
+  } catch (const InputError& error) {
+    print_error(program, error.what());
+    return 2;
+  } catch (const std::bad_alloc&) {
+    print_error(program, "out of memory; use a smaller batch, context or model");
+    return 1;
+  } catch (const std::exception& error) {
+    print_error(program, error.what());
+    return 1;
+  }
+}
+
+}  // namespace ashlar::support

@@ -1,0 +1,111 @@
+#include "examples/support/progress.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <iostream>
+
+#include "core/error.h"
+
+namespace ashlar::support {
+namespace {
+
+constexpr double kRedrawSeconds = 0.1, kLineSeconds = 5;
+
+int terminal_columns() {
+  winsize size{};
+  return ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+std::string printed(const char* format, double value) {
+  char text[64];
+  std::snprintf(text, sizeof text, format, value);
+  return text;
+}
+
+}  // namespace
+
+std::string format_duration(double seconds) {
+  if (!std::isfinite(seconds) || seconds < 0) return "?";
+  const auto whole = static_cast<long long>(std::llround(seconds));
+  char text[64];
+  if (whole < 3600) std::snprintf(text, sizeof text, "%lld:%02lld", whole / 60, whole % 60);
+  else std::snprintf(text, sizeof text, "%lld:%02lld:%02lld", whole / 3600, whole / 60 % 60, whole % 60);
+  return text;
+}
+
+std::string format_count(double count) {
+  if (!std::isfinite(count)) return "?";
+  const char* suffix = "";
+  if (std::abs(count) >= 9999.5) {
+    for (const char* larger : {"k", "M", "G", "T"}) {
+      count /= 1000;
+      suffix = larger;
+      if (std::abs(count) < 999.5) break;
+    }
+  }
+  const bool whole = count == std::floor(count) && *suffix == '\0';
+  return printed(whole || std::abs(count) >= 99.95 ? "%.0f" : std::abs(count) >= 9.995 ? "%.1f" : "%.2f", count) + suffix;
+}
+
+Progress::Progress(Unit unit) : Progress(std::cout, ::isatty(STDOUT_FILENO) == 1, 0, unit) {}
+
+Progress::Progress(std::ostream& out, bool terminal, int columns, Unit unit, Clock clock)
+    : out_(out), terminal_(terminal), columns_(columns), unit_(unit), clock_(std::move(clock)) {}
+
+Progress::~Progress() { clear(); }
+
+void Progress::clear() {
+  if (drawn_) out_ << "\r\x1b[K" << std::flush;
+  drawn_ = false;
+}
+
+void Progress::message(const std::string& text) {
+  clear();
+  out_ << text << '\n' << std::flush;
+  if (terminal_) next_ = 0;
+}
+
+void Progress::update(const ProgressState& state) {
+  const double now = clock_();
+  if (started_ && now < next_) return;
+  started_ = true;
+  if (terminal_) {
+    next_ = now + kRedrawSeconds;
+    out_ << '\r' << bar(state) << "\x1b[K" << std::flush;
+    drawn_ = true;
+  } else {
+    next_ = now + kLineSeconds;
+    out_ << plain(state) << '\n' << std::flush;
+  }
+}
+
+std::string Progress::bar(const ProgressState& s) const {
+  const std::string step = concat("step ", s.step, "/", s.total_steps);
+  const std::string rest =
+      concat(printed("%3.0f%%", 100 * s.fraction), "  loss ", printed("%.4f", s.loss), "  ", format_count(s.rate), " ",
+             name_of(unit_), "s/s  ", format_duration(s.seconds_left), " left");
+  // One column stays free: a line that fills the terminal would wrap and could not be redrawn.
+  const int columns = (columns_ > 0 ? columns_ : terminal_columns()) - 1;
+  const int room = columns - static_cast<int>(step.size() + rest.size()) - 5;
+  std::string line = step + "  ";
+  if (room >= 4) {
+    const int width = std::min(room, 30);
+    const auto filled = static_cast<int>(std::lround(std::clamp(s.fraction, 0.0, 1.0) * width));
+    const auto times = [](int count, char c) { return std::string(static_cast<std::size_t>(count), c); };
+    line = concat(line, '[', times(filled, '='), times(width - filled, ' '), "] ");
+  }
+  line += rest;
+  return line.substr(0, static_cast<std::size_t>(std::max(columns, 0)));
+}
+
+std::string Progress::plain(const ProgressState& s) const {
+  return concat("step ", s.step, "/", s.total_steps, "  loss ", printed("%.4f", s.loss), "  lr ", printed("%.3g", s.lr),
+                "  ", format_count(s.rate), " ", name_of(unit_), "s/s  elapsed ", format_duration(s.elapsed), "  left ",
+                format_duration(s.seconds_left));
+}
+
+}  // namespace ashlar::support

@@ -1,0 +1,255 @@
+#include "examples/support/report.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <set>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "examples/support/chart.h"
+#include "examples/support/progress.h"
+#include "examples/support/run_record.h"
+
+namespace ashlar::support {
+namespace {
+
+constexpr const char* kStyle = R"css(
+:root { color-scheme: light dark; --page: #fdfdfc; --text: #1d1d1f; --soft: #63636b; --rule: #dcdce0; --card: #fff;
+  --c0: #1f5fbf; --c1: #c2570c; --c2: #18794e; --c3: #8145b5; --c4: #b8325e; --c5: #0e7490; }
+@media (prefers-color-scheme: dark) { :root { --page: #151517; --text: #ececee; --soft: #a0a0a8; --rule: #34343a;
+  --card: #1d1d20; --c0: #79aef8; --c1: #f2a065; --c2: #5fc999; --c3: #c195ee; --c4: #f28bad; --c5: #5cc4dd; } }
+body { margin: 0 auto; max-width: 78rem; padding: 2.5rem 1.5rem 4rem; background: var(--page); color: var(--text);
+  font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; letter-spacing: -.01em; }
+h2 { font-size: 1.2rem; margin: 0 0 .9rem; } section { margin-top: 2rem; }
+h3 { font-size: .95rem; margin: 0; }
+p { color: var(--soft); margin: 0; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 28rem), 1fr)); gap: 1.2rem; }
+figure { margin: 0; padding: 1rem 1rem .6rem; background: var(--card); border: 1px solid var(--rule); border-radius: 10px; }
+figcaption { display: flex; flex-wrap: wrap; justify-content: space-between; gap: .2rem 1.2rem; margin-bottom: .6rem; }
+.legend { display: flex; flex-wrap: wrap; gap: .1rem 1rem; font-size: .82rem; color: var(--soft); }
+.legend span { white-space: nowrap; }
+svg { display: block; width: 100%; height: auto; }
+svg.key { display: inline-block; width: 24px; height: 8px; margin-right: .4rem; vertical-align: middle; }
+.line { fill: none; stroke-width: 1.9; stroke-linejoin: round; stroke-linecap: round; }
+.faint { opacity: .28; stroke-width: 1; } .dashed { stroke-dasharray: 5 4; stroke-width: 1.5; }
+path.c0 { stroke: var(--c0); } path.c1 { stroke: var(--c1); } path.c2 { stroke: var(--c2); }
+path.c3 { stroke: var(--c3); } path.c4 { stroke: var(--c4); } path.c5 { stroke: var(--c5); }
+circle.c0 { fill: var(--c0); } circle.c1 { fill: var(--c1); } circle.c2 { fill: var(--c2); }
+circle.c3 { fill: var(--c3); } circle.c4 { fill: var(--c4); } circle.c5 { fill: var(--c5); }
+.grid { stroke: var(--rule); stroke-width: .8; } .axis { stroke: var(--soft); stroke-width: 1; }
+.tick { fill: var(--soft); font-size: 12px; } .label { fill: var(--text); font-size: 12.5px; }
+.scroll { overflow-x: auto; margin-top: 1.2rem; }
+table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .34rem 1.4rem .34rem 0; text-align: left; border-bottom: 1px solid var(--rule); vertical-align: top; }
+thead th { border-bottom: 1.5px solid var(--soft); } tbody th { font-weight: 400; color: var(--soft); white-space: nowrap; }
+tr.differs td { font-weight: 600; }
+details { margin-top: 1.2rem; } summary { cursor: pointer; color: var(--soft); }
+)css";
+
+constexpr const char* kTraining = "training, smoothed";
+
+std::string fixed(double value, int digits) {
+  if (!std::isfinite(value)) return "–";
+  char text[64];
+  std::snprintf(text, sizeof text, "%.*f", digits, value);
+  return text;
+}
+
+std::string share(double part, double whole) {
+  return whole > 0 ? concat(" (", fixed(100 * part / whole, 1), " % of dense)") : "";
+}
+
+// One row of a table: what it is, and a text for every run.
+struct Row {
+  std::string name;
+  std::vector<std::string> cells;
+};
+
+std::string render_table(const std::vector<const RunRecord*>& runs, const std::vector<Row>& rows, bool mark_differences) {
+  std::string html = "<div class=\"scroll\"><table>\n<thead><tr><th></th>";
+  for (const auto* run : runs) html = concat(html, "<th>", escape_html(run->name), "</th>");
+  html += "</tr></thead>\n<tbody>\n";
+  for (const Row& row : rows) {
+    const bool differs = std::ranges::any_of(row.cells, [&](const auto& cell) { return cell != row.cells[0]; });
+    html = concat(html, differs && mark_differences ? "<tr class=\"differs\">" : "<tr>", "<th>", escape_html(row.name), "</th>");
+    for (const auto& cell : row.cells) html = concat(html, "<td>", escape_html(cell), "</td>");
+    html += "</tr>\n";
+  }
+  return html + "</tbody></table></div>\n";
+}
+
+std::vector<Row> key_figures(const std::vector<const RunRecord*>& runs) {
+  std::vector<Row> rows;
+  // A figure that no run has makes no row.
+  const auto row = [&](const std::string& name, const auto& text_of) {
+    Row r{name, {}};
+    for (const auto* run : runs) r.cells.push_back(text_of(*run));
+    if (std::ranges::any_of(r.cells, [](const auto& cell) { return !cell.empty() && cell != "–"; })) rows.push_back(r);
+  };
+  const std::string unit = name_of(runs[0]->unit);
+  const auto of_model = [](const char* key, const char* dense_key) {
+    return [=](const RunRecord& r) {
+      const double value = r.model_number(key);
+      return std::isfinite(value) ? format_count(value) + share(dense_key ? value : 0, dense_key ? r.model_number(dense_key) : 0)
+                                  : std::string("–");
+    };
+  };
+  const std::string macs = "macs_per_" + unit, dense_macs = "dense_macs_per_" + unit;
+  std::set<std::string> splits;
+  for (const auto* run : runs) {
+    for (const auto& eval : run->evals) splits.insert(eval.split);
+  }
+  for (const auto& split : splits) {
+    const auto last = [&split](const RunRecord& r, double EvalPoint::*member) {
+      double value = std::numeric_limits<double>::quiet_NaN();
+      for (const auto& e : r.evals) {
+        if (e.split == split && std::isfinite(e.*member)) value = e.*member;
+      }
+      return value;
+    };
+    row(split + " accuracy", [&](const RunRecord& r) {
+      const double value = last(r, &EvalPoint::accuracy);
+      return std::isfinite(value) ? fixed(100 * value, 2) + " %" : "–";
+    });
+    row(split + " perplexity", [&](const RunRecord& r) { return fixed(last(r, &EvalPoint::perplexity), 2); });
+    row(split + " word perplexity", [&](const RunRecord& r) { return fixed(last(r, &EvalPoint::word_perplexity), 2); });
+    row(split + " loss", [&](const RunRecord& r) { return fixed(last(r, &EvalPoint::loss), 4); });
+  }
+  row("training loss, last twentieth", [](const RunRecord& r) { return fixed(r.final_loss(), 4); });
+  row("parameters", of_model("parameters", nullptr));
+  row("parameters of weight matrices", of_model("linear_parameters", "dense_linear_parameters"));
+  row("MACs per " + unit + ", forward", of_model(macs.c_str(), dense_macs.c_str()));
+  row(unit + "s per second, median", [](const RunRecord& r) { return format_count(r.median_rate()); });
+  row("steps", [](const RunRecord& r) { return std::to_string(r.last_step()); });
+  row("training time", [](const RunRecord& r) { return format_duration(r.last_elapsed()); });
+  row("stopped by", [](const RunRecord& r) { return r.end.value("stopped_by", std::string("still running")); });
+  row("peak memory", [](const RunRecord& r) {
+    const double bytes = r.end.contains("peak_memory_bytes") ? r.end["peak_memory_bytes"].get<double>() : NAN;
+    return std::isfinite(bytes) ? fixed(bytes / (1 << 20), 0) + " MiB" : "–";
+  });
+  row("device", [](const RunRecord& r) {
+    return concat(r.model.value("device", std::string("–")), ", ", r.model.value("dtype", std::string("–")), ", ",
+                  r.model.value("threads", 0), " threads");
+  });
+  row("build", [](const RunRecord& r) { return r.model.value("build", std::string("–")); });
+  return rows;
+}
+
+// The config with its nested keys written as linear.qkv.
+void flatten(const Json& value, const std::string& prefix, std::map<std::string, std::string>& flat) {
+  for (const auto& [key, item] : value.items()) {
+    if (item.is_object()) flatten(item, prefix + key + ".", flat);
+    else if (!item.is_null()) flat[prefix + key] = item.is_string() ? item.get<std::string>() : item.dump();
+  }
+}
+
+std::vector<Row> config_rows(const std::vector<const RunRecord*>& runs) {
+  std::vector<std::map<std::string, std::string>> configs(runs.size());
+  std::set<std::string> keys;
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    flatten(runs[i]->config, "", configs[i]);
+    for (const auto& [key, text] : configs[i]) keys.insert(key);
+  }
+  std::vector<Row> rows;
+  for (const auto& key : keys) {
+    Row row{key, {}};
+    for (const auto& config : configs) row.cells.push_back(config.count(key) ? config.at(key) : "–");
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+// A chart of the runs over steps or over time; `add` gives it the lines of one run.
+template <class AddLines>
+std::string chart(const std::vector<const RunRecord*>& runs, Chart frame, const AddLines& add) {
+  double longest = 0;
+  for (const auto* run : runs) longest = std::max(longest, run->last_elapsed());
+  const bool by_time = runs.size() > 1, minutes = longest > 300;
+  frame.x_label = !by_time ? "step" : minutes ? "training time, minutes" : "training time, seconds";
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    const RunRecord& run = *runs[i];
+    const auto x_of = [&](double step) {
+      return !by_time ? step : run.elapsed_at(step) / (minutes ? 60 : 1);
+    };
+    // The name of the run where there are several, the name of the line where there is one.
+    const auto name_of_line = [&](const std::string& line) {
+      return !by_time ? line : line == kTraining ? run.name : concat(run.name, ", ", line);
+    };
+    add(frame, run, static_cast<int>(i), x_of, name_of_line);
+  }
+  const bool empty = std::ranges::all_of(frame.lines, [](const Line& line) { return line.points.empty(); });
+  return empty ? "" : render(frame);
+}
+
+// Evaluations of each split; the colour of the run, or one a split for a single run.
+template <class XOf, class NameOf>
+void add_evals(Chart& frame, const RunRecord& run, int color, LineStyle style, double EvalPoint::*member, const XOf& x_of,
+               const NameOf& name_of_line, bool single) {
+  std::map<std::string, std::vector<Point>> lines;
+  for (const auto& eval : run.evals) {
+    if (std::isfinite(eval.*member)) lines[eval.split].push_back({x_of(eval.step), eval.*member});
+  }
+  int next = single ? 1 : 0;
+  for (const auto& [split, points] : lines) {
+    frame.lines.push_back({name_of_line(split), single ? next++ : color, style, thinned(points, 200)});
+  }
+}
+
+std::string render_charts(const std::vector<const RunRecord*>& runs) {
+  const bool single = runs.size() == 1;
+  const auto loss = [&](Chart& frame, const RunRecord& run, int color, const auto& x_of, const auto& name_of_line) {
+    std::vector<Point> points;
+    for (const auto& t : run.trains) points.push_back({x_of(t.step), t.loss});
+    if (single) frame.lines.push_back({"", color, LineStyle::faint, thinned(points, 800)});
+    const auto smooth = thinned(smoothed(points, points.size() / 60), 400);
+    frame.lines.push_back({name_of_line(kTraining), color, LineStyle::solid, smooth});
+    add_evals(frame, run, color, LineStyle::dashed, &EvalPoint::loss, x_of, name_of_line, single);
+  };
+  const auto evals = [&](double EvalPoint::*member) {
+    return [=](Chart& frame, const RunRecord& run, int color, const auto& x_of, const auto& name_of_line) {
+      add_evals(frame, run, color, LineStyle::marked, member, x_of, name_of_line, single);
+    };
+  };
+  std::string html = "<div class=\"charts\">\n";
+  html += chart(runs, {"Loss", "", "cross-entropy", false, false, {}}, loss);
+  html += chart(runs, {"Accuracy", "", "accuracy", false, true, {}}, evals(&EvalPoint::accuracy));
+  const bool words = std::ranges::any_of(runs, [](const RunRecord* run) {
+    return std::ranges::any_of(run->evals, [](const auto& e) { return std::isfinite(e.word_perplexity); });
+  });
+  html += chart(runs, {words ? "Word perplexity" : "Perplexity", "", "perplexity, logarithmic", true, false, {}},
+                evals(words ? &EvalPoint::word_perplexity : &EvalPoint::perplexity));
+  return html + "</div>\n";
+}
+
+}  // namespace
+
+void write_report(const std::filesystem::path& path, const std::string& title, const std::vector<ReportRun>& runs) {
+  ASHLAR_CHECK(!runs.empty(), "report ", path.string(), ": needs at least one run");
+  std::vector<RunRecord> records;
+  for (const auto& run : runs) records.push_back(read_run(run.name, run.folder));
+
+  std::string body;
+  for (const Unit unit : {Unit::sample, Unit::token}) {
+    std::vector<const RunRecord*> kind;
+    for (const auto& record : records) {
+      if (record.unit == unit) kind.push_back(&record);
+    }
+    if (kind.empty()) continue;
+    body += "<section>\n";
+    if (kind.size() < records.size()) body = concat(body, "<h2>", unit == Unit::sample ? "Images" : "Text", "</h2>\n");
+    body += render_charts(kind);
+    body += render_table(kind, key_figures(kind), false);
+    body += "<details><summary>Configuration</summary>\n" + render_table(kind, config_rows(kind), true) +
+            "</details>\n</section>\n";
+  }
+  write_file(path, concat("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
+                          "content=\"width=device-width, initial-scale=1\">\n<title>",
+                          escape_html(title), "</title>\n<style>", kStyle, "</style>\n</head>\n<body>\n<header><h1>",
+                          escape_html(title), "</h1>\n<p>", "Trained with Ashlar. Points are evaluations.",
+                          "</p></header>\n<main>\n", body, "</main>\n</body>\n</html>\n"));
+}
+
+}  // namespace ashlar::support

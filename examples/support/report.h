@@ -1,0 +1,18 @@
+// report.html: one run, or several side by side, in a page that needs nothing but itself.
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace ashlar::support {
+
+struct ReportRun {
+  std::string name;              // in tables and legends
+  std::filesystem::path folder;  // with config.json and metrics.jsonl
+};
+
+// Runs of one kind (images, text) share charts and a table. A single run is drawn over its steps; several over their
+// training time, since a step of one may cost more than a step of another.
+void write_report(const std::filesystem::path& path, const std::string& title, const std::vector<ReportRun>& runs);
+
+}  // namespace ashlar::support

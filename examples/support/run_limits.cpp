@@ -1,0 +1,88 @@
+#include "examples/support/run_limits.h"
+
+#include <signal.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "core/error.h"
+
+namespace ashlar::support {
+namespace {
+
+volatile sig_atomic_t signal_received = 0;
+
+extern "C" void note_signal(int) { signal_received = 1; }
+
+struct sigaction old_interrupt, old_terminate;
+
+}  // namespace
+
+double steady_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+SignalGuard::SignalGuard() {
+  signal_received = 0;
+  struct sigaction action {};
+  action.sa_handler = note_signal;
+  // The handler serves once: the second signal meets the default, which ends the program.
+  action.sa_flags = static_cast<int>(SA_RESETHAND) | SA_RESTART;
+  ::sigaction(SIGINT, &action, &old_interrupt);
+  ::sigaction(SIGTERM, &action, &old_terminate);
+}
+
+SignalGuard::~SignalGuard() {
+  ::sigaction(SIGINT, &old_interrupt, nullptr);
+  ::sigaction(SIGTERM, &old_terminate, nullptr);
+}
+
+bool SignalGuard::received() { return signal_received != 0; }
+
+RunLimits::RunLimits(std::optional<std::int64_t> steps, std::optional<double> minutes, double elapsed_before, Clock clock)
+    : steps_(steps), elapsed_before_(elapsed_before), start_(clock()), clock_(std::move(clock)) {
+  ASHLAR_CHECK(steps || minutes, "a run needs an end: give --epochs, --steps or --minutes");
+  if (minutes) seconds_ = *minutes * 60;
+}
+
+const std::string& RunLimits::stop_before(std::int64_t step) {
+  const double now = elapsed();
+  const bool first = !first_step_;
+  if (first) first_step_ = step;
+  else step_seconds_ = now - step_began_;
+  step_began_ = now;
+  if (SignalGuard::received()) reason_ = "signal";
+  else if (steps_ && step >= *steps_) reason_ = "steps";
+  else if (seconds_ && (now >= *seconds_ || now + step_seconds_ / 2 > *seconds_) && !(first && step == 0)) {
+    reason_ = "minutes";
+  }
+  return reason_;
+}
+
+double RunLimits::fraction(std::int64_t step) const {
+  const double by_steps = steps_ ? static_cast<double>(step) / static_cast<double>(*steps_) : 0;
+  const double by_time = seconds_ ? elapsed() / *seconds_ : 0;
+  return std::clamp(std::max(by_steps, by_time), 0.0, 1.0);
+}
+
+double RunLimits::progress(std::int64_t step) { return reached_ = std::max(reached_, fraction(step)); }
+
+double RunLimits::seconds_left(std::int64_t step) const {
+  const double by_time = seconds_ ? std::max(0.0, *seconds_ - elapsed()) : INFINITY;
+  const double done = static_cast<double>(step - first_step_.value_or(0));
+  if (!steps_ || done <= 0) return by_time;
+  const double by_steps = (elapsed() - elapsed_before_) / done * static_cast<double>(*steps_ - step);
+  return std::min(by_time, std::max(0.0, by_steps));
+}
+
+std::int64_t RunLimits::total_steps(std::int64_t step) const {
+  const double done = static_cast<double>(step - first_step_.value_or(0));
+  const double spent = elapsed() - elapsed_before_;
+  const std::int64_t limit = steps_.value_or(INT64_MAX);
+  if (!seconds_ || done <= 0 || spent <= 0) return steps_.value_or(step);
+  const double by_time = static_cast<double>(step) + std::max(0.0, *seconds_ - elapsed()) * done / spent;
+  return by_time < static_cast<double>(limit) ? static_cast<std::int64_t>(by_time) : limit;
+}
+
+}  // namespace ashlar::support

@@ -1,0 +1,41 @@
+// A run read back from its folder.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "core/json.h"
+#include "examples/support/metrics.h"
+
+namespace ashlar::support {
+
+// Figures that the file does not have are NaN.
+struct TrainPoint {
+  double step, loss, rate, elapsed;
+};
+struct EvalPoint {
+  std::string split;
+  double step, loss, accuracy, perplexity, word_perplexity;
+};
+
+struct RunRecord {
+  std::string name;
+  Json config, model, end;  // objects; empty where the run has none (yet)
+  Unit unit = Unit::sample;
+  std::vector<TrainPoint> trains;
+  std::vector<EvalPoint> evals;
+
+  double model_number(const std::string& key) const;
+  std::int64_t last_step() const;
+  double last_elapsed() const;
+  double median_rate() const;
+  double final_loss() const;  // the mean of the last twentieth of the training losses
+  // Training time at a step, between the steps that were reported.
+  double elapsed_at(double step) const;
+};
+
+// Reads config.json and metrics.jsonl. Lines that are not JSON (the last one of a run that was killed) are left out.
+RunRecord read_run(const std::string& name, const std::filesystem::path& folder);
+
+}  // namespace ashlar::support

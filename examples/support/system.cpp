@@ -1,0 +1,48 @@
+#include "examples/support/system.h"
+
+#include <sys/resource.h>
+
+namespace ashlar::support {
+
+extern const char* const kGitRevision;  // written by revision.cmake at build time
+
+std::string instruction_set() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512bf16")) return "AVX512-BF16";
+  if (__builtin_cpu_supports("avx512f")) return "AVX-512";
+  if (__builtin_cpu_supports("avx2")) return "AVX2";
+  if (__builtin_cpu_supports("avx")) return "AVX";
+  return "SSE";
+#elif defined(__aarch64__)
+  return "NEON";
+#else
+  return "scalar";
+#endif
+}
+
+std::string git_revision() { return kGitRevision; }
+
+std::string build_description() {
+  std::string text = ASHLAR_BUILD_TYPE;
+#if defined(__clang__)
+  text += ", clang++ " + std::to_string(__clang_major__) + "." + std::to_string(__clang_minor__) + "." +
+          std::to_string(__clang_patchlevel__);
+#else
+  text += ", g++ " + std::to_string(__GNUC__) + "." + std::to_string(__GNUC_MINOR__) + "." +
+          std::to_string(__GNUC_PATCHLEVEL__);
+#endif
+  return text + ", " + git_revision();
+}
+
+std::int64_t peak_resident_bytes() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
+}
+
+std::string startup_line(const std::string& program, const std::string& device, int threads, const std::string& dtype) {
+  return program + ": " + device + ", " + std::to_string(threads) + (threads == 1 ? " thread, " : " threads, ") + dtype +
+         ", " + instruction_set() + ", " + build_description();
+}
+
+}  // namespace ashlar::support

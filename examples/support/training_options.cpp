@@ -1,0 +1,109 @@
+#include "examples/support/training_options.h"
+
+#include <sstream>
+
+#include "core/parallel.h"
+
+namespace ashlar::support {
+namespace {
+
+const std::vector<std::string> kPlaces{"qkv", "proj", "fc1", "fc2"};
+
+std::string& spec_at(BlockSpecs& linear, const std::string& place) {
+  if (place == "qkv") return linear.qkv;
+  if (place == "proj") return linear.proj;
+  return place == "fc1" ? linear.fc1 : linear.fc2;
+}
+
+std::vector<std::string> parse_places(const std::string& list) {
+  std::vector<std::string> places;
+  std::istringstream text(list);
+  for (std::string place; std::getline(text, place, ',');) {
+    const std::string hint = nearest(place, kPlaces);
+    ASHLAR_CHECK(std::ranges::find(kPlaces, place) != kPlaces.end(), "--layer-at: '", place, "' is unknown; ",
+                 hint.empty() ? "" : "did you mean " + hint + "? ", "Valid: qkv, proj, fc1, fc2");
+    places.push_back(place);
+  }
+  return places;
+}
+
+void resolve_layer(const Options& options, TrainingOptions& values) {
+  const Source layer = options.source("layer"), layer_at = options.source("layer_at");
+  ASHLAR_CHECK(!values.layer.empty() || values.layer_at.empty(), "--layer-at needs --layer");
+  // A --layer on the command line is not restricted by a layer_at of the config.
+  const auto places = values.layer_at.empty() || layer_at < layer ? kPlaces : parse_places(values.layer_at);
+  for (const auto& place : places) {
+    if (layer > options.source("linear." + place)) spec_at(values.linear, place) = values.layer;
+  }
+}
+
+void resolve_length(const Options& options, TrainingOptions& values) {
+  const Source epochs = options.source("epochs"), steps = options.source("steps");
+  if (!values.epochs && !values.steps && !values.minutes) values.epochs = 1;
+  if (!values.epochs || !values.steps) return;
+  ASHLAR_CHECK(epochs != steps, "--epochs and --steps exclude each other; give one of them");
+  if (epochs < steps) values.epochs.reset();
+  else values.steps.reset();
+}
+
+}  // namespace
+
+void add_training_options(Options& options, TrainingOptions& values, const std::vector<std::string>& optimizers) {
+  options.group("Data and files");
+  options.add("data", values.data, "folder with the data; default: what data/download.sh fetched, else made up")
+      .value_name("DIR");
+  options.add("out", values.out, "folder for config, metrics, weights, checkpoint and report").value_name("DIR");
+  options.add("resume", values.resume, "go on from the checkpoint in --out").flag_only();
+
+  options.group("Weight matrices");
+  options.add("layer", values.layer, "kind of all weight matrices: dense, low_rank:rank=96, blast:blocks=6,rank=192, …")
+      .value_name("SPEC")
+      .shorthand();
+  options.add("layer_at", values.layer_at, "restrict --layer to these places, e.g. qkv,fc1,fc2")
+      .value_name("LIST")
+      .shorthand();
+  for (const auto& place : kPlaces) {
+    options.add("linear." + place, spec_at(values.linear, place), "kind of the " + place + " matrices").value_name("SPEC");
+  }
+
+  options.group("Training");
+  options.add("optimizer", values.optimizer, "optimizer").choices(optimizers).value_name("NAME");
+  options.add("lr", values.lr, "peak learning rate").at_least(0);
+  options.add("batch", values.batch, "samples or sequences in a step").at_least(1);
+  options.add("accumulate", values.accumulate, "split a step into N batches: less memory, the same gradient").at_least(1);
+  options.add("epochs", values.epochs, "length of the run in passes over the data").at_least(1);
+  options.add("steps", values.steps, "length of the run in steps").at_least(1);
+  options.add("minutes", values.minutes, "stop after this wall time, the schedule stretched over it").more_than(0);
+  options.add("decay", values.decay, "learning rate after the warm-up").choices({"cosine", "linear", "constant"}).value_name("NAME");
+  options.add("warmup", values.warmup, "share of the run over which the learning rate rises").at_least(0).at_most(1);
+  options.add("final_lr", values.final_lr, "learning rate at the end, as a share of the peak").at_least(0).at_most(1);
+  options.add("clip", values.clip, "largest global gradient norm; 0: any").at_least(0);
+  options.add("weight_decay", values.weight_decay, "decoupled weight decay of matrices; default: the optimizer's").at_least(0);
+  options.add("momentum", values.momentum, "momentum of sgd").at_least(0);
+  options.add("beta2", values.beta2, "second-moment average of adamw").at_least(0);
+  options.add("seed", values.seed, "seed of weights, batches and dropout");
+  options.add("eval_every", values.eval_every, "evaluate every N steps; 0: at the end").at_least(0);
+  options.add("checkpoint_every", values.checkpoint_every, "save every N steps; 0: at the end").at_least(0);
+  options.add("log_every", values.log_every, "write a line to metrics.jsonl every N steps").at_least(1);
+
+  options.group("Machine");
+  options.add("device", values.device, "cpu, cuda or cuda:N").value_name("NAME");
+  options.add("dtype", values.dtype, "activations and matrix operands").choices({"f32", "bf16"}).value_name("NAME");
+  options.add("threads", values.threads, "threads; 0: one for each core").at_least(0).at_most(4096);
+  options.group("");
+
+  options.config_fallback([&values]() -> std::filesystem::path {
+    const auto path = values.out / "config.json";
+    return values.resume && std::filesystem::exists(path) ? path : std::filesystem::path();
+  });
+  options.then([&options, &values] {
+    resolve_layer(options, values);
+    resolve_length(options, values);
+    Device::parse(values.device);
+    if (values.threads == 0) values.threads = num_threads();
+    ASHLAR_CHECK(values.batch % values.accumulate == 0, "--accumulate ", values.accumulate, " must divide --batch ",
+                 values.batch);
+  });
+}
+
+}  // namespace ashlar::support

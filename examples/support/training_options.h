@@ -1,0 +1,47 @@
+// The options that train_vit and train_gpt share.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "core/device.h"
+#include "core/dtype.h"
+#include "examples/support/options.h"
+#include "layers/transformer.h"
+
+namespace ashlar::support {
+
+// The values here are defaults; a program changes those it wants to before add_training_options().
+struct TrainingOptions {
+  std::filesystem::path data, out = "runs/run";
+  BlockSpecs linear;
+  std::string optimizer = "adamw";
+  double lr = 1e-3;
+  std::int64_t batch = 128;
+  std::optional<std::int64_t> epochs, steps;  // at most one of them is set
+  std::optional<double> minutes;
+  std::string device = "cpu", dtype = "f32";
+  int threads = 0;  // after parsing never 0
+  std::uint64_t seed = 1;
+  std::int64_t accumulate = 1;  // batches, each a part of `batch`, whose gradients make one step
+  double warmup = 0.05, final_lr = 0;  // shares: of the run, of the peak learning rate
+  std::string decay = "cosine";
+  double clip = 1;  // of the global gradient norm; 0: none
+  std::optional<double> weight_decay, momentum, beta2;  // unset: the optimizer's default
+  std::int64_t eval_every = 0, checkpoint_every = 0;  // 0: at the end only
+  std::int64_t log_every = 10;
+  bool resume = false;
+
+  std::int64_t batch_part() const { return batch / accumulate; }
+  DType compute_dtype() const { return dtype == "bf16" ? DType::bf16 : DType::f32; }
+
+  // Shorthands, resolved into `linear`: --layer SPEC sets all four places, --layer-at LIST restricts it to these. What
+  // is said of one place (linear.qkv) at the same level, config or flags, wins.
+  std::string layer, layer_at;
+};
+
+// `optimizers` are the valid names. With --resume and no --config, the config of the run in --out is read.
+void add_training_options(Options& options, TrainingOptions& values, const std::vector<std::string>& optimizers);
+
+}  // namespace ashlar::support
