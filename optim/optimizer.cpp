@@ -34,7 +34,8 @@ std::string list(const std::vector<std::string>& names) {
 }
 
 void check_rate(const char* what, double value) {
-  ASHLAR_CHECK(std::isfinite(value) && value >= 0, "optimizer: ", what, " must be finite and not negative, got ", value);
+  ASHLAR_CHECK(std::isfinite(value) && value >= 0, "optimizer: ", what, " must be finite and not negative, got ",
+               value);
 }
 
 Slot make_slot(const Parameter& parameter, const OptimizerOptions& options) {

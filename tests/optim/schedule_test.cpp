@@ -43,7 +43,8 @@ TEST_CASE("decays end at the final fraction and stay there") {
 TEST_CASE("the two forms of a schedule have the same shape") {
   for (const Decay decay : {Decay::constant, Decay::linear, Decay::cosine}) {
     for (Dim step = 10; step <= 100; step += 7) {
-      REQUIRE(near(lr_factor(decay, step, 10, 100, 0.1), lr_factor_at(decay, static_cast<double>(step) / 100, 0.1, 0.1)));
+      const double progress = static_cast<double>(step) / 100;
+      REQUIRE(near(lr_factor(decay, step, 10, 100, 0.1), lr_factor_at(decay, progress, 0.1, 0.1)));
     }
   }
 }
