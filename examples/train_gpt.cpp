@@ -140,9 +140,7 @@ void run(int argc, char** argv) {
           },
       .evaluate = [&](std::int64_t step) { return evaluate(model, valid, step); },
       .save_model =
-          [&](const std::filesystem::path& folder) {
-            write_safetensors(folder / "model.safetensors", export_weights(model, Gpt2::huggingface()));
-          },
+          [&](const RunFolder& folder) { write_safetensors(folder.model(), export_weights(model, Gpt2::huggingface())); },
   };
   OrderedJson config = options.resolved();
   add_huggingface_keys(config, s.gpt);

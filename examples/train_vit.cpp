@@ -113,9 +113,7 @@ void run(int argc, char** argv) {
           },
       .evaluate = [&](std::int64_t step) { return evaluate(model, test, step); },
       .save_model =
-          [&](const std::filesystem::path& folder) {
-            write_safetensors(folder / "model.safetensors", export_weights(model, model.timm()));
-          },
+          [&](const RunFolder& folder) { write_safetensors(folder.model(), export_weights(model, model.timm())); },
   };
   train(task, t, options.resolved());
 }

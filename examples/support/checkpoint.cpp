@@ -31,20 +31,16 @@ bool belongs_to_optimizer(const std::string& name) { return name.starts_with(kOp
 
 }  // namespace
 
-std::filesystem::path checkpoint_file(const std::filesystem::path& run) { return run / "checkpoint" / "state.safetensors"; }
-
-void save_checkpoint(const std::filesystem::path& run, const Module& model, const optim::Optimizer& optimizer,
+void save_checkpoint(const std::filesystem::path& path, const Module& model, const optim::Optimizer& optimizer,
                      const RunState& state) {
   NamedArrays tensors = export_weights(model, as_it_is);
   for (const auto& [name, value] : optimizer.state()) tensors.emplace_back(std::string(kOptimizer) + name, value);
-  const std::filesystem::path file = checkpoint_file(run);
-  make_writable_folder(file.parent_path());
-  write_safetensors(file, tensors, {{"step", std::to_string(state.step)}, {"elapsed", exact(state.elapsed)},
+  make_writable_folder(path.parent_path());
+  write_safetensors(path, tensors, {{"step", std::to_string(state.step)}, {"elapsed", exact(state.elapsed)},
                                     {"progress", exact(state.progress)}});
 }
 
-RunState load_checkpoint(const std::filesystem::path& run, const Module& model, optim::Optimizer& optimizer) {
-  const std::filesystem::path path = checkpoint_file(run);
+RunState load_checkpoint(const std::filesystem::path& path, const Module& model, optim::Optimizer& optimizer) {
   ASHLAR_CHECK(std::filesystem::exists(path), "--resume: there is no checkpoint at ", path.string());
   const SafetensorsFile file(path);
   const RunState state{static_cast<std::int64_t>(number(file, "step")), number(file, "elapsed"), number(file, "progress")};

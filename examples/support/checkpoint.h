@@ -1,5 +1,5 @@
-// What a run needs to go on bit for bit: weights, optimizer state, and how far it is. One safetensors file,
-// checkpoint/state.safetensors, replaced atomically: the previous one survives a crash at any moment.
+// What a run needs to go on bit for bit: weights, optimizer state, and how far it is. One safetensors file, replaced
+// atomically: the previous one survives a crash at any moment.
 #pragma once
 #include <filesystem>
 
@@ -14,11 +14,10 @@ struct RunState {
   double progress = 0;    // of the schedule
 };
 
-std::filesystem::path checkpoint_file(const std::filesystem::path& run);
-void save_checkpoint(const std::filesystem::path& run, const Module& model, const optim::Optimizer& optimizer,
+void save_checkpoint(const std::filesystem::path& path, const Module& model, const optim::Optimizer& optimizer,
                      const RunState& state);
 // InputError listing what is missing, unexpected or mis-shaped when it is the checkpoint of another model or optimizer;
 // nothing has changed then.
-RunState load_checkpoint(const std::filesystem::path& run, const Module& model, optim::Optimizer& optimizer);
+RunState load_checkpoint(const std::filesystem::path& path, const Module& model, optim::Optimizer& optimizer);
 
 }  // namespace ashlar::support

@@ -3,10 +3,10 @@
 #include <cmath>
 
 #include "core/allocator.h"
-#include "core/files.h"
 #include "examples/support/checkpoint.h"
 #include "examples/support/progress.h"
 #include "examples/support/report.h"
+#include "examples/support/run_folder.h"
 #include "examples/support/run_limits.h"
 #include "examples/support/system.h"
 #include "optim/clip.h"
@@ -43,14 +43,15 @@ std::string describe(const EvalEvent& event) {
 // One run, from its first step to its report.
 class Run {
  public:
-  Run(const TrainingTask& task, const TrainingOptions& options)
+  Run(const TrainingTask& task, const TrainingOptions& options, const OrderedJson& resolved_config)
       : task_(task),
         options_(options),
         parameters_(task.model.parameters()),
         optimizer_(optim::make_optimizer(parameters_, optimizer_config(options))),
-        state_(options.resume ? load_checkpoint(options.out, task.model, *optimizer_) : RunState{}),
+        state_(options.resume ? load_checkpoint(RunFolder{options.out}.checkpoint(), task.model, *optimizer_) : RunState{}),
+        folder_(RunFolder::begin(options.out, options.resume, resolved_config)),
         limits_(total_steps(task, options), options.minutes, state_.elapsed),
-        metrics_(options.out / "metrics.jsonl", task.unit,
+        metrics_(folder_.metrics(), task.unit,
                  options.resume ? std::optional(state_.step) : std::nullopt),
         progress_(task.unit) {}
 
@@ -67,12 +68,12 @@ class Run {
     }
     if (evaluated_at_ != state_.step) evaluate();
     save();
-    task_.save_model(options_.out);
+    task_.save_model(folder_);
     metrics_.write(EndEvent{state_.step, limits_.elapsed(), static_cast<std::int64_t>(allocator().stats().peak),
                             limits_.stopped_by()});
-    write_report(options_.out / "report.html", task_.program, {{options_.out.filename().string(), options_.out}});
+    write_report(folder_.report(), task_.program, {{folder_.root.filename().string(), folder_.root}});
     progress_.message(concat("done: ", state_.step, " steps in ", format_duration(limits_.elapsed()), ", results in ",
-                             options_.out.string()));
+                             folder_.root.string()));
   }
 
  private:
@@ -127,7 +128,7 @@ class Run {
 
   void save() {
     state_.elapsed = limits_.elapsed();
-    save_checkpoint(options_.out, task_.model, *optimizer_, state_);
+    save_checkpoint(folder_.checkpoint(), task_.model, *optimizer_, state_);
   }
 
   const TrainingTask& task_;
@@ -135,6 +136,7 @@ class Run {
   Parameters parameters_;
   std::unique_ptr<optim::Optimizer> optimizer_;
   RunState state_;
+  RunFolder folder_;
   RunLimits limits_;
   Metrics metrics_;
   Progress progress_;
@@ -146,10 +148,7 @@ class Run {
 }  // namespace
 
 void train(const TrainingTask& task, const TrainingOptions& options, const OrderedJson& resolved_config) {
-  make_writable_folder(options.out);
-  Run run(task, options);
-  write_json(options.out / "config.json", resolved_config);
-  run.go();
+  Run(task, options, resolved_config).go();
 }
 
 }  // namespace ashlar::support

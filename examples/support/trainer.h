@@ -5,6 +5,7 @@
 
 #include "autograd/tensor.h"
 #include "examples/support/metrics.h"
+#include "examples/support/run_folder.h"
 #include "examples/support/training_options.h"
 #include "layers/module.h"
 
@@ -22,8 +23,8 @@ struct TrainingTask {
   std::function<Tensor(std::int64_t index)> loss;
   // Without gradients, over the whole evaluation split.
   std::function<EvalEvent(std::int64_t step)> evaluate;
-  // Writes model.safetensors and what else a finished model needs into a folder.
-  std::function<void(const std::filesystem::path& folder)> save_model;
+  // Writes the weights, and what else a finished model needs.
+  std::function<void(const RunFolder& folder)> save_model;
 };
 
 // Runs to the end and leaves config.json, metrics.jsonl, checkpoint/, model.safetensors and report.html in options.out.
