@@ -9,6 +9,7 @@
 #include "core/array.h"
 #include "core/parallel.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/isa.h"
 #include "kernels/matmul/matmul.h"
 
 namespace ashlar::kernels::cpu {
@@ -105,14 +106,21 @@ void matmul_f64(const Problem& p) {
 
 using dnnl::memory;
 
+// oneDNN takes a limit of the instruction set only before it has made its first primitive: the environment variable
+// ASHLAR_ISA reaches it, a later limit_isa() does not.
 dnnl::engine& engine() {
-  static dnnl::engine instance(dnnl::engine::kind::cpu, 0);
+  static dnnl::engine instance = [] {
+    if (isa_limit() == "avx2") dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx2);
+    if (isa_limit() == "baseline") dnnl::set_max_cpu_isa(dnnl::cpu_isa::sse41);
+    return dnnl::engine(dnnl::engine::kind::cpu, 0);
+  }();
   return instance;
 }
 
 // bf16 operands are worth giving to the library where the processor multiplies them; elsewhere it refuses them.
 bool native_bf16() {
   static const bool native = [] {
+    engine();
     const auto isa = dnnl::get_effective_cpu_isa();
     return isa == dnnl::cpu_isa::avx512_core_bf16 || isa == dnnl::cpu_isa::avx512_core_amx;
   }();
@@ -188,7 +196,24 @@ const Primitive& primitive_for(const Problem& p) {
   return cache.emplace(std::move(key), std::move(made)).first->second;
 }
 
+// A product of few operations is not worth waking the other threads for. It also keeps the library from splitting a
+// long inner dimension among them, which it does when the result is small and which changes the order of the sum.
+class ThreadsFor {
+ public:
+  explicit ThreadsFor(const Problem& p) : before_(omp_get_max_threads()) {
+    constexpr Dim kSmall = Dim{1} << 20;
+    if (p.y.numel() * p.k() < kSmall) omp_set_num_threads(1);
+  }
+  ~ThreadsFor() { omp_set_num_threads(before_); }
+  ThreadsFor(const ThreadsFor&) = delete;
+  ThreadsFor& operator=(const ThreadsFor&) = delete;
+
+ private:
+  int before_;
+};
+
 void run_library(const Problem& p) {
+  const ThreadsFor threads(p);
   const Primitive& primitive = primitive_for(p);
   static thread_local dnnl::stream stream(engine());
   const auto at = [](const memory::desc& desc, const void* data) {
