@@ -25,10 +25,10 @@ class Threads {
 }  // namespace
 
 TEST_CASE("every loop visits each item exactly once") {
-  for (const int threads : {1, 2, 3, 7}) {
+  for (const int threads : {1, 2, 3}) {
     const Threads set(threads);
-    for (const Dim count : {0, 1, 2, 3, 7, 64, 1009}) {
-      for (const Dim grain : {0, 1, 5, 2000}) {
+    for (const Dim count : {0, 1, 2, 3, 7, 1009}) {
+      for (const Dim grain : {0, 5, 2000}) {
         INFO("threads " << threads << " count " << count << " grain " << grain);
         std::vector<int> visits(static_cast<std::size_t>(count), 0);
         const auto visit = [&](Dim begin, Dim end) {
