@@ -7,7 +7,7 @@
 #include <fstream>
 #include <functional>
 #include <map>
-#include <regex>
+#include <sstream>
 
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/dropout/dropout.h"
@@ -29,19 +29,36 @@ struct Slot {
   bool cpu = false, cuda = false;
 };
 
-// Every `Kernel<…> variable{"name", cpu function or nullptr, CUDA function or nullptr}` under kernels/.
+// The parts of `text` between commas, without white space around them.
+std::vector<std::string> split(const std::string& text) {
+  std::vector<std::string> parts;
+  std::istringstream stream(text);
+  for (std::string part; std::getline(stream, part, ',');) {
+    const auto begin = part.find_first_not_of(" \n"), end = part.find_last_not_of(" \n");
+    parts.push_back(begin == std::string::npos ? "" : part.substr(begin, end - begin + 1));
+  }
+  return parts;
+}
+
+// Every `Kernel<…> variable{"name", cpu function or nullptr, CUDA function or nullptr};` of a source file.
+void find_slots(const std::string& text, std::vector<Slot>& slots) {
+  for (auto at = text.find("Kernel<"); at != std::string::npos; at = text.find("Kernel<", at + 1)) {
+    const auto open = text.find('{', at), close = text.find('}', at), end = text.find(';', at);
+    if (open == std::string::npos || close == std::string::npos || !(open < close && close < end)) continue;
+    const auto last = text.find_last_not_of(" \n", open - 1), before = text.find_last_of(" \n", last);
+    const auto parts = split(text.substr(open + 1, close - open - 1));
+    if (parts.size() != 3 || parts[0].size() < 2) continue;
+    slots.push_back({text.substr(before + 1, last - before), parts[0].substr(1, parts[0].size() - 2),
+                     parts[1] != "nullptr", parts[2] != "nullptr"});
+  }
+}
+
 std::vector<Slot> find_slots() {
-  const std::regex definition(
-      R"re(Kernel<void\([^{};]*\)>\s*(\w+)\s*\{\s*"(\w+)"\s*,\s*([^,{}]+?)\s*,\s*([^,{}]+?)\s*\})re");
   std::vector<Slot> slots;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(ASHLAR_SOURCE_DIR "/kernels")) {
     if (entry.path().extension() != ".cpp") continue;
     std::ifstream file(entry.path());
-    const std::string text((std::istreambuf_iterator<char>(file)), {});
-    for (std::sregex_iterator match(text.begin(), text.end(), definition), end; match != end; ++match) {
-      const auto& groups = *match;
-      slots.push_back({groups[1], groups[2], groups[3] != "nullptr", groups[4] != "nullptr"});
-    }
+    find_slots(std::string(std::istreambuf_iterator<char>(file), {}), slots);
   }
   std::ranges::sort(slots, {}, &Slot::name);
   return slots;
@@ -66,9 +83,8 @@ const std::map<std::string, Probe>& probes() {
        }},
       {"drop_path", [=](DType t) { kernels::drop_path(cpu, matrix(t), {}, matrix(t)); }},
       {"dropout", [=](DType t) { kernels::dropout(cpu, matrix(t), {}, matrix(t)); }},
-      {"embedding_backward", [=](DType t) { kernels::embedding_backward(cpu, ids(), matrix(t), [&] {
-         return is_floating(t) ? matrix(master_dtype(t)) : matrix(t);
-       }()); }},
+      {"embedding_backward",
+       [=](DType t) { kernels::embedding_backward(cpu, ids(), matrix(t), matrix(master_dtype(t))); }},
       {"embedding_forward", [=](DType t) { kernels::embedding_forward(cpu, matrix(t), ids(), matrix(t)); }},
       {"fill", [=](DType t) { kernels::fill(cpu, matrix(t), 1); }},
       {"gelu_backward",
