@@ -6,7 +6,7 @@
 
 #include "kernels/simd.h"
 
-#include "hwy/highway.h"
+#include <hwy/highway.h>
 
 namespace ashlar::kernels {
 namespace {

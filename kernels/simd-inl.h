@@ -13,8 +13,8 @@
 
 #include <cstring>
 
-#include "hwy/contrib/math/math-inl.h"
-#include "hwy/highway.h"
+#include <hwy/contrib/math/math-inl.h>
+#include <hwy/highway.h>
 #include "kernels/simd.h"
 
 HWY_BEFORE_NAMESPACE();

@@ -6,7 +6,7 @@
 //   #undef HWY_TARGET_INCLUDE
 //   #define HWY_TARGET_INCLUDE "kernels/gelu/cpu.cpp"
 //   #include "kernels/simd.h"
-//   #include "hwy/foreach_target.h"
+//   #include <hwy/foreach_target.h>
 //   #include "kernels/simd-inl.h"
 //
 // Inside the per-target part, lambdas carry HWY_ATTR and std:: function templates are not called.

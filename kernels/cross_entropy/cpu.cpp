@@ -7,7 +7,7 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cross_entropy/cpu.cpp"
-#include "hwy/foreach_target.h"
+#include <hwy/foreach_target.h>
 #include "kernels/simd-inl.h"
 
 #ifndef ASHLAR_KERNELS_CROSS_ENTROPY_ONCE

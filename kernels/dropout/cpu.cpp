@@ -8,7 +8,7 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/dropout/cpu.cpp"
-#include "hwy/foreach_target.h"
+#include <hwy/foreach_target.h>
 #include "kernels/simd-inl.h"
 
 #ifndef ASHLAR_KERNELS_DROPOUT_ONCE

@@ -7,7 +7,7 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/gelu/cpu.cpp"
-#include "hwy/foreach_target.h"
+#include <hwy/foreach_target.h>
 #include "kernels/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();

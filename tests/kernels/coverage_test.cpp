@@ -9,13 +9,18 @@
 #include <map>
 #include <sstream>
 
+#include "kernels/attention/attention.h"
+#include "kernels/blast/blast.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/dropout/dropout.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/gelu/gelu.h"
 #include "kernels/layer_norm/layer_norm.h"
+#include "kernels/low_rank/low_rank.h"
+#include "kernels/matmul/matmul.h"
 #include "kernels/reduce/reduce.h"
+#include "kernels/update/update.h"
 #include "tests/support/catch.h"
 #include "tests/support/compare.h"
 
@@ -72,9 +77,32 @@ const std::map<std::string, Probe>& probes() {
   const auto vector = [](DType dtype, Dim size) {
     return Array::zeros({size}, is_floating(dtype) ? master_dtype(dtype) : dtype);
   };
+  const auto heads = [](DType dtype) { return Array::zeros({1, 1, 2, 3}, dtype); };
+  const auto factor = [](DType dtype, const Shape& shape) { return Array::zeros(shape, master_dtype(dtype)); };
   const auto ids = [] { return Array::zeros({2}, DType::i32); };
   const Exec cpu;
   static const std::map<std::string, Probe> table{
+      {"adamw_update", [=](DType t) { kernels::adamw_update(cpu, {}, matrix(t), matrix(t), matrix(t), matrix(t)); }},
+      {"attention_backward",
+       [=](DType t) {
+         kernels::attention_backward(cpu, heads(t), heads(t), heads(t), heads(t), heads(t), factor(t, {1, 1, 2}), 1, true,
+                                     heads(t), heads(t), heads(t));
+       }},
+      {"attention_forward",
+       [=](DType t) {
+         kernels::attention_forward(cpu, heads(t), heads(t), heads(t), 1, true, heads(t), factor(t, {1, 1, 2}));
+       }},
+      {"blast_backward",
+       [=](DType t) {
+         kernels::blast_backward(cpu, matrix(t), matrix(t), factor(t, {1, 3, 2}), factor(t, {1, 3, 2}),
+                                 factor(t, {1, 1, 2}), matrix(t), factor(t, {1, 3, 2}), factor(t, {1, 3, 2}),
+                                 factor(t, {1, 1, 2}), vector(t, 3));
+       }},
+      {"blast_forward",
+       [=](DType t) {
+         kernels::blast_forward(cpu, matrix(t), factor(t, {1, 3, 2}), factor(t, {1, 3, 2}), factor(t, {1, 1, 2}),
+                                vector(t, 3), matrix(t));
+       }},
       {"cast", [=](DType t) { kernels::cast(cpu, matrix(t), matrix(t)); }},
       {"cross_entropy",
        [=](DType t) {
@@ -102,8 +130,19 @@ const std::map<std::string, Probe>& probes() {
        }},
       {"linear_combination",
        [=](DType t) { kernels::linear_combination(cpu, matrix(t), 1, matrix(t), 1, matrix(t)); }},
+      {"low_rank_backward",
+       [=](DType t) {
+         kernels::low_rank_backward(cpu, matrix(t), matrix(t), factor(t, {3, 2}), factor(t, {3, 2}), matrix(t),
+                                    factor(t, {3, 2}), factor(t, {3, 2}), vector(t, 3));
+       }},
+      {"low_rank_forward",
+       [=](DType t) {
+         kernels::low_rank_forward(cpu, matrix(t), factor(t, {3, 2}), factor(t, {3, 2}), vector(t, 3), matrix(t));
+       }},
+      {"matmul", [=](DType t) { kernels::matmul(cpu, matrix(t), Array::zeros({3, 3}, t), matrix(t), {}); }},
       {"multiply", [=](DType t) { kernels::multiply(cpu, matrix(t), matrix(t), matrix(t)); }},
       {"scale", [=](DType t) { kernels::scale(cpu, matrix(t), 1, matrix(t)); }},
+      {"sgd_update", [=](DType t) { kernels::sgd_update(cpu, {}, matrix(t), matrix(t), matrix(t)); }},
       {"sum_of_squares",
        [=](DType t) { kernels::sum_of_squares(cpu, matrix(t), Array::zeros({1}, DType::f64)); }},
       {"sum_to", [=](DType t) { kernels::sum_to(cpu, matrix(t), Array::zeros({1, 3}, t)); }},
