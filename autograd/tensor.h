@@ -63,6 +63,17 @@ class NoGrad {
  private:
   bool previous_;
 };
+// While alive, ops on this thread record again, also inside a NoGrad (checkpointing recomputes during backward).
+class EnableGrad {
+ public:
+  EnableGrad();
+  ~EnableGrad();
+  EnableGrad(const EnableGrad&) = delete;
+  EnableGrad& operator=(const EnableGrad&) = delete;
+
+ private:
+  bool previous_;
+};
 bool grad_enabled();
 
 }  // namespace ashlar

@@ -18,12 +18,12 @@ class CachingAllocator final : public Allocator {
   CachingAllocator(RawMemory raw, const char* what) : raw_(raw), what_(what) {}
   ~CachingAllocator() override { trim(); }
 
-  Block allocate(std::size_t bytes) override {
+  MemoryBlock allocate(std::size_t bytes) override {
     // Rounded up; a request that is too large for that stays as it is and is refused below.
     const std::size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
     const std::size_t wanted = rounded < bytes ? bytes : std::max(kAlignment, rounded);
     const std::lock_guard lock(mutex_);
-    Block block = take_cached(wanted);
+    MemoryBlock block = take_cached(wanted);
     if (!block.data) block = {raw_.allocate(wanted), wanted};
     if (!block.data) {
       trim_locked();
@@ -38,7 +38,7 @@ class CachingAllocator final : public Allocator {
     return block;
   }
 
-  void release(Block block) noexcept override {
+  void release(MemoryBlock block) noexcept override {
     const std::lock_guard lock(mutex_);
     stats_.current -= block.bytes;
     try {
@@ -63,11 +63,11 @@ class CachingAllocator final : public Allocator {
   }
 
  private:
-  Block take_cached(std::size_t wanted) {
+  MemoryBlock take_cached(std::size_t wanted) {
     const std::size_t limit = std::max(std::min(2 * wanted, wanted + 2 * kPage), wanted + wanted / 8);
     const auto found = free_.lower_bound({wanted, nullptr});
     if (found == free_.end() || found->first > limit) return {};
-    const Block block{found->second, found->first};
+    const MemoryBlock block{found->second, found->first};
     free_.erase(found);
     stats_.cached -= block.bytes;
     return block;

@@ -10,7 +10,7 @@
 
 namespace ashlar {
 
-struct Block {
+struct MemoryBlock {
   void* data = nullptr;
   std::size_t bytes = 0;  // of the block, at least what was asked for
 };
@@ -25,8 +25,8 @@ class Allocator {
  public:
   virtual ~Allocator() = default;
   // 64-byte aligned. Throws Error with the counters when memory is exhausted.
-  virtual Block allocate(std::size_t bytes) = 0;
-  virtual void release(Block block) noexcept = 0;
+  virtual MemoryBlock allocate(std::size_t bytes) = 0;
+  virtual void release(MemoryBlock block) noexcept = 0;
   virtual MemoryStats stats() const = 0;
   virtual void reset_peak() = 0;
   virtual void trim() = 0;  // gives the cached blocks back to the system

@@ -26,7 +26,7 @@ class Storage {
  private:
   std::size_t bytes_;
   Device device_;
-  Block block_;
+  MemoryBlock block_;
 };
 
 class Array {

@@ -45,14 +45,16 @@ class Random {
   constexpr std::uint32_t bits(std::uint64_t index) const { return block(index / 4)[index % 4]; }
   // Uniform in [0, 1), 24 bits: exact in f32 on every device.
   constexpr float uniform(std::uint64_t index) const { return static_cast<float>(bits(index) >> 8) * 0x1p-24f; }
-  // Standard normal (Box and Muller), computed in f64 so that every f32 is the correctly rounded one nearly always.
-  double normal(std::uint64_t index) const {
-    const auto word = block(index / 2);
-    const std::size_t pair = index % 2 * 2;
-    const double u = (static_cast<double>(word[pair]) + 0.5) * 0x1p-32;
-    const double angle = static_cast<double>(word[pair + 1]) * (0x1p-32 * 2 * 3.141592653589793238462643383279502884);
-    return std::sqrt(-2.0 * std::log(u)) * std::cos(angle);
+  // Two independent standard normals (Box and Muller), computed in f64 so that their f32 rounding hardly depends on
+  // the mathematical library. Values 2 pair and 2 pair + 1 of the stream.
+  std::array<double, 2> normal_pair(std::uint64_t pair) const {
+    const auto word = block(pair / 2);
+    const std::size_t first = pair % 2 * 2;
+    const double radius = std::sqrt(-2.0 * std::log((static_cast<double>(word[first]) + 0.5) * 0x1p-32));
+    const double angle = static_cast<double>(word[first + 1]) * (0x1p-31 * 3.141592653589793238462643383279502884);
+    return {radius * std::cos(angle), radius * std::sin(angle)};
   }
+  double normal(std::uint64_t index) const { return normal_pair(index / 2)[index % 2]; }
   // Uniform in {0, …, count − 1} (multiply-shift; the bias is below count / 2^32).
   constexpr std::uint32_t below(std::uint64_t index, std::uint32_t count) const {
     return static_cast<std::uint32_t>((std::uint64_t{bits(index)} * count) >> 32);

@@ -275,6 +275,7 @@ void Options::read_config(const Json& config, const std::string& file, const std
       if (option->source_ != Source::flag) option->assign(value, file + ": key '" + name + "'", Source::config);
       continue;
     }
+    if (std::ranges::find(foreign_keys_, name) != foreign_keys_.end()) continue;
     const bool is_group = std::ranges::any_of(options_, [&](const Option& o) { return o.name_.starts_with(name + "."); });
     if (!is_group) unknown(file + ": key '" + name + "'", name, false);
     ASHLAR_CHECK(value.is_object(), file, ": key '", name, "': needs an object, got ", value.dump());

@@ -74,6 +74,9 @@ class Options {
   // Where the config lies if --config is not given; asked after the flags are read.
   void config_fallback(std::function<std::filesystem::path()> path) { config_fallback_ = std::move(path); }
 
+  // Keys of configs that belong to other programs reading the same file, and are passed over.
+  void foreign_keys(std::vector<std::string> keys) { foreign_keys_ = std::move(keys); }
+
   // False after printing the help. --config FILE and --help are always there.
   bool parse(int argc, const char* const* argv);
 
@@ -91,6 +94,7 @@ class Options {
   std::string program_, summary_, group_;
   std::deque<Option> options_;  // references to its elements stay valid
   std::vector<std::function<void()>> checks_;
+  std::vector<std::string> foreign_keys_;
   std::function<std::filesystem::path()> config_fallback_;
   std::optional<std::filesystem::path> config_;
   bool help_ = false;

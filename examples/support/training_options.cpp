@@ -9,7 +9,7 @@ namespace {
 
 const std::vector<std::string> kPlaces{"qkv", "proj", "fc1", "fc2"};
 
-std::string& spec_at(LinearSpecs& linear, const std::string& place) {
+std::string& spec_at(BlockSpecs& linear, const std::string& place) {
   if (place == "qkv") return linear.qkv;
   if (place == "proj") return linear.proj;
   return place == "fc1" ? linear.fc1 : linear.fc2;
@@ -39,6 +39,7 @@ void resolve_layer(const Options& options, TrainingOptions& values) {
 
 void resolve_length(const Options& options, TrainingOptions& values) {
   const Source epochs = options.source("epochs"), steps = options.source("steps");
+  if (!values.epochs && !values.steps && !values.minutes) values.epochs = 1;
   if (!values.epochs || !values.steps) return;
   ASHLAR_CHECK(epochs != steps, "--epochs and --steps exclude each other; give one of them");
   if (epochs < steps) values.epochs.reset();
@@ -69,12 +70,21 @@ void add_training_options(Options& options, TrainingOptions& values, const std::
   options.add("optimizer", values.optimizer, "optimizer").choices(optimizers).value_name("NAME");
   options.add("lr", values.lr, "peak learning rate").at_least(0);
   options.add("batch", values.batch, "samples or sequences in a step").at_least(1);
+  options.add("accumulate", values.accumulate, "split a step into N batches: less memory, the same gradient").at_least(1);
   options.add("epochs", values.epochs, "length of the run in passes over the data").at_least(1);
   options.add("steps", values.steps, "length of the run in steps").at_least(1);
   options.add("minutes", values.minutes, "stop after this wall time, the schedule stretched over it").more_than(0);
+  options.add("decay", values.decay, "learning rate after the warm-up").choices({"cosine", "linear", "constant"}).value_name("NAME");
+  options.add("warmup", values.warmup, "share of the run over which the learning rate rises").at_least(0).at_most(1);
+  options.add("final_lr", values.final_lr, "learning rate at the end, as a share of the peak").at_least(0).at_most(1);
+  options.add("clip", values.clip, "largest global gradient norm; 0: any").at_least(0);
+  options.add("weight_decay", values.weight_decay, "decoupled weight decay of matrices; default: the optimizer's").at_least(0);
+  options.add("momentum", values.momentum, "momentum of sgd").at_least(0);
+  options.add("beta2", values.beta2, "second-moment average of adamw").at_least(0);
   options.add("seed", values.seed, "seed of weights, batches and dropout");
   options.add("eval_every", values.eval_every, "evaluate every N steps; 0: at the end").at_least(0);
   options.add("checkpoint_every", values.checkpoint_every, "save every N steps; 0: at the end").at_least(0);
+  options.add("log_every", values.log_every, "write a line to metrics.jsonl every N steps").at_least(1);
 
   options.group("Machine");
   options.add("device", values.device, "cpu, cuda or cuda:N").value_name("NAME");
@@ -91,6 +101,8 @@ void add_training_options(Options& options, TrainingOptions& values, const std::
     resolve_length(options, values);
     Device::parse(values.device);
     if (values.threads == 0) values.threads = num_threads();
+    ASHLAR_CHECK(values.batch % values.accumulate == 0, "--accumulate ", values.accumulate, " must divide --batch ",
+                 values.batch);
   });
 }
 

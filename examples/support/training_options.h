@@ -8,18 +8,14 @@
 #include "core/device.h"
 #include "core/dtype.h"
 #include "examples/support/options.h"
+#include "layers/transformer.h"
 
 namespace ashlar::support {
-
-// Specs of the weight matrices by place in a block.
-struct LinearSpecs {
-  std::string qkv = "dense", proj = "dense", fc1 = "dense", fc2 = "dense";
-};
 
 // The values here are defaults; a program changes those it wants to before add_training_options().
 struct TrainingOptions {
   std::filesystem::path data, out = "runs/run";
-  LinearSpecs linear;
+  BlockSpecs linear;
   std::string optimizer = "adamw";
   double lr = 1e-3;
   std::int64_t batch = 128;
@@ -28,9 +24,16 @@ struct TrainingOptions {
   std::string device = "cpu", dtype = "f32";
   int threads = 0;  // after parsing never 0
   std::uint64_t seed = 1;
+  std::int64_t accumulate = 1;  // batches, each a part of `batch`, whose gradients make one step
+  double warmup = 0.05, final_lr = 0;  // shares: of the run, of the peak learning rate
+  std::string decay = "cosine";
+  double clip = 1;  // of the global gradient norm; 0: none
+  std::optional<double> weight_decay, momentum, beta2;  // unset: the optimizer's default
   std::int64_t eval_every = 0, checkpoint_every = 0;  // 0: at the end only
+  std::int64_t log_every = 10;
   bool resume = false;
 
+  std::int64_t batch_part() const { return batch / accumulate; }
   DType compute_dtype() const { return dtype == "bf16" ? DType::bf16 : DType::f32; }
 
   // Shorthands, resolved into `linear`: --layer SPEC sets all four places, --layer-at LIST restricts it to these. What

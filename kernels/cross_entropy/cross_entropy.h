@@ -13,7 +13,7 @@ struct CrossEntropyTargets {
   double smoothing = 0;
 };
 
-//   logits (R, V) f64, f32 or bf16   losses (R) master dtype
+//   logits (R, V) f64, f32 or bf16, rows contiguous   losses (R) master dtype
 //   dlogits (R, V), the dtype of logits or f32, or absent: gradient_scale * dloss/dlogits; may be the memory of logits.
 // InputError naming the row for a target outside [-1, V).
 extern const Kernel<void(const Exec&, ConstView logits, CrossEntropyTargets targets, double gradient_scale, View losses,

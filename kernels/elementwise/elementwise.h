@@ -1,4 +1,5 @@
-// Work on each element. Shapes must be equal; broadcast by expanding a view (stride 0) first.
+// Work on each element. Shapes must be equal; broadcast by expanding a view (stride 0) first. Operands are all f64, or
+// each f32 or bf16, unless said otherwise.
 #pragma once
 #include "kernels/kernel.h"
 
@@ -12,7 +13,7 @@ extern const Kernel<void(const Exec&, ConstView a, ConstView b, View y)> multipl
 extern const Kernel<void(const Exec&, ConstView x, double alpha, View y)> scale;
 // y = x in y's dtype (f64, f32, bf16), any strides; fast where both are contiguous.
 extern const Kernel<void(const Exec&, ConstView x, View y)> cast;
-// y = value.
+// y = value; any strides, any dtype.
 extern const Kernel<void(const Exec&, View y, double value)> fill;
 
 }  // namespace ashlar::kernels

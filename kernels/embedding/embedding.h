@@ -1,4 +1,4 @@
-// Rows of a table, chosen by ids.
+// Rows of a table, chosen by ids. Rows are contiguous, any distance apart.
 #pragma once
 #include "kernels/kernel.h"
 

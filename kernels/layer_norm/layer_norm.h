@@ -1,4 +1,5 @@
 // Layer normalisation over the last dimension (Ba et al. 2016): y = (x - mean) * rstd * weight + bias.
+// Matrices share one dtype; their rows may lie any distance apart, each row is contiguous.
 #pragma once
 #include "kernels/kernel.h"
 

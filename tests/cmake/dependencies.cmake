@@ -39,15 +39,6 @@ ashlar_find(ashlar_lapack lapacke.h liblapacke-dev LIBS lapacke)
 ashlar_find(ashlar_pcre2 pcre2.h libpcre2-dev LIBS pcre2-8)
 ashlar_find(ashlar_stb stb/stb_image.h libstb-dev)
 
-# libxsmm exists for x86-64 only; elsewhere the plain path of kernels/small_gemm is used.
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-  ashlar_find(ashlar_xsmm libxsmm.h libxsmm-dev LIBS xsmmext xsmm xsmmnoblas)
-  target_compile_definitions(ashlar_xsmm INTERFACE ASHLAR_XSMM=1)
-  target_link_libraries(ashlar_xsmm INTERFACE ${CMAKE_DL_LIBS} Threads::Threads m)
-else()
-  add_library(ashlar_xsmm INTERFACE)
-endif()
-
 if(ASHLAR_TESTS)
   find_package(Catch2 QUIET)
   if(NOT Catch2_FOUND)

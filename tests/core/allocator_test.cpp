@@ -42,7 +42,7 @@ std::unique_ptr<Allocator> allocator_on(std::size_t limit) {
 
 TEST_CASE("counters follow allocations and releases") {
   const auto memory = allocator_on(1 << 20);
-  const Block a = memory->allocate(1000), b = memory->allocate(64);
+  const MemoryBlock a = memory->allocate(1000), b = memory->allocate(64);
   CHECK(a.bytes == 1024);
   CHECK(memory->stats().current == 1088);
   CHECK(memory->stats().peak == 1088);
@@ -60,13 +60,13 @@ TEST_CASE("counters follow allocations and releases") {
 
 TEST_CASE("a freed block is handed out again, but not for a much smaller request") {
   const auto memory = allocator_on(1 << 28);
-  const Block a = memory->allocate(1 << 20);
+  const MemoryBlock a = memory->allocate(1 << 20);
   memory->release(a);
-  const Block again = memory->allocate((1 << 20) - 100);
+  const MemoryBlock again = memory->allocate((1 << 20) - 100);
   CHECK(again.data == a.data);
   CHECK(System::requests == 1);
   memory->release(again);
-  const Block small = memory->allocate(1 << 19);
+  const MemoryBlock small = memory->allocate(1 << 19);
   CHECK(small.data != a.data);
   CHECK(System::requests == 2);
   memory->release(small);
@@ -74,10 +74,10 @@ TEST_CASE("a freed block is handed out again, but not for a much smaller request
 
 TEST_CASE("the smallest block that fits is taken") {
   const auto memory = allocator_on(1 << 28);
-  const Block large = memory->allocate(1100 << 10), fitting = memory->allocate(1030 << 10);
+  const MemoryBlock large = memory->allocate(1100 << 10), fitting = memory->allocate(1030 << 10);
   memory->release(large);
   memory->release(fitting);
-  const Block taken = memory->allocate(1 << 20);
+  const MemoryBlock taken = memory->allocate(1 << 20);
   CHECK(taken.data == fitting.data);
   memory->release(taken);
 }
@@ -85,7 +85,7 @@ TEST_CASE("the smallest block that fits is taken") {
 TEST_CASE("when memory ends, the cache is given back and the request tried again") {
   const auto memory = allocator_on(1 << 20);
   memory->release(memory->allocate(900 << 10));
-  const Block big = memory->allocate(1 << 20);
+  const MemoryBlock big = memory->allocate(1 << 20);
   CHECK(memory->stats().cached == 0);
   const std::string message = error_of<Error>([&] { memory->allocate(64); });
   CHECK(contains(message, "test memory: out of memory"));
@@ -101,7 +101,7 @@ TEST_CASE("a request too large to be rounded up is out of memory, not a small bl
 
 TEST_CASE("blocks are aligned to 64 bytes, empty ones too") {
   for (const std::size_t bytes : {0u, 1u, 63u, 65u, 4097u}) {
-    const Block block = allocator().allocate(bytes);
+    const MemoryBlock block = allocator().allocate(bytes);
     CHECK(reinterpret_cast<std::uintptr_t>(block.data) % 64 == 0);
     CHECK(block.bytes >= std::max<std::size_t>(bytes, 1));
     allocator().release(block);

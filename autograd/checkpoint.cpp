@@ -1,0 +1,41 @@
+#include "autograd/checkpoint.h"
+
+#include "autograd/function.h"
+
+namespace ashlar {
+namespace {
+
+class CheckpointNode final : public autograd::Node {
+ public:
+  explicit CheckpointNode(std::function<Tensor(const Tensor&)> body) : Node("checkpoint"), body_(std::move(body)) {}
+
+  std::vector<Array> backward(const Array& dy) override {
+    const Tensor x = Tensor::leaf(context.saved(0));
+    const EnableGrad enable;
+    const Tensor y = body_(x);
+    // Parameters inside receive their gradients here; x's is handed on.
+    y.backward(dy);
+    return {x.grad()};
+  }
+
+ private:
+  std::function<Tensor(const Tensor&)> body_;
+};
+
+}  // namespace
+
+Tensor checkpoint(const std::function<Tensor(const Tensor&)>& body, const Tensor& x) {
+  if (!grad_enabled()) return body(x);
+  auto node = std::make_shared<CheckpointNode>(body);
+  node->prepare("checkpoint", true, {x.requires_grad()});
+  node->context.save(x.value());
+  node->add_input(x);
+  Array value;
+  {
+    const NoGrad no_grad;
+    value = body(x.detach()).value();
+  }
+  return autograd::make_result(std::move(value), std::move(node));
+}
+
+}  // namespace ashlar

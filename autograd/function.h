@@ -1,0 +1,179 @@
+// How an operation joins the graph.
+//
+//   struct Scale : Function<Scale> {
+//     static constexpr const char* name = "scale";
+//     static Array forward(Context& ctx, const Array& x, const double& alpha) { ctx.keep(alpha); … }
+//     static std::array<Array, 1> backward(Context& ctx, const Array& dy) { return {…}; }
+//   };
+//   Tensor y = Scale::apply(x, 2.0);
+//
+// Every Array argument of forward is an input of the graph (pass Tensors to apply); the other arguments are options.
+// backward returns one gradient for each Array argument, in order; an undefined Array for those that need none.
+// Values are Arrays on both sides, so an operation cannot record graph by accident.
+#pragma once
+#include <any>
+#include <array>
+#include <functional>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "autograd/tensor.h"
+
+namespace ashlar {
+
+// What forward leaves for backward.
+class Context {
+ public:
+  // False when no backward will follow: nothing needs to be computed for it.
+  bool recording() const { return recording_; }
+  // Whether input `i` (counting Array arguments) needs a gradient.
+  bool needs_grad(std::size_t i) const { return i < needs_.size() && needs_[i]; }
+
+  template <class... Arrays>
+  void save(const Arrays&... arrays) {
+    if (recording_) (push(arrays), ...);
+  }
+  // Error if the array was changed in place since it was saved.
+  const Array& saved(std::size_t i) const;
+  template <class T>
+  void keep(T value) { kept_ = std::move(value); }
+  template <class T>
+  const T& kept() const { return std::any_cast<const T&>(kept_); }
+
+  // In backward: the gradient that input `i` has received so far (from its other consumers or, for a leaf, from
+  // earlier backwards), if its memory may be reused: add this operation's contribution in place and return it as the
+  // gradient. Undefined if there is none. Saves a pass over memory wherever an operation can accumulate.
+  Array take_pending(std::size_t i) { return pending_ ? pending_(i) : Array(); }
+
+  std::size_t saved_bytes() const;
+
+ private:
+  friend class autograd::Node;
+  template <class>
+  friend struct Function;
+  void push(const Array& array) { saved_.emplace_back(array, array.defined() ? array.storage()->version : 0); }
+
+  const char* name_ = "";
+  bool recording_ = false;
+  std::vector<bool> needs_;
+  std::vector<std::pair<Array, std::uint64_t>> saved_;
+  std::any kept_;
+  std::function<Array(std::size_t)> pending_;
+};
+
+namespace autograd {
+
+// An operation that was recorded: what it saved, and where its inputs came from.
+class Node {
+ public:
+  explicit Node(const char* name);
+  virtual ~Node();
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  // Gradients of the inputs; one entry for each.
+  virtual std::vector<Array> backward(const Array& dy) = 0;
+
+  // An input of the operation: the node that made it, or the leaf it is, or neither when it needs no gradient.
+  struct Input {
+    std::shared_ptr<Node> node;
+    std::shared_ptr<Tensor::Impl> leaf;
+  };
+  void add_input(const Tensor& tensor);
+  const std::vector<Input>& inputs() const { return inputs_; }
+  const char* name() const { return name_; }
+  // Nodes are numbered in the order of their making, so a consumer has a higher number than what it consumes.
+  std::uint64_t sequence() const { return sequence_; }
+  Context context;
+
+  void prepare(const char* name, bool recording, std::vector<bool> needs);
+  void set_pending(std::function<Array(std::size_t)> pending) { context.pending_ = std::move(pending); }
+  void release();  // drops saved values; a second backward is then an error
+  bool released() const { return released_; }
+
+ private:
+  const char* name_;
+  std::uint64_t sequence_;
+  std::vector<Input> inputs_;
+  bool released_ = false;
+};
+
+// Wraps the result of a recorded operation.
+Tensor make_result(Array value, std::shared_ptr<Node> producer);
+template <class Op>
+class FunctionNode final : public Node {
+ public:
+  FunctionNode() : Node(Op::name) {}
+  std::vector<Array> backward(const Array& dy) override {
+    auto gradients = Op::backward(context, dy);
+    return {std::make_move_iterator(gradients.begin()), std::make_move_iterator(gradients.end())};
+  }
+};
+
+template <class Forward>
+struct ForwardTraits;
+template <class... Args>
+struct ForwardTraits<Array (*)(Context&, Args...)> {
+  static constexpr std::size_t arrays = (std::size_t{0} + ... + std::size_t{std::is_same_v<Args, const Array&>});
+};
+
+inline const Array& as_argument(const Tensor& tensor) {
+  static const Array undefined;
+  return tensor.defined() ? tensor.value() : undefined;
+}
+template <class T>
+const T& as_argument(const T& option) {
+  return option;
+}
+inline void collect_input(Node& node, const Tensor& tensor) { node.add_input(tensor); }
+template <class T>
+void collect_input(Node&, const T&) {}
+inline void collect_needs(std::vector<bool>& needs, const Tensor& tensor) { needs.push_back(tensor.requires_grad()); }
+template <class T>
+void collect_needs(std::vector<bool>&, const T&) {}
+
+}  // namespace autograd
+
+template <class Op>
+struct Function {
+  template <class... Args>
+  static Tensor apply(const Args&... args) {
+    using Gradients = decltype(Op::backward(std::declval<Context&>(), std::declval<const Array&>()));
+    constexpr std::size_t arrays = autograd::ForwardTraits<decltype(&Op::forward)>::arrays;
+    static_assert(std::tuple_size_v<Gradients> == arrays, "backward must return one gradient per Array argument");
+    static_assert((std::size_t{0} + ... + std::size_t{std::is_same_v<Args, Tensor>}) == arrays,
+                  "apply takes one Tensor per Array argument of forward");
+    std::vector<bool> needs;
+    (autograd::collect_needs(needs, args), ...);
+    bool recording = false;
+    if (grad_enabled()) {
+      for (const bool need : needs) recording = recording || need;
+    }
+    auto node = std::make_shared<autograd::FunctionNode<Op>>();
+    node->prepare(Op::name, recording, std::move(needs));
+    Array value = Op::forward(node->context, autograd::as_argument(args)...);
+    if (!recording) return Tensor(std::move(value));
+    (autograd::collect_input(*node, args), ...);
+    return autograd::make_result(std::move(value), std::move(node));
+  }
+};
+
+// An operation without a backward: throws when an input requires a gradient, instead of losing it silently.
+template <class Op>
+struct NoBackward {
+  template <class... Args>
+  static Tensor apply(const Args&... args) {
+    std::vector<bool> needs;
+    (autograd::collect_needs(needs, args), ...);
+    for (const bool need : needs) {
+      ASHLAR_CHECK(!(need && grad_enabled()), Op::name, ": has no backward, and an input requires a gradient; ",
+                   "call detach() on it if that is meant");
+    }
+    Context context;
+    return Tensor(Op::forward(context, autograd::as_argument(args)...));
+  }
+};
+
+}  // namespace ashlar

@@ -1,0 +1,69 @@
+// Differentiable operations. Shapes in comments; "…" is any number of leading dimensions, kept.
+#pragma once
+#include <initializer_list>
+#include <optional>
+#include <vector>
+
+#include "autograd/tensor.h"
+#include "kernels/dropout/dropout.h"
+#include "kernels/gelu/gelu.h"
+
+namespace ashlar::F {
+
+// ---- layout
+Tensor reshape(const Tensor& x, const Shape& shape);
+Tensor permute(const Tensor& x, std::initializer_list<int> order);
+Tensor transpose(const Tensor& x, int a, int b);
+Tensor slice(const Tensor& x, int dim, Dim begin, Dim end);
+Tensor select(const Tensor& x, int dim, Dim index);  // drops the dimension
+Tensor expand(const Tensor& x, const Shape& shape);
+Tensor concat(const Tensor& a, const Tensor& b, int dim);
+Tensor cast(const Tensor& x, DType dtype);
+
+// ---- element by element; shapes broadcast as in NumPy
+Tensor add(const Tensor& a, const Tensor& b);
+Tensor sub(const Tensor& a, const Tensor& b);
+Tensor mul(const Tensor& a, const Tensor& b);
+Tensor scale(const Tensor& x, double alpha);
+Tensor gelu(const Tensor& x, kernels::Gelu kind = kernels::Gelu::erf);
+Tensor dropout(const Tensor& x, const kernels::DropMask& mask);
+Tensor drop_path(const Tensor& x, const kernels::DropMask& mask);  // one decision for each index of dimension 0
+
+// ---- reductions
+Tensor sum(const Tensor& x);             // ()
+Tensor mean(const Tensor& x, int dim);   // without the dimension
+
+// ---- products
+Tensor matmul(const Tensor& a, const Tensor& b);  // (…, M, K) (…, K, N) -> (…, M, N), batch dimensions broadcast
+// x (…, in), weight (out, in), bias (out) or undefined -> (…, out) = x weightᵀ + bias, in x's dtype
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
+
+// ---- transformer pieces
+Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps);  // over the last dimension
+// q, k, v (B, H, T, D) -> (B, H, T, D); scale 1/sqrt(D)
+Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tensor& v, bool causal);
+// qkv (B, T, 3 H D), as one projection makes it -> (B, T, H D)
+Tensor multi_head_attention(const Tensor& qkv, Dim heads, bool causal);
+// table (V, C), ids (…) i32 -> (…, C) in `dtype`
+Tensor embedding(const Tensor& table, const Tensor& ids, DType dtype);
+
+// ---- losses: mean over the rows whose target is not -1
+struct Targets {
+  Array target;      // (R) i32
+  Array other = {};  // (R) i32: the second target of mixup and cutmix, or undefined
+  Array weight = {}; // (R) f32: of the first target, or undefined: 1
+  double smoothing = 0;
+};
+Tensor cross_entropy(const Tensor& logits, const Targets& targets);  // logits (R, V)
+// cross_entropy(linear(x, weight), targets) without ever holding all logits: rows go in chunks, and each chunk's
+// gradients are formed while its logits are at hand. x (R, C), weight (V, C).
+Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Targets& targets);
+
+}  // namespace ashlar::F
+
+namespace ashlar {
+inline Tensor operator+(const Tensor& a, const Tensor& b) { return F::add(a, b); }
+inline Tensor operator-(const Tensor& a, const Tensor& b) { return F::sub(a, b); }
+inline Tensor operator*(const Tensor& a, const Tensor& b) { return F::mul(a, b); }
+inline Tensor operator*(const Tensor& a, double alpha) { return F::scale(a, alpha); }
+}  // namespace ashlar

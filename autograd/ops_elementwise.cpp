@@ -1,0 +1,178 @@
+// Operations on each element, and reductions.
+#include "autograd/broadcast.h"
+#include "autograd/function.h"
+#include "autograd/ops.h"
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/reduce/reduce.h"
+
+namespace ashlar::F {
+namespace {
+
+using autograd::broadcast_shape;
+using autograd::sum_to_shape;
+
+void check_dtypes(std::string_view operation, const Array& a, const Array& b) {
+  ASHLAR_CHECK(a.dtype() == b.dtype(), operation, ": dtypes ", a.dtype(), " and ", b.dtype(),
+               " differ; cast one of them");
+}
+
+// The memory of a gradient that nobody else reads, for a result of the same layout; otherwise new memory.
+Array reuse(const Array& dy) {
+  if (dy.owns_alone() && dy.contiguous()) return dy;
+  return Array::empty(dy.shape(), dy.dtype(), dy.device());
+}
+
+struct AddShapes {
+  Shape a, b;
+  double beta;
+};
+
+// y = a + beta b
+struct Add : Function<Add> {
+  static constexpr const char* name = "add";
+  static Array forward(Context& ctx, const Array& a, const Array& b, const double& beta) {
+    check_dtypes(name, a, b);
+    const Shape shape = broadcast_shape(a.shape(), b.shape(), name);
+    Array y = Array::empty(shape, a.dtype(), a.device());
+    kernels::linear_combination(a.exec(), a.expand(shape), 1.0, b.expand(shape), beta, y);
+    ctx.keep(AddShapes{a.shape(), b.shape(), beta});
+    return y;
+  }
+  static std::array<Array, 2> backward(Context& ctx, const Array& dy) {
+    const auto& [a, b, beta] = ctx.kept<AddShapes>();
+    std::array<Array, 2> gradients;
+    if (ctx.needs_grad(0)) gradients[0] = sum_to_shape(dy, a);
+    if (ctx.needs_grad(1)) {
+      gradients[1] = sum_to_shape(dy, b);
+      if (beta != 1.0) {
+        Array scaled = Array::empty(b, dy.dtype(), dy.device());
+        kernels::scale(dy.exec(), gradients[1], beta, scaled);
+        gradients[1] = scaled;
+      }
+    }
+    return gradients;
+  }
+};
+
+struct Mul : Function<Mul> {
+  static constexpr const char* name = "mul";
+  static Array product(const Array& a, const Array& b) {
+    const Shape shape = broadcast_shape(a.shape(), b.shape(), name);
+    Array y = Array::empty(shape, a.dtype(), a.device());
+    kernels::multiply(a.exec(), a.expand(shape), b.expand(shape), y);
+    return y;
+  }
+  static Array forward(Context& ctx, const Array& a, const Array& b) {
+    check_dtypes(name, a, b);
+    ctx.save(a, b);
+    return product(a, b);
+  }
+  static std::array<Array, 2> backward(Context& ctx, const Array& dy) {
+    const Array &a = ctx.saved(0), &b = ctx.saved(1);
+    std::array<Array, 2> gradients;
+    if (ctx.needs_grad(0)) gradients[0] = sum_to_shape(product(dy, b), a.shape());
+    if (ctx.needs_grad(1)) gradients[1] = sum_to_shape(product(dy, a), b.shape());
+    return gradients;
+  }
+};
+
+struct Scale : Function<Scale> {
+  static constexpr const char* name = "scale";
+  static Array forward(Context& ctx, const Array& x, const double& alpha) {
+    Array y = Array::empty(x.shape(), x.dtype(), x.device());
+    kernels::scale(x.exec(), x, alpha, y);
+    ctx.keep(alpha);
+    return y;
+  }
+  static std::array<Array, 1> backward(Context& ctx, const Array& dy) {
+    Array dx = reuse(dy);
+    kernels::scale(dy.exec(), dy, ctx.kept<double>(), dx);
+    return {dx};
+  }
+};
+
+struct Expand : Function<Expand> {
+  static constexpr const char* name = "expand";
+  static Array forward(Context& ctx, const Array& x, const Shape& shape) {
+    ctx.keep(x.shape());
+    return x.expand(shape);
+  }
+  static std::array<Array, 1> backward(Context& ctx, const Array& dy) { return {sum_to_shape(dy, ctx.kept<Shape>())}; }
+};
+
+// Sum over all dimensions in which `shape`, of x's number of dimensions, has size 1.
+struct SumTo : Function<SumTo> {
+  static constexpr const char* name = "sum";
+  static Array forward(Context& ctx, const Array& x, const Shape& shape) {
+    ctx.keep(x.shape());
+    return sum_to_shape(x, shape);
+  }
+  static std::array<Array, 1> backward(Context& ctx, const Array& dy) { return {dy.expand(ctx.kept<Shape>())}; }
+};
+
+struct GeluOp : Function<GeluOp> {
+  static constexpr const char* name = "gelu";
+  static Array forward(Context& ctx, const Array& input, const kernels::Gelu& kind) {
+    const Array x = input.as_contiguous();
+    Array y = Array::empty(x.shape(), x.dtype(), x.device());
+    kernels::gelu_forward(x.exec(), x, kind, y);
+    ctx.save(x);
+    ctx.keep(kind);
+    return y;
+  }
+  static std::array<Array, 1> backward(Context& ctx, const Array& dy) {
+    Array dx = reuse(dy);
+    kernels::gelu_backward(dy.exec(), ctx.saved(0), dy.as_contiguous(), ctx.kept<kernels::Gelu>(), dx);
+    return {dx};
+  }
+};
+
+// Dropout and DropPath: the mask depends on nothing but its key and stream, so backward is the same call.
+template <auto& kernel>
+struct Drop : Function<Drop<kernel>> {
+  static constexpr const char* name = "dropout";
+  static Array apply_mask(const Array& input, const kernels::DropMask& mask) {
+    const Array x = input.as_contiguous();
+    Array y = Array::empty(x.shape(), x.dtype(), x.device());
+    kernel(x.exec(), x, mask, y);
+    return y;
+  }
+  static Array forward(Context& ctx, const Array& x, const kernels::DropMask& mask) {
+    ctx.keep(mask);
+    return apply_mask(x, mask);
+  }
+  static std::array<Array, 1> backward(Context& ctx, const Array& dy) {
+    return {apply_mask(dy, ctx.kept<kernels::DropMask>())};
+  }
+};
+
+}  // namespace
+
+Tensor add(const Tensor& a, const Tensor& b) { return Add::apply(a, b, 1.0); }
+Tensor sub(const Tensor& a, const Tensor& b) { return Add::apply(a, b, -1.0); }
+Tensor mul(const Tensor& a, const Tensor& b) { return Mul::apply(a, b); }
+Tensor scale(const Tensor& x, double alpha) { return Scale::apply(x, alpha); }
+Tensor expand(const Tensor& x, const Shape& shape) { return Expand::apply(x, shape); }
+Tensor gelu(const Tensor& x, kernels::Gelu kind) { return GeluOp::apply(x, kind); }
+
+Tensor dropout(const Tensor& x, const kernels::DropMask& mask) {
+  return mask.p == 0 ? x : Drop<kernels::dropout>::apply(x, mask);
+}
+Tensor drop_path(const Tensor& x, const kernels::DropMask& mask) {
+  return mask.p == 0 ? x : Drop<kernels::drop_path>::apply(x, mask);
+}
+
+Tensor sum(const Tensor& x) {
+  const std::vector<Dim> ones(static_cast<std::size_t>(x.value().ndim()), 1);
+  return reshape(SumTo::apply(x, Shape(ones)), {});
+}
+
+Tensor mean(const Tensor& x, int dim) {
+  const int d = normalize_dim(dim, x.value().ndim(), "mean");
+  std::vector<Dim> sizes(x.shape().sizes().begin(), x.shape().sizes().end());
+  sizes.erase(sizes.begin() + d);
+  const Tensor total = reshape(SumTo::apply(x, x.shape().with(d, 1)), Shape(sizes));
+  return scale(total, 1.0 / static_cast<double>(x.size(d)));
+}
+
+}  // namespace ashlar::F

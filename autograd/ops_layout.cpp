@@ -1,0 +1,121 @@
+// Operations that move or show values differently; their gradients undo the move.
+#include "autograd/function.h"
+#include "autograd/ops.h"
+#include "kernels/elementwise/elementwise.h"
+
+namespace ashlar::F {
+namespace {
+
+struct Reshape : Function<Reshape> {
+  static constexpr const char* name = "reshape";
+  static Array forward(Context& ctx, const Array& x, const Shape& shape) {
+    ctx.keep(x.shape());
+    return x.reshape(shape);
+  }
+  static std::array<Array, 1> backward(Context& ctx, const Array& dy) { return {dy.reshape(ctx.kept<Shape>())}; }
+};
+
+struct Transpose : Function<Transpose> {
+  static constexpr const char* name = "transpose";
+  static Array forward(Context& ctx, const Array& x, const int& a, const int& b) {
+    ctx.keep(std::pair(a, b));
+    return x.transpose(a, b);
+  }
+  static std::array<Array, 1> backward(Context& ctx, const Array& dy) {
+    const auto [a, b] = ctx.kept<std::pair<int, int>>();
+    return {dy.transpose(a, b)};
+  }
+};
+
+struct SliceRange {
+  int dim;
+  Dim begin, end;
+  Shape shape;  // of x
+};
+
+struct Slice : Function<Slice> {
+  static constexpr const char* name = "slice";
+  static Array forward(Context& ctx, const Array& x, const int& dim, const Dim& begin, const Dim& end) {
+    ctx.keep(SliceRange{dim, begin, end, x.shape()});
+    return x.slice(dim, begin, end);
+  }
+  static std::array<Array, 1> backward(Context& ctx, const Array& dy) {
+    const auto& range = ctx.kept<SliceRange>();
+    Array dx = Array::zeros(range.shape, dy.dtype(), dy.device());
+    kernels::cast(dy.exec(), dy, dx.slice(range.dim, range.begin, range.end));
+    return {dx};
+  }
+};
+
+struct Concat : Function<Concat> {
+  static constexpr const char* name = "concat";
+  static Array forward(Context& ctx, const Array& a, const Array& b, const int& dim) {
+    const int d = normalize_dim(dim, a.ndim(), name);
+    ASHLAR_CHECK(a.ndim() == b.ndim() && a.shape().with(d, b.size(d)) == b.shape() && a.dtype() == b.dtype(),
+                 "concat: ", a.dtype(), a.shape(), " and ", b.dtype(), b.shape(), " must agree except in dimension ", d);
+    Array y = Array::empty(a.shape().with(d, a.size(d) + b.size(d)), a.dtype(), a.device());
+    kernels::cast(a.exec(), a, y.slice(d, 0, a.size(d)));
+    kernels::cast(a.exec(), b, y.slice(d, a.size(d), y.size(d)));
+    ctx.keep(std::pair(d, a.size(d)));
+    return y;
+  }
+  static std::array<Array, 2> backward(Context& ctx, const Array& dy) {
+    const auto [dim, split] = ctx.kept<std::pair<int, Dim>>();
+    return {dy.slice(dim, 0, split), dy.slice(dim, split, dy.size(dim))};
+  }
+};
+
+struct Cast : Function<Cast> {
+  static constexpr const char* name = "cast";
+  static Array convert(const Array& x, DType dtype) {
+    Array y = Array::empty(x.shape(), dtype, x.device());
+    kernels::cast(x.exec(), x, y);
+    return y;
+  }
+  static Array forward(Context& ctx, const Array& x, const DType& dtype) {
+    ctx.keep(x.dtype());
+    return convert(x, dtype);
+  }
+  static std::array<Array, 1> backward(Context& ctx, const Array& dy) { return {convert(dy, ctx.kept<DType>())}; }
+};
+
+}  // namespace
+
+Tensor reshape(const Tensor& x, const Shape& shape) { return Reshape::apply(x, shape); }
+Tensor transpose(const Tensor& x, int a, int b) { return Transpose::apply(x, a, b); }
+
+Tensor permute(const Tensor& x, std::initializer_list<int> order) {
+  // A permutation is a chain of exchanges, each its own inverse.
+  std::vector<int> at(order.size());
+  for (std::size_t d = 0; d < at.size(); ++d) at[d] = static_cast<int>(d);
+  ASHLAR_CHECK(static_cast<int>(at.size()) == x.value().ndim(), "permute: ", at.size(), " dimensions given for shape ",
+               x.shape());
+  Tensor result = x;
+  std::size_t target = 0;
+  for (const int wanted : order) {
+    const int d = normalize_dim(wanted, x.value().ndim(), "permute");
+    std::size_t from = target;
+    while (from < at.size() && at[from] != d) ++from;
+    ASHLAR_CHECK(from < at.size(), "permute: dimension ", wanted, " is named twice");
+    if (from != target) {
+      result = transpose(result, static_cast<int>(from), static_cast<int>(target));
+      std::swap(at[from], at[target]);
+    }
+    ++target;
+  }
+  return result;
+}
+
+Tensor slice(const Tensor& x, int dim, Dim begin, Dim end) { return Slice::apply(x, dim, begin, end); }
+
+Tensor select(const Tensor& x, int dim, Dim index) {
+  const int d = normalize_dim(dim, x.value().ndim(), "select");
+  std::vector<Dim> sizes(x.shape().sizes().begin(), x.shape().sizes().end());
+  sizes.erase(sizes.begin() + d);
+  return reshape(slice(x, d, index, index + 1), Shape(sizes));
+}
+
+Tensor concat(const Tensor& a, const Tensor& b, int dim) { return Concat::apply(a, b, dim); }
+Tensor cast(const Tensor& x, DType dtype) { return x.dtype() == dtype ? x : Cast::apply(x, dtype); }
+
+}  // namespace ashlar::F

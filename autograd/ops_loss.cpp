@@ -1,0 +1,119 @@
+// Cross-entropy, by itself and fused with the product that makes the logits.
+#include <algorithm>
+
+#include "autograd/function.h"
+#include "autograd/ops.h"
+#include "kernels/cross_entropy/cross_entropy.h"
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/reduce/reduce.h"
+
+namespace ashlar::F {
+namespace {
+
+// Logits that linear_cross_entropy holds at a time, in elements (16 MiB in f32).
+constexpr Dim kLogitsAtOnce = Dim{1} << 22;
+
+void check_targets(std::string_view name, const Targets& targets, Dim rows) {
+  const Shape shape{rows};
+  ASHLAR_CHECK(targets.target.defined() && targets.target.dtype() == DType::i32 && targets.target.shape() == shape, name,
+               ": targets must be i32", shape, ", got ", targets.target.dtype(), targets.target.shape());
+  for (const Array* a : {&targets.other, &targets.weight}) {
+    ASHLAR_CHECK(!a->defined() || a->shape() == shape, name, ": second targets and weights must have shape ", shape,
+                 ", got ", a->shape());
+  }
+}
+
+// One over the number of rows that count.
+double row_weight(const Targets& targets) {
+  const auto ids = targets.target.to_vector<std::int32_t>();
+  const auto counted = std::ranges::count_if(ids, [](std::int32_t id) { return id != -1; });
+  return counted ? 1.0 / static_cast<double>(counted) : 0.0;
+}
+
+kernels::CrossEntropyTargets rows_of(const Targets& targets, Dim begin, Dim end) {
+  const auto part = [&](const Array& a) { return a.defined() ? ConstView(a.slice(0, begin, end)) : ConstView(); };
+  return {part(targets.target), part(targets.other), part(targets.weight), targets.smoothing};
+}
+
+Array mean_loss(const Array& losses, double weight) {
+  Array total = Array::empty({1}, losses.dtype(), losses.device());
+  kernels::sum_to(losses.exec(), losses, total);
+  kernels::scale(losses.exec(), total, weight, total);
+  return total.reshape(Shape{});
+}
+
+// gradient * dy for a scalar dy; the common dy = 1 costs nothing.
+Array times_scalar(const Array& gradient, const Array& dy) {
+  const double factor = dy.item();
+  if (factor != 1.0) kernels::scale(gradient.exec(), gradient, factor, gradient);
+  return gradient;
+}
+
+// Saved for backward: the gradient itself.
+struct CrossEntropy : Function<CrossEntropy> {
+  static constexpr const char* name = "cross_entropy";
+  static Array forward(Context& ctx, const Array& logits, const Targets& targets) {
+    ASHLAR_CHECK(logits.ndim() == 2, "cross_entropy: logits must be (R, V), got ", logits.shape());
+    check_targets(name, targets, logits.size(0));
+    const double weight = row_weight(targets);
+    const Array rows = logits.as_contiguous();
+    Array losses = Array::empty({logits.size(0)}, master_dtype(logits.dtype()), logits.device());
+    Array gradient = ctx.recording() ? empty_like(rows) : Array();
+    kernels::cross_entropy(logits.exec(), rows, rows_of(targets, 0, logits.size(0)), weight, losses, gradient);
+    ctx.keep(gradient);
+    return mean_loss(losses, weight);
+  }
+  static std::array<Array, 1> backward(Context& ctx, const Array& dy) { return {times_scalar(ctx.kept<Array>(), dy)}; }
+};
+
+// Saved for backward: both gradients.
+struct LinearCrossEntropy : Function<LinearCrossEntropy> {
+  static constexpr const char* name = "linear_cross_entropy";
+  static Array forward(Context& ctx, const Array& x, const Array& weight, const Targets& targets) {
+    ASHLAR_CHECK(x.ndim() == 2 && weight.ndim() == 2 && x.size(1) == weight.size(1), "linear_cross_entropy: x ",
+                 x.shape(), " must be (R, C) and weight ", weight.shape(), " (V, C)");
+    check_targets(name, targets, x.size(0));
+    const Dim rows = x.size(0), vocabulary = weight.size(0);
+    const DType master = weight.dtype();
+    const double row = row_weight(targets);
+    const bool need_x = ctx.recording() && ctx.needs_grad(0), need_weight = ctx.recording() && ctx.needs_grad(1);
+
+    Array losses = Array::empty({rows}, master, x.device());
+    Array dx = need_x ? Array::empty(x.shape(), x.dtype(), x.device()) : Array();
+    Array dweight = need_weight ? Array::empty(weight.shape(), master, x.device()) : Array();
+    const Dim chunk = std::clamp<Dim>(kLogitsAtOnce / std::max<Dim>(vocabulary, 1), 1, std::max<Dim>(rows, 1));
+    Array logits = Array::empty({chunk, vocabulary}, master, x.device());
+    for (Dim begin = 0; begin < rows; begin += chunk) {
+      const Dim end = std::min(rows, begin + chunk);
+      const Array part = x.slice(0, begin, end), scores = logits.slice(0, 0, end - begin);
+      kernels::matmul(x.exec(), part, weight.transpose(0, 1), scores, {});
+      kernels::cross_entropy(x.exec(), scores, rows_of(targets, begin, end), row, losses.slice(0, begin, end),
+                             need_x || need_weight ? View(scores) : View());
+      if (need_x) kernels::matmul(x.exec(), scores, weight, dx.slice(0, begin, end), {});
+      if (need_weight) {
+        kernels::matmul(x.exec(), scores.transpose(0, 1), part, dweight, {.accumulate = begin > 0});
+      }
+    }
+    if (need_weight && rows == 0) kernels::fill(x.exec(), dweight, 0.0);
+    ctx.keep(std::array<Array, 2>{dx, dweight});
+    return mean_loss(losses, row);
+  }
+  static std::array<Array, 2> backward(Context& ctx, const Array& dy) {
+    std::array<Array, 2> gradients = ctx.kept<std::array<Array, 2>>();
+    for (Array& gradient : gradients) {
+      if (gradient.defined()) gradient = times_scalar(gradient, dy);
+    }
+    return gradients;
+  }
+};
+
+}  // namespace
+
+Tensor cross_entropy(const Tensor& logits, const Targets& targets) { return CrossEntropy::apply(logits, targets); }
+
+Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Targets& targets) {
+  return LinearCrossEntropy::apply(x, weight, targets);
+}
+
+}  // namespace ashlar::F

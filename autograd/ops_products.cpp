@@ -1,0 +1,225 @@
+// Matrix products, normalisation, attention and embedding.
+#include <cmath>
+
+#include "autograd/broadcast.h"
+#include "autograd/function.h"
+#include "autograd/ops.h"
+#include "kernels/attention/attention.h"
+#include "kernels/embedding/embedding.h"
+#include "kernels/layer_norm/layer_norm.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/reduce/reduce.h"
+
+namespace ashlar::F {
+namespace {
+
+struct Matmul : Function<Matmul> {
+  static constexpr const char* name = "matmul";
+  static Array product(const Array& a, const Array& b) {
+    ASHLAR_CHECK(a.ndim() >= 2 && b.ndim() >= 2, "matmul: operands need two dimensions or more; a ", a.shape(), ", b ",
+                 b.shape());
+    const Shape batch = autograd::broadcast_shape(a.shape().with(-2, 1).with(-1, 1), b.shape().with(-2, 1).with(-1, 1), name);
+    Array y = Array::empty(batch.with(-2, a.size(-2)).with(-1, b.size(-1)), a.dtype(), a.device());
+    kernels::matmul(a.exec(), a, b, y, {});
+    return y;
+  }
+  static Array forward(Context& ctx, const Array& a, const Array& b) {
+    ctx.save(a, b);
+    return product(a, b);
+  }
+  static std::array<Array, 2> backward(Context& ctx, const Array& dy) {
+    const Array &a = ctx.saved(0), &b = ctx.saved(1);
+    std::array<Array, 2> gradients;
+    if (ctx.needs_grad(0)) gradients[0] = autograd::sum_to_shape(product(dy, b.transpose(-2, -1)), a.shape());
+    if (ctx.needs_grad(1)) gradients[1] = autograd::sum_to_shape(product(a.transpose(-2, -1), dy), b.shape());
+    return gradients;
+  }
+};
+
+// Saved for backward: x (shared with its producer) and the weight.
+struct Linear : Function<Linear> {
+  static constexpr const char* name = "linear";
+  static Array forward(Context& ctx, const Array& x, const Array& weight, const Array& bias) {
+    ASHLAR_CHECK(weight.ndim() == 2 && x.ndim() >= 1 && x.size(-1) == weight.size(1), "linear: last dimension of x ",
+                 x.shape(), " must equal the second of weight ", weight.shape());
+    const Array rows = x.reshape(x.shape().flattened_to(1));
+    Array y = Array::empty({rows.size(0), weight.size(0)}, x.dtype(), x.device());
+    kernels::matmul(x.exec(), rows, weight.transpose(0, 1), y, {.bias = bias});
+    ctx.save(rows, weight);
+    ctx.keep(x.shape());
+    return y.reshape(x.shape().with(-1, weight.size(0)));
+  }
+  static std::array<Array, 3> backward(Context& ctx, const Array& dy) {
+    const Array &x = ctx.saved(0), &weight = ctx.saved(1);
+    const Array rows = dy.reshape(dy.shape().flattened_to(1));
+    std::array<Array, 3> gradients;
+    if (ctx.needs_grad(0)) {
+      Array dx = ctx.take_pending(0);
+      const bool accumulate = dx.defined();
+      if (!accumulate) dx = Array::empty(ctx.kept<Shape>(), x.dtype(), x.device());
+      kernels::matmul(dy.exec(), rows, weight, dx.reshape(x.shape()), {.accumulate = accumulate});
+      gradients[0] = dx;
+    }
+    if (ctx.needs_grad(1)) {
+      Array dweight = ctx.take_pending(1);
+      const bool accumulate = dweight.defined();
+      if (!accumulate) dweight = empty_like(weight);
+      kernels::matmul(dy.exec(), rows.transpose(0, 1), x, dweight, {.accumulate = accumulate});
+      gradients[1] = dweight;
+    }
+    if (ctx.needs_grad(2)) {
+      Array dbias = Array::empty({1, weight.size(0)}, weight.dtype(), x.device());
+      kernels::sum_to(dy.exec(), rows, dbias);
+      gradients[2] = dbias.reshape({weight.size(0)});
+    }
+    return gradients;
+  }
+};
+
+// Saved for backward: x, and two numbers a row.
+struct LayerNormOp : Function<LayerNormOp> {
+  static constexpr const char* name = "layer_norm";
+  static Array forward(Context& ctx, const Array& x, const Array& weight, const Array& bias, const double& eps) {
+    const Array rows = x.reshape(x.shape().flattened_to(1)).as_contiguous();
+    ASHLAR_CHECK(weight.shape() == Shape({x.size(-1)}) && bias.shape() == weight.shape(),
+                 "layer_norm: weight ", weight.shape(), " and bias ", bias.shape(), " must have the last dimension of x ",
+                 x.shape());
+    Array y = Array::empty(rows.shape(), x.dtype(), x.device());
+    Array mean = Array::empty({rows.size(0)}, master_dtype(x.dtype()), x.device());
+    Array rstd = empty_like(mean);
+    kernels::layer_norm_forward(x.exec(), rows, weight, bias, eps, y, mean, rstd);
+    ctx.save(rows, weight, mean, rstd);
+    return y.reshape(x.shape());
+  }
+  static std::array<Array, 3> backward(Context& ctx, const Array& dy) {
+    const Array &x = ctx.saved(0), &weight = ctx.saved(1);
+    const Array rows = dy.reshape(dy.shape().flattened_to(1)).as_contiguous();
+    // A residual connection's gradient, if it came first, is added in the same pass over memory.
+    Array dx, dweight, dbias;
+    Array residual;
+    if (ctx.needs_grad(0)) {
+      residual = ctx.take_pending(0);
+      dx = residual.defined() ? residual : Array::empty(dy.shape(), x.dtype(), x.device());
+    }
+    if (ctx.needs_grad(1)) dweight = empty_like(weight);
+    if (ctx.needs_grad(2)) dbias = empty_like(weight);
+    const auto as_rows = [&](const Array& a) { return a.defined() ? a.reshape(x.shape()) : Array(); };
+    kernels::layer_norm_backward(dy.exec(), rows, x, weight, ctx.saved(2), ctx.saved(3), as_rows(residual), as_rows(dx),
+                                 dweight, dbias);
+    return {dx, dweight, dbias};
+  }
+};
+
+struct AttentionOptions {
+  bool causal;
+  double scale;
+  Dim heads = 0;
+};
+
+// Saved for backward: q, k, v, the output, and one number a row and head.
+struct Attention : Function<Attention> {
+  static constexpr const char* name = "scaled_dot_product_attention";
+  static Array forward(Context& ctx, const Array& q, const Array& k, const Array& v, const bool& causal) {
+    ASHLAR_CHECK(q.ndim() == 4 && q.shape() == k.shape() && q.shape() == v.shape(), name, ": q ", q.shape(), ", k ",
+                 k.shape(), " and v ", v.shape(), " must all be the same (B, H, T, D)");
+    const AttentionOptions options{causal, 1.0 / std::sqrt(static_cast<double>(q.size(3)))};
+    Array o = Array::empty(q.shape(), q.dtype(), q.device());
+    Array lse;
+    if (ctx.recording()) lse = Array::empty({q.size(0), q.size(1), q.size(2)}, master_dtype(q.dtype()), q.device());
+    kernels::attention_forward(q.exec(), q, k, v, options.scale, causal, o, lse);
+    ctx.save(q, k, v, o, lse);
+    ctx.keep(options);
+    return o;
+  }
+  static std::array<Array, 3> backward(Context& ctx, const Array& dy) {
+    const auto& options = ctx.kept<AttentionOptions>();
+    const Array& q = ctx.saved(0);
+    std::array<Array, 3> gradients;
+    for (Array& gradient : gradients) gradient = Array::empty(q.shape(), q.dtype(), q.device());
+    kernels::attention_backward(dy.exec(), dy, q, ctx.saved(1), ctx.saved(2), ctx.saved(3), ctx.saved(4), options.scale,
+                                options.causal, gradients[0], gradients[1], gradients[2]);
+    return gradients;
+  }
+};
+
+// The same on slices of the packed projection, so that nothing is taken apart or put together.
+struct PackedAttention : Function<PackedAttention> {
+  static constexpr const char* name = "multi_head_attention";
+  // (B, T, 3 H D) as q, k or v (B, H, T, D)
+  static Array part(const Array& qkv, Dim heads, Dim which) {
+    const Dim width = qkv.size(2) / (3 * heads);
+    return qkv.reshape({qkv.size(0), qkv.size(1), 3, heads, width}).select(2, which).transpose(1, 2);
+  }
+  static Array heads_of(const Array& o, Dim heads) {  // (B, T, H D) as (B, H, T, D)
+    return o.reshape({o.size(0), o.size(1), heads, o.size(2) / heads}).transpose(1, 2);
+  }
+  static Array forward(Context& ctx, const Array& qkv, const Dim& heads, const bool& causal) {
+    ASHLAR_CHECK(qkv.ndim() == 3 && heads > 0 && qkv.size(2) % (3 * heads) == 0, name, ": qkv ", qkv.shape(),
+                 " must be (B, T, 3 * heads * D) for ", heads, " heads");
+    const Array x = qkv.as_contiguous();
+    const Dim batch = x.size(0), time = x.size(1), width = x.size(2) / 3;
+    const AttentionOptions options{causal, 1.0 / std::sqrt(static_cast<double>(width / heads)), heads};
+    Array o = Array::empty({batch, time, width}, x.dtype(), x.device());
+    Array lse;
+    if (ctx.recording()) lse = Array::empty({batch, heads, time}, master_dtype(x.dtype()), x.device());
+    kernels::attention_forward(x.exec(), part(x, heads, 0), part(x, heads, 1), part(x, heads, 2), options.scale, causal,
+                               heads_of(o, heads), lse);
+    ctx.save(x, o, lse);
+    ctx.keep(options);
+    return o;
+  }
+  static std::array<Array, 1> backward(Context& ctx, const Array& dy) {
+    const auto& [causal, scale, heads] = ctx.kept<AttentionOptions>();
+    const Array &x = ctx.saved(0), &o = ctx.saved(1);
+    Array dqkv = Array::empty(x.shape(), x.dtype(), x.device());
+    kernels::attention_backward(dy.exec(), heads_of(dy.as_contiguous(), heads), part(x, heads, 0), part(x, heads, 1),
+                                part(x, heads, 2), heads_of(o, heads), ctx.saved(2), scale, causal, part(dqkv, heads, 0),
+                                part(dqkv, heads, 1), part(dqkv, heads, 2));
+    return {dqkv};
+  }
+};
+
+struct Embedding : Function<Embedding> {
+  static constexpr const char* name = "embedding";
+  static Array forward(Context& ctx, const Array& table, const Array& ids, const DType& dtype) {
+    ASHLAR_CHECK(table.ndim() == 2 && ids.dtype() == DType::i32, "embedding: needs a table (V, C) and i32 ids, got ",
+                 table.shape(), " and ", ids.dtype(), ids.shape());
+    const Array flat = ids.reshape({-1}).as_contiguous();
+    Array y = Array::empty({flat.numel(), table.size(1)}, dtype, table.device());
+    kernels::embedding_forward(table.exec(), table, flat, y);
+    ctx.save(flat);
+    ctx.keep(std::pair(table.shape(), table.dtype()));
+    std::vector<Dim> sizes(ids.shape().sizes().begin(), ids.shape().sizes().end());
+    sizes.push_back(table.size(1));
+    return y.reshape(Shape(sizes));
+  }
+  static std::array<Array, 2> backward(Context& ctx, const Array& dy) {
+    const auto& [shape, dtype] = ctx.kept<std::pair<Shape, DType>>();
+    Array dtable = ctx.take_pending(0);
+    if (!dtable.defined()) dtable = Array::zeros(shape, dtype, dy.device());
+    kernels::embedding_backward(dy.exec(), ctx.saved(0), dy.reshape(dy.shape().flattened_to(1)).as_contiguous(), dtable);
+    return {dtable, {}};
+  }
+};
+
+}  // namespace
+
+Tensor matmul(const Tensor& a, const Tensor& b) { return Matmul::apply(a, b); }
+
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) { return Linear::apply(x, weight, bias); }
+
+Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
+  return LayerNormOp::apply(x, weight, bias, eps);
+}
+
+Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tensor& v, bool causal) {
+  return Attention::apply(q, k, v, causal);
+}
+
+Tensor multi_head_attention(const Tensor& qkv, Dim heads, bool causal) {
+  return PackedAttention::apply(qkv, heads, causal);
+}
+
+Tensor embedding(const Tensor& table, const Tensor& ids, DType dtype) { return Embedding::apply(table, ids, dtype); }
+
+}  // namespace ashlar::F

@@ -1,0 +1,199 @@
+#include "autograd/tensor.h"
+
+#include <atomic>
+#include <queue>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "autograd/function.h"
+#include "kernels/elementwise/elementwise.h"
+
+namespace ashlar {
+namespace {
+
+thread_local bool recording_enabled = true;
+
+const Array kUndefined;
+
+void accumulate(Array& sum, Array gradient) {
+  if (!sum.defined()) {
+    sum = std::move(gradient);
+  } else if (sum.owns_alone() && sum.contiguous()) {
+    kernels::linear_combination(sum.exec(), sum, 1.0, gradient, 1.0, sum);
+  } else {
+    Array total = empty_like(sum);
+    kernels::linear_combination(sum.exec(), sum, 1.0, gradient, 1.0, total);
+    sum = std::move(total);
+  }
+}
+
+}  // namespace
+
+NoGrad::NoGrad() : previous_(recording_enabled) { recording_enabled = false; }
+NoGrad::~NoGrad() { recording_enabled = previous_; }
+EnableGrad::EnableGrad() : previous_(recording_enabled) { recording_enabled = true; }
+EnableGrad::~EnableGrad() { recording_enabled = previous_; }
+bool grad_enabled() { return recording_enabled; }
+
+Tensor::Tensor(Array value) : impl_(std::make_shared<Impl>()) { impl_->value = std::move(value); }
+
+Tensor Tensor::leaf(Array value) {
+  ASHLAR_CHECK(is_floating(value.dtype()), "leaf: only floating values have gradients, got ", value.dtype());
+  Tensor tensor(std::move(value));
+  tensor.impl_->requires_grad = true;
+  return tensor;
+}
+
+const Array& Tensor::value() const {
+  ASHLAR_CHECK(impl_, "tensor: undefined");
+  return impl_->value;
+}
+const Array& Tensor::grad() const { return impl_ ? impl_->grad : kUndefined; }
+void Tensor::set_grad(Array grad) const {
+  ASHLAR_CHECK(impl_ && grad.shape() == shape(), "set_grad: shape ", grad.shape(), " must equal ", shape());
+  impl_->grad = std::move(grad);
+}
+void Tensor::zero_grad() const {
+  if (impl_) impl_->grad = Array();
+}
+
+const Array& Context::saved(std::size_t i) const {
+  ASHLAR_CHECK(i < saved_.size(), name_, ": backward was already run and its saved values were released");
+  const auto& [array, version] = saved_[i];
+  if (array.defined() && array.storage()->version != version) {
+    throw Error(concat(name_, ": a value saved for backward, shape ", array.shape(),
+                       ", was changed in place after forward; run backward before updating it"));
+  }
+  return array;
+}
+
+std::size_t Context::saved_bytes() const {
+  std::size_t bytes = 0;
+  for (const auto& [array, version] : saved_) {
+    if (array.defined()) bytes += static_cast<std::size_t>(array.numel()) * size_of(array.dtype());
+  }
+  return bytes;
+}
+
+namespace autograd {
+namespace {
+std::atomic<std::uint64_t> next_sequence{1};
+}
+
+Node::Node(const char* name) : name_(name), sequence_(next_sequence++) {}
+
+// A long chain must not be destroyed by recursion: each node's inputs are moved to one worklist.
+Node::~Node() {
+  std::vector<std::shared_ptr<Node>> doomed;
+  const auto take = [&](Node& node) {
+    for (Input& input : node.inputs_) {
+      if (input.node && input.node.use_count() == 1) doomed.push_back(std::move(input.node));
+      input.node.reset();
+    }
+  };
+  take(*this);
+  while (!doomed.empty()) {
+    const std::shared_ptr<Node> node = std::move(doomed.back());
+    doomed.pop_back();
+    take(*node);
+  }
+}
+
+void Node::add_input(const Tensor& tensor) {
+  Input input;
+  if (tensor.requires_grad()) {
+    input.node = tensor.impl()->producer;
+    if (!input.node) input.leaf = tensor.impl();
+  }
+  inputs_.push_back(std::move(input));
+}
+
+void Node::prepare(const char* name, bool recording, std::vector<bool> needs) {
+  context.name_ = name;
+  context.recording_ = recording;
+  context.needs_ = std::move(needs);
+}
+
+void Node::release() {
+  context.saved_.clear();
+  context.kept_.reset();
+  context.pending_ = nullptr;
+  released_ = true;
+}
+
+Tensor make_result(Array value, std::shared_ptr<Node> producer) {
+  Tensor result(std::move(value));
+  result.impl()->requires_grad = true;
+  result.impl()->producer = std::move(producer);
+  return result;
+}
+
+}  // namespace autograd
+
+void Tensor::backward() const {
+  ASHLAR_CHECK(value().numel() == 1, "backward: the loss must have one element, shape is ", shape(),
+               "; give a cotangent for others");
+  backward(Array::full(shape(), 1.0, dtype(), device()));
+}
+
+void Tensor::backward(const Array& cotangent) const {
+  using autograd::Node;
+  ASHLAR_CHECK(requires_grad(), "backward: the tensor does not depend on anything that requires a gradient");
+  ASHLAR_CHECK(cotangent.shape() == shape() && cotangent.dtype() == dtype(), "backward: cotangent ", cotangent.dtype(),
+               cotangent.shape(), " must match the tensor's ", dtype(), shape());
+  const NoGrad no_grad;
+  if (!impl_->producer) {
+    accumulate(impl_->grad, cotangent.clone());
+    return;
+  }
+  const auto earlier = [](const std::shared_ptr<Node>& a, const std::shared_ptr<Node>& b) {
+    return a->sequence() < b->sequence();
+  };
+  // The highest number first: all consumers of a node are done before it runs.
+  std::priority_queue<std::shared_ptr<Node>, std::vector<std::shared_ptr<Node>>, decltype(earlier)> ready(earlier);
+  std::unordered_map<const Node*, Array> pending;
+  ready.push(impl_->producer);
+  pending.emplace(impl_->producer.get(), cotangent);
+
+  while (!ready.empty()) {
+    const std::shared_ptr<Node> node = ready.top();
+    ready.pop();
+    ASHLAR_CHECK(!node->released(), node->name(),
+                 ": backward was already run through this operation and its saved values are gone; run forward again");
+    Array dy = std::move(pending.extract(node.get()).mapped());
+    const auto& inputs = node->inputs();
+    node->set_pending([&](std::size_t i) {
+      if (inputs[i].leaf) {
+        Array& grad = inputs[i].leaf->grad;
+        return grad.defined() && grad.owns_alone() && grad.contiguous() ? std::exchange(grad, Array()) : Array();
+      }
+      if (!inputs[i].node) return Array();
+      const auto found = pending.find(inputs[i].node.get());
+      if (found == pending.end() || !found->second.owns_alone() || !found->second.contiguous()) return Array();
+      return std::exchange(found->second, Array());
+    });
+    std::vector<Array> gradients = node->backward(dy);
+    dy = Array();
+    node->release();
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      if (!inputs[i].node && !inputs[i].leaf) continue;
+      Array& gradient = gradients[i];
+      if (!gradient.defined()) {
+        throw Error(concat(node->name(), ": backward returned no gradient for input ", i, ", which requires one"));
+      }
+      if (inputs[i].leaf) {
+        const Array& value = inputs[i].leaf->value;
+        ASHLAR_CHECK(gradient.shape() == value.shape() && gradient.dtype() == value.dtype(), node->name(),
+                     ": gradient ", gradient.dtype(), gradient.shape(), " of input ", i, " must match its value ",
+                     value.dtype(), value.shape());
+        accumulate(inputs[i].leaf->grad, std::move(gradient));
+        continue;
+      }
+      const auto [slot, fresh] = pending.try_emplace(inputs[i].node.get());
+      if (fresh) ready.push(inputs[i].node);
+      accumulate(slot->second, std::move(gradient));
+    }
+  }
+}
+
+}  // namespace ashlar

@@ -1,0 +1,175 @@
+#include "data/bpe_trainer.h"
+
+#include <algorithm>
+#include <queue>
+#include <tuple>
+
+#include "core/parallel.h"
+#include "data/byte_alphabet.h"
+#include "data/pretokenizer.h"
+
+namespace ashlar::data {
+namespace {
+
+using Count = std::int64_t;
+
+struct Word {
+  std::vector<TokenId> tokens;
+  Count count;  // in the text
+};
+
+// The different pieces of the text as single bytes; a piece of one byte has no pairs and is left out.
+std::vector<Word> count_pieces(std::string_view text, const std::array<TokenId, 256>& byte_token) {
+  constexpr std::size_t kChunk = 1 << 20;
+  const std::vector<std::string_view> chunks = cut_text(text, kChunk);
+  std::unordered_map<std::string_view, Count> counts;
+  parallel_items(static_cast<Dim>(chunks.size()), [&](Dim item) {
+    std::unordered_map<std::string_view, Count> own;
+    for (const std::string_view piece : pretokenize(chunks[static_cast<std::size_t>(item)])) ++own[piece];
+#pragma omp critical(ashlar_count_pieces)
+    for (const auto& [piece, count] : own) counts[piece] += count;
+  });
+  std::vector<Word> words;
+  words.reserve(counts.size());
+  for (const auto& [piece, count] : counts) {
+    if (piece.size() < 2) continue;
+    Word& word = words.emplace_back(Word{{}, count});
+    for (const char byte : piece) word.tokens.push_back(byte_token[static_cast<unsigned char>(byte)]);
+  }
+  return words;
+}
+
+// All pairs of neighbours with how often and in which words they occur, and a queue of the most frequent
+// ones. The queue may hold counts that have fallen since; they are corrected when they come to the front.
+class PairIndex {
+ public:
+  struct Best {
+    TokenPair pair;
+    Count count;
+    std::vector<std::size_t> words;  // those it occurs in, and perhaps some it did occur in
+  };
+
+  void add(const Word& word, std::size_t index) {
+    for (std::size_t i = 0; i + 1 < word.tokens.size(); ++i) {
+      Entry& entry = entries_[key(word.tokens[i], word.tokens[i + 1])];
+      entry.count += word.count;
+      if (entry.words.empty() || entry.words.back() != index) entry.words.push_back(index);
+    }
+  }
+  void remove(const Word& word) {
+    for (std::size_t i = 0; i + 1 < word.tokens.size(); ++i)
+      entries_[key(word.tokens[i], word.tokens[i + 1])].count -= word.count;
+  }
+  void queue_all() {
+    for (const auto& [pair, entry] : entries_) queue_.push({entry.count, pair});
+  }
+  // For pairs whose count may have risen.
+  void queue(TokenId left, TokenId right) {
+    const std::uint64_t pair = key(left, right);
+    queue_.push({entries_[pair].count, pair});
+  }
+  // Takes the most frequent pair out; a count of 0 when there is none.
+  Best take_best() {
+    while (!queue_.empty()) {
+      const Queued top = queue_.top();
+      queue_.pop();
+      const auto found = entries_.find(top.pair);
+      if (found == entries_.end() || found->second.count <= 0) continue;
+      if (found->second.count != top.count) {
+        queue_.push({found->second.count, top.pair});
+        continue;
+      }
+      Best best{{static_cast<TokenId>(top.pair >> 32), static_cast<TokenId>(top.pair & 0xffffffffu)},
+                top.count,
+                std::move(found->second.words)};
+      found->second.words.clear();
+      return best;
+    }
+    return {};
+  }
+
+ private:
+  struct Entry {
+    Count count = 0;
+    std::vector<std::size_t> words;
+  };
+  struct Queued {
+    Count count;
+    std::uint64_t pair;
+    // The largest comes first: the highest count, then the smallest pair.
+    bool operator<(const Queued& other) const {
+      return std::tie(count, other.pair) < std::tie(other.count, pair);
+    }
+  };
+  static std::uint64_t key(TokenId left, TokenId right) {
+    return std::uint64_t{static_cast<std::uint32_t>(left)} << 32 | static_cast<std::uint32_t>(right);
+  }
+  std::unordered_map<std::uint64_t, Entry> entries_;
+  std::priority_queue<Queued> queue_;
+};
+
+// Replaces the pair by `result`, from left to right; false if the word does not have it.
+bool merge_pair(std::vector<TokenId>& tokens, TokenPair pair, TokenId result) {
+  std::size_t out = 0;
+  for (std::size_t i = 0; i < tokens.size(); ++out) {
+    const bool here = i + 1 < tokens.size() && tokens[i] == pair.left && tokens[i + 1] == pair.right;
+    tokens[out] = here ? result : tokens[i];
+    i += here ? 2 : 1;
+  }
+  const bool changed = out != tokens.size();
+  tokens.resize(out);
+  return changed;
+}
+
+}  // namespace
+
+Tokenizer train_bpe(std::string_view text, Dim vocab_size) {
+  constexpr Dim kSmallest = 257;  // the bytes and <|endoftext|>
+  ASHLAR_CHECK(vocab_size >= kSmallest, "tokenizer: a byte-level vocabulary has at least ", kSmallest,
+               " tokens (256 bytes and <|endoftext|>), asked for ", vocab_size);
+  ASHLAR_CHECK(!text.empty(), "tokenizer: there is no text to learn a vocabulary from");
+  std::vector<std::string> tokens;
+  std::unordered_map<std::string, TokenId> id_of;
+  std::array<TokenId, 256> byte_token{};
+  for (const std::uint8_t byte : byte_order()) {
+    byte_token[byte] = static_cast<TokenId>(tokens.size());
+    tokens.emplace_back(1, static_cast<char>(byte));
+    id_of.emplace(tokens.back(), byte_token[byte]);
+  }
+
+  std::vector<Word> words = count_pieces(text, byte_token);
+  PairIndex pairs;
+  for (std::size_t w = 0; w < words.size(); ++w) pairs.add(words[w], w);
+  pairs.queue_all();
+  std::vector<TokenPair> merges;
+  while (static_cast<Dim>(tokens.size()) + 1 < vocab_size) {
+    const PairIndex::Best best = pairs.take_best();
+    if (best.count < 2) break;
+    const auto at = [&](TokenId id) -> const std::string& { return tokens[static_cast<std::size_t>(id)]; };
+    const std::string bytes = at(best.pair.left) + at(best.pair.right);
+    // Two merges may make the same bytes, "a bc" and "ab c"; they share the id.
+    const auto [entry, is_new] = id_of.try_emplace(bytes, static_cast<TokenId>(tokens.size()));
+    if (is_new) tokens.push_back(bytes);
+    const TokenId result = entry->second;
+    merges.push_back(best.pair);
+    std::vector<TokenPair> risen;
+    for (const std::size_t w : best.words) {
+      Word& word = words[w];
+      const Word before = word;
+      if (!merge_pair(word.tokens, best.pair, result)) continue;
+      pairs.remove(before);
+      pairs.add(word, w);
+      for (std::size_t i = 0; i + 1 < word.tokens.size(); ++i)
+        if (word.tokens[i] == result || word.tokens[i + 1] == result)
+          risen.push_back({word.tokens[i], word.tokens[i + 1]});
+    }
+    std::ranges::sort(risen, {}, [](TokenPair p) { return std::pair(p.left, p.right); });
+    const auto same = [](TokenPair a, TokenPair b) { return a.left == b.left && a.right == b.right; };
+    risen.erase(std::unique(risen.begin(), risen.end(), same), risen.end());
+    for (const TokenPair pair : risen) pairs.queue(pair.left, pair.right);
+  }
+  tokens.emplace_back("<|endoftext|>");
+  return Tokenizer(std::move(tokens), std::move(merges));
+}
+
+}  // namespace ashlar::data

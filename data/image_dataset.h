@@ -1,0 +1,36 @@
+// Labelled images in memory: read from a folder, or drawn by the program itself.
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "core/array.h"
+
+namespace ashlar::data {
+
+struct ImageSplit {
+  Array images;  // (N, 3, H, W) u8: red, green, blue planes
+  Array labels;  // (N) i32, below the number of classes
+  Dim size() const { return images.defined() ? images.size(0) : 0; }
+};
+
+struct ImageDataset {
+  ImageSplit train, test;
+  std::vector<std::string> class_names;
+  std::string description;  // "CIFAR-10, binary release, in data/cifar-10-batches-bin"
+};
+
+// Reads the folder `path`, or the one folder in it that is recognised:
+//   - the CIFAR-10 binary release: data_batch_{1..5}.bin and test_batch.bin
+//   - the CIFAR-100 binary release: train.bin and test.bin, with the 100 fine labels
+//   - train/<class>/*.{png,jpg,jpeg,bmp} and test/<class>/…: images of one size; the alphabetical order of
+//     the class folders numbers the classes
+// InputError that says what was looked for, or which file is wrong and how, otherwise.
+ImageDataset load_images(const std::filesystem::path& path);
+
+// Ten classes of shapes on 32 x 32 pixels, of any colour, place, size and angle, under noise, shading and
+// clutter. Classes take turns, so any beginning of a split is balanced. Image i is a pure function of (seed,
+// split, i).
+ImageDataset procedural_images(std::uint64_t seed, Dim train_count = 10000, Dim test_count = 2000);
+
+}  // namespace ashlar::data

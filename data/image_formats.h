@@ -1,0 +1,21 @@
+// The formats of image data sets on disk. `holds_…` only looks at names, so that a damaged set is recognised
+// and its damage reported.
+#pragma once
+#include "data/image_dataset.h"
+
+namespace ashlar::data {
+
+bool holds_cifar10(const std::filesystem::path& folder);
+ImageDataset load_cifar10(const std::filesystem::path& folder);
+
+bool holds_cifar100(const std::filesystem::path& folder);
+ImageDataset load_cifar100(const std::filesystem::path& folder);
+
+bool holds_class_folders(const std::filesystem::path& folder);
+ImageDataset load_class_folders(const std::filesystem::path& folder);
+
+// The (3, H, W) u8 pixels of a PNG, JPEG or BMP file; grey becomes RGB, transparency is dropped. InputError
+// with the path and the decoder's reason otherwise.
+Array decode_image(const std::filesystem::path& path);
+
+}  // namespace ashlar::data

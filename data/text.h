@@ -1,0 +1,34 @@
+// Text in three splits, and the word counts that make perplexities of different tokenizers comparable.
+#pragma once
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "core/dtype.h"
+
+namespace ashlar::data {
+
+struct TextDataset {
+  std::string train, valid, test;  // test may be empty
+  std::string description;         // "WikiText in data/wikitext-2"
+};
+
+// Reads the folder `path`, or the one folder in it that is recognised: files wiki.{train,valid,test} ending
+// in .tokens or .raw, otherwise files with train, valid or test in the name ending in .txt. Train and valid
+// are needed. InputError that says what was looked for, or which file is missing, empty or ambiguous,
+// otherwise.
+TextDataset load_text(const std::filesystem::path& path);
+
+// The project's own sources and documentation, compiled into the program: of every ten blocks of lines eight
+// are for training, one for validation, one for testing.
+TextDataset embedded_text();
+
+struct WordCount {
+  Dim words = 0;  // separated by ASCII whitespace
+  Dim lines = 0;  // the last one needs no newline
+  // What WikiText perplexities are averaged over: the words and one <eos> a line (Merity et al. 2016).
+  Dim tokens() const { return words + lines; }
+};
+WordCount count_words(std::string_view text);
+
+}  // namespace ashlar::data

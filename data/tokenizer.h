@@ -1,0 +1,62 @@
+// Byte-level byte pair encoding as GPT-2 does it (Sennrich et al. 2016; Radford et al. 2019), with GPT-2's
+// two files: encoder.json maps every token to its id, vocab.bpe lists the merges in the order in which they
+// apply.
+#pragma once
+#include <array>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "core/dtype.h"
+
+namespace ashlar::data {
+
+using TokenId = std::int32_t;
+struct TokenPair {
+  TokenId left, right;
+};
+
+class Tokenizer {
+ public:
+  // `tokens` are the bytes of every id: all single bytes, the result of every merge, and otherwise only
+  // special tokens
+  // <|…|>. `merges` are in the order in which they apply. InputError when the two do not fit together.
+  Tokenizer(std::vector<std::string> tokens, std::vector<TokenPair> merges);
+
+  // Reads encoder.json and vocab.bpe of a folder. InputError naming file and token when one of them is
+  // missing, damaged or does not match the other.
+  static Tokenizer load(const std::filesystem::path& folder);
+  // Makes the folder and writes the two files, each atomically.
+  void save(const std::filesystem::path& folder) const;
+
+  Dim vocab_size() const { return static_cast<Dim>(tokens_.size()); }
+  const std::string& token(TokenId id) const;  // its bytes; InputError outside the vocabulary
+  // <|endoftext|>, if the vocabulary has it.
+  std::optional<TokenId> end_of_text() const { return end_of_text_; }
+
+  // The ids of any byte sequence; decode gives the same bytes back. Special tokens in the text are ordinary
+  // text. Long texts are cut where that does not change the result and encoded in parallel.
+  std::vector<TokenId> encode(std::string_view text) const;
+  std::string decode(std::span<const TokenId> ids) const;
+
+ private:
+  struct Merge {
+    std::int32_t rank;  // the lowest is applied first
+    TokenId result;
+  };
+  const Merge* find_merge(TokenId left, TokenId right) const;
+  void append_piece(std::string_view piece, std::vector<TokenId>& ids) const;
+
+  std::vector<std::string> tokens_;
+  std::vector<TokenPair> merges_;
+  std::unordered_map<std::uint64_t, Merge>
+      merge_of_;  // key: left id in the upper, right id in the lower half
+  std::array<TokenId, 256> byte_token_{};
+  std::optional<TokenId> end_of_text_;
+};
+
+}  // namespace ashlar::data

@@ -1,0 +1,101 @@
+// encoder.json and vocab.bpe.
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "data/byte_alphabet.h"
+#include "data/file.h"
+#include "data/tokenizer.h"
+
+namespace ashlar::data {
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kWhat = "tokenizer";
+
+// {"token": id, …} with the ids 0 … n − 1.
+std::vector<std::string> parse_vocabulary(const fs::path& path) {
+  const auto json = nlohmann::json::parse(read_file(path, kWhat), nullptr, /*allow_exceptions=*/false);
+  ASHLAR_CHECK(json.is_object(), kWhat, ": ", path.string(), " is not a JSON object of tokens and ids");
+  std::vector<std::string> tokens(json.size());
+  std::vector<bool> seen(json.size(), false);
+  for (const auto& [spelling, value] : json.items()) {
+    ASHLAR_CHECK(value.is_number_integer(), kWhat, ": ", path.string(), ": the id of '", spelling,
+                 "' is not an integer");
+    const auto id = value.get<std::int64_t>();
+    ASHLAR_CHECK(id >= 0 && id < static_cast<std::int64_t>(tokens.size()), kWhat, ": ", path.string(), ": '",
+                 spelling, "' has id ", id, ", but the ", tokens.size(), " tokens must have the ids 0 to ",
+                 tokens.size() - 1);
+    const auto at = static_cast<std::size_t>(id);
+    ASHLAR_CHECK(!seen[at], kWhat, ": ", path.string(), ": two tokens have id ", id, ", one of them is '",
+                 spelling, "'");
+    seen[at] = true;
+    const auto bytes = unspell_bytes(spelling);
+    ASHLAR_CHECK(bytes, kWhat, ": ", path.string(), ": '", spelling,
+                 "' has a character outside GPT-2's byte alphabet");
+    tokens[at] = *bytes;
+  }
+  return tokens;
+}
+
+// A line "#version: …", then one merge a line: two tokens with a space between.
+std::vector<TokenPair> parse_merges(const fs::path& path, const fs::path& vocabulary_path,
+                                    const std::vector<std::string>& tokens) {
+  std::unordered_map<std::string_view, TokenId> id_of;
+  for (std::size_t id = 0; id < tokens.size(); ++id) id_of.emplace(tokens[id], static_cast<TokenId>(id));
+  const std::string content = read_file(path, kWhat);
+  std::vector<TokenPair> merges;
+  std::size_t number = 0;
+  for (std::size_t begin = 0; begin < content.size();) {
+    const std::size_t end = std::min(content.find('\n', begin), content.size());
+    std::string_view line = std::string_view(content).substr(begin, end - begin);
+    begin = end + 1;
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    if (++number == 1 && line.starts_with("#version")) continue;
+    if (line.empty()) continue;
+    const std::size_t space = line.find(' ');
+    ASHLAR_CHECK(space != std::string_view::npos && space > 0 && space + 1 < line.size() &&
+                     line.find(' ', space + 1) == std::string_view::npos,
+                 kWhat, ": ", path.string(), " line ", number, " is not two tokens with a space between: '",
+                 line, "'");
+    const auto id = [&](std::string_view spelling) {
+      const auto bytes = unspell_bytes(spelling);
+      const auto found = bytes ? id_of.find(*bytes) : id_of.end();
+      ASHLAR_CHECK(found != id_of.end(), kWhat, ": ", path.string(), " line ", number, " merges '", spelling,
+                   "', which ", vocabulary_path.string(), " lacks; the two files do not match");
+      return found->second;
+    };
+    const TokenId left = id(line.substr(0, space));
+    merges.push_back({left, id(line.substr(space + 1))});
+  }
+  return merges;
+}
+
+}  // namespace
+
+Tokenizer Tokenizer::load(const fs::path& folder) {
+  const fs::path vocabulary = folder / "encoder.json", merges = folder / "vocab.bpe";
+  std::vector<std::string> tokens = parse_vocabulary(vocabulary);
+  std::vector<TokenPair> pairs = parse_merges(merges, vocabulary, tokens);
+  try {
+    return Tokenizer(std::move(tokens), std::move(pairs));
+  } catch (const InputError& error) {
+    throw InputError(concat(error.what(), " (", vocabulary.string(), " and ", merges.string(), ")"));
+  }
+}
+
+void Tokenizer::save(const fs::path& folder) const {
+  std::error_code failure;
+  fs::create_directories(folder, failure);
+  if (failure)
+    throw Error(concat(kWhat, ": cannot make the folder ", folder.string(), ": ", failure.message()));
+  std::string vocabulary, merges = "#version: 0.2\n";
+  for (std::size_t id = 0; id < tokens_.size(); ++id)
+    vocabulary += concat(id == 0 ? "{" : ", ", nlohmann::json(spell_bytes(tokens_[id])).dump(), ": ", id);
+  for (const TokenPair& pair : merges_)
+    merges += spell_bytes(token(pair.left)) + " " + spell_bytes(token(pair.right)) + "\n";
+  write_file_atomically(folder / "encoder.json", vocabulary + "}\n");
+  write_file_atomically(folder / "vocab.bpe", merges);
+}
+
+}  // namespace ashlar::data

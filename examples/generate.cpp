@@ -1,0 +1,106 @@
+// generate: prints text from a trained GPT-2, ours or one of Hugging Face's.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <numeric>
+
+#include "core/json.h"
+#include "core/parallel.h"
+#include "core/random.h"
+#include "core/safetensors.h"
+#include "data/tokenizer.h"
+#include "examples/models/gpt2.h"
+#include "examples/support/options.h"
+#include "examples/support/program.h"
+
+namespace {
+
+using namespace ashlar;
+using namespace ashlar::support;
+
+struct Settings {
+  std::filesystem::path model, tokenizer;
+  std::string prompt = "The";
+  std::int64_t tokens = 200, top_k = 40;
+  double temperature = 0.8;
+  std::uint64_t seed = 1;
+  int threads = 0;
+};
+
+// Reads a config.json with transformers' keys, and ours for the kinds of the weight matrices.
+GptConfig read_config(const std::filesystem::path& path) {
+  const Json config = read_json(path);
+  const auto integer = [&](const char* key) {
+    ASHLAR_CHECK(config.contains(key) && config[key].is_number_integer(), path.string(), ": key '", key,
+                 "' is missing or not a whole number; generate needs the config.json of a GPT-2");
+    return config[key].get<Dim>();
+  };
+  GptConfig result{.vocab = integer("vocab_size"), .context = integer("n_positions"), .width = integer("n_embd"),
+                   .depth = integer("n_layer"), .heads = integer("n_head")};
+  if (config.contains("n_inner") && config["n_inner"].is_number_integer()) result.hidden = integer("n_inner");
+  if (!config.contains("linear")) return result;
+  const std::pair<const char*, std::string*> places[] = {{"qkv", &result.linear.qkv}, {"proj", &result.linear.proj},
+                                                         {"fc1", &result.linear.fc1}, {"fc2", &result.linear.fc2}};
+  for (const auto& [key, spec] : places) *spec = config["linear"].value(key, *spec);
+  return result;
+}
+
+// One draw from softmax(logits / temperature) over the `top_k` largest; the largest itself at temperature 0.
+data::TokenId sample(const std::vector<float>& logits, const Settings& s, std::uint64_t position) {
+  std::vector<std::size_t> order(logits.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  const std::size_t kept = s.top_k > 0 ? std::min(order.size(), static_cast<std::size_t>(s.top_k)) : order.size();
+  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(kept), order.end(),
+                    [&](std::size_t a, std::size_t b) { return logits[a] > logits[b] || (logits[a] == logits[b] && a < b); });
+  if (s.temperature == 0) return static_cast<data::TokenId>(order[0]);
+  std::vector<double> weights(kept);
+  for (std::size_t i = 0; i < kept; ++i) weights[i] = std::exp((logits[order[i]] - logits[order[0]]) / s.temperature);
+  double left = Random(key_of(s.seed, "generate")).uniform(position) * std::accumulate(weights.begin(), weights.end(), 0.0);
+  std::size_t choice = 0;
+  while (choice + 1 < kept && left >= weights[choice]) left -= weights[choice++];
+  return static_cast<data::TokenId>(order[choice]);
+}
+
+void run(int argc, char** argv) {
+  Settings s;
+  Options options("generate", "Prints text from a trained GPT-2.");
+  options.add("model", s.model, "folder with config.json, model.safetensors, encoder.json and vocab.bpe").value_name("DIR");
+  options.add("tokenizer", s.tokenizer, "folder with encoder.json and vocab.bpe, if it is another").value_name("DIR");
+  options.add("prompt", s.prompt, "text to go on from").value_name("TEXT");
+  options.add("tokens", s.tokens, "tokens to generate").at_least(0);
+  options.add("temperature", s.temperature, "1 draws as the model says, less more safely, 0 the likeliest").at_least(0);
+  options.add("top_k", s.top_k, "draw among the K likeliest; 0: all").at_least(0);
+  options.add("seed", s.seed, "seed of the draws");
+  options.add("threads", s.threads, "threads; 0: one for each core").at_least(0).at_most(4096);
+  if (!options.parse(argc, argv)) return;
+  ASHLAR_CHECK(!s.model.empty(), "generate: --model DIR is needed, the --out of train_gpt");
+  if (s.threads > 0) set_num_threads(s.threads);
+
+  Gpt2 model(Scope::root(), read_config(s.model / "config.json"));
+  model.load(SafetensorsFile(s.model / "model.safetensors"));
+  const data::Tokenizer tokenizer = data::Tokenizer::load(s.tokenizer.empty() ? s.model : s.tokenizer);
+  ASHLAR_CHECK(tokenizer.vocab_size() <= model.config().vocab, "generate: the tokenizer has ", tokenizer.vocab_size(),
+               " tokens, the model ", model.config().vocab);
+
+  const NoGrad no_grad;
+  std::vector<data::TokenId> ids = tokenizer.encode(s.prompt);
+  if (ids.empty()) ids.push_back(tokenizer.end_of_text().value_or(0));
+  std::printf("%s", s.prompt.c_str());
+  for (std::int64_t i = 0; i < s.tokens; ++i) {
+    // The model sees the last `context` tokens.
+    const auto seen = std::min<std::size_t>(ids.size(), static_cast<std::size_t>(model.config().context));
+    const std::vector<data::TokenId> window(ids.end() - static_cast<std::ptrdiff_t>(seen), ids.end());
+    auto logits = model.next_token_logits(Array::from(window, {1, static_cast<Dim>(seen)})).value().to_vector<float>();
+    logits.resize(static_cast<std::size_t>(tokenizer.vocab_size()));
+    const data::TokenId next = sample(logits, s, static_cast<std::uint64_t>(i));
+    if (next == tokenizer.end_of_text()) break;
+    ids.push_back(next);
+    std::printf("%s", tokenizer.decode({&ids.back(), 1}).c_str());
+    std::fflush(stdout);
+  }
+  std::printf("\n");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return ashlar::support::run_program(argc, argv, run); }

@@ -1,0 +1,30 @@
+// Weights of a model in a safetensors file, in the names and layouts of other libraries (timm, transformers), so that
+// files travel both ways.
+#pragma once
+#include <functional>
+
+#include "core/safetensors.h"
+#include "layers/module.h"
+
+namespace ashlar {
+
+// How a parameter is called and laid out in the file.
+struct ForeignTensor {
+  std::string name;
+  Shape shape;              // in the file, with the same values in the same order …
+  bool transposed = false;  // … unless it is stored as (in, out)
+};
+using Exchange = std::function<ForeignTensor(const Parameter& parameter)>;
+
+// The parameters and buffers of a model as they stand in a file; copies nothing.
+NamedArrays export_weights(const Module& model, const Exchange& exchange);
+// Copies the values of the file into the model. The names and shapes must be exactly the model's, except for tensors
+// that `ignored` accepts: otherwise one InputError lists what is missing, unexpected and mis-shaped, and nothing
+// has changed.
+void import_weights(const Module& model, const SafetensorsFile& file, const Exchange& exchange,
+            const std::function<bool(const std::string&)>& ignored = {});
+
+// A gradient, or anything else of a parameter's shape, in the layout of the file.
+Array in_foreign_layout(const Array& value, const ForeignTensor& foreign);
+
+}  // namespace ashlar

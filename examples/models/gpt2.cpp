@@ -1,0 +1,89 @@
+#include "examples/models/gpt2.h"
+
+#include <cmath>
+#include <numeric>
+
+#include "autograd/checkpoint.h"
+
+namespace ashlar {
+namespace {
+
+constexpr double kStd = 0.02;
+constexpr double kEps = 1e-5;
+
+const GptConfig& checked(const GptConfig& c) {
+  ASHLAR_CHECK(c.vocab >= 1 && c.context >= 1 && c.depth >= 0, "gpt2: needs a vocabulary and a context of at least 1");
+  ASHLAR_CHECK(c.heads >= 1 && c.width % c.heads == 0, "gpt2: width ", c.width, " must be a multiple of heads ", c.heads);
+  return c;
+}
+
+}  // namespace
+
+Gpt2::Gpt2(const Scope& scope, const GptConfig& c)
+    : Module(scope),
+      config_(checked(c)),
+      wte_(sub("wte"), c.vocab, c.width, kStd),
+      wpe_(sub("wpe"), c.context, c.width, kStd),
+      dropout_(sub("drop"), c.dropout),
+      h_(sub("h")),
+      ln_f_(sub("ln_f"), c.width, kEps) {
+  const BlockNames names{.norm1 = "ln_1", .attn = "attn", .qkv = "c_attn", .proj = "c_proj",
+                         .norm2 = "ln_2", .mlp = "mlp", .fc1 = "c_fc", .fc2 = "c_proj"};
+  for (Dim i = 0; i < c.depth; ++i) {
+    h_.add(BlockConfig{.width = c.width, .heads = c.heads, .hidden = c.hidden ? c.hidden : 4 * c.width, .causal = true,
+                       .gelu = kernels::Gelu::tanh, .eps = kEps, .std = kStd,
+                       .residual_std = kStd / std::sqrt(2.0 * static_cast<double>(c.depth)), .dropout = c.dropout,
+                       .specs = c.linear, .names = names});
+  }
+}
+
+Tensor Gpt2::hidden(const Tensor& tokens) const {
+  ASHLAR_CHECK(tokens.value().ndim() == 2 && tokens.size(1) <= config_.context, "gpt2: tokens ", tokens.shape(),
+               " must be (B, T) with T at most the context ", config_.context);
+  std::vector<std::int32_t> positions(static_cast<std::size_t>(tokens.size(1)));
+  std::iota(positions.begin(), positions.end(), 0);
+  Tensor x = wte_(tokens) + wpe_(Array::from(positions, {tokens.size(1)}));
+  x = dropout_(x);
+  for (const auto& block : h_) {
+    x = config_.checkpoint ? checkpoint([&](const Tensor& input) { return (*block)(input); }, x) : (*block)(x);
+  }
+  return ln_f_(x);
+}
+
+Tensor Gpt2::loss(const Tensor& tokens, const Array& targets) const {
+  const Tensor x = hidden(tokens);
+  return F::linear_cross_entropy(F::reshape(x, x.shape().flattened_to(1)), wte_.weight(),
+                                 {.target = targets.reshape({-1})});
+}
+
+Tensor Gpt2::logits(const Tensor& tokens) const { return F::linear(hidden(tokens), wte_.weight()); }
+
+Tensor Gpt2::next_token_logits(const Tensor& tokens) const {
+  const Tensor x = hidden(tokens);
+  return F::linear(F::cast(F::select(x, 1, x.size(1) - 1), scope().master()), wte_.weight());
+}
+
+Dim Gpt2::macs_per_token(bool dense) {
+  const ModelCost cost = cost_of(*this);
+  const Dim linear = dense ? cost.dense_macs_per_row : cost.macs_per_row;
+  // q kᵀ and the product with v see half the context on average.
+  return linear + config_.vocab * config_.width + config_.depth * config_.context * config_.width;
+}
+
+Exchange Gpt2::huggingface(const std::string& prefix) {
+  return [prefix](const Parameter& parameter) {
+    const Shape& shape = parameter.tensor.shape();
+    const bool conv1d = parameter.info.role == Role::matrix && parameter.name.ends_with(".weight");
+    return ForeignTensor{prefix + parameter.name, conv1d ? Shape{shape[1], shape[0]} : shape, conv1d};
+  };
+}
+
+void Gpt2::load(const SafetensorsFile& file) {
+  const std::string prefix = file.contains("transformer.wte.weight") ? "transformer." : "";
+  // The tied head stands in some files again, and old ones hold the causal masks.
+  import_weights(*this, file, huggingface(prefix), [](const std::string& name) {
+    return name == "lm_head.weight" || name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias");
+  });
+}
+
+}  // namespace ashlar

@@ -1,0 +1,154 @@
+#include "examples/support/trainer.h"
+
+#include <cmath>
+
+#include "core/allocator.h"
+#include "examples/support/checkpoint.h"
+#include "examples/support/progress.h"
+#include "examples/support/report.h"
+#include "examples/support/run_folder.h"
+#include "examples/support/run_limits.h"
+#include "examples/support/system.h"
+#include "optim/clip.h"
+#include "optim/make_optimizer.h"
+#include "optim/schedule.h"
+
+namespace ashlar::support {
+namespace {
+
+optim::OptimizerConfig optimizer_config(const TrainingOptions& options) {
+  optim::OptimizerConfig config{.name = options.optimizer};
+  config.settings["lr"] = options.lr;
+  if (options.weight_decay) config.settings["weight_decay"] = *options.weight_decay;
+  if (options.momentum && config.name == "sgd") config.settings["momentum"] = *options.momentum;
+  if (options.beta2 && config.name != "sgd") config.settings["beta2"] = *options.beta2;
+  return config;
+}
+
+std::optional<std::int64_t> total_steps(const TrainingTask& task, const TrainingOptions& options) {
+  if (options.steps) return options.steps;
+  if (options.epochs) return static_cast<std::int64_t>(std::ceil(static_cast<double>(*options.epochs) * task.steps_per_epoch));
+  return std::nullopt;
+}
+
+std::string describe(const EvalEvent& event) {
+  std::ostringstream text;
+  text << event.split << " loss " << event.loss;
+  if (event.accuracy) text << ", accuracy " << 100 * *event.accuracy << " %";
+  if (event.perplexity) text << ", perplexity " << *event.perplexity;
+  if (event.word_perplexity) text << ", per word " << *event.word_perplexity;
+  return text.str();
+}
+
+// One run, from its first step to its report.
+class Run {
+ public:
+  Run(const TrainingTask& task, const TrainingOptions& options, const OrderedJson& resolved_config)
+      : task_(task),
+        options_(options),
+        parameters_(task.model.parameters()),
+        optimizer_(optim::make_optimizer(parameters_, optimizer_config(options))),
+        state_(options.resume ? load_checkpoint(RunFolder{options.out}.checkpoint(), task.model, *optimizer_) : RunState{}),
+        folder_(RunFolder::begin(options.out, options.resume, resolved_config)),
+        limits_(total_steps(task, options), options.minutes, state_.elapsed),
+        metrics_(folder_.metrics(), task.unit,
+                 options.resume ? std::optional(state_.step) : std::nullopt),
+        progress_(task.unit) {}
+
+  void go() {
+    metrics_.write(task_.event);
+    const SignalGuard signals;
+    last_log_step_ = state_.step;
+    last_log_time_ = limits_.elapsed();
+    while (limits_.stop_before(state_.step).empty()) {
+      step();
+      const bool evaluate_now = options_.eval_every > 0 && state_.step % options_.eval_every == 0;
+      if (evaluate_now) evaluate();
+      if (options_.checkpoint_every > 0 && state_.step % options_.checkpoint_every == 0) save();
+    }
+    if (evaluated_at_ != state_.step) evaluate();
+    save();
+    task_.save_model(folder_);
+    metrics_.write(EndEvent{state_.step, limits_.elapsed(), static_cast<std::int64_t>(allocator().stats().peak),
+                            limits_.stopped_by()});
+    write_report(folder_.report(), task_.program, {{folder_.root.filename().string(), folder_.root}});
+    progress_.message(concat("done: ", state_.step, " steps in ", format_duration(limits_.elapsed()), ", results in ",
+                             folder_.root.string()));
+  }
+
+ private:
+  void step() {
+    const std::int64_t step = state_.step, batches = options_.accumulate;
+    state_.progress = limits_.progress(step);
+    const double factor = optim::lr_factor_at(decay_, state_.progress, options_.warmup, options_.final_lr);
+    double loss = 0;
+    for (std::int64_t batch = step * batches; batch < (step + 1) * batches; ++batch) {
+      task_.model.train(static_cast<std::uint64_t>(batch));
+      const Tensor result = task_.loss(batch);
+      loss += result.item() / static_cast<double>(batches);
+      result.backward();
+    }
+    const optim::Clip clip = optim::clip_grad_norm(parameters_, options_.clip, static_cast<int>(batches));
+    if (!std::isfinite(loss) || !std::isfinite(clip.norm)) {
+      throw Error(concat("step ", step, ": the loss is ", loss, " and the gradient norm ", clip.norm,
+                         "; the largest gradient is that of ", optim::largest_gradient(parameters_).name,
+                         ". The last checkpoint stays; lower --lr, or raise --warmup"));
+    }
+    optimizer_->step(factor, clip.scale);
+    optimizer_->zero_grad();
+    ++state_.step;
+    report(loss, clip.norm, options_.lr * factor);
+  }
+
+  void report(double loss, double grad_norm, double lr) {
+    const double elapsed = limits_.elapsed();
+    state_.elapsed = elapsed;
+    if (state_.step == 1 || state_.step % options_.log_every == 0) {
+      const double seconds = elapsed - last_log_time_;
+      rate_ = static_cast<double>((state_.step - last_log_step_) * task_.units_per_step) / seconds;
+      last_log_step_ = state_.step;
+      last_log_time_ = elapsed;
+      metrics_.write(TrainEvent{state_.step, static_cast<double>(state_.step) / task_.steps_per_epoch, loss, lr, grad_norm,
+                                rate_, elapsed, std::nullopt});
+    }
+    progress_.update({state_.step, limits_.total_steps(state_.step), limits_.progress(state_.step), loss, lr, rate_, elapsed,
+                      limits_.seconds_left(state_.step)});
+  }
+
+  void evaluate() {
+    const double began = limits_.elapsed();
+    task_.model.eval();
+    const NoGrad no_grad;
+    const EvalEvent event = task_.evaluate(state_.step);
+    metrics_.write(event);
+    progress_.message(concat("step ", state_.step, ": ", describe(event)));
+    evaluated_at_ = state_.step;
+    last_log_time_ += limits_.elapsed() - began;  // throughput is that of training
+  }
+
+  void save() {
+    state_.elapsed = limits_.elapsed();
+    save_checkpoint(folder_.checkpoint(), task_.model, *optimizer_, state_);
+  }
+
+  const TrainingTask& task_;
+  const TrainingOptions& options_;
+  Parameters parameters_;
+  std::unique_ptr<optim::Optimizer> optimizer_;
+  RunState state_;
+  RunFolder folder_;
+  RunLimits limits_;
+  Metrics metrics_;
+  Progress progress_;
+  optim::Decay decay_ = optim::parse_decay(options_.decay);
+  std::int64_t evaluated_at_ = -1, last_log_step_ = 0;
+  double last_log_time_ = 0, rate_ = 0;
+};
+
+}  // namespace
+
+void train(const TrainingTask& task, const TrainingOptions& options, const OrderedJson& resolved_config) {
+  Run(task, options, resolved_config).go();
+}
+
+}  // namespace ashlar::support

@@ -1,0 +1,34 @@
+// The training loop that the programs share: steps, gradient accumulation, clipping, schedule, evaluation, metrics,
+// checkpoints, resuming, stopping.
+#pragma once
+#include <functional>
+
+#include "autograd/tensor.h"
+#include "examples/support/metrics.h"
+#include "examples/support/run_folder.h"
+#include "examples/support/training_options.h"
+#include "layers/module.h"
+
+namespace ashlar::support {
+
+// What is trained, seen from the loop.
+struct TrainingTask {
+  std::string program;
+  Module& model;
+  Unit unit = Unit::sample;
+  ModelEvent event;
+  std::int64_t units_per_step = 0;  // samples or tokens
+  double steps_per_epoch = 0;
+  // Records the mean loss of batch `index`; step s consists of the batches s * accumulate … (s + 1) * accumulate - 1.
+  std::function<Tensor(std::int64_t index)> loss;
+  // Without gradients, over the whole evaluation split.
+  std::function<EvalEvent(std::int64_t step)> evaluate;
+  // Writes the weights, and what else a finished model needs.
+  std::function<void(const RunFolder& folder)> save_model;
+};
+
+// Runs to the end and leaves config.json, metrics.jsonl, checkpoint/, model.safetensors and report.html in options.out.
+// A loss or gradient that is not finite ends the run with an Error that names the step and the gradient.
+void train(const TrainingTask& task, const TrainingOptions& options, const OrderedJson& resolved_config);
+
+}  // namespace ashlar::support

@@ -1,0 +1,154 @@
+// train_gpt: trains a GPT-2 on WikiText, any text in three splits, or the project's own sources.
+#include <cmath>
+#include <cstdio>
+
+#include "core/safetensors.h"
+#include "data/bpe_trainer.h"
+#include "data/locate.h"
+#include "data/prefetch.h"
+#include "data/text.h"
+#include "data/token_loader.h"
+#include "examples/models/gpt2.h"
+#include "examples/support/program.h"
+#include "examples/support/system.h"
+#include "examples/support/trainer.h"
+#include "optim/make_optimizer.h"
+
+namespace {
+
+using namespace ashlar;
+using namespace ashlar::support;
+
+struct Settings {
+  TrainingOptions training;
+  GptConfig gpt{.vocab = 8192, .context = 256, .width = 256, .depth = 6, .heads = 4};
+  std::filesystem::path tokenizer;
+  std::int64_t eval_windows = 0;
+};
+
+void add_options(Options& options, Settings& s) {
+  s.training.out = "runs/gpt";
+  s.training.batch = 16;
+  add_training_options(options, s.training, optim::optimizer_names());
+  options.group("Model");
+  options.add("width", s.gpt.width, "width of the residual stream").at_least(1);
+  options.add("depth", s.gpt.depth, "number of blocks").at_least(0);
+  options.add("heads", s.gpt.heads, "attention heads").at_least(1);
+  options.add("hidden", s.gpt.hidden, "width inside the MLP; 0: four times the width").at_least(0);
+  options.add("context", s.gpt.context, "tokens that the model sees at a time").at_least(1);
+  options.add("dropout", s.gpt.dropout, "dropout on the embedding and the branches").at_least(0).at_most(0.99);
+  options.add("recompute", s.gpt.checkpoint, "recompute each block in backward instead of keeping its activations");
+  options.group("Text");
+  options.add("tokenizer", s.tokenizer, "folder with encoder.json and vocab.bpe; default: learned from the training split")
+      .value_name("DIR");
+  options.add("vocab", s.gpt.vocab, "tokens of a vocabulary that is learned").at_least(257);
+  options.add("eval_windows", s.eval_windows, "evaluate on the first N windows of the valid split only; 0: on all of it")
+      .at_least(0);
+  options.group("");
+}
+
+data::TextDataset find_data(const std::filesystem::path& given) {
+  if (!given.empty()) return data::load_text(given);
+  if (const auto downloaded = data::downloaded_text()) return data::load_text(*downloaded);
+  return data::embedded_text();
+}
+
+// A resumed run goes on with the vocabulary it began with.
+data::Tokenizer find_tokenizer(const Settings& s, const data::TextDataset& text) {
+  if (!s.tokenizer.empty()) return data::Tokenizer::load(s.tokenizer);
+  if (s.training.resume) return data::Tokenizer::load(s.training.out);
+  std::printf("learning a vocabulary of %lld tokens …\n", static_cast<long long>(s.gpt.vocab));
+  return data::train_bpe(text.train, s.gpt.vocab);
+}
+
+// What the perplexity of a split is averaged over.
+struct EvaluationSplit {
+  data::TokenEvaluation windows;
+  Dim batches;            // of windows; fewer than all when only a part is evaluated
+  double words_per_token;
+};
+
+EvalEvent evaluate(const Gpt2& model, const EvaluationSplit& split, std::int64_t step) {
+  double loss = 0;
+  Dim predictions = 0;
+  for (Dim index = 0; index < split.batches; ++index) {
+    const data::TokenBatch batch = split.windows.at(index);
+    loss += model.loss(batch.inputs, batch.targets).item() * static_cast<double>(batch.predictions);
+    predictions += batch.predictions;
+  }
+  const double mean = loss / static_cast<double>(predictions);
+  return {.step = step, .split = "valid", .loss = mean, .accuracy = {}, .perplexity = std::exp(mean),
+          .word_perplexity = std::exp(mean / split.words_per_token)};
+}
+
+// The keys by which Hugging Face transformers knows the model, beside ours.
+void add_huggingface_keys(OrderedJson& config, const GptConfig& c) {
+  config["model_type"] = "gpt2";
+  config["architectures"] = {"GPT2LMHeadModel"};
+  config["vocab_size"] = c.vocab;
+  config["n_positions"] = c.context;
+  config["n_embd"] = c.width;
+  config["n_layer"] = c.depth;
+  config["n_head"] = c.heads;
+  config["n_inner"] = c.hidden ? c.hidden : 4 * c.width;
+  config["activation_function"] = "gelu_new";
+  config["layer_norm_epsilon"] = 1e-5;
+  config["tie_word_embeddings"] = true;
+}
+
+void run(int argc, char** argv) {
+  Settings s;
+  Options options("train_gpt", "Trains a GPT-2 on text and leaves the run in --out.");
+  add_options(options, s);
+  options.foreign_keys({"model_type", "architectures", "vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner",
+                        "activation_function", "layer_norm_epsilon", "tie_word_embeddings"});
+  if (!options.parse(argc, argv)) return;
+  const TrainingOptions& t = s.training;
+  set_num_threads(t.threads);
+  std::printf("%s\n", startup_line("train_gpt", t.device, t.threads, t.dtype).c_str());
+
+  const data::TextDataset text = find_data(t.data);
+  std::printf("data: %s\n", text.description.c_str());
+  const data::Tokenizer tokenizer = find_tokenizer(s, text);
+  s.gpt.vocab = tokenizer.vocab_size();
+  s.gpt.linear = t.linear;
+  auto train_tokens = tokenizer.encode(text.train), valid_tokens = tokenizer.encode(text.valid);
+  const double words_per_token = static_cast<double>(data::count_words(text.valid).tokens()) /
+                                 static_cast<double>(valid_tokens.size() - 1);
+  std::printf("tokens: %zu for training, %zu for validation, %.3f words each\n", train_tokens.size(), valid_tokens.size(),
+              words_per_token);
+
+  Gpt2 model(Scope::root(t.compute_dtype(), t.seed, Device::parse(t.device)), s.gpt);
+  data::Prefetch batches(data::TokenLoader(std::move(train_tokens), t.batch_part(), s.gpt.context, t.seed));
+  EvaluationSplit valid{data::TokenEvaluation(std::move(valid_tokens), t.batch_part(), s.gpt.context), 0, words_per_token};
+  valid.batches = valid.windows.batches();
+  if (s.eval_windows > 0) valid.batches = std::min(valid.batches, (s.eval_windows + t.batch_part() - 1) / t.batch_part());
+
+  const ModelCost cost = cost_of(model);
+  const TrainingTask task{
+      .program = "train_gpt",
+      .model = model,
+      .unit = Unit::token,
+      .event = {cost.parameters, cost.linear_parameters, cost.dense_linear_parameters, model.macs_per_token(),
+                model.macs_per_token(true), t.device, t.dtype, t.threads},
+      .units_per_step = t.batch * s.gpt.context,
+      .steps_per_epoch = batches.loader().steps_per_epoch() / static_cast<double>(t.accumulate),
+      .loss =
+          [&](std::int64_t index) {
+            const data::TokenBatch batch = batches.at(index);
+            return model.loss(batch.inputs, batch.targets);
+          },
+      .evaluate = [&](std::int64_t step) { return evaluate(model, valid, step); },
+      .save_model =
+          [&](const RunFolder& folder) { write_safetensors(folder.model(), export_weights(model, Gpt2::huggingface())); },
+  };
+  OrderedJson config = options.resolved();
+  add_huggingface_keys(config, s.gpt);
+  make_writable_folder(t.out);
+  tokenizer.save(t.out);
+  train(task, t, config);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return ashlar::support::run_program(argc, argv, run); }

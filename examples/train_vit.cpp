@@ -1,0 +1,123 @@
+// train_vit: trains a vision transformer on CIFAR, a folder of images, or images that it draws itself.
+#include <algorithm>
+#include <cstdio>
+
+#include "core/safetensors.h"
+#include "data/image_loader.h"
+#include "data/locate.h"
+#include "data/prefetch.h"
+#include "examples/models/vit.h"
+#include "examples/support/program.h"
+#include "examples/support/system.h"
+#include "examples/support/trainer.h"
+#include "optim/make_optimizer.h"
+
+namespace {
+
+using namespace ashlar;
+using namespace ashlar::support;
+
+struct Settings {
+  TrainingOptions training;
+  VitConfig vit;
+  data::Augmentation augmentation;
+  double label_smoothing = 0.1;
+};
+
+void add_options(Options& options, Settings& s) {
+  s.training.epochs = std::nullopt;
+  s.training.out = "runs/vit";
+  add_training_options(options, s.training, optim::optimizer_names());
+  options.group("Model");
+  options.add("width", s.vit.width, "width of the residual stream").at_least(1);
+  options.add("depth", s.vit.depth, "number of blocks").at_least(0);
+  options.add("heads", s.vit.heads, "attention heads").at_least(1);
+  options.add("patch", s.vit.patch, "side of a patch in pixels").at_least(1);
+  options.add("hidden", s.vit.hidden, "width inside the MLP; 0: four times the width").at_least(0);
+  options.add("class_token", s.vit.class_token, "read the class from a token of its own instead of the mean");
+  options.add("dropout", s.vit.dropout, "dropout on the branches").at_least(0).at_most(0.99);
+  options.add("drop_path", s.vit.drop_path, "stochastic depth of the last block").at_least(0).at_most(0.99);
+  options.group("Augmentation");
+  options.add("crop_padding", s.augmentation.crop_padding, "random crops after padding by N pixels; 0: none").at_least(0);
+  options.add("flip", s.augmentation.flip, "flip every other image left to right");
+  options.add("mixup", s.augmentation.mixup, "alpha of mixup; 0: none").at_least(0);
+  options.add("cutmix", s.augmentation.cutmix, "alpha of CutMix; 0: none").at_least(0);
+  options.add("label_smoothing", s.label_smoothing, "share of the target spread over all classes").at_least(0).at_most(1);
+  options.group("");
+}
+
+data::ImageDataset find_data(const std::filesystem::path& given, std::uint64_t seed) {
+  if (!given.empty()) return data::load_images(given);
+  if (const auto downloaded = data::downloaded_images()) return data::load_images(*downloaded);
+  return data::procedural_images(seed);
+}
+
+EvalEvent evaluate(const Vit& model, const data::ImageEvaluation& split, std::int64_t step) {
+  double loss = 0;
+  Dim correct = 0, count = 0;
+  for (Dim index = 0; index < split.batches(); ++index) {
+    const data::ImageBatch batch = split.at(index);
+    const Tensor logits = model(batch.images);
+    loss += F::cross_entropy(logits, {.target = batch.labels}).item() * static_cast<double>(batch.size());
+    const auto scores = logits.value().to_vector<float>();
+    const auto labels = batch.labels.to_vector<std::int32_t>();
+    const auto classes = static_cast<std::ptrdiff_t>(logits.size(1));
+    for (std::size_t row = 0; row < labels.size(); ++row) {
+      const auto begin = scores.begin() + static_cast<std::ptrdiff_t>(row) * classes;
+      correct += std::max_element(begin, begin + classes) - begin == labels[row];
+    }
+    count += batch.size();
+  }
+  const auto total = static_cast<double>(count);
+  return {.step = step, .split = "test", .loss = loss / total, .accuracy = static_cast<double>(correct) / total,
+          .perplexity = {}, .word_perplexity = {}};
+}
+
+void run(int argc, char** argv) {
+  Settings s;
+  Options options("train_vit", "Trains a vision transformer on images and leaves the run in --out.");
+  add_options(options, s);
+  if (!options.parse(argc, argv)) return;
+  const TrainingOptions& t = s.training;
+  set_num_threads(t.threads);
+  std::printf("%s\n", startup_line("train_vit", t.device, t.threads, t.dtype).c_str());
+
+  const data::ImageDataset dataset = find_data(t.data, t.seed);
+  std::printf("data: %s, %lld training and %lld test images, %zu classes\n", dataset.description.c_str(),
+              static_cast<long long>(dataset.train.size()), static_cast<long long>(dataset.test.size()),
+              dataset.class_names.size());
+  const Shape& shape = dataset.train.images.shape();
+  ASHLAR_CHECK(shape[2] == shape[3], "train_vit: images must be square, these are ", shape[2], " x ", shape[3]);
+  s.vit.image = shape[2];
+  s.vit.classes = static_cast<Dim>(dataset.class_names.size());
+  s.vit.linear = t.linear;
+
+  Vit model(Scope::root(t.compute_dtype(), t.seed, Device::parse(t.device)), s.vit);
+  const data::Normalisation normalisation = data::channel_statistics(dataset.train);
+  data::Prefetch batches(data::ImageLoader(dataset.train, t.batch_part(), t.seed, s.augmentation, normalisation));
+  const data::ImageEvaluation test(dataset.test, t.batch_part(), normalisation);
+
+  const ModelCost cost = cost_of(model);
+  const TrainingTask task{
+      .program = "train_vit",
+      .model = model,
+      .unit = Unit::sample,
+      .event = {cost.parameters, cost.linear_parameters, cost.dense_linear_parameters, model.macs_per_sample(),
+                model.macs_per_sample(true), t.device, t.dtype, t.threads},
+      .units_per_step = t.batch,
+      .steps_per_epoch = batches.loader().steps_per_epoch() / static_cast<double>(t.accumulate),
+      .loss =
+          [&](std::int64_t index) {
+            const data::ImageBatch batch = batches.at(index);
+            return F::cross_entropy(model(batch.images), {batch.labels, batch.other_labels, batch.weight, s.label_smoothing});
+          },
+      .evaluate = [&](std::int64_t step) { return evaluate(model, test, step); },
+      .save_model =
+          [&](const RunFolder& folder) { write_safetensors(folder.model(), export_weights(model, model.timm())); },
+  };
+  train(task, t, options.resolved());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return ashlar::support::run_program(argc, argv, run); }

@@ -1,0 +1,57 @@
+// What attention's forward and backward share: addressing the heads, and cutting the T positions into tiles.
+#pragma once
+#include <array>
+
+#include "core/view.h"
+#include "kernels/attention/softmax.h"
+
+namespace ashlar::kernels::attention {
+
+// The (T, D) matrix of one head inside a (B, H, T, D) view.
+template <class T>
+struct Head {
+  T* data;
+  Dim ld;  // from one position to the next
+  T* row(Dim position) const { return data + position * ld; }
+};
+
+template <class T, class Pointer>
+auto head_of(const BasicView<Pointer>& view, Dim head) {
+  using Value = std::conditional_t<std::is_const_v<std::remove_pointer_t<Pointer>>, const T, T>;
+  const Dim batch = head / view.size(1), h = head % view.size(1);
+  return Head<Value>{static_cast<Value*>(view.data) + batch * view.step(0) + h * view.step(1), view.step(2)};
+}
+
+// Positions 0 … length − 1 in nearly equal tiles of about kTileRows, the same for queries and keys. Nearly equal, so
+// that a ViT's 65 tokens are one tile and not a tile of 64 and one of 1.
+constexpr Dim kTileRows = 64;
+
+struct Tiles {
+  Dim length, count;
+  explicit Tiles(Dim length_) : length(length_), count(std::max<Dim>(1, (length_ + kTileRows / 2) / kTileRows)) {}
+  Dim begin(Dim tile) const { return length * tile / count; }
+  Dim end(Dim tile) const { return begin(tile + 1); }
+  Dim rows(Dim tile) const { return end(tile) - begin(tile); }
+  Dim max_rows() const { return (length + count - 1) / count; }
+};
+
+// Row length for at least `columns` values: whole cache lines, and an odd number of them, so that the rows of a tile
+// do not compete for the same sets of the cache.
+constexpr Dim row_length(Dim columns) { return (columns + kRowPadding - 1) / kRowPadding / 2 * 2 * kRowPadding + kRowPadding; }
+
+// Checks of both directions; `operation` starts the message.
+inline void check_heads(std::string_view operation, const ConstView& q, const ConstView& other, std::string_view name) {
+  ASHLAR_CHECK(other.shape == q.shape, operation, ": ", name, " ", other.shape, " must have the shape of q ", q.shape);
+  ASHLAR_CHECK(other.dtype == q.dtype, operation, ": ", name, " is ", other.dtype, " but q is ", q.dtype);
+  ASHLAR_CHECK(other.size(-1) <= 1 || other.step(-1) == 1, operation, ": the last dimension of ", name, " ", other.shape,
+               " must be contiguous; make it so first");
+}
+
+inline void check_lse(std::string_view operation, const ConstView& q, const ConstView& lse) {
+  const Shape expected{q.size(0), q.size(1), q.size(2)};
+  ASHLAR_CHECK(lse.shape == expected, operation, ": lse ", lse.shape, " must be ", expected);
+  ASHLAR_CHECK(lse.dtype == master_dtype(q.dtype), operation, ": lse is ", lse.dtype, " but must be ",
+               master_dtype(q.dtype), " beside q of ", q.dtype);
+}
+
+}  // namespace ashlar::kernels::attention

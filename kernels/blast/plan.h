@@ -1,0 +1,109 @@
+// How a BLAST call is cut: its sizes, the chunks of the rank, and the factors packed for the small products.
+#pragma once
+#include <algorithm>
+#include <string_view>
+
+#include "core/parallel.h"
+#include "core/view.h"
+#include "kernels/small_gemm/small_gemm.h"
+#include "kernels/small_gemm/tile.h"
+
+namespace ashlar::kernels::blast {
+
+// One side of the matrix: `size` features in `blocks` blocks of `length`; the last ones may be short or empty.
+struct Side {
+  Dim size, blocks, length;
+  Dim begin(Dim block) const { return std::min(size, block * length); }
+  Dim count(Dim block) const { return std::min(size, (block + 1) * length) - begin(block); }
+};
+
+// The rank in chunks of equal width, so that a tile's A and C of one chunk stay in the cache. All but the last are
+// whole vectors.
+struct Chunks {
+  Dim rank, width, count, lanes;
+
+  // `values` is how many values of the tile there are for each unit of rank.
+  Chunks(Dim rank_, Dim values, Dim value_bytes, Dim lanes_) : rank(rank_), lanes(lanes_) {
+    constexpr Dim kCacheBytes = 256 * 1024;
+    const Dim panel = 3 * lanes;  // what the small products like best
+    const Dim most = std::max(2 * panel, kCacheBytes / (values * value_bytes) / panel * panel);
+    width = std::min(round_up(ceil_div(rank, ceil_div(rank, most)), panel), round_up(rank, lanes));
+    count = ceil_div(rank, width);
+  }
+  Dim begin(Dim chunk) const { return chunk * width; }
+  Dim size(Dim chunk) const { return std::min(width, rank - begin(chunk)); }
+  Dim padded(Dim chunk) const { return round_up(size(chunk), lanes); }
+  Dim padded_rank() const { return round_up(rank, lanes); }
+};
+
+// Sizes of a call, from checked views.
+struct Shapes {
+  Dim rows;
+  Side in, out;
+  Dim rank;
+};
+
+// Checks x (R, n), y (R, m), u (b1, p, r), v (b2, q, r), s (b1, b2, r; absent: one block each) and bias (m).
+Shapes check_shapes(std::string_view operation, const ConstView& x, const ConstView& y, const ConstView& u,
+                    const ConstView& v, const ConstView& s, const ConstView& bias);
+
+// A factor (blocks, length, r), packed chunk by chunk and block by block as second operand of small products:
+// as (features x rank) to go to the rank, or as (rank x features) to come back from it.
+template <class T>
+class PackedFactor {
+ public:
+  // An absent factor packs to nothing.
+  PackedFactor(const ConstView& factor, const Side& side, const Chunks& chunks, bool from_rank)
+      : side_(side),
+        chunks_(chunks),
+        length_(from_rank ? round_up(side.length, chunks.lanes) : side.length),
+        storage_(factor ? side.blocks * length_ * chunks.padded_rank() : 0),
+        data_(storage_.take(0)) {
+    if (!factor) return;
+    parallel_items(chunks.count * side.blocks, [&](Dim item) {
+      const Dim chunk = item / side.blocks, block = item % side.blocks;
+      const T* const from = factor.as<T>() + block * side.length * chunks.rank + chunks.begin(chunk);
+      T* const to = data_ + offset(chunk, block);
+      if (from_rank) pack_panels(from, chunks.rank, chunks.size(chunk), side.count(block), true, to);
+      else pack_panels(from, chunks.rank, side.count(block), chunks.size(chunk), false, to);
+    });
+  }
+  const T* at(Dim chunk, Dim block) const { return data_ + offset(chunk, block); }
+
+ private:
+  Dim offset(Dim chunk, Dim block) const {
+    return (chunks_.begin(chunk) * side_.blocks + block * chunks_.padded(chunk)) * length_;
+  }
+  Side side_;
+  Chunks chunks_;
+  Dim length_;
+  Scratch<T> storage_;
+  T* data_;
+};
+
+// The coupling s (b1, b2, r), chunk by chunk: (b1, b2, padded width), zeros in the padding.
+template <class T>
+class PackedCoupling {
+ public:
+  PackedCoupling(const ConstView& s, Dim outputs, Dim inputs, const Chunks& chunks)
+      : pairs_(outputs * inputs), chunks_(chunks), storage_(s ? pairs_ * chunks.padded_rank() : 0), data_(storage_.take(0)) {
+    if (!s) return;
+    for (Dim chunk = 0; chunk < chunks.count; ++chunk) {
+      const Dim size = chunks.size(chunk), padded = chunks.padded(chunk);
+      T* to = data_ + chunks.begin(chunk) * pairs_;
+      for (Dim pair = 0; pair < pairs_; ++pair, to += padded) {
+        std::copy_n(s.as<T>() + pair * chunks.rank + chunks.begin(chunk), size, to);
+        std::fill(to + size, to + padded, T{0});
+      }
+    }
+  }
+  const T* at(Dim chunk) const { return data_ + chunks_.begin(chunk) * pairs_; }
+
+ private:
+  Dim pairs_;
+  Chunks chunks_;
+  Scratch<T> storage_;
+  T* data_;
+};
+
+}  // namespace ashlar::kernels::blast

@@ -1,0 +1,13 @@
+#include "kernels/cross_entropy/cross_entropy.h"
+
+namespace ashlar::kernels {
+namespace cpu {
+void cross_entropy(const Exec&, ConstView logits, CrossEntropyTargets targets, double gradient_scale, View losses,
+                   View dlogits);
+}  // namespace cpu
+
+constinit const Kernel<void(const Exec&, ConstView logits, CrossEntropyTargets targets, double gradient_scale,
+                            View losses, View dlogits)>
+    cross_entropy{"cross_entropy", &cpu::cross_entropy, nullptr};
+
+}  // namespace ashlar::kernels

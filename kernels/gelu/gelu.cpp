@@ -1,0 +1,14 @@
+#include "kernels/gelu/gelu.h"
+
+namespace ashlar::kernels {
+namespace cpu {
+void gelu_forward(const Exec&, ConstView x, Gelu kind, View y);
+void gelu_backward(const Exec&, ConstView x, ConstView dy, Gelu kind, View dx);
+}  // namespace cpu
+
+constinit const Kernel<void(const Exec&, ConstView x, Gelu kind, View y)> gelu_forward{
+    "gelu_forward", &cpu::gelu_forward, nullptr};
+constinit const Kernel<void(const Exec&, ConstView x, ConstView dy, Gelu kind, View dx)> gelu_backward{
+    "gelu_backward", &cpu::gelu_backward, nullptr};
+
+}  // namespace ashlar::kernels

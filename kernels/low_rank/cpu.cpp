@@ -1,0 +1,39 @@
+#include "kernels/low_rank/cpu.h"
+
+#include "kernels/blast/cpu.h"
+
+namespace ashlar::kernels::cpu {
+namespace {
+
+// (m, r) as (1, m, r): the only block.
+template <class AnyView>
+AnyView as_block(AnyView factor) {
+  if (!factor) return factor;
+  factor.shape = Shape{1, factor.size(0), factor.size(1)};
+  factor.stride = contiguous_strides(factor.shape);
+  return factor;
+}
+
+void check_factor(std::string_view operation, const ConstView& factor, std::string_view name) {
+  ASHLAR_CHECK(!factor || (factor.shape.ndim() == 2 && factor.contiguous()), operation, ": ", name,
+               " must be a contiguous matrix, got ", factor.shape);
+}
+
+}  // namespace
+
+void low_rank_forward(const Exec& exec, ConstView x, ConstView u, ConstView v, ConstView bias, View y) {
+  check_factor("low_rank_forward", u, "u");
+  check_factor("low_rank_forward", v, "v");
+  blast::forward("low_rank_forward", exec, x, as_block(u), as_block(v), {}, bias, y);
+}
+
+void low_rank_backward(const Exec& exec, ConstView dy, ConstView x, ConstView u, ConstView v, View dx, View du, View dv,
+                       View dbias) {
+  for (const auto& [factor, name] : {std::pair<ConstView, const char*>{u, "u"}, {v, "v"}, {du, "du"}, {dv, "dv"}}) {
+    check_factor("low_rank_backward", factor, name);
+  }
+  blast::backward("low_rank_backward", exec, dy, x, as_block(u), as_block(v), {}, dx, as_block(du), as_block(dv), {},
+                  dbias);
+}
+
+}  // namespace ashlar::kernels::cpu

@@ -1,0 +1,17 @@
+// A matrix W = U Vᵀ of rank r: y = (x V) Uᵀ + bias. It is BLAST with one block and no coupling, and shares its code.
+#pragma once
+#include "kernels/kernel.h"
+
+namespace ashlar::kernels {
+
+// x (R, n), y (R, m): f64, f32 or bf16, rows contiguous. u (m, r), v (n, r) and bias (m), which may be absent, in the
+// master dtype and contiguous.
+extern const Kernel<void(const Exec&, ConstView x, ConstView u, ConstView v, ConstView bias, View y)> low_rank_forward;
+
+// Gradients of the above, overwritten; any of them may be absent. Those of the factors and the bias are contiguous and
+// in the master dtype. x V is recomputed.
+extern const Kernel<void(const Exec&, ConstView dy, ConstView x, ConstView u, ConstView v, View dx, View du, View dv,
+                         View dbias)>
+    low_rank_backward;
+
+}  // namespace ashlar::kernels

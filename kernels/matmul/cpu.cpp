@@ -1,0 +1,298 @@
+// Matrix products by oneDNN. What the library does not take (a layout without a unit stride, bf16 on a processor
+// without bf16 instructions) is brought into a form that it does; f64, which it does not know, is a plain loop.
+#include <dnnl.hpp>
+
+#include <map>
+#include <mutex>
+#include <vector>
+
+#include "core/array.h"
+#include "core/parallel.h"
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/isa.h"
+#include "kernels/matmul/matmul.h"
+
+namespace ashlar::kernels::cpu {
+namespace {
+
+// One product: batch shape, M, N, K, and where the operands lie.
+struct Problem {
+  ConstView a, b;  // (batch…, M, K), (batch…, K, N)
+  View y;          // (batch…, M, N)
+  MatmulOptions options;
+  Dim m() const { return y.size(-2); }
+  Dim n() const { return y.size(-1); }
+  Dim k() const { return a.size(-1); }
+  int batch_dims() const { return y.shape.ndim() - 2; }
+};
+
+Shape batch_shape(const ConstView& v) { return Shape(v.shape.sizes().first(static_cast<std::size_t>(v.shape.ndim() - 2))); }
+
+// The view with leading dimensions of stride 0 added, and batch sizes of 1 repeated, so that it has y's batch shape.
+ConstView broadcast_batch(const ConstView& v, const View& y) {
+  const int added = y.shape.ndim() - v.shape.ndim();
+  ConstView result = v;
+  result.shape = y.shape.with(-2, v.size(-2)).with(-1, v.size(-1));
+  for (int d = 0; d < y.shape.ndim(); ++d) {
+    const bool repeated = d < added || (d < y.shape.ndim() - 2 && v.size(d - added) == 1);
+    result.stride[static_cast<std::size_t>(d)] = repeated ? 0 : v.step(d - added);
+  }
+  return result;
+}
+
+Problem check(const ConstView& a, const ConstView& b, const View& y, const MatmulOptions& options) {
+  const auto shapes = [&] { return concat("a ", a.dtype, a.shape, ", b ", b.dtype, b.shape, ", y ", y.dtype, y.shape); };
+  ASHLAR_CHECK(a.shape.ndim() >= 2 && b.shape.ndim() >= 2 && y.shape.ndim() >= 2,
+               "matmul: operands need two dimensions or more; ", shapes());
+  ASHLAR_CHECK(a.size(-1) == b.size(-2), "matmul: last dimension of a must equal the last but one of b; ", shapes());
+  ASHLAR_CHECK(y.size(-2) == a.size(-2) && y.size(-1) == b.size(-1), "matmul: y must be (…, M, N); ", shapes());
+  for (const ConstView* operand : {&a, &b}) {
+    const int added = y.shape.ndim() - operand->shape.ndim();
+    ASHLAR_CHECK(added >= 0, "matmul: y has too few dimensions; ", shapes());
+    for (int d = 0; d < operand->shape.ndim() - 2; ++d) {
+      ASHLAR_CHECK(operand->size(d) == y.size(d + added) || operand->size(d) == 1,
+                   "matmul: batch dimensions do not match; ", shapes());
+    }
+  }
+  const bool f64 = y.dtype == DType::f64;
+  for (const DType dtype : {a.dtype, b.dtype, y.dtype}) {
+    ASHLAR_CHECK(is_floating(dtype) && (dtype == DType::f64) == f64,
+                 "matmul: operands must be all f64, or each f32 or bf16; ", shapes());
+  }
+  if (options.bias) {
+    ASHLAR_CHECK(options.bias.shape == Shape({y.size(-1)}) && options.bias.dtype == master_dtype(y.dtype),
+                 "matmul: bias ", options.bias.dtype, options.bias.shape, " must be ", master_dtype(y.dtype), "(",
+                 y.size(-1), ")");
+  }
+  return {broadcast_batch(a, y), broadcast_batch(b, y), y, options};
+}
+
+// ---------------------------------------------------------------- f64: a plain loop, for gradient checks
+
+void matmul_f64(const Problem& p) {
+  const Dim m = p.m(), n = p.n(), k = p.k();
+  const Dim batches = batch_shape(p.y).numel();
+  const auto origin = [&](const auto& view, Dim batch) {
+    Dim offset = 0;
+    for (int d = p.batch_dims() - 1; d >= 0; --d) {
+      offset += batch % view.size(d) * view.step(d);
+      batch /= view.size(d);
+    }
+    return offset;
+  };
+  parallel_for(batches * m, std::max<Dim>(1, 10000 / std::max<Dim>(1, n * k)), [&](Dim begin, Dim end) {
+    std::vector<double> row(static_cast<std::size_t>(n));
+    for (Dim item = begin; item < end; ++item) {
+      const Dim batch = item / m, i = item % m;
+      const double* a = p.a.as<double>() + origin(p.a, batch) + i * p.a.step(-2);
+      const double* b = p.b.as<double>() + origin(p.b, batch);
+      double* y = p.y.as<double>() + origin(p.y, batch) + i * p.y.step(-2);
+      for (Dim j = 0; j < n; ++j) {
+        double start = p.options.bias ? p.options.bias.as<double>()[j * p.options.bias.step(0)] : 0.0;
+        if (p.options.accumulate) start += y[j * p.y.step(-1)];
+        row[static_cast<std::size_t>(j)] = start;
+      }
+      for (Dim l = 0; l < k; ++l) {
+        const double factor = a[l * p.a.step(-1)];
+        const double* b_row = b + l * p.b.step(-2);
+        for (Dim j = 0; j < n; ++j) row[static_cast<std::size_t>(j)] += factor * b_row[j * p.b.step(-1)];
+      }
+      for (Dim j = 0; j < n; ++j) y[j * p.y.step(-1)] = row[static_cast<std::size_t>(j)];
+    }
+  });
+}
+
+// ---------------------------------------------------------------- oneDNN
+
+using dnnl::memory;
+
+// oneDNN takes a limit of the instruction set only before it has made its first primitive: the environment variable
+// ASHLAR_ISA reaches it, a later limit_isa() does not.
+dnnl::engine& engine() {
+  static dnnl::engine instance = [] {
+    if (isa_limit() == "avx2") dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx2);
+    if (isa_limit() == "baseline") dnnl::set_max_cpu_isa(dnnl::cpu_isa::sse41);
+    return dnnl::engine(dnnl::engine::kind::cpu, 0);
+  }();
+  return instance;
+}
+
+// bf16 operands are worth giving to the library where the processor multiplies them; elsewhere it refuses them.
+bool native_bf16() {
+  static const bool native = [] {
+    engine();
+    const auto isa = dnnl::get_effective_cpu_isa();
+    return isa == dnnl::cpu_isa::avx512_core_bf16 || isa == dnnl::cpu_isa::avx512_core_amx;
+  }();
+  return native;
+}
+
+memory::data_type library_dtype(DType dtype) {
+  return dtype == DType::bf16 ? memory::data_type::bf16 : memory::data_type::f32;
+}
+
+// Whether the library takes the last two dimensions without a copy: rows or columns without gaps between elements.
+bool has_unit_stride(const ConstView& v) {
+  const Dim rows = v.size(-2), columns = v.size(-1);
+  const bool by_row = (columns == 1 || v.step(-1) == 1) && (rows == 1 || v.step(-2) >= columns);
+  const bool by_column = (rows == 1 || v.step(-2) == 1) && (columns == 1 || v.step(-1) >= rows);
+  return by_row || by_column;
+}
+
+// Strides of a dimension of size 1 are free; a sane choice keeps the library on its fast path.
+memory::desc describe(const ConstView& v) {
+  memory::dims sizes(v.shape.sizes().begin(), v.shape.sizes().end()), strides(sizes.size());
+  for (int d = 0; d < v.shape.ndim(); ++d) strides[static_cast<std::size_t>(d)] = v.step(d);
+  const std::size_t last = sizes.size() - 1;
+  if (sizes[last] == 1 && strides[last - 1] == 1) strides[last] = std::max<Dim>(strides[last], sizes[last - 1]);
+  else if (sizes[last] == 1) strides[last] = 1;
+  if (sizes[last - 1] == 1 && strides[last] == 1) strides[last - 1] = std::max<Dim>(strides[last - 1], sizes[last]);
+  else if (sizes[last - 1] == 1) strides[last - 1] = 1;
+  return {sizes, library_dtype(v.dtype), strides};
+}
+
+struct Primitive {
+  memory::desc a, b, y, bias;
+  dnnl::matmul run;
+};
+
+std::vector<Dim> cache_key(const Problem& p) {
+  std::vector<Dim> key{static_cast<Dim>(p.options.accumulate), static_cast<Dim>(static_cast<bool>(p.options.bias)),
+                       num_threads()};
+  for (const ConstView& v : {p.a, p.b, ConstView(p.y)}) {
+    key.push_back(static_cast<Dim>(v.dtype));
+    for (int d = 0; d < v.shape.ndim(); ++d) {
+      key.push_back(v.size(d));
+      key.push_back(v.step(d));
+    }
+  }
+  return key;
+}
+
+// Creating a primitive generates code: each layout is made once.
+const Primitive& primitive_for(const Problem& p) {
+  static std::mutex mutex;
+  static std::map<std::vector<Dim>, Primitive> cache;
+  const std::lock_guard lock(mutex);
+  std::vector<Dim> key = cache_key(p);
+  if (const auto found = cache.find(key); found != cache.end()) return found->second;
+
+  Primitive made{describe(p.a), describe(p.b), describe(ConstView(p.y)), {}, {}};
+  dnnl::primitive_attr attributes;
+  if (p.options.accumulate) {
+    dnnl::post_ops post;
+    post.append_sum(1.0f);
+    attributes.set_post_ops(post);
+  }
+  if (p.options.bias) {
+    memory::dims sizes(static_cast<std::size_t>(p.y.shape.ndim()), 1), strides(sizes.size(), p.n());
+    sizes.back() = p.n();
+    strides.back() = 1;
+    made.bias = {sizes, memory::data_type::f32, strides};
+  }
+  const auto descriptor = p.options.bias ? dnnl::matmul::desc(made.a, made.b, made.bias, made.y)
+                                         : dnnl::matmul::desc(made.a, made.b, made.y);
+  made.run = dnnl::matmul(dnnl::matmul::primitive_desc(descriptor, attributes, engine()));
+  return cache.emplace(std::move(key), std::move(made)).first->second;
+}
+
+// A product of few operations is not worth waking the other threads for. It also keeps the library from splitting a
+// long inner dimension among them, which it does when the result is small and which changes the order of the sum.
+class ThreadsFor {
+ public:
+  explicit ThreadsFor(const Problem& p) : before_(omp_get_max_threads()) {
+    constexpr Dim kSmall = Dim{1} << 20;
+    if (p.y.numel() * p.k() < kSmall) omp_set_num_threads(1);
+  }
+  ~ThreadsFor() { omp_set_num_threads(before_); }
+  ThreadsFor(const ThreadsFor&) = delete;
+  ThreadsFor& operator=(const ThreadsFor&) = delete;
+
+ private:
+  int before_;
+};
+
+void run_library(const Problem& p) {
+  const ThreadsFor threads(p);
+  const Primitive& primitive = primitive_for(p);
+  static thread_local dnnl::stream stream(engine());
+  const auto at = [](const memory::desc& desc, const void* data) {
+    return memory(desc, engine(), const_cast<void*>(data));
+  };
+  std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, at(primitive.a, p.a.data)},
+                                            {DNNL_ARG_WEIGHTS, at(primitive.b, p.b.data)},
+                                            {DNNL_ARG_DST, at(primitive.y, p.y.data)}};
+  if (p.options.bias) arguments.emplace(DNNL_ARG_BIAS, at(primitive.bias, p.options.bias.data));
+  primitive.run.execute(stream, arguments);
+  stream.wait();
+}
+
+ConstView transposed(ConstView v) {
+  const auto last = static_cast<std::size_t>(v.shape.ndim() - 1);
+  const Dim rows = v.size(-2), columns = v.size(-1);
+  v.shape = v.shape.with(-2, columns).with(-1, rows);
+  std::swap(v.stride[last], v.stride[last - 1]);
+  return v;
+}
+
+View transposed(const View& v) {
+  const ConstView swapped = transposed(ConstView(v));
+  return {v.data, v.dtype, swapped.shape, swapped.stride};
+}
+
+// A copy in `dtype` that keeps stride 0 for repeated batches, so that only distinct values are converted.
+Array converted(const Exec& exec, const ConstView& v, DType dtype) {
+  ConstView distinct = v;
+  for (int d = 0; d < v.shape.ndim(); ++d) {
+    if (v.step(d) == 0) distinct.shape = distinct.shape.with(d, 1);
+  }
+  Array result = Array::empty(distinct.shape, dtype);
+  cast(exec, distinct, result);
+  return result.expand(v.shape);
+}
+
+void matmul_library(const Exec& exec, Problem p) {
+  // The library writes rows. A y with unit stride along its columns is the product of the transposed operands.
+  if (p.y.step(-1) != 1 && p.n() != 1 && p.y.step(-2) == 1 && !p.options.bias) {
+    p = {transposed(p.b), transposed(p.a), transposed(p.y), p.options};
+  }
+  const DType operand = native_bf16() && (p.a.dtype == DType::bf16 || p.b.dtype == DType::bf16) ? DType::bf16 : DType::f32;
+  Array a, b, y;
+  if (p.a.dtype != operand || !has_unit_stride(p.a)) p.a = a = converted(exec, p.a, operand);
+  if (p.b.dtype != operand || !has_unit_stride(p.b)) p.b = b = converted(exec, p.b, operand);
+  const View target = p.y;
+  const bool direct = (p.y.dtype == DType::f32 || operand == DType::bf16) && (p.n() == 1 || p.y.step(-1) == 1) &&
+                      (p.m() == 1 || p.y.step(-2) >= p.n());
+  if (!direct) {
+    y = Array::empty(target.shape, DType::f32);
+    if (p.options.accumulate) cast(exec, target, y);
+    p.y = y;
+  }
+  run_library(p);
+  if (!direct) cast(exec, y, target);
+}
+
+}  // namespace
+
+void matmul(const Exec& exec, ConstView a, ConstView b, View y, MatmulOptions options) {
+  const Problem problem = check(a, b, y, options);
+  if (y.numel() == 0) return;
+  if (y.dtype == DType::f64) return matmul_f64(problem);
+  if (problem.k() == 0) {
+    // The empty sum.
+    if (options.bias) {
+      ConstView bias = options.bias;
+      bias.shape = y.shape;
+      bias.stride = {};
+      bias.stride[static_cast<std::size_t>(y.shape.ndim() - 1)] = options.bias.step(0);
+      if (options.accumulate) linear_combination(exec, bias, 1.0, y, 1.0, y);
+      else cast(exec, bias, y);
+    } else if (!options.accumulate) {
+      fill(exec, y, 0.0);
+    }
+    return;
+  }
+  matmul_library(exec, problem);
+}
+
+}  // namespace ashlar::kernels::cpu

@@ -1,0 +1,252 @@
+// Sums on the CPU. Work is cut by the shape alone and the pieces are added in order, so the bits of a result do not
+// depend on the number of threads.
+#include <vector>
+
+#include "core/array.h"
+#include "kernels/reduce/reduce.h"
+#include "kernels/simd.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/reduce/cpu.cpp"
+#include "hwy/foreach_target.h"
+#include "kernels/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace ashlar::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+// sums[c] = Σ_r x[r, c], four rows at a time: a quarter of the traffic to `sums`, which stays in the L1 cache.
+template <class T>
+void column_sums_of(const T* x, Dim row_step, Dim rows, Dim columns, accumulate_t<T>* sums) {
+  using A = accumulate_t<T>;
+  const Tag<T> d;
+  for (Dim c = 0; c < columns; ++c) sums[c] = 0;
+  Dim r = 0;
+  for (; r + 4 <= rows; r += 4) {
+    const T* row = x + r * row_step;
+    map(d, columns, [](auto s, auto x0, auto x1, auto x2, auto x3) HWY_ATTR {
+          return hn::Add(s, hn::Add(hn::Add(x0, x1), hn::Add(x2, x3)));
+        },
+        sums, static_cast<const A*>(sums), row, row + row_step, row + 2 * row_step, row + 3 * row_step);
+  }
+  for (; r < rows; ++r) {
+    map(d, columns, [](auto s, auto v) HWY_ATTR { return hn::Add(s, v); }, sums, static_cast<const A*>(sums),
+        x + r * row_step);
+  }
+}
+
+// Σ f(x[i]) in f64: exact products of f32 values, no overflow, and still as fast as memory.
+template <class T, class F>
+HWY_INLINE double sum_of(const T* x, Dim count, const F& f) {
+  const hn::ScalableTag<double> d;
+  auto s0 = hn::Zero(d), s1 = s0, s2 = s0, s3 = s0;
+  Dim i = 0;
+  for (; i + 4 * lanes(d) <= count; i += 4 * lanes(d)) {
+    s0 = f(load(d, x + i), s0);
+    s1 = f(load(d, x + i + lanes(d)), s1);
+    s2 = f(load(d, x + i + 2 * lanes(d)), s2);
+    s3 = f(load(d, x + i + 3 * lanes(d)), s3);
+  }
+  for (; i < count; i += lanes(d)) {
+    const Dim rest = count - i;
+    s0 = f(rest < lanes(d) ? load_some(d, x + i, rest) : load(d, x + i), s0);
+  }
+  return sum_lanes(d, hn::Add(hn::Add(s0, s1), hn::Add(s2, s3)));
+}
+
+void column_sums(DType dtype, const void* x, Dim row_step, Dim rows, Dim columns, void* sums) {
+  dispatch_floating(dtype, "sum_to", [=]<class T>() HWY_ATTR {
+    column_sums_of(static_cast<const T*>(x), row_step, rows, columns, static_cast<accumulate_t<T>*>(sums));
+  });
+}
+
+double row_sum(DType dtype, const void* x, Dim count) {
+  return dispatch_floating(dtype, "sum_to", [=]<class T>() HWY_ATTR {
+    return sum_of(static_cast<const T*>(x), count, [](auto v, auto s) HWY_ATTR { return hn::Add(s, v); });
+  });
+}
+
+double row_square_sum(DType dtype, const void* x, Dim count) {
+  return dispatch_floating(dtype, "sum_of_squares", [=]<class T>() HWY_ATTR {
+    return sum_of(static_cast<const T*>(x), count, [](auto v, auto s) HWY_ATTR { return hn::MulAdd(v, v, s); });
+  });
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace ashlar::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace ashlar::kernels {
+HWY_EXPORT(column_sums);
+HWY_EXPORT(row_sum);
+HWY_EXPORT(row_square_sum);
+
+namespace cpu {
+namespace {
+
+constexpr Dim kMaxChunks = 64;     // pieces of one sum: as many threads can share it
+constexpr Dim kRowsPerChunk = 32;  // so that adding up the pieces costs little
+constexpr Dim kColumnBlock = 64;   // columns that one thread takes at least: whole cache lines of bf16
+
+// A dimension of x and y, or neighbours that merge into one; a reduced one has no step in y.
+struct Axis {
+  Dim size, x, y;
+};
+struct Layout {
+  std::vector<Axis> kept, reduced;
+  bool last_is_kept = false;
+};
+
+Layout layout_of(const ConstView& x, const View& y) {
+  Layout layout;
+  bool previous_kept = false, first = true;
+  for (int d = 0; d < x.shape.ndim(); ++d) {
+    const Dim size = x.size(d);
+    if (size == 1) continue;
+    const bool kept = y.size(d) != 1;
+    auto& axes = kept ? layout.kept : layout.reduced;
+    const Axis axis{size, x.step(d), kept ? y.step(d) : 0};
+    const bool merges = !first && kept == previous_kept && axes.back().x == axis.x * size &&
+                        axes.back().y == axis.y * size;
+    if (merges) axes.back() = {axes.back().size * size, axis.x, axis.y};
+    else axes.push_back(axis);
+    previous_kept = kept, first = false;
+  }
+  layout.last_is_kept = previous_kept;
+  return layout;
+}
+
+// Offsets in x and y of element `index` of the row-major range over `axes`.
+std::pair<Dim, Dim> offsets(const std::vector<Axis>& axes, Dim index) {
+  std::pair<Dim, Dim> result{0, 0};
+  for (auto axis = axes.rbegin(); axis != axes.rend(); ++axis) {
+    result.first += index % axis->size * axis->x;
+    result.second += index % axis->size * axis->y;
+    index /= axis->size;
+  }
+  return result;
+}
+Dim count_of(const std::vector<Axis>& axes) {
+  Dim count = 1;
+  for (const Axis& axis : axes) count *= axis.size;
+  return count;
+}
+
+void set(const View& y, Dim offset, double value) {
+  dispatch_floating(y.dtype, "sum_to", [&]<class Y>() { y.as<Y>()[offset] = convert<Y>(value); });
+}
+
+// y[o, c] = Σ_r x[o, r, c] with c contiguous in x and y and any number of kept dimensions o. `rows` is r.
+void sum_columns(const ConstView& x, const View& y, std::vector<Axis> outer, const Axis& rows) {
+  const auto sums = ASHLAR_DISPATCH(column_sums);
+  const Dim columns = outer.back().size;
+  outer.pop_back();
+  const DType master = master_dtype(x.dtype);
+  const auto store = [&](const void* from, Dim offset, Dim begin, Dim end) {
+    const Shape range{end - begin};
+    copy(ConstView(from, master, range, {1}), View{advance(y.data, y.dtype, offset + begin), y.dtype, range, {1}});
+  };
+  const Dim count = count_of(outer);
+  if (count > 1) {
+    parallel_for(count, row_grain(rows.size * columns), [&](Dim begin, Dim end) {
+      const Array scratch = Array::empty({columns}, master);
+      const View view = scratch;
+      for (Dim o = begin; o < end; ++o) {
+        const auto [from, to] = offsets(outer, o);
+        sums(x.dtype, advance(x.data, x.dtype, from), rows.x, rows.size, columns, view.data);
+        store(view.data, to, 0, columns);
+      }
+    });
+    return;
+  }
+  const Dim max_chunks = std::clamp<Dim>(rows.size / kRowsPerChunk, 1, kMaxChunks);
+  const Array partial = Array::empty({max_chunks + 1, columns}, master);
+  const View view = partial;
+  const auto row_of = [&](Dim chunk, Dim column) { return advance(view.data, master, chunk * columns + column); };
+  const Dim blocks = (columns + kColumnBlock - 1) / kColumnBlock;
+  const auto parallel_columns = [&](Dim depth, auto&& body) {
+    parallel_for(blocks, row_grain(depth * kColumnBlock), [&](Dim begin, Dim end) {
+      body(begin * kColumnBlock, std::min(columns, end * kColumnBlock));
+    });
+  };
+  Dim chunks = 0;
+  if (max_chunks > 1) {
+    chunks = parallel_chunks(rows.size, max_chunks, kRowsPerChunk, [&](Dim chunk, Dim begin, Dim end) {
+      sums(x.dtype, advance(x.data, x.dtype, begin * rows.x), rows.x, end - begin, columns, row_of(chunk, 0));
+    });
+  }
+  // Few rows, or the partial sums of many: a thread sums its own columns.
+  const ConstView from = chunks > 0 ? ConstView(view.data, master, {chunks, columns}, {columns, 1}) : x;
+  const Dim depth = chunks > 0 ? chunks : rows.size, step = chunks > 0 ? columns : rows.x;
+  parallel_columns(depth, [&](Dim begin, Dim end) {
+    void* total = row_of(max_chunks, begin);
+    sums(from.dtype, advance(from.data, from.dtype, begin), step, depth, end - begin, total);
+    store(total, 0, begin, end);
+  });
+}
+
+// Σ run(range) over the contiguous x, in fixed pieces.
+template <class Run>
+double sum_pieces(Run run, const ConstView& x, const void* data, Dim count) {
+  std::array<double, kMaxChunks> partial{};
+  const Dim chunks = parallel_chunks(count, kMaxChunks, kGrain, [&](Dim chunk, Dim begin, Dim end) {
+    partial[static_cast<std::size_t>(chunk)] = run(x.dtype, advance(data, x.dtype, begin), end - begin);
+  });
+  double sum = 0;
+  for (Dim chunk = 0; chunk < chunks; ++chunk) sum += partial[static_cast<std::size_t>(chunk)];
+  return sum;
+}
+
+}  // namespace
+
+void sum_to(const Exec&, ConstView x, View y) {
+  ASHLAR_CHECK(x.shape.ndim() == y.shape.ndim(), "sum_to: shapes ", x.shape, " and ", y.shape,
+               " must have the same number of dimensions");
+  for (int d = 0; d < x.shape.ndim(); ++d) {
+    ASHLAR_CHECK(y.size(d) == x.size(d) || y.size(d) == 1, "sum_to: shape ", x.shape, " cannot be summed to ",
+                 y.shape, "; each size must be kept or become 1");
+  }
+  ASHLAR_CHECK(is_floating(x.dtype) && is_floating(y.dtype), "sum_to: needs floating dtypes (f64, f32 or bf16), got ",
+               x.dtype, " and ", y.dtype);
+  if (y.numel() == 0) return;
+  const Layout layout = layout_of(x, y);
+  const Dim kept = count_of(layout.kept), reduced = x.numel() == 0 ? 0 : count_of(layout.reduced);
+  if (layout.reduced.empty()) return copy(x, y);
+  if (layout.reduced.size() == 1 && layout.last_is_kept && layout.kept.back().x == 1 && layout.kept.back().y == 1) {
+    return sum_columns(x, y, layout.kept, layout.reduced[0]);
+  }
+  if (layout.reduced.size() == 1 && !layout.last_is_kept && layout.reduced[0].x == 1) {
+    const auto run = ASHLAR_DISPATCH(row_sum);
+    if (kept == 1) return set(y, 0, sum_pieces(run, x, x.data, reduced));
+    return parallel_for(kept, row_grain(reduced), [&](Dim begin, Dim end) {
+      for (Dim k = begin; k < end; ++k) {
+        const auto [from, to] = offsets(layout.kept, k);
+        set(y, to, run(x.dtype, advance(x.data, x.dtype, from), reduced));
+      }
+    });
+  }
+  dispatch_floating(x.dtype, "sum_to", [&]<class T>() {
+    parallel_for(kept, row_grain(reduced), [&](Dim begin, Dim end) {
+      for (Dim k = begin; k < end; ++k) {
+        const auto [from, to] = offsets(layout.kept, k);
+        double sum = 0;
+        for (Dim r = 0; r < reduced; ++r) sum += convert<double>(x.as<T>()[from + offsets(layout.reduced, r).first]);
+        set(y, to, sum);
+      }
+    });
+  });
+}
+
+void sum_of_squares(const Exec&, ConstView x, View y) {
+  ASHLAR_CHECK(x.contiguous(), "sum_of_squares: needs a contiguous array, shape ", x.shape);
+  ASHLAR_CHECK(y.numel() == 1 && y.dtype == DType::f64, "sum_of_squares: the result must be one f64, not ", y.shape,
+               " ", y.dtype);
+  *y.as<double>() = sum_pieces(ASHLAR_DISPATCH(row_square_sum), x, x.data, x.numel());
+}
+
+}  // namespace cpu
+}  // namespace ashlar::kernels
+#endif  // HWY_ONCE

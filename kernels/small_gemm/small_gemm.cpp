@@ -1,0 +1,268 @@
+#include "kernels/small_gemm/small_gemm.h"
+
+#include <algorithm>
+
+#include "kernels/small_gemm/targets.h"
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/small_gemm/small_gemm.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace ashlar::kernels::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Rows of accumulators beside 1, 2 or 3 vectors of columns: enough independent sums to cover the latency of the
+// multiply-add, few enough to stay in registers (32 vectors in AVX-512 and Arm64, 16 elsewhere).
+constexpr bool kManyRegisters = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64;
+constexpr int max_rows(int vectors) {
+  if (kManyRegisters) return 8;
+  return vectors == 3 ? 4 : vectors == 2 ? 6 : 8;
+}
+
+// A product over some columns of B and a run of k, with op(A) as two strides: op(A)[r, i] = a[r * a_row + i * a_step].
+template <class T>
+struct Product {
+  const T* a;
+  Dim a_row, a_step;
+  const T* b;
+  Dim ldb;
+  T* c;
+  Dim ldc, m, k;
+  bool accumulate;
+};
+
+// The first `count` values at p in a vector, zeros after them; and back. Neither touches memory past them (Highway's
+// own masked loads and stores do so where the processor has no masks).
+template <class D, class T = hn::TFromD<D>>
+HWY_INLINE hn::Vec<D> load_first(D d, const T* p, std::size_t count) {
+#if HWY_TARGET <= HWY_AVX2
+  return hn::MaskedLoad(hn::FirstN(d, count), d, p);
+#else
+  HWY_ALIGN T lanes[hn::MaxLanes(D())] = {};
+  for (std::size_t i = 0; i < count; ++i) lanes[i] = p[i];
+  return hn::Load(d, lanes);
+#endif
+}
+template <class D, class T = hn::TFromD<D>>
+HWY_INLINE void store_first(D d, hn::Vec<D> v, T* p, std::size_t count) {
+#if HWY_TARGET <= HWY_AVX2
+  hn::BlendedStore(v, hn::FirstN(d, count), d, p);
+#else
+  HWY_ALIGN T lanes[hn::MaxLanes(D())];
+  hn::Store(v, d, lanes);
+  for (std::size_t i = 0; i < count; ++i) p[i] = lanes[i];
+#endif
+}
+
+// One tile of C: kRows rows by kVectors vectors; the last vector holds `last` columns if kPartial.
+template <int kRows, int kVectors, bool kPartial, class T>
+HWY_INLINE void multiply_tile(const Product<T>& g, Dim row, std::size_t last) {
+  const hn::ScalableTag<T> d;
+  using V = hn::Vec<decltype(d)>;
+  const Dim lanes = static_cast<Dim>(hn::Lanes(d));
+  const T* HWY_RESTRICT a = g.a + row * g.a_row;
+  const T* HWY_RESTRICT b = g.b;
+  V sum[kRows][kVectors];
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::Zero(d);
+  }
+  for (Dim i = 0; i < g.k; ++i) {
+    V bv[kVectors];
+    for (int v = 0; v < kVectors; ++v) {
+      if (kPartial && v == kVectors - 1) bv[v] = load_first(d, b + v * lanes, last);
+      else bv[v] = hn::LoadU(d, b + v * lanes);
+    }
+    for (int r = 0; r < kRows; ++r) {
+      const V av = hn::Set(d, a[r * g.a_row]);
+      for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::MulAdd(av, bv[v], sum[r][v]);
+    }
+    a += g.a_step;
+    b += g.ldb;
+  }
+  // Loops without branches: only those are unrolled, and only unrolled ones keep the sums in registers.
+  T* HWY_RESTRICT c = g.c + row * g.ldc;
+  constexpr int kWhole = kPartial ? kVectors - 1 : kVectors;
+  if (g.accumulate) {
+    for (int r = 0; r < kRows; ++r) {
+      for (int v = 0; v < kWhole; ++v) sum[r][v] = hn::Add(sum[r][v], hn::LoadU(d, c + r * g.ldc + v * lanes));
+    }
+    if constexpr (kPartial) {
+      for (int r = 0; r < kRows; ++r) {
+        sum[r][kWhole] = hn::Add(sum[r][kWhole], load_first(d, c + r * g.ldc + kWhole * lanes, last));
+      }
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kWhole; ++v) hn::StoreU(sum[r][v], d, c + r * g.ldc + v * lanes);
+  }
+  if constexpr (kPartial) {
+    for (int r = 0; r < kRows; ++r) store_first(d, sum[r][kWhole], c + r * g.ldc + kWhole * lanes, last);
+  }
+}
+
+// All rows in tiles of kRows, what is left in tiles of 4, 2 and 1.
+template <int kRows, int kVectors, bool kPartial, class T>
+void multiply_rows(const Product<T>& g, Dim row, std::size_t last) {
+  for (; row + kRows <= g.m; row += kRows) multiply_tile<kRows, kVectors, kPartial>(g, row, last);
+  if constexpr (kRows > 1) {
+    if (row < g.m) multiply_rows<(kRows > 4 ? 4 : kRows / 2), kVectors, kPartial>(g, row, last);
+  }
+}
+
+template <int kVectors, class T>
+void multiply_columns(const Product<T>& g, Dim columns) {
+  const Dim lanes = static_cast<Dim>(hn::Lanes(hn::ScalableTag<T>()));
+  const Dim last = columns - (kVectors - 1) * lanes;
+  constexpr int kRows = max_rows(kVectors);
+  if (last == lanes) multiply_rows<kRows, kVectors, false>(g, 0, 0);
+  else multiply_rows<kRows, kVectors, true>(g, 0, static_cast<std::size_t>(last));
+}
+
+// Vectors of the next block of columns: three, but four as 2 + 2 rather than 3 + 1.
+template <class T>
+Dim next_block(Dim columns_left) {
+  const Dim lanes = static_cast<Dim>(hn::Lanes(hn::ScalableTag<T>()));
+  const Dim vectors = (columns_left + lanes - 1) / lanes;
+  return vectors == 4 ? 2 : std::min<Dim>(vectors, 3);
+}
+
+template <class T>
+void multiply(const SmallGemm<T>& g, const T* a, const T* b, T* c) {
+  const Dim lanes = static_cast<Dim>(hn::Lanes(hn::ScalableTag<T>()));
+  for (Dim column = 0; column < g.n;) {
+    const Dim vectors = next_block<T>(g.n - column);
+    const Dim columns = std::min(g.n - column, vectors * lanes);
+    const T* block = g.packed_b ? b + column * g.k : b + column;
+    const Dim ldb = g.packed_b ? vectors * lanes : g.ldb;
+    // Runs of k that let a block of B stay in the first-level cache.
+    for (Dim k = 0; k == 0 || k < g.k; k += g.kRun) {
+      const Dim a_row = g.trans_a ? 1 : g.lda, a_step = g.trans_a ? g.lda : 1;
+      const Product<T> run{a + k * a_step, a_row,   a_step, block + k * ldb,           ldb,
+                           c + column,     g.ldc, g.m,    std::min(g.kRun, g.k - k), g.accumulate || k > 0};
+      if (vectors == 3) multiply_columns<3>(run, columns);
+      else if (vectors == 2) multiply_columns<2>(run, columns);
+      else multiply_columns<1>(run, columns);
+    }
+    column += columns;
+  }
+}
+
+void multiply_f32(const SmallGemm<float>& g, const float* a, const float* b, float* c) { multiply(g, a, b, c); }
+void multiply_f64(const SmallGemm<double>& g, const double* a, const double* b, double* c) { multiply(g, a, b, c); }
+
+#if HWY_TARGET == HWY_SCALAR
+HWY_INLINE Dim transpose_blocks(const float*, Dim, Dim, Dim, float*, Dim) { return 0; }
+#else
+// Transposes the whole blocks of 4 or 8 rows and returns how many rows those are. The rows come in as 128-bit
+// quarters, four columns at a time; two interleavings transpose each quarter.
+HWY_INLINE Dim transpose_blocks(const float* from, Dim rows, Dim columns, Dim ld_from, float* to, Dim ld_to) {
+  const hn::CappedTag<float, 8> d;
+  constexpr Dim kRows = static_cast<Dim>(hn::MaxLanes(d));
+  const auto load = [&](const float* row) HWY_ATTR {
+    if constexpr (kRows == 8) {
+      const hn::Half<decltype(d)> half;
+      return hn::Combine(d, hn::LoadU(half, row + 4 * ld_from), hn::LoadU(half, row));
+    } else {
+      return hn::LoadU(d, row);
+    }
+  };
+  Dim r = 0;
+  for (; r + kRows <= rows; r += kRows) {
+    Dim c = 0;
+    for (; c + 4 <= columns; c += 4) {
+      const float* at = from + r * ld_from + c;
+      const auto r0 = load(at), r1 = load(at + ld_from), r2 = load(at + 2 * ld_from), r3 = load(at + 3 * ld_from);
+      const auto even_low = hn::InterleaveLower(d, r0, r2), odd_low = hn::InterleaveLower(d, r1, r3);
+      const auto even_high = hn::InterleaveUpper(d, r0, r2), odd_high = hn::InterleaveUpper(d, r1, r3);
+      float* out = to + c * ld_to + r;
+      hn::StoreU(hn::InterleaveLower(d, even_low, odd_low), d, out);
+      hn::StoreU(hn::InterleaveUpper(d, even_low, odd_low), d, out + ld_to);
+      hn::StoreU(hn::InterleaveLower(d, even_high, odd_high), d, out + 2 * ld_to);
+      hn::StoreU(hn::InterleaveUpper(d, even_high, odd_high), d, out + 3 * ld_to);
+    }
+    for (; c < columns; ++c) {
+      for (Dim i = r; i < r + kRows; ++i) to[c * ld_to + i] = from[i * ld_from + c];
+    }
+  }
+  return r;
+}
+#endif
+
+void transpose_f32(const float* from, Dim rows, Dim columns, Dim ld_from, float* to, Dim ld_to) {
+  for (Dim r = transpose_blocks(from, rows, columns, ld_from, to, ld_to); r < rows; ++r) {
+    for (Dim c = 0; c < columns; ++c) to[c * ld_to + r] = from[r * ld_from + c];
+  }
+}
+
+template <class T>
+void pack(const T* b, Dim ldb, Dim k, Dim n, bool transposed, T* to) {
+  const Dim lanes = static_cast<Dim>(hn::Lanes(hn::ScalableTag<T>()));
+  for (Dim column = 0; column < n;) {
+    const Dim width = next_block<T>(n - column) * lanes, columns = std::min(n - column, width);
+    if (transposed) pack_transposed(b + column * ldb, columns, k, ldb, to, width);
+    for (Dim i = 0; i < k; ++i) {
+      if (!transposed) std::copy_n(b + i * ldb + column, columns, to + i * width);
+      std::fill(to + i * width + columns, to + (i + 1) * width, T{0});
+    }
+    to += k * width;
+    column += columns;
+  }
+}
+
+void pack_f32(const float* b, Dim ldb, Dim k, Dim n, bool transposed, float* to) { pack(b, ldb, k, n, transposed, to); }
+void pack_f64(const double* b, Dim ldb, Dim k, Dim n, bool transposed, double* to) { pack(b, ldb, k, n, transposed, to); }
+
+Dim lanes_of_f32() { return static_cast<Dim>(hn::Lanes(hn::ScalableTag<float>())); }
+
+}  // namespace ashlar::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace ashlar::kernels {
+
+HWY_EXPORT(multiply_f32);
+HWY_EXPORT(multiply_f64);
+HWY_EXPORT(pack_f32);
+HWY_EXPORT(pack_f64);
+HWY_EXPORT(lanes_of_f32);
+HWY_EXPORT(transpose_f32);
+
+template <>
+void SmallGemm<float>::operator()(const float* a, const float* b, float* c) const {
+  HWY_DYNAMIC_DISPATCH(multiply_f32)(*this, a, b, c);
+}
+template <>
+void SmallGemm<double>::operator()(const double* a, const double* b, double* c) const {
+  HWY_DYNAMIC_DISPATCH(multiply_f64)(*this, a, b, c);
+}
+
+template <>
+void pack_panels(const float* b, Dim ldb, Dim k, Dim n, bool transposed, float* to) {
+  HWY_DYNAMIC_DISPATCH(pack_f32)(b, ldb, k, n, transposed, to);
+}
+template <>
+void pack_panels(const double* b, Dim ldb, Dim k, Dim n, bool transposed, double* to) {
+  HWY_DYNAMIC_DISPATCH(pack_f64)(b, ldb, k, n, transposed, to);
+}
+template <>
+Dim vector_lanes<float>() {
+  return HWY_DYNAMIC_DISPATCH(lanes_of_f32)();
+}
+template <>
+Dim vector_lanes<double>() {
+  return std::max<Dim>(1, vector_lanes<float>() / 2);
+}
+
+void pack_transposed(const float* from, Dim rows, Dim columns, Dim ld_from, float* to, Dim ld_to) {
+  HWY_DYNAMIC_DISPATCH(transpose_f32)(from, rows, columns, ld_from, to, ld_to);
+}
+void pack_transposed(const double* from, Dim rows, Dim columns, Dim ld_from, double* to, Dim ld_to) {
+  for (Dim r = 0; r < rows; ++r) {
+    for (Dim c = 0; c < columns; ++c) to[c * ld_to + r] = from[r * ld_from + c];
+  }
+}
+
+}  // namespace ashlar::kernels
+#endif

@@ -1,0 +1,68 @@
+// How to walk up to three operands of one shape and any strides: rows of a common innermost dimension.
+#pragma once
+#include <algorithm>
+#include <numeric>
+
+#include "core/view.h"
+
+namespace ashlar::kernels {
+
+class StridedRows {
+ public:
+  static constexpr std::size_t kOperands = 3;
+  using Strides = std::array<Dim, kMaxDims>;
+  using Offsets = std::array<Dim, kOperands>;  // elements, one an operand
+
+  // Dimensions are ordered by the strides of the last operand (the result), and neighbours merge where every
+  // operand allows it: contiguous operands become one row; (B, T, C) + (T, C) becomes B rows of T·C values.
+  StridedRows(const Shape& shape, const std::array<Strides, kOperands>& strides) {
+    std::array<std::size_t, kMaxDims> order{};
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    const auto dims = static_cast<std::size_t>(shape.ndim());
+    const Strides& result = strides[kOperands - 1];
+    std::stable_sort(order.begin(), order.begin() + shape.ndim(),
+                     [&](std::size_t a, std::size_t b) { return result[a] > result[b]; });
+    for (std::size_t k = 0; k < dims; ++k) {
+      const Dim size = shape[static_cast<int>(order[k])];
+      if (size != 1) append(size, order[k], strides);
+    }
+    if (ndim_ == 0) ndim_ = 1, size_[0] = 1;
+    columns_ = size_[ndim_ - 1];
+    for (std::size_t o = 0; o < kOperands; ++o) column_step_[o] = step_[ndim_ - 1][o];
+    rows_ = 1;
+    for (std::size_t d = 0; d + 1 < ndim_; ++d) rows_ *= size_[d];
+  }
+
+  Dim rows() const { return rows_; }
+  Dim columns() const { return columns_; }
+  const Offsets& column_steps() const { return column_step_; }
+  // Where row `row` begins in each operand.
+  Offsets row_offsets(Dim row) const {
+    Offsets offsets{};
+    for (std::size_t d = ndim_ - 1; d-- > 0;) {
+      const Dim index = row % size_[d];
+      row /= size_[d];
+      for (std::size_t o = 0; o < kOperands; ++o) offsets[o] += index * step_[d][o];
+    }
+    return offsets;
+  }
+
+ private:
+  void append(Dim size, std::size_t dim, const std::array<Strides, kOperands>& strides) {
+    Offsets step{};
+    for (std::size_t o = 0; o < kOperands; ++o) step[o] = strides[o][dim];
+    bool merges = ndim_ > 0;
+    for (std::size_t o = 0; merges && o < kOperands; ++o) merges = step_[ndim_ - 1][o] == step[o] * size;
+    if (!merges) ++ndim_;
+    size_[ndim_ - 1] = merges ? size_[ndim_ - 1] * size : size;
+    step_[ndim_ - 1] = step;
+  }
+
+  std::size_t ndim_ = 0;
+  std::array<Dim, kMaxDims> size_{};
+  std::array<Offsets, kMaxDims> step_{};
+  Dim rows_ = 0, columns_ = 0;
+  Offsets column_step_{};
+};
+
+}  // namespace ashlar::kernels

@@ -1,0 +1,10 @@
+// The CPU functions of the slots in update.h.
+#pragma once
+#include "kernels/update/update.h"
+
+namespace ashlar::kernels::cpu {
+
+void sgd_update(const Exec&, const SgdUpdate&, ConstView dw, View w, View buffer);
+void adamw_update(const Exec&, const AdamWUpdate&, ConstView dw, View w, View m, View v);
+
+}  // namespace ashlar::kernels::cpu

@@ -1,0 +1,110 @@
+#include "layers/blast/blast.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "autograd/function.h"
+#include "kernels/blast/blast.h"
+#include "layers/blast/factorize.h"
+#include "layers/linalg.h"
+
+namespace ashlar {
+namespace {
+
+struct BlastOp : Function<BlastOp> {
+  static constexpr const char* name = "blast_linear";
+  static Array forward(Context& ctx, const Array& x, const Array& u, const Array& v, const Array& s, const Array& bias,
+                       const Dim& out) {
+    const Array rows = x.as_contiguous();
+    Array y = Array::empty({x.size(0), out}, x.dtype(), x.device());
+    kernels::blast_forward(x.exec(), rows, u, v, s, bias, y);
+    ctx.save(rows, u, v, s);
+    return y;
+  }
+  static std::array<Array, 5> backward(Context& ctx, const Array& dy) {
+    const Array &x = ctx.saved(0), &u = ctx.saved(1), &v = ctx.saved(2), &s = ctx.saved(3);
+    Array dx, du, dv, ds, dbias;
+    if (ctx.needs_grad(0)) dx = empty_like(x);
+    if (ctx.needs_grad(1)) du = empty_like(u);
+    if (ctx.needs_grad(2)) dv = empty_like(v);
+    if (ctx.needs_grad(3)) ds = empty_like(s);
+    if (ctx.needs_grad(4)) dbias = Array::empty({dy.size(1)}, u.dtype(), u.device());
+    kernels::blast_backward(dy.exec(), dy.as_contiguous(), x, u, v, s, dx, du, dv, ds, dbias);
+    return {dx, du, dv, ds, dbias};
+  }
+};
+
+}  // namespace
+
+BlastLinear::BlastLinear(const Scope& scope, Dim in, Dim out, const Structure& structure, const LinearOptions& options)
+    : LinearMap(scope, in, out, options), structure_(structure) {
+  const auto [out_blocks, in_blocks, rank] = structure;
+  const auto fits = [&](Dim value, Dim limit, std::string_view what) {
+    ASHLAR_CHECK(value >= 1 && value <= limit, "layer '", spec(), "' for ", scope.path(), " (", in, " -> ", out, "): ", what,
+                 " must be from 1 to ", limit);
+  };
+  fits(out_blocks, out, "out_blocks");
+  fits(in_blocks, in, "in_blocks");
+  fits(rank, std::min(in, out), "rank");
+  const auto q = static_cast<double>(block_columns()), columns = static_cast<double>(in), width = static_cast<double>(rank);
+  u_ = param("U", {out_blocks, block_rows(), rank}, init::normal(std() * std::sqrt(columns / width)),
+             {.role = Role::matrix, .fan_in = rank, .fan_out = block_rows(), .batch_dims = 1});
+  v_ = param("V", {in_blocks, block_columns(), rank}, init::normal(1.0 / std::sqrt(q)),
+             {.role = Role::matrix, .fan_in = block_columns(), .fan_out = rank, .batch_dims = 1});
+  s_ = param("S", {out_blocks, in_blocks, rank}, init::normal(1.0 / std::sqrt(static_cast<double>(in_blocks))),
+             {.role = Role::coupling, .fan_in = in_blocks, .fan_out = out_blocks});
+}
+
+std::string BlastLinear::spec() const {
+  const auto [out_blocks, in_blocks, rank] = structure_;
+  if (out_blocks == in_blocks) return concat("blast:blocks=", out_blocks, ",rank=", rank);
+  return concat("blast:out_blocks=", out_blocks, ",in_blocks=", in_blocks, ",rank=", rank);
+}
+
+Tensor BlastLinear::forward(const Tensor& x, const Tensor& bias) const {
+  return BlastOp::apply(x, u_, v_, s_, bias, out_features());
+}
+
+Array BlastLinear::to_dense() const {
+  return blast_to_dense({u_.value().to(DType::f64), v_.value().to(DType::f64), s_.value().to(DType::f64)})
+      .slice(0, 0, out_features())
+      .slice(1, 0, in_features())
+      .to(scope().master())
+      .as_contiguous();
+}
+
+double BlastLinear::project(const Array& dense) {
+  check_dense(dense);
+  const auto [out_blocks, in_blocks, rank] = structure_;
+  Array padded = Array::zeros({out_blocks * block_rows(), in_blocks * block_columns()}, DType::f64);
+  copy(dense, padded.slice(0, 0, out_features()).slice(1, 0, in_features()));
+  const BlastFactors factors = factorize_blast(padded, out_blocks, in_blocks, rank, {});
+  copy(factors.u, u_.value());
+  copy(factors.v, v_.value());
+  copy(factors.s, s_.value());
+  return relative_frobenius_error(to_dense(), dense);
+}
+
+LinearCost BlastLinear::cost(Dim rows) const {
+  const auto [out_blocks, in_blocks, rank] = structure_;
+  const Dim macs = rows * rank * (in_features() + out_features() + out_blocks * in_blocks);
+  const Dim params = rank * (in_blocks * block_columns() + out_blocks * block_rows() + out_blocks * in_blocks);
+  return {params, macs, macs, macs, 0};
+}
+
+std::unique_ptr<LinearMap> make_blast(const Scope& scope, Dim in, Dim out, LinearSpec& spec,
+                                      const LinearOptions& options) {
+  BlastLinear::Structure structure{};
+  if (spec.has("blocks")) {
+    structure.out_blocks = structure.in_blocks = spec.integer("blocks");
+  } else {
+    structure.out_blocks = spec.integer("out_blocks");
+    structure.in_blocks = spec.integer("in_blocks");
+  }
+  const Dim per_rank = in + out + structure.out_blocks * structure.in_blocks;
+  structure.rank = spec.has("ratio") ? rank_for_ratio(spec, spec.ratio(), in, out, per_rank) : spec.integer("rank");
+  spec.finish();
+  return std::make_unique<BlastLinear>(scope, in, out, structure, options);
+}
+
+}  // namespace ashlar

@@ -1,0 +1,30 @@
+#include "layers/dense/dense.h"
+
+namespace ashlar {
+
+DenseLinear::DenseLinear(const Scope& scope, Dim in, Dim out, const LinearOptions& options)
+    : LinearMap(scope, in, out, options),
+      weight_(param("weight", {out, in}, init::normal(std()), {.role = Role::matrix, .fan_in = in, .fan_out = out})) {}
+
+Tensor DenseLinear::forward(const Tensor& x, const Tensor& bias) const { return F::linear(x, weight_, bias); }
+
+Array DenseLinear::to_dense() const { return weight_.value().clone(); }
+
+double DenseLinear::project(const Array& dense) {
+  check_dense(dense);
+  copy(dense, weight_.value());
+  return 0.0;
+}
+
+LinearCost DenseLinear::cost(Dim rows) const {
+  const Dim params = in_features() * out_features();
+  return {params, rows * params, rows * params, rows * params, 0};
+}
+
+std::unique_ptr<LinearMap> make_dense(const Scope& scope, Dim in, Dim out, LinearSpec& spec,
+                                      const LinearOptions& options) {
+  spec.finish();
+  return std::make_unique<DenseLinear>(scope, in, out, options);
+}
+
+}  // namespace ashlar

@@ -1,0 +1,27 @@
+// The dense matrix: y = x Wᵀ + b.
+//   dx = dy W      dW = dyᵀ x      db = column sums of dy
+// Saved for backward: x (shared with its producer) and W.
+#pragma once
+#include "layers/linear_spec.h"
+
+namespace ashlar {
+
+class DenseLinear final : public LinearMap {
+ public:
+  DenseLinear(const Scope& scope, Dim in, Dim out, const LinearOptions& options);
+  Array to_dense() const override;
+  double project(const Array& dense) override;
+  LinearCost cost(Dim rows) const override;
+  std::string spec() const override { return "dense"; }
+
+ protected:
+  Tensor forward(const Tensor& x, const Tensor& bias) const override;
+
+ private:
+  Tensor weight_;  // (out, in)
+};
+
+std::unique_ptr<LinearMap> make_dense(const Scope& scope, Dim in, Dim out, LinearSpec& spec,
+                                      const LinearOptions& options);
+
+}  // namespace ashlar

@@ -1,0 +1,71 @@
+// LinearMap: the contract of every weight matrix, dense or structured.
+#pragma once
+#include "autograd/ops.h"
+#include "layers/module.h"
+
+namespace ashlar {
+
+// Arithmetic and memory of `rows` rows through a linear map, without the bias. 1 MAC = 2 FLOPs.
+struct LinearCost {
+  Dim params = 0;
+  Dim macs_forward = 0;
+  Dim macs_grad_input = 0;
+  Dim macs_grad_weight = 0;
+  Dim saved_elements = 0;  // kept for backward beyond the input x
+};
+
+struct LinearOptions {
+  bool bias = true;
+  // Standard deviation of the entries of the matrix at initialisation, for structured maps that of the matrix they
+  // represent: a structured layer passes on the variance of the dense one it replaces. 0: 1/sqrt(3 in), as PyTorch.
+  double std = 0;
+};
+
+// y = x Wᵀ + bias, where W (out, in) is given by the factors of the structure.
+class LinearMap : public Module {
+ public:
+  LinearMap(const Scope& scope, Dim in, Dim out, const LinearOptions& options);
+
+  // x (…, in) -> (…, out). InputError naming the module's path if the last dimension is not `in`.
+  Tensor operator()(const Tensor& x) const;
+
+  // W (out, in), exactly the matrix that forward applies; master dtype.
+  virtual Array to_dense() const = 0;
+  // Sets the factors to approximate `dense` (out, in); returns the relative Frobenius error.
+  virtual double project(const Array& dense) = 0;
+  virtual LinearCost cost(Dim rows) const = 0;
+  // The spec that makes this map, e.g. "blast:blocks=6,rank=192".
+  virtual std::string spec() const = 0;
+
+  Dim in_features() const { return in_; }
+  Dim out_features() const { return out_; }
+  bool has_bias() const { return bias_.defined(); }
+
+ protected:
+  // x (R, in) -> (R, out); `bias` (out) or undefined.
+  virtual Tensor forward(const Tensor& x, const Tensor& bias) const = 0;
+  void check_dense(const Array& dense) const;  // for project: shape and finite values
+  double std() const { return std_; }
+
+ private:
+  Dim in_, out_;
+  double std_;
+  Tensor bias_;
+};
+
+// ‖a - b‖ / ‖b‖ in the Frobenius norm.
+double relative_frobenius_error(const Array& a, const Array& b);
+
+// The value handle that models hold: any LinearMap, made from a spec (design: "Spec of a linear map").
+class Linear {
+ public:
+  Linear(const Scope& scope, Dim in, Dim out, std::string_view spec = "dense", const LinearOptions& options = {});
+  Tensor operator()(const Tensor& x) const { return (*map_)(x); }
+  LinearMap& map() { return *map_; }
+  const LinearMap& map() const { return *map_; }
+
+ private:
+  std::unique_ptr<LinearMap> map_;
+};
+
+}  // namespace ashlar

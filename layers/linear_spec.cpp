@@ -1,0 +1,104 @@
+#include "layers/linear_spec.h"
+
+#include <charconv>
+
+#include "layers/blast/blast.h"
+#include "layers/dense/dense.h"
+#include "layers/low_rank/low_rank.h"
+
+namespace ashlar {
+namespace {
+
+using Maker = std::unique_ptr<LinearMap> (*)(const Scope&, Dim in, Dim out, LinearSpec&, const LinearOptions&);
+
+// The kinds that a spec can name.
+constexpr std::pair<std::string_view, Maker> kKinds[] = {
+    {"dense", &make_dense},
+    {"low_rank", &make_low_rank},
+    {"blast", &make_blast},
+};
+
+template <class Names>
+std::string joined(const Names& names) {
+  std::string text;
+  for (const auto& name : names) text += (text.empty() ? "" : ", ") + std::string(name);
+  return text;
+}
+
+}  // namespace
+
+LinearSpec::LinearSpec(std::string_view text) : text_(text) {
+  const std::size_t colon = text.find(':');
+  kind_ = text.substr(0, colon);
+  if (colon == std::string_view::npos) return;
+  std::string_view rest = text.substr(colon + 1);
+  while (true) {
+    const std::size_t comma = rest.find(',');
+    const std::string_view pair = rest.substr(0, comma);
+    const std::size_t equals = pair.find('=');
+    ASHLAR_CHECK(equals != std::string_view::npos && equals > 0 && equals + 1 < pair.size(), "layer '", text_,
+                 "': expected key=value after the colon, got '", pair, "'");
+    const bool fresh = arguments_.emplace(pair.substr(0, equals), pair.substr(equals + 1)).second;
+    ASHLAR_CHECK(fresh, "layer '", text_, "': ", pair.substr(0, equals), " is given twice");
+    if (comma == std::string_view::npos) break;
+    rest = rest.substr(comma + 1);
+  }
+}
+
+const std::string& LinearSpec::value(std::string_view key) {
+  known_.emplace(key);
+  const auto found = arguments_.find(std::string(key));
+  ASHLAR_CHECK(found != arguments_.end(), "layer '", text_, "': ", kind_, " needs ", key, "=…");
+  return found->second;
+}
+
+Dim LinearSpec::integer(std::string_view key) {
+  const std::string& text = value(key);
+  Dim result = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), result);
+  ASHLAR_CHECK(failure == std::errc() && end == text.data() + text.size() && result >= 1, "layer '", text_, "': ", key,
+               " must be a whole number of at least 1, got '", text, "'");
+  return result;
+}
+
+double LinearSpec::ratio() {
+  const std::string& text = value("ratio");
+  double result = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), result);
+  ASHLAR_CHECK(failure == std::errc() && end == text.data() + text.size() && result > 0 && result <= 1, "layer '", text_,
+               "': ratio must be above 0 and at most 1, got '", text, "'");
+  return result;
+}
+
+void LinearSpec::finish() const {
+  for (const auto& [key, text] : arguments_) {
+    ASHLAR_CHECK(known_.contains(key), "layer '", text_, "': ", kind_, " does not know '", key, "'; it takes ",
+                 known_.empty() ? std::string("no keys") : joined(known_));
+  }
+}
+
+Dim rank_for_ratio(const LinearSpec& spec, double ratio, Dim in, Dim out, Dim params_per_rank) {
+  const double dense = static_cast<double>(in) * static_cast<double>(out);
+  const Dim rank = static_cast<Dim>(ratio * dense / static_cast<double>(params_per_rank)) / 8 * 8;
+  ASHLAR_CHECK(rank >= 8, "layer '", spec.text(), "' for ", in, " -> ", out, ": no rank that is a multiple of 8 keeps ",
+               ratio, " of the dense parameters; the smallest possible ratio is ",
+               8.0 * static_cast<double>(params_per_rank) / dense, " (rank 8)");
+  return rank;
+}
+
+std::unique_ptr<LinearMap> make_linear_map(const Scope& scope, Dim in, Dim out, std::string_view spec,
+                                           const LinearOptions& options) {
+  LinearSpec parsed(spec);
+  for (const auto& [kind, make] : kKinds) {
+    if (kind == parsed.kind()) return make(scope, in, out, parsed, options);
+  }
+  std::vector<std::string_view> kinds;
+  for (const auto& [kind, make] : kKinds) kinds.push_back(kind);
+  throw InputError(concat("layer '", spec, "' for ", scope.path(), ": unknown kind '", parsed.kind(), "'; use one of ",
+                          joined(kinds)));
+}
+
+Linear::Linear(const Scope& scope, Dim in, Dim out, std::string_view spec, const LinearOptions& options)
+    : map_(make_linear_map(scope, in, out, spec, options)) {}
+
+}  // namespace ashlar

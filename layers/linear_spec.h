@@ -1,0 +1,41 @@
+// Specs of linear maps as text: "blast:blocks=6,rank=192".
+#pragma once
+#include <map>
+#include <set>
+
+#include "layers/linear_map.h"
+
+namespace ashlar {
+
+// The arguments of a spec, read by the layer that it names.
+class LinearSpec {
+ public:
+  // InputError for a text that is not kind[:key=value,…].
+  explicit LinearSpec(std::string_view text);
+
+  const std::string& kind() const { return kind_; }
+  const std::string& text() const { return text_; }
+  bool has(std::string_view key) const { return arguments_.contains(std::string(key)); }
+  // A whole number of at least 1; InputError if it is missing (unless there is a fallback) or malformed.
+  Dim integer(std::string_view key);
+  Dim integer(std::string_view key, Dim fallback) { return has(key) ? integer(key) : fallback; }
+  // The fraction of the dense parameters to keep, in (0, 1].
+  double ratio();
+  // To be called after all keys were read: InputError for keys that the kind does not know, listing those it does.
+  void finish() const;
+
+ private:
+  const std::string& value(std::string_view key);
+  std::string text_, kind_;
+  std::map<std::string, std::string> arguments_;
+  std::set<std::string> known_;
+};
+
+// The largest rank, a multiple of 8, for which rank * params_per_rank is at most ratio * in * out. InputError naming
+// the smallest possible ratio if there is none.
+Dim rank_for_ratio(const LinearSpec& spec, double ratio, Dim in, Dim out, Dim params_per_rank);
+
+std::unique_ptr<LinearMap> make_linear_map(const Scope& scope, Dim in, Dim out, std::string_view spec,
+                                           const LinearOptions& options);
+
+}  // namespace ashlar

@@ -1,0 +1,79 @@
+#include "layers/low_rank/low_rank.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "autograd/function.h"
+#include "kernels/low_rank/low_rank.h"
+#include "layers/linalg.h"
+
+namespace ashlar {
+namespace {
+
+struct LowRankOp : Function<LowRankOp> {
+  static constexpr const char* name = "low_rank_linear";
+  static Array forward(Context& ctx, const Array& x, const Array& u, const Array& v, const Array& bias) {
+    const Array rows = x.as_contiguous();
+    Array y = Array::empty({x.size(0), u.size(0)}, x.dtype(), x.device());
+    kernels::low_rank_forward(x.exec(), rows, u, v, bias, y);
+    ctx.save(rows, u, v);
+    return y;
+  }
+  static std::array<Array, 4> backward(Context& ctx, const Array& dy) {
+    const Array &x = ctx.saved(0), &u = ctx.saved(1), &v = ctx.saved(2);
+    Array dx, du, dv, dbias;
+    if (ctx.needs_grad(0)) dx = empty_like(x);
+    if (ctx.needs_grad(1)) du = empty_like(u);
+    if (ctx.needs_grad(2)) dv = empty_like(v);
+    if (ctx.needs_grad(3)) dbias = Array::empty({u.size(0)}, u.dtype(), u.device());
+    kernels::low_rank_backward(dy.exec(), dy.as_contiguous(), x, u, v, dx, du, dv, dbias);
+    return {dx, du, dv, dbias};
+  }
+};
+
+}  // namespace
+
+LowRankLinear::LowRankLinear(const Scope& scope, Dim in, Dim out, Dim rank, const LinearOptions& options)
+    : LinearMap(scope, in, out, options), rank_(rank) {
+  ASHLAR_CHECK(rank >= 1 && rank <= std::min(in, out), "layer 'low_rank:rank=", rank, "' for ", scope.path(), " (", in,
+               " -> ", out, "): rank must be from 1 to ", std::min(in, out));
+  const auto columns = static_cast<double>(in), width = static_cast<double>(rank);
+  // var V = 1/in and var U = in std²/rank: a product of variance std², with stages of equal size.
+  u_ = param("U", {out, rank}, init::normal(std() * std::sqrt(columns / width)),
+             {.role = Role::matrix, .fan_in = rank, .fan_out = out});
+  v_ = param("V", {in, rank}, init::normal(1.0 / std::sqrt(columns)), {.role = Role::matrix, .fan_in = in, .fan_out = rank});
+}
+
+Tensor LowRankLinear::forward(const Tensor& x, const Tensor& bias) const { return LowRankOp::apply(x, u_, v_, bias); }
+
+Array LowRankLinear::to_dense() const {
+  return linalg::product(u_.value().to(DType::f64), v_.value().to(DType::f64).transpose(0, 1)).to(scope().master());
+}
+
+double LowRankLinear::project(const Array& dense) {
+  check_dense(dense);
+  const linalg::Svd svd = linalg::svd(dense);
+  const Array u = svd.u.slice(1, 0, rank_).clone(), v = svd.vt.slice(0, 0, rank_).transpose(0, 1).clone();
+  for (Dim k = 0; k < rank_; ++k) {
+    const double root = std::sqrt(svd.s.data<double>()[k]);
+    for (Dim row = 0; row < out_features(); ++row) u.data<double>()[row * rank_ + k] *= root;
+    for (Dim row = 0; row < in_features(); ++row) v.data<double>()[row * rank_ + k] *= root;
+  }
+  copy(u, u_.value());
+  copy(v, v_.value());
+  return relative_frobenius_error(to_dense(), dense);
+}
+
+LinearCost LowRankLinear::cost(Dim rows) const {
+  const Dim params = rank_ * (in_features() + out_features());
+  return {params, rows * params, rows * params, rows * params, 0};
+}
+
+std::unique_ptr<LinearMap> make_low_rank(const Scope& scope, Dim in, Dim out, LinearSpec& spec,
+                                         const LinearOptions& options) {
+  const Dim rank = spec.has("ratio") ? rank_for_ratio(spec, spec.ratio(), in, out, in + out) : spec.integer("rank");
+  spec.finish();
+  return std::make_unique<LowRankLinear>(scope, in, out, rank, options);
+}
+
+}  // namespace ashlar

@@ -1,0 +1,89 @@
+#include "layers/module.h"
+
+#include <algorithm>
+
+#include "core/random.h"
+
+namespace ashlar {
+
+Scope Scope::root(DType dtype, std::uint64_t seed, Device device) {
+  ASHLAR_CHECK(is_floating(dtype), "scope: activations need a floating dtype, got ", dtype);
+  Scope scope;
+  scope.dtype_ = dtype;
+  scope.seed_ = seed;
+  scope.device_ = device;
+  return scope;
+}
+
+std::string Scope::below(std::string_view name) const {
+  return path_.empty() ? std::string(name) : path_ + "." + std::string(name);
+}
+
+Module::Module(const Scope& scope) : scope_(scope) {
+  if (scope.parent_) scope.parent_->children_.push_back(this);
+}
+
+void Module::claim(std::string_view name) {
+  ASHLAR_CHECK(!name.empty() && name.find('.') == std::string_view::npos, "module ", scope_.path(), ": the name '", name,
+               "' must not be empty or contain a dot");
+  ASHLAR_CHECK(std::ranges::find(names_, name) == names_.end(), "module ", scope_.path(), ": the name '", name,
+               "' is taken");
+  names_.emplace_back(name);
+}
+
+Scope Module::sub(std::string_view name) {
+  claim(name);
+  Scope scope = scope_;
+  scope.path_ = scope_.below(name);
+  scope.parent_ = this;
+  return scope;
+}
+
+Tensor Module::param(std::string_view name, const Shape& shape, const Init& init, const ParamInfo& info) {
+  claim(name);
+  const std::string path = scope_.below(name);
+  Array value = Array::empty(shape, scope_.master(), scope_.device());
+  init(value, key_of(scope_.seed(), path));
+  own_.push_back({path, Tensor::leaf(std::move(value)), info});
+  return own_.back().tensor;
+}
+
+Array Module::buffer(std::string_view name, Array value) {
+  claim(name);
+  own_buffers_.emplace_back(scope_.below(name), value);
+  return value;
+}
+
+Parameters Module::parameters() const {
+  Parameters all = own_;
+  for (const Module* child : children_) {
+    for (Parameter& parameter : child->parameters()) all.push_back(std::move(parameter));
+  }
+  return all;
+}
+
+std::vector<std::pair<std::string, Array>> Module::buffers() const {
+  auto all = own_buffers_;
+  for (const Module* child : children_) {
+    for (auto& entry : child->buffers()) all.push_back(std::move(entry));
+  }
+  return all;
+}
+
+void Module::visit(const std::function<void(Module&)>& visitor) {
+  visitor(*this);
+  for (Module* child : children_) child->visit(visitor);
+}
+
+void Module::train(std::uint64_t step) {
+  visit([&](Module& module) {
+    module.training_ = true;
+    module.step_ = step;
+  });
+}
+
+void Module::eval() {
+  visit([](Module& module) { module.training_ = false; });
+}
+
+}  // namespace ashlar

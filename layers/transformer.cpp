@@ -1,0 +1,80 @@
+#include "layers/transformer.h"
+
+#include "core/random.h"
+
+namespace ashlar {
+
+LayerNorm::LayerNorm(const Scope& scope, Dim width, double eps)
+    : Module(scope),
+      eps_(eps),
+      weight_(param("weight", {width}, init::ones(), {.role = Role::norm})),
+      bias_(param("bias", {width}, init::zeros(), {.role = Role::norm})) {}
+
+Embedding::Embedding(const Scope& scope, Dim rows, Dim width, double std)
+    : Module(scope),
+      weight_(param("weight", {rows, width}, init::normal(std),
+                    {.role = Role::embedding, .fan_in = rows, .fan_out = width})) {}
+
+Dropout::Dropout(const Scope& scope, double p, Unit unit) : Module(scope), p_(p), unit_(unit) {
+  ASHLAR_CHECK(p >= 0 && p < 1, "dropout ", scope.path(), ": the probability must be in [0, 1), got ", p);
+}
+
+Tensor Dropout::operator()(const Tensor& x) const {
+  if (!training() || p_ == 0) return x;
+  const kernels::DropMask mask{p_, key_of(scope().seed(), scope().path()), step()};
+  return unit_ == Unit::sample ? F::drop_path(x, mask) : F::dropout(x, mask);
+}
+
+MultiHeadAttention::MultiHeadAttention(const Scope& scope, const BlockConfig& c)
+    : Module(scope),
+      heads_(c.heads),
+      causal_(c.causal),
+      qkv_(sub(c.names.qkv), c.width, 3 * c.width, c.specs.qkv, {.std = c.std}),
+      proj_(sub(c.names.proj), c.width, c.width, c.specs.proj, {.std = c.residual_std}) {
+  ASHLAR_CHECK(c.heads >= 1 && c.width % c.heads == 0, scope.path(), ": width ", c.width, " must be a multiple of heads ",
+               c.heads);
+}
+
+Tensor MultiHeadAttention::operator()(const Tensor& x) const {
+  return proj_(F::multi_head_attention(qkv_(x), heads_, causal_));
+}
+
+Mlp::Mlp(const Scope& scope, const BlockConfig& c)
+    : Module(scope),
+      gelu_(c.gelu),
+      fc1_(sub(c.names.fc1), c.width, c.hidden, c.specs.fc1, {.std = c.std}),
+      fc2_(sub(c.names.fc2), c.hidden, c.width, c.specs.fc2, {.std = c.residual_std}) {}
+
+Block::Block(const Scope& scope, const BlockConfig& c)
+    : Module(scope),
+      norm1_(sub(c.names.norm1), c.width, c.eps),
+      attn_(sub(c.names.attn), c),
+      norm2_(sub(c.names.norm2), c.width, c.eps),
+      mlp_(sub(c.names.mlp), c),
+      dropout1_(sub("dropout1"), c.dropout),
+      path1_(sub("drop_path1"), c.drop_path, Dropout::Unit::sample),
+      dropout2_(sub("dropout2"), c.dropout),
+      path2_(sub("drop_path2"), c.drop_path, Dropout::Unit::sample) {}
+
+Tensor Block::operator()(const Tensor& x) const {
+  const Tensor y = x + path1_(dropout1_(attn_(norm1_(x))));
+  return y + path2_(dropout2_(mlp_(norm2_(y))));
+}
+
+ModelCost cost_of(Module& model) {
+  ModelCost total;
+  for (const Parameter& parameter : model.parameters()) total.parameters += parameter.tensor.value().numel();
+  model.visit([&](Module& module) {
+    const auto* map = dynamic_cast<const LinearMap*>(&module);
+    if (!map) return;
+    const LinearCost cost = map->cost(1);
+    const Dim dense = map->in_features() * map->out_features();
+    total.linear_parameters += cost.params;
+    total.macs_per_row += cost.macs_forward;
+    total.dense_linear_parameters += dense;
+    total.dense_macs_per_row += dense;
+  });
+  return total;
+}
+
+}  // namespace ashlar

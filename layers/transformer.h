@@ -1,0 +1,107 @@
+// The pieces of a transformer: layer norm, embedding, multi-head attention, MLP, pre-norm block.
+// Names of children are given by the model, so that checkpoints carry the names its users know.
+#pragma once
+#include "layers/linear_map.h"
+
+namespace ashlar {
+
+class LayerNorm final : public Module {
+ public:
+  LayerNorm(const Scope& scope, Dim width, double eps);
+  Tensor operator()(const Tensor& x) const { return F::layer_norm(x, weight_, bias_, eps_); }
+
+ private:
+  double eps_;
+  Tensor weight_, bias_;  // (width)
+};
+
+class Embedding final : public Module {
+ public:
+  Embedding(const Scope& scope, Dim rows, Dim width, double std);
+  // ids (…) i32 -> (…, width) in the scope's dtype
+  Tensor operator()(const Tensor& ids) const { return F::embedding(weight_, ids, scope().dtype()); }
+  const Tensor& weight() const { return weight_; }  // (rows, width)
+
+ private:
+  Tensor weight_;
+};
+
+class Dropout final : public Module {
+ public:
+  enum class Unit : std::uint8_t { element, sample };  // sample: DropPath, stochastic depth
+  Dropout(const Scope& scope, double p, Unit unit = Unit::element);
+  Tensor operator()(const Tensor& x) const;
+
+ private:
+  double p_;
+  Unit unit_;
+};
+
+// What a transformer block is made of, place by place.
+struct BlockSpecs {
+  std::string qkv = "dense", proj = "dense", fc1 = "dense", fc2 = "dense";
+};
+
+struct BlockNames {
+  std::string_view norm1 = "norm1", attn = "attn", qkv = "qkv", proj = "proj";
+  std::string_view norm2 = "norm2", mlp = "mlp", fc1 = "fc1", fc2 = "fc2";
+};
+
+struct BlockConfig {
+  Dim width = 0, heads = 0, hidden = 0;
+  bool causal = false;
+  kernels::Gelu gelu = kernels::Gelu::erf;
+  double eps = 1e-5;
+  double std = 0.02;           // of weights at initialisation
+  double residual_std = 0.02;  // of the two projections that write to the residual stream
+  double dropout = 0, drop_path = 0;
+  BlockSpecs specs = {};
+  BlockNames names = {};
+};
+
+class MultiHeadAttention final : public Module {
+ public:
+  MultiHeadAttention(const Scope& scope, const BlockConfig& config);
+  Tensor operator()(const Tensor& x) const;  // (B, T, C) -> (B, T, C)
+
+ private:
+  Dim heads_;
+  bool causal_;
+  Linear qkv_, proj_;
+};
+
+class Mlp final : public Module {
+ public:
+  Mlp(const Scope& scope, const BlockConfig& config);
+  Tensor operator()(const Tensor& x) const { return fc2_(F::gelu(fc1_(x), gelu_)); }
+
+ private:
+  kernels::Gelu gelu_;
+  Linear fc1_, fc2_;
+};
+
+// x + attention(norm1(x)), then the same with the MLP.
+class Block final : public Module {
+ public:
+  Block(const Scope& scope, const BlockConfig& config);
+  Tensor operator()(const Tensor& x) const;  // (B, T, C) -> (B, T, C)
+
+ private:
+  LayerNorm norm1_;
+  MultiHeadAttention attn_;
+  LayerNorm norm2_;
+  Mlp mlp_;
+  Dropout dropout1_, path1_, dropout2_, path2_;
+};
+
+// Sum of the costs of all linear maps below `model` for one row each, and what they would be if all were dense.
+struct ModelCost {
+  Dim parameters = 0;         // of everything
+  Dim linear_parameters = 0;  // of the linear maps, without biases
+  Dim dense_linear_parameters = 0;
+  Dim macs_per_row = 0;  // of the linear maps
+  Dim dense_macs_per_row = 0;
+};
+ModelCost cost_of(Module& model);
+
+}  // namespace ashlar

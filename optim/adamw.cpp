@@ -1,0 +1,35 @@
+#include "optim/adamw.h"
+
+#include "kernels/update/update.h"
+
+namespace ashlar::optim {
+
+void check_adam_settings(std::string_view optimizer, const AdamSettings& settings) {
+  const auto is_average = [](double beta) { return beta >= 0 && beta < 1; };
+  ASHLAR_CHECK(is_average(settings.beta1) && is_average(settings.beta2), optimizer, ": betas must be in [0, 1), got ",
+               settings.beta1, " and ", settings.beta2);
+  ASHLAR_CHECK(settings.eps >= 0, optimizer, ": eps must not be negative, got ", settings.eps);
+}
+
+void add_adam_state(Slot& slot) {
+  slot.add_state("exp_avg");
+  slot.add_state("exp_avg_sq");
+}
+
+void adamw_step(Slot& slot, const AdamSettings& settings, const Update& update) {
+  const Array& weight = slot.parameter.tensor.value();
+  const kernels::AdamWUpdate values{update.lr,           settings.beta1,    settings.beta2, settings.eps,
+                                    slot.weight_decay, update.grad_scale, slot.steps()};
+  kernels::adamw_update(weight.exec(), values, update.gradient, weight, slot.state.at("exp_avg"),
+                        slot.state.at("exp_avg_sq"));
+}
+
+AdamW::AdamW(const Parameters& parameters, const AdamWOptions& options)
+    : Optimizer(parameters, options), settings_(options.adam) {
+  check_adam_settings("adamw", settings_);
+  for (Slot& slot : slots()) add_adam_state(slot);
+}
+
+void AdamW::update(Slot& slot, const Update& update) { adamw_step(slot, settings_, update); }
+
+}  // namespace ashlar::optim

@@ -1,0 +1,33 @@
+// Adam with decoupled weight decay (Loshchilov and Hutter 2019), as torch.optim.AdamW.
+#pragma once
+#include "optim/optimizer.h"
+
+namespace ashlar::optim {
+
+struct AdamSettings {
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
+};
+
+struct AdamWOptions : OptimizerOptions {
+  AdamWOptions() { weight_decay = 0.05; }
+  AdamSettings adam;
+};
+
+// m <- beta1 m + (1 - beta1) g,  v <- beta2 v + (1 - beta2) g^2,
+// w <- w - lr (m' / (sqrt v' + eps) + weight_decay w) with m' and v' corrected for their start at zero.
+// State: "exp_avg" (m), "exp_avg_sq" (v).
+class AdamW : public Optimizer {
+ public:
+  explicit AdamW(const Parameters& parameters, const AdamWOptions& options = {});
+
+ private:
+  void update(Slot& slot, const Update& update) override;
+  AdamSettings settings_;
+};
+
+// The two halves of AdamW for one parameter, for optimizers that treat only some parameters this way.
+void check_adam_settings(std::string_view optimizer, const AdamSettings& settings);
+void add_adam_state(Slot& slot);
+void adamw_step(Slot& slot, const AdamSettings& settings, const Update& update);
+
+}  // namespace ashlar::optim

@@ -1,0 +1,24 @@
+// Optimizers by name, as configs and command lines give them.
+#pragma once
+#include "optim/optimizer.h"
+
+namespace ashlar::optim {
+
+// Numbers by name: "lr", "weight_decay", "beta1", ... A switch is 0 or 1.
+using Settings = std::map<std::string, double>;
+
+struct OptimizerConfig {
+  std::string name = "adamw";  // adamw or sgd
+  Settings settings = {};      // those that differ from default_settings(name)
+  // As in OptimizerOptions.
+  std::set<Role> decayed = {Role::matrix};
+  std::vector<GroupRule> groups = {};
+  bool allow_missing_gradients = false;
+};
+
+// Unknown names and settings are InputErrors that list the valid ones.
+std::unique_ptr<Optimizer> make_optimizer(const Parameters& parameters, const OptimizerConfig& config);
+std::vector<std::string> optimizer_names();
+Settings default_settings(const std::string& name);
+
+}  // namespace ashlar::optim

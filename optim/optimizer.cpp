@@ -1,0 +1,171 @@
+#include "optim/optimizer.h"
+
+#include <cmath>
+
+namespace ashlar::optim {
+namespace {
+
+// `*` in the pattern matches any text: on a mismatch the latest star takes one character more.
+bool matches(std::string_view pattern, std::string_view text) {
+  std::size_t p = 0, t = 0, star = std::string_view::npos, star_text = 0;
+  while (t < text.size()) {
+    if (p < pattern.size() && pattern[p] == '*') {
+      star = p++;
+      star_text = t;
+    } else if (p < pattern.size() && pattern[p] == text[t]) {
+      ++p;
+      ++t;
+    } else if (star != std::string_view::npos) {
+      p = star + 1;
+      t = ++star_text;
+    } else {
+      return false;
+    }
+  }
+  return pattern.find_first_not_of('*', p) == std::string_view::npos;
+}
+
+// "a, b, c" or, of many, "a, b, c, d, e and 7 more".
+std::string list(const std::vector<std::string>& names) {
+  constexpr std::size_t kShown = 5;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(names.size(), kShown); ++i) text += (i ? ", " : "") + names[i];
+  return names.size() <= kShown ? text : concat(text, " and ", names.size() - kShown, " more");
+}
+
+void check_rate(const char* what, double value) {
+  ASHLAR_CHECK(std::isfinite(value) && value >= 0, "optimizer: ", what, " must be finite and not negative, got ",
+               value);
+}
+
+Slot make_slot(const Parameter& parameter, const OptimizerOptions& options) {
+  const Array& weight = parameter.tensor.value();
+  ASHLAR_CHECK(weight.dtype() == DType::f32 || weight.dtype() == DType::f64, "optimizer: parameter ", parameter.name,
+               " is ", weight.dtype(), "; keep master weights in f32 or f64");
+  ASHLAR_CHECK(weight.contiguous(), "optimizer: parameter ", parameter.name, " ", weight.shape(),
+               " is not contiguous; make the parameter from as_contiguous()");
+  Slot slot{parameter, options.lr, options.decayed.count(parameter.info.role) ? options.weight_decay : 0, {}};
+  for (const GroupRule& rule : options.groups) {
+    if (!rule.match(parameter)) continue;
+    slot.lr = rule.lr.value_or(slot.lr);
+    slot.weight_decay = rule.weight_decay.value_or(slot.weight_decay);
+    break;
+  }
+  check_rate("lr", slot.lr);
+  check_rate("weight_decay", slot.weight_decay);
+  slot.add_state("step", {1}, DType::i64);
+  return slot;
+}
+
+}  // namespace
+
+std::function<bool(const Parameter&)> name_is(std::string pattern) {
+  return [pattern = std::move(pattern)](const Parameter& parameter) { return matches(pattern, parameter.name); };
+}
+
+std::function<bool(const Parameter&)> role_is(Role role) {
+  return [role](const Parameter& parameter) { return parameter.info.role == role; };
+}
+
+void Slot::add_state(const std::string& key) {
+  state[key] = Array::zeros(parameter.tensor.shape(), parameter.tensor.dtype(), parameter.tensor.device());
+}
+
+void Slot::add_state(const std::string& key, const Shape& shape, DType dtype) {
+  state[key] = Array::zeros(shape, dtype);
+}
+
+Dim& Slot::steps() { return *state.at("step").data<Dim>(); }
+
+Optimizer::Optimizer(const Parameters& parameters, const OptimizerOptions& options)
+    : allow_missing_gradients_(options.allow_missing_gradients) {
+  ASHLAR_CHECK(!parameters.empty(), "optimizer: no parameters given");
+  std::set<std::string> names;
+  std::map<const Tensor::Impl*, std::string> owners;
+  for (const Parameter& parameter : parameters) {
+    ASHLAR_CHECK(parameter.tensor.defined(), "optimizer: parameter ", parameter.name, " has no tensor");
+    ASHLAR_CHECK(names.insert(parameter.name).second, "optimizer: parameter ", parameter.name, " is given twice");
+    const auto [owner, fresh] = owners.emplace(parameter.tensor.impl().get(), parameter.name);
+    ASHLAR_CHECK(fresh, "optimizer: parameters ", owner->second, " and ", parameter.name,
+                 " are the same tensor; give a tied weight once");
+    slots_.push_back(make_slot(parameter, options));
+  }
+}
+
+void Optimizer::step(double lr_factor, double grad_scale) {
+  ASHLAR_CHECK(std::isfinite(lr_factor) && std::isfinite(grad_scale), "optimizer: lr_factor ", lr_factor,
+               " and grad_scale ", grad_scale, " must be finite; check the gradient norm before the step");
+  std::vector<Update> updates;
+  std::vector<std::string> missing;
+  for (const Slot& slot : slots_) {
+    const Tensor& tensor = slot.parameter.tensor;
+    const Array& gradient = tensor.grad();
+    Update update{{}, grad_scale, slot.lr * slot.parameter.info.lr_scale * lr_factor};
+    if (gradient.defined()) {
+      update.gradient = gradient.to(tensor.dtype()).as_contiguous();
+    } else {
+      missing.push_back(slot.parameter.name);
+    }
+    updates.push_back(std::move(update));
+  }
+  if (!missing.empty() && !allow_missing_gradients_) {
+    throw Error(concat("optimizer: no gradient reached ", list(missing),
+                       "; run backward() through them first, or set allow_missing_gradients"));
+  }
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    if (updates[i].gradient.defined()) ++slots_[i].steps();
+  }
+  update_all(updates);
+}
+
+void Optimizer::update_all(const std::vector<Update>& updates) {
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    if (updates[i].gradient.defined()) update(slots_[i], updates[i]);
+  }
+}
+
+void Optimizer::zero_grad() {
+  for (const Slot& slot : slots_) slot.parameter.tensor.zero_grad();
+}
+
+State Optimizer::state() const {
+  State all;
+  for (const Slot& slot : slots_) {
+    for (const auto& [key, values] : slot.state) all[slot.parameter.name + "/" + key] = values;
+  }
+  return all;
+}
+
+void Optimizer::load_state(const State& state) {
+  const State own = this->state();
+  std::vector<std::string> missing, unexpected, mis_shaped;
+  for (const auto& [key, values] : own) {
+    const auto given = state.find(key);
+    if (given == state.end()) {
+      missing.push_back(key);
+    } else if (given->second.shape() != values.shape() || given->second.dtype() != values.dtype()) {
+      mis_shaped.push_back(concat(key, " (", given->second.dtype(), " ", given->second.shape(), " instead of ",
+                                  values.dtype(), " ", values.shape(), ")"));
+    }
+  }
+  for (const auto& [key, values] : state) {
+    if (!own.count(key)) unexpected.push_back(key);
+  }
+  std::string problems;
+  const auto report = [&](const char* what, const std::vector<std::string>& names) {
+    if (!names.empty()) problems += concat(problems.empty() ? "" : "; ", what, ": ", list(names));
+  };
+  report("missing", missing);
+  report("unexpected", unexpected);
+  report("mis-shaped", mis_shaped);
+  ASHLAR_CHECK(problems.empty(), "optimizer: the state is of another model or optimizer; ", problems);
+  for (const auto& [key, values] : own) copy(state.at(key), values);
+}
+
+std::size_t Optimizer::state_bytes() const {
+  std::size_t bytes = 0;
+  for (const auto& [key, values] : state()) bytes += static_cast<std::size_t>(values.numel()) * size_of(values.dtype());
+  return bytes;
+}
+
+}  // namespace ashlar::optim

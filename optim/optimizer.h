@@ -1,0 +1,93 @@
+// Optimizer: turns the gradients of parameters into updates. Here is what every optimizer shares: which learning rate
+// and weight decay a parameter gets, the checks on its gradient, named state for checkpoints.
+#pragma once
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "autograd/parameter.h"
+
+namespace ashlar::optim {
+
+// Settings for some of the parameters; of several rules that match a parameter the first is used.
+struct GroupRule {
+  std::function<bool(const Parameter&)> match;
+  std::optional<double> lr = {};
+  std::optional<double> weight_decay = {};  // holds whatever the role
+};
+// `pattern` is a whole name in which * stands for any text: "blocks.*.mlp.*".
+std::function<bool(const Parameter&)> name_is(std::string pattern);
+std::function<bool(const Parameter&)> role_is(Role role);
+
+struct OptimizerOptions {
+  double lr = 1e-3;
+  double weight_decay = 0;
+  // The roles that are decayed. Couplings and norms scale what the matrices do and biases shift it: drawing them to
+  // zero does not regularise. Some GPT-2 recipes add Role::embedding.
+  std::set<Role> decayed = {Role::matrix};
+  std::vector<GroupRule> groups = {};
+  // Pass over a parameter that no gradient reached instead of throwing.
+  bool allow_missing_gradients = false;
+};
+
+// Values by name, as in a checkpoint.
+using State = std::map<std::string, Array>;
+
+// A parameter with its settings and the state that an optimizer keeps for it.
+struct Slot {
+  Parameter parameter;
+  double lr = 0, weight_decay = 0;
+  State state;  // by short name: "exp_avg"
+
+  // Adds a state of zeros, of the parameter's shape and dtype if none are given.
+  void add_state(const std::string& key);
+  void add_state(const std::string& key, const Shape& shape, DType dtype);
+  Dim& steps();  // updates so far: the state "step"
+};
+
+// What one step brings to the update of a parameter.
+struct Update {
+  Array gradient;  // contiguous, in the weight's dtype, before grad_scale; undefined where a missing one is allowed
+  double grad_scale = 1;
+  double lr = 0;  // with lr_scale and the schedule
+};
+
+class Optimizer {
+ public:
+  virtual ~Optimizer() = default;
+  Optimizer(const Optimizer&) = delete;
+  Optimizer& operator=(const Optimizer&) = delete;
+
+  // Updates every parameter from its gradient. `lr_factor` (of the schedule) multiplies every learning rate,
+  // `grad_scale` every gradient (the clip factor over the number of accumulated batches, optim/clip.h).
+  // A missing gradient is an Error that names the parameter, and then nothing has changed.
+  void step(double lr_factor = 1, double grad_scale = 1);
+  void zero_grad();
+
+  // "<parameter>/step", "<parameter>/exp_avg", ...: arrays that share their values with the optimizer. Save or clone
+  // them before the next step.
+  State state() const;
+  // Copies the values in. Names, shapes and dtypes must be exactly those of state(); otherwise one InputError lists
+  // all that is missing, unexpected or mis-shaped, and nothing has changed.
+  void load_state(const State& state);
+  std::size_t state_bytes() const;
+
+  // The parameters with what they are given, for reports.
+  const std::vector<Slot>& slots() const { return slots_; }
+
+ protected:
+  Optimizer(const Parameters& parameters, const OptimizerOptions& options);
+  std::vector<Slot>& slots() { return slots_; }
+
+  // One update of all parameters; updates[i] belongs to slots()[i]. An optimizer that looks at several factors of a
+  // layer together overrides this one; the default calls update() for every parameter with a gradient.
+  virtual void update_all(const std::vector<Update>& updates);
+  virtual void update(Slot& slot, const Update& update) = 0;
+
+ private:
+  std::vector<Slot> slots_;
+  bool allow_missing_gradients_;
+};
+
+}  // namespace ashlar::optim

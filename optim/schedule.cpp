@@ -1,0 +1,47 @@
+#include "optim/schedule.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+namespace ashlar::optim {
+namespace {
+
+// From 1 at t = 0 to final_fraction at t = 1.
+double decayed(Decay decay, double t, double final_fraction) {
+  ASHLAR_CHECK(final_fraction >= 0 && final_fraction <= 1, "schedule: the final fraction must be in [0, 1], got ",
+               final_fraction);
+  switch (decay) {
+    case Decay::constant: break;
+    case Decay::linear: return 1 - (1 - final_fraction) * t;
+    case Decay::cosine: return final_fraction + (1 - final_fraction) * 0.5 * (1 + std::cos(std::numbers::pi * t));
+  }
+  return 1;
+}
+
+}  // namespace
+
+Decay parse_decay(std::string_view name) {
+  if (name == "constant") return Decay::constant;
+  if (name == "linear") return Decay::linear;
+  if (name == "cosine") return Decay::cosine;
+  throw InputError(concat("schedule: unknown decay \"", name, "\"; use constant, linear or cosine"));
+}
+
+double lr_factor(Decay decay, Dim step, Dim warmup, Dim total, double final_fraction) {
+  ASHLAR_CHECK(step >= 0 && warmup >= 0 && total >= 1, "schedule: step ", step, " and warm-up ", warmup,
+               " must not be negative, and the total ", total, " must be at least 1");
+  if (step < warmup) return static_cast<double>(step + 1) / static_cast<double>(warmup + 1);
+  const double length = static_cast<double>(std::max<Dim>(total - warmup, 1));
+  return decayed(decay, std::min(1.0, static_cast<double>(step - warmup) / length), final_fraction);
+}
+
+double lr_factor_at(Decay decay, double progress, double warmup, double final_fraction) {
+  ASHLAR_CHECK(!std::isnan(progress), "schedule: the progress is not a number");
+  ASHLAR_CHECK(warmup >= 0 && warmup < 1, "schedule: the warm-up must be a share in [0, 1) of the run, got ", warmup);
+  const double at = std::clamp(progress, 0.0, 1.0);
+  if (at < warmup) return at / warmup;
+  return decayed(decay, (at - warmup) / (1 - warmup), final_fraction);
+}
+
+}  // namespace ashlar::optim

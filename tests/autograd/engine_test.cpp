@@ -1,0 +1,122 @@
+#include "autograd/checkpoint.h"
+#include "autograd/function.h"
+#include "tests/support/catch.h"
+#include "tests/support/gradcheck.h"
+
+using namespace ashlar;
+using namespace ashlar::test;
+using Catch::Matchers::Contains;
+
+namespace {
+
+struct Argmax : NoBackward<Argmax> {
+  static constexpr const char* name = "argmax";
+  static Array forward(Context&, const Array& x) { return x; }
+};
+
+struct Forgetful : Function<Forgetful> {
+  static constexpr const char* name = "forgetful";
+  static Array forward(Context&, const Array& x) { return x.clone(); }
+  static std::array<Array, 1> backward(Context&, const Array&) { return {}; }
+};
+
+}  // namespace
+
+TEST_CASE("a chain of 100 000 additions runs backward and is freed without overflowing the stack") {
+  const Tensor x = Tensor::leaf(Array::full({1}, 1.0, DType::f64));
+  {
+    Tensor y = x;
+    for (int i = 0; i < 100000; ++i) y = y + x;
+    y.backward();
+  }
+  REQUIRE(x.grad().item() == 100001.0);
+  Tensor unused = x;
+  for (int i = 0; i < 100000; ++i) unused = unused + x;
+}
+
+TEST_CASE("gradients accumulate over backwards until zero_grad") {
+  const Tensor x = Tensor::leaf(randn({3}, DType::f64, 1)), w = Tensor::leaf(randn({2, 3}, DType::f64, 2));
+  const auto run = [&] { F::sum(F::linear(F::reshape(x, {1, 3}), w)).backward(); };
+  run();
+  const Array once = w.grad().clone();
+  run();
+  REQUIRE(relative_error(w.grad(), F::scale(once, 2.0).value()) <= 1e-15);
+  w.zero_grad();
+  REQUIRE_FALSE(w.grad().defined());
+}
+
+TEST_CASE("the gradient handed to a user does not change under him") {
+  const Tensor w = Tensor::leaf(randn({2, 3}, DType::f64, 2));
+  const Tensor x = randn({4, 3}, DType::f64, 3);
+  F::sum(F::linear(x, w)).backward();
+  const Array held = w.grad();
+  const Array before = held.clone();
+  F::sum(F::linear(x, w)).backward();
+  REQUIRE(bitwise_equal(held, before));
+}
+
+TEST_CASE("frozen inputs get no gradient and change none of the others") {
+  const Array x = randn({4, 3}, DType::f64, 4), w = randn({2, 3}, DType::f64, 5), b = randn({2}, DType::f64, 6);
+  std::array<Array, 3> all;
+  for (unsigned frozen = 0; frozen < 8; ++frozen) {
+    std::array<Tensor, 3> t;
+    const std::array<Array, 3> values{x, w, b};
+    for (std::size_t i = 0; i < 3; ++i) t[i] = frozen >> i & 1 ? Tensor(values[i]) : Tensor::leaf(values[i]);
+    const Tensor y = F::linear(t[0], t[1], t[2]);
+    REQUIRE(y.requires_grad() == (frozen != 7));
+    if (frozen != 7) y.backward(randn({4, 2}, DType::f64, 7));
+    for (std::size_t i = 0; i < 3; ++i) {
+      if (frozen == 0) all[i] = t[i].grad();
+      else if (frozen >> i & 1) REQUIRE_FALSE(t[i].grad().defined());
+      else REQUIRE(bitwise_equal(t[i].grad(), all[i]));
+    }
+  }
+}
+
+TEST_CASE("nothing is recorded without need") {
+  const Tensor x = Tensor::leaf(randn({3}, DType::f64, 8));
+  {
+    const NoGrad no_grad;
+    REQUIRE_FALSE((x + x).requires_grad());
+  }
+  REQUIRE((x + x).requires_grad());
+  REQUIRE_FALSE((x.detach() + x.detach()).requires_grad());
+}
+
+TEST_CASE("a second backward, a changed value, a missing gradient and a missing backward are errors") {
+  const Tensor x = Tensor::leaf(randn({3}, DType::f64, 9));
+  const Tensor y = F::sum(x * x);
+  y.backward();
+  REQUIRE_THROWS_WITH(y.backward(), Contains("already run"));
+
+  const Tensor z = F::sum(x * x);
+  copy(randn({3}, DType::f64, 10), x.value());
+  REQUIRE_THROWS_WITH(z.backward(), Contains("mul") && Contains("changed in place"));
+
+  REQUIRE_THROWS_WITH(Forgetful::apply(x).backward(randn({3}, DType::f64, 1)), Contains("forgetful") && Contains("no gradient"));
+  REQUIRE_THROWS_WITH(Argmax::apply(x), Contains("argmax") && Contains("detach"));
+  REQUIRE_NOTHROW(Argmax::apply(x.detach()));
+  REQUIRE_THROWS_WITH((x * x).backward(), Contains("one element"));
+  REQUIRE_THROWS_WITH(x.detach().backward(randn({3}, DType::f64, 1)), Contains("requires a gradient"));
+}
+
+TEST_CASE("checkpointing gives the same bits and keeps less") {
+  const Array w0 = randn({16, 16}, DType::f32, 11), x0 = randn({8, 16}, DType::f32, 12);
+  const auto run = [&](bool save_memory) {
+    const Tensor x = Tensor::leaf(x0), w = Tensor::leaf(w0);
+    const auto body = [&](const Tensor& input) {
+      Tensor h = input;
+      for (int i = 0; i < 6; ++i) h = F::gelu(F::linear(h, w));
+      return F::dropout(h, {0.3, 5, 6});
+    };
+    const Tensor y = save_memory ? checkpoint(body, x) : body(x);
+    const std::size_t held = allocator().stats().current;
+    F::sum(y).backward();
+    return std::tuple(x.grad(), w.grad(), held);
+  };
+  const auto [dx, dw, held] = run(false);
+  const auto [dx2, dw2, held2] = run(true);
+  REQUIRE(bitwise_equal(dx, dx2));
+  REQUIRE(bitwise_equal(dw, dw2));
+  REQUIRE(held2 < held);
+}

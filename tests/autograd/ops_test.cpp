@@ -1,0 +1,110 @@
+#include "autograd/ops.h"
+
+#include "tests/support/catch.h"
+#include "tests/support/gradcheck.h"
+
+using namespace ashlar;
+using namespace ashlar::test;
+
+namespace {
+Array r(const Shape& shape, std::uint64_t key) { return randn(shape, DType::f64, key); }
+}  // namespace
+
+TEST_CASE("layout operations: gradients match finite differences") {
+  REQUIRE_GRADIENTS([](const auto& t) { return F::reshape(t[0], {6, 2}); }, r({3, 4}, 1));
+  REQUIRE_GRADIENTS([](const auto& t) { return F::permute(t[0], {2, 0, 1}); }, r({2, 3, 5}, 2));
+  REQUIRE_GRADIENTS([](const auto& t) { return F::reshape(F::permute(t[0], {1, 2, 0}), {5, 6}); }, r({2, 3, 5}, 3));
+  REQUIRE_GRADIENTS([](const auto& t) { return F::select(t[0], 1, 2); }, r({2, 3, 5}, 4));
+  REQUIRE_GRADIENTS([](const auto& t) { return F::slice(t[0], 2, 1, 4); }, r({2, 3, 5}, 5));
+  REQUIRE_GRADIENTS([](const auto& t) { return F::expand(t[0], {4, 3, 5}); }, r({3, 1}, 6));
+  REQUIRE_GRADIENTS([](const auto& t) { return F::concat(t[0], t[1], 1); }, r({2, 1, 3}, 7), r({2, 4, 3}, 8));
+}
+
+TEST_CASE("permute shows the values in the order that was asked for") {
+  const Array x = r({2, 3, 4, 5}, 9);
+  REQUIRE(bitwise_equal(F::permute(x, {3, 1, 0, 2}).value(), x.permute({3, 1, 0, 2})));
+  REQUIRE(bitwise_equal(F::permute(x, {1, 2, 3, 0}).value(), x.permute({1, 2, 3, 0})));
+}
+
+TEST_CASE("element-by-element operations: gradients match finite differences, shapes broadcast") {
+  REQUIRE_GRADIENTS([](const auto& t) { return t[0] + t[1]; }, r({2, 3, 5}, 10), r({3, 5}, 11));
+  REQUIRE_GRADIENTS([](const auto& t) { return t[0] - t[1]; }, r({7}, 12), r({2, 7}, 13));
+  REQUIRE_GRADIENTS([](const auto& t) { return t[0] * t[1]; }, r({2, 3, 1}, 14), r({3, 5}, 15));
+  REQUIRE_GRADIENTS([](const auto& t) { return t[0] * t[0]; }, r({11}, 16));
+  REQUIRE_GRADIENTS([](const auto& t) { return t[0] * -2.5; }, r({3, 3}, 17));
+  REQUIRE_GRADIENTS([](const auto& t) { return F::gelu(t[0], kernels::Gelu::erf); }, r({3, 17}, 18));
+  REQUIRE_GRADIENTS([](const auto& t) { return F::gelu(t[0], kernels::Gelu::tanh); }, r({3, 17}, 19));
+  const kernels::DropMask mask{0.4, 77, 3};
+  REQUIRE_GRADIENTS([=](const auto& t) { return F::dropout(t[0], mask); }, r({5, 7}, 20));
+  REQUIRE_GRADIENTS([=](const auto& t) { return F::drop_path(t[0], mask); }, r({9, 2, 3}, 21));
+}
+
+TEST_CASE("reductions: gradients match finite differences") {
+  REQUIRE_GRADIENTS([](const auto& t) { return F::sum(t[0]); }, r({3, 4, 2}, 22));
+  REQUIRE_GRADIENTS([](const auto& t) { return F::mean(t[0], 1); }, r({3, 4, 2}, 23));
+}
+
+TEST_CASE("products: gradients match finite differences") {
+  REQUIRE_GRADIENTS([](const auto& t) { return F::matmul(t[0], t[1]); }, r({3, 4, 5}, 24), r({5, 2}, 25));
+  REQUIRE_GRADIENTS([](const auto& t) { return F::matmul(t[0], t[1]); }, r({1, 4, 5}, 26), r({3, 5, 2}, 27));
+  REQUIRE_GRADIENTS([](const auto& t) { return F::matmul(F::transpose(t[0], 0, 1), t[1]); }, r({5, 4}, 28), r({5, 2}, 29));
+  REQUIRE_GRADIENTS([](const auto& t) { return F::linear(t[0], t[1], t[2]); }, r({2, 3, 5}, 30), r({4, 5}, 31), r({4}, 32));
+  REQUIRE_GRADIENTS([](const auto& t) { return F::linear(t[0], t[1]); }, r({1, 5}, 33), r({4, 5}, 34));
+}
+
+TEST_CASE("transformer operations: gradients match finite differences") {
+  REQUIRE_GRADIENTS([](const auto& t) { return F::layer_norm(t[0], t[1], t[2], 1e-5); }, r({2, 3, 7}, 35), r({7}, 36), r({7}, 37));
+  for (const bool causal : {false, true}) {
+    REQUIRE_GRADIENTS([=](const auto& t) { return F::scaled_dot_product_attention(t[0], t[1], t[2], causal); },
+                      r({2, 2, 7, 3}, 38), r({2, 2, 7, 3}, 39), r({2, 2, 7, 3}, 40));
+    REQUIRE_GRADIENTS([=](const auto& t) { return F::multi_head_attention(t[0], 2, causal); }, r({2, 5, 18}, 41));
+  }
+  const Array ids = Array::from(std::vector<std::int32_t>{3, 0, 3, 2, 4, 1}, {2, 3});
+  REQUIRE_GRADIENTS([=](const auto& t) { return F::embedding(t[0], ids, DType::f64); }, r({5, 4}, 42));
+}
+
+TEST_CASE("a residual connection around a layer norm adds both gradients") {
+  REQUIRE_GRADIENTS([](const auto& t) {
+    const Tensor x = t[0] * 1.5;
+    return x + F::layer_norm(x, t[1], t[2], 1e-5);
+  }, r({3, 6}, 43), r({6}, 44), r({6}, 45));
+  REQUIRE_GRADIENTS([](const auto& t) {
+    const Tensor x = t[0] * 1.5;
+    return F::linear(x, t[1]) + F::linear(x, t[2]) + x;
+  }, r({3, 4}, 46), r({4, 4}, 47), r({4, 4}, 48));
+}
+
+TEST_CASE("losses: gradients match finite differences, and the fused head equals its two parts") {
+  const Array target = Array::from(std::vector<std::int32_t>{1, -1, 4, 0, 2, 6}, {6});
+  const Array other = random_ids({6}, 7, 49);
+  const Array weight = Array::from(std::vector<float>{1, 0.5f, 0.25f, 0.75f, 0, 0.125f}, {6});
+  for (const F::Targets& targets : {F::Targets{target, {}, {}, 0}, F::Targets{target, {}, {}, 0.1}, F::Targets{target, other, weight, 0.1}}) {
+    REQUIRE_GRADIENTS([&](const auto& t) { return F::cross_entropy(t[0], targets); }, r({6, 7}, 50));
+    REQUIRE_GRADIENTS([&](const auto& t) { return F::linear_cross_entropy(t[0], t[1], targets); }, r({6, 5}, 51), r({7, 5}, 52));
+    REQUIRE_GRADIENTS([&](const auto& t) { return F::linear_cross_entropy(t[0], t[1], targets) * 3.0; }, r({6, 5}, 53), r({7, 5}, 54));
+    const Tensor x = r({6, 5}, 55), w = r({7, 5}, 56);
+    REQUIRE(relative_error(F::linear_cross_entropy(x, w, targets).value(), F::cross_entropy(F::linear(x, w), targets).value()) <= 1e-13);
+  }
+}
+
+TEST_CASE("the fused head works in chunks: a long batch with a large vocabulary") {
+  const Dim rows = 300, vocabulary = 40000, width = 3;  // more logits than are held at a time
+  const Array target = random_ids({rows}, 40000, 57);
+  const Tensor x = Tensor::leaf(randn({rows, width}, DType::f32, 58)), w = Tensor::leaf(randn({vocabulary, width}, DType::f32, 59));
+  const Tensor whole_x = Tensor::leaf(x.value()), whole_w = Tensor::leaf(w.value());
+  const Tensor fused = F::linear_cross_entropy(x, w, {.target = target});
+  const Tensor whole = F::cross_entropy(F::linear(whole_x, whole_w), {.target = target});
+  fused.backward();
+  whole.backward();
+  REQUIRE(relative_error(fused.value(), whole.value()) <= 1e-6);
+  REQUIRE(relative_error(x.grad(), whole_x.grad()) <= 1e-5);
+  REQUIRE(relative_error(w.grad(), whole_w.grad()) <= 1e-5);
+}
+
+TEST_CASE("errors name the operation and the shapes") {
+  using Catch::Matchers::Contains;
+  REQUIRE_THROWS_WITH(F::linear(r({2, 3}, 1), r({4, 5}, 2)), Contains("linear") && Contains("(2, 3)") && Contains("(4, 5)"));
+  REQUIRE_THROWS_WITH(F::add(r({2, 3}, 1), r({4}, 2)), Contains("add") && Contains("(2, 3)") && Contains("(4)"));
+  REQUIRE_THROWS_WITH(F::matmul(r({2, 3}, 1), r({4, 5}, 2)), Contains("matmul"));
+  REQUIRE_THROWS_WITH(F::add(randn({2}, DType::f32, 1), r({2}, 2)), Contains("cast"));
+}

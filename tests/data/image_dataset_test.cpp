@@ -1,0 +1,244 @@
+#include "data/image_dataset.h"
+
+#include <map>
+#include <set>
+
+#define STB_IMAGE_WRITE_IMPLEMENTATION
+#define STB_IMAGE_WRITE_STATIC
+#include <stb/stb_image_write.h>
+
+#include "core/parallel.h"
+#include "core/random.h"
+#include "tests/data/support.h"
+#include "tests/support/catch.h"
+
+namespace ashlar::data {
+namespace {
+namespace fs = std::filesystem;
+
+// Records of a binary release: label bytes, then 3072 pixel bytes that depend on record and position.
+std::string records(int count, int label_bytes, int classes, int salt) {
+  std::string bytes;
+  for (int r = 0; r < count; ++r) {
+    for (int l = 0; l + 1 < label_bytes; ++l)
+      bytes += static_cast<char>(19);  // a coarse label, to be ignored
+    bytes += static_cast<char>((r * 3 + salt) % classes);
+    for (int p = 0; p < 3072; ++p) bytes += static_cast<char>((r * 31 + p * 7 + salt) % 256);
+  }
+  return bytes;
+}
+
+void write_cifar10(const TemporaryFolder& folder, const std::string& below) {
+  for (int f = 1; f <= 5; ++f)
+    folder.write(below + "data_batch_" + std::to_string(f) + ".bin", records(f, 1, 10, f));
+  folder.write(below + "test_batch.bin", records(4, 1, 10, 9));
+}
+
+// (H, W, 3) bytes of a random image.
+std::vector<std::uint8_t> random_pixels(int width, int height, std::uint64_t seed) {
+  const Random random(seed);
+  std::vector<std::uint8_t> pixels(static_cast<std::size_t>(width * height * 3));
+  for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<std::uint8_t>(random.below(i, 256));
+  return pixels;
+}
+
+void write_image(const fs::path& file, int width, int height, std::uint64_t seed) {
+  fs::create_directories(file.parent_path());
+  const auto pixels = random_pixels(width, height, seed);
+  const std::string name = file.string(), ending = file.extension().string();
+  int written = 0;
+  if (ending == ".png" || ending == ".PNG")
+    written = stbi_write_png(name.c_str(), width, height, 3, pixels.data(), 0);
+  else if (ending == ".bmp")
+    written = stbi_write_bmp(name.c_str(), width, height, 3, pixels.data());
+  else
+    written = stbi_write_jpg(name.c_str(), width, height, 3, pixels.data(), 90);
+  REQUIRE(written != 0);
+}
+
+void write_class_folders(const fs::path& folder) {
+  write_image(folder / "train/zebra/b.png", 5, 3, 1);
+  write_image(folder / "train/zebra/a.bmp", 5, 3, 2);
+  write_image(folder / "train/ant/x.jpg", 5, 3, 3);
+  write_image(folder / "train/ant/y.PNG", 5, 3, 4);
+  write_image(folder / "train/ant/z.jpeg", 5, 3, 5);
+  write_image(folder / "test/ant/x.png", 5, 3, 6);
+  write_image(folder / "test/zebra/x.png", 5, 3, 7);
+}
+
+}  // namespace
+
+TEST_CASE("cifar10_reads_the_binary_release", "[data]") {
+  TemporaryFolder folder;
+  write_cifar10(folder, "");
+  const ImageDataset data = load_images(folder.path());
+  REQUIRE(data.train.images.shape() == Shape({1 + 2 + 3 + 4 + 5, 3, 32, 32}));
+  REQUIRE(data.test.size() == 4);
+  REQUIRE(data.class_names.size() == 10);
+  REQUIRE(data.class_names[3] == "cat");
+  // Record 1 of file 3 is the fifth of the training split.
+  const Dim row = 1 + 2 + 1;
+  const int record = 1, salt = 3;
+  REQUIRE(data.train.labels.data<std::int32_t>()[row] == (record * 3 + salt) % 10);
+  bool same = true;
+  for (int p = 0; p < 3072; ++p)
+    same =
+        same && data.train.images.data<std::uint8_t>()[row * 3072 + p] == (record * 31 + p * 7 + salt) % 256;
+  REQUIRE(same);
+}
+
+TEST_CASE("cifar10_is_found_one_folder_deeper", "[data]") {
+  TemporaryFolder folder;
+  write_cifar10(folder, "cifar-10-batches-bin/");
+  folder.write("notes/readme.txt", "nothing");
+  REQUIRE(load_images(folder.path()).train.size() == 15);
+  write_cifar10(folder, "copy/");
+  const std::string error = input_error([&] { load_images(folder.path()); });
+  REQUIRE(contains(error, "cifar-10-batches-bin"));
+  REQUIRE(contains(error, "copy"));
+}
+
+TEST_CASE("cifar100_reads_fine_labels_and_names", "[data]") {
+  TemporaryFolder folder;
+  folder.write("train.bin", records(7, 2, 100, 40));
+  folder.write("test.bin", records(2, 2, 100, 60));
+  ImageDataset data = load_images(folder.path());
+  REQUIRE(data.train.size() == 7);
+  REQUIRE(data.train.labels.data<std::int32_t>()[2] == 46);
+  REQUIRE(data.train.images.data<std::uint8_t>()[0] == 40);
+  REQUIRE(data.class_names.size() == 100);
+  std::string names;
+  for (int c = 0; c < 100; ++c) names += "name" + std::to_string(c) + "\n";
+  folder.write("fine_label_names.txt", names);
+  REQUIRE(load_images(folder.path()).class_names[42] == "name42");
+}
+
+TEST_CASE("a_damaged_binary_release_is_reported_with_its_byte_counts", "[data]") {
+  TemporaryFolder folder;
+  write_cifar10(folder, "");
+  const fs::path file = folder.path() / "data_batch_4.bin";
+  fs::resize_file(file, 3 * 3073 + 100);
+  std::string error = input_error([&] { load_images(folder.path()); });
+  REQUIRE(contains(error, file.string()));
+  REQUIRE(contains(error, "9319 bytes"));
+  REQUIRE(contains(error, "multiple of 3073"));
+  REQUIRE(contains(error, "3 whole records and 100 bytes left over"));
+
+  fs::resize_file(file, 0);
+  error = input_error([&] { load_images(folder.path()); });
+  REQUIRE(contains(error, "0 bytes"));
+
+  fs::remove(file);
+  error = input_error([&] { load_images(folder.path()); });
+  REQUIRE(contains(error, file.string() + " does not exist"));
+
+  folder.write("data_batch_4.bin", records(2, 1, 10, 0) + records(1, 1, 256, 77));
+  error = input_error([&] { load_images(folder.path()); });
+  REQUIRE(contains(error, "record 2 has label 77"));
+}
+
+TEST_CASE("class_folders_are_read_in_alphabetical_order", "[data]") {
+  TemporaryFolder folder;
+  write_class_folders(folder.path());
+  folder.write("train/ant/thumbs.db", "not an image");
+  const ImageDataset data = load_images(folder.path());
+  REQUIRE(data.class_names == std::vector<std::string>{"ant", "zebra"});
+  REQUIRE(data.train.images.shape() == Shape({5, 3, 3, 5}));
+  REQUIRE(data.train.labels.to_vector<std::int32_t>() == std::vector<std::int32_t>{0, 0, 0, 1, 1});
+  REQUIRE(data.test.labels.to_vector<std::int32_t>() == std::vector<std::int32_t>{0, 1});
+  // Rows 1 (y.PNG), 3 (a.bmp) and 4 (b.png) are stored without loss.
+  for (const auto& [row, seed] : std::map<Dim, std::uint64_t>{{1, 4}, {3, 2}, {4, 1}}) {
+    const auto pixels = random_pixels(5, 3, seed);
+    const auto* image = data.train.images.data<std::uint8_t>() + row * 3 * 15;
+    bool same = true;
+    for (std::size_t pixel = 0; pixel < 15; ++pixel)
+      for (std::size_t c = 0; c < 3; ++c) same = same && image[c * 15 + pixel] == pixels[pixel * 3 + c];
+    REQUIRE(same);
+  }
+}
+
+TEST_CASE("damaged_class_folders_are_reported", "[data]") {
+  TemporaryFolder folder;
+  write_class_folders(folder.path());
+  const auto error = [&] { return input_error([&] { load_images(folder.path()); }); };
+  REQUIRE(error().empty());
+
+  SECTION("image of another size") {
+    write_image(folder.path() / "train/zebra/c.png", 4, 3, 1);
+    REQUIRE(contains(error(), (folder.path() / "train/zebra/c.png").string() + " is 4x3"));
+    REQUIRE(contains(error(), "is 5x3"));
+  }
+  SECTION("test images of another size") {
+    write_image(folder.path() / "test/ant/x.png", 4, 4, 1);
+    write_image(folder.path() / "test/zebra/x.png", 4, 4, 1);
+    REQUIRE(contains(error(), "4x4"));
+  }
+  SECTION("undecodable image") {
+    const fs::path file = folder.write("test/ant/broken.jpg", "this is no image");
+    REQUIRE(contains(error(), "cannot decode " + file.string()));
+  }
+  SECTION("empty image file") {
+    const fs::path file = folder.write("train/ant/w.png", "");
+    REQUIRE(contains(error(), "cannot decode " + file.string()));
+  }
+  SECTION("class without images") {
+    folder.write("train/bee/readme.txt", "");
+    folder.write("test/bee/readme.txt", "");
+    REQUIRE(contains(error(), (folder.path() / "train/bee").string() + " holds no images"));
+  }
+  SECTION("class only in train") {
+    write_image(folder.path() / "train/bee/x.png", 5, 3, 1);
+    REQUIRE(contains(error(), "class 'bee' is missing in " + (folder.path() / "test").string()));
+  }
+  SECTION("class only in test") {
+    write_image(folder.path() / "test/bee/x.png", 5, 3, 1);
+    REQUIRE(contains(error(), "class 'bee' is missing in " + (folder.path() / "train").string()));
+  }
+  SECTION("no test folder") {
+    fs::remove_all(folder.path() / "test");
+    REQUIRE(contains(error(), (folder.path() / "test").string() + " does not exist"));
+  }
+  SECTION("no class folders") {
+    fs::remove_all(folder.path() / "train");
+    fs::create_directories(folder.path() / "train");
+    REQUIRE(contains(error(), "holds no class folders"));
+  }
+}
+
+TEST_CASE("a_folder_without_images_says_what_was_looked_for", "[data]") {
+  TemporaryFolder folder;
+  REQUIRE(contains(input_error([&] { load_images(folder.path() / "none"); }), "does not exist"));
+  REQUIRE(contains(input_error([&] { load_images(folder.path()); }), "is empty"));
+  const fs::path file = folder.write("cifar10-jpeg.tar.gz", "packed");
+  REQUIRE(contains(input_error([&] { load_images(file); }), "is not a folder"));
+  const std::string error = input_error([&] { load_images(folder.path()); });
+  REQUIRE(contains(error, "data_batch_1.bin"));
+  REQUIRE(contains(error, "train/<class>"));
+  REQUIRE(contains(error, "unpack cifar10-jpeg.tar.gz first"));
+}
+
+TEST_CASE("procedural_images_are_reproducible_balanced_and_different", "[data]") {
+  const ImageDataset data = procedural_images(7, 203, 51);
+  REQUIRE(data.train.images.shape() == Shape({203, 3, 32, 32}));
+  REQUIRE(data.test.size() == 51);
+  REQUIRE(data.class_names.size() == 10);
+  for (Dim i = 0; i < 203; ++i) REQUIRE(data.train.labels.data<std::int32_t>()[i] == i % 10);
+
+  const int threads = num_threads();
+  set_num_threads(1);
+  const ImageDataset again = procedural_images(7, 60, 51);
+  set_num_threads(threads);
+  const auto image = [](const ImageSplit& split, Dim i) {
+    const auto pixels = split.images.slice(0, i, i + 1).to_vector<std::uint8_t>();
+    return std::string(pixels.begin(), pixels.end());
+  };
+  REQUIRE(image(again.train, 59) == image(data.train, 59));
+  REQUIRE(image(again.test, 50) == image(data.test, 50));
+  REQUIRE(image(procedural_images(8, 10, 10).train, 0) != image(data.train, 0));
+  std::set<std::string> distinct;
+  for (Dim i = 0; i < 203; ++i) distinct.insert(image(data.train, i));
+  for (Dim i = 0; i < 51; ++i) distinct.insert(image(data.test, i));
+  REQUIRE(distinct.size() == 203 + 51);
+}
+
+}  // namespace ashlar::data

@@ -1,0 +1,81 @@
+#include "data/text.h"
+
+#include "data/embedded_text.h"
+#include "tests/data/support.h"
+#include "tests/support/catch.h"
+
+namespace ashlar::data {
+
+TEST_CASE("words_and_lines_are_counted_as_wikitext_does", "[data]") {
+  const auto count = [](std::string_view text) {
+    const WordCount found = count_words(text);
+    return std::pair(found.words, found.lines);
+  };
+  REQUIRE(count("") == std::pair<Dim, Dim>(0, 0));
+  REQUIRE(count(" \n") == std::pair<Dim, Dim>(0, 1));
+  REQUIRE(count(" a  b\tc \n\n d") == std::pair<Dim, Dim>(4, 3));
+  REQUIRE(count("one\n") == std::pair<Dim, Dim>(1, 1));
+  REQUIRE(count("one") == std::pair<Dim, Dim>(1, 1));
+  REQUIRE(count_words(" = Heading = \n \n a <unk> @-@ b . \n").tokens() == 3 + 5 + 3);
+}
+
+TEST_CASE("wikitext_has_the_published_token_counts", "[data]") {
+  const auto folder = real_data("wikitext-2");
+  if (!folder) {
+    WARN("skipped: ASHLAR_DATA is unset or has no wikitext-2");
+    return;
+  }
+  const TextDataset data = load_text(*folder);
+  REQUIRE(count_words(data.train).tokens() == 2088628);
+  REQUIRE(count_words(data.valid).tokens() == 217646);
+  REQUIRE(count_words(data.test).tokens() == 245569);
+}
+
+TEST_CASE("text_folders_are_recognised", "[data]") {
+  TemporaryFolder folder;
+  folder.write("deep/wiki.train.raw", "a b\n");
+  folder.write("deep/wiki.valid.tokens", "c\n");
+  TextDataset data = load_text(folder.path());
+  REQUIRE(data.train == "a b\n");
+  REQUIRE(data.valid == "c\n");
+  REQUIRE(data.test.empty());
+
+  TemporaryFolder plain;
+  plain.write("my_train_text.txt", "one");
+  plain.write("validation.txt", "two");
+  plain.write("test.txt", "three");
+  plain.write("notes.md", "train");
+  data = load_text(plain.path());
+  REQUIRE((data.train == "one" && data.valid == "two" && data.test == "three"));
+  plain.write("train2.txt", "four");
+  const std::string error = input_error([&] { load_text(plain.path()); });
+  REQUIRE(contains(error, "several files for the train split"));
+  REQUIRE(contains(error, "train2.txt"));
+}
+
+TEST_CASE("a_folder_without_text_says_what_is_missing", "[data]") {
+  TemporaryFolder folder;
+  const auto error = [&] { return input_error([&] { load_text(folder.path()); }); };
+  REQUIRE(contains(input_error([&] { load_text(folder.path() / "none"); }), "does not exist"));
+  REQUIRE(contains(error(), "is empty"));
+  folder.write("readme.txt", "hello");
+  REQUIRE(contains(error(), "wiki.{train,valid,test}.{tokens,raw}"));
+  REQUIRE(contains(error(), "it holds readme.txt"));
+  folder.write("train.txt", "hello");
+  REQUIRE(contains(error(), "no file for the valid split"));
+  const auto file = folder.write("valid.txt", "");
+  REQUIRE(contains(error(), file.string() + " is empty"));
+}
+
+TEST_CASE("the_embedded_text_is_the_projects_own", "[data]") {
+  const TextDataset data = embedded_text();
+  REQUIRE(data.train.size() + data.valid.size() + data.test.size() == embedded_sources().size());
+  REQUIRE(contains(embedded_sources(), "==== data/text.h ====\n"));
+  REQUIRE(contains(embedded_sources(), "// Text in three splits, and the word counts"));
+  REQUIRE(data.train.size() > 6 * data.valid.size());
+  REQUIRE(data.valid.size() > embedded_sources().size() / 20);
+  REQUIRE(data.test.size() > embedded_sources().size() / 20);
+  for (const std::string* split : {&data.train, &data.valid, &data.test}) REQUIRE(split->ends_with('\n'));
+}
+
+}  // namespace ashlar::data

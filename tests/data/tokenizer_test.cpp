@@ -1,0 +1,243 @@
+#include "data/tokenizer.h"
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "core/parallel.h"
+#include "core/random.h"
+#include "data/bpe_trainer.h"
+#include "data/byte_alphabet.h"
+#include "data/pretokenizer.h"
+#include "data/text.h"
+#include "tests/data/support.h"
+#include "tests/support/catch.h"
+
+namespace ashlar::data {
+namespace {
+
+std::string random_bytes(std::uint64_t seed, std::size_t count) {
+  const Random random(seed);
+  std::string bytes(count, '\0');
+  for (std::size_t i = 0; i < count; ++i) bytes[i] = static_cast<char>(random.below(i, 256));
+  return bytes;
+}
+
+std::string unhex(const std::string& hex) {
+  std::string bytes;
+  for (std::size_t i = 0; i < hex.size(); i += 2)
+    bytes += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
+  return bytes;
+}
+
+// 256 bytes, then "ab", "abc" and <|endoftext|>.
+Tokenizer small_tokenizer() {
+  std::vector<std::string> tokens;
+  for (unsigned byte = 0; byte < 256; ++byte) tokens.emplace_back(1, static_cast<char>(byte));
+  for (const char* token : {"ab", "abc", "<|endoftext|>"}) tokens.emplace_back(token);
+  return Tokenizer(tokens, {{'a', 'b'}, {256, 'c'}});
+}
+
+}  // namespace
+
+TEST_CASE("tokenizer_gives_the_references_ids", "[data]") {
+  const auto folder = real_data("gpt2-bpe");
+  if (!folder) {
+    WARN("skipped: ASHLAR_DATA is unset or has no gpt2-bpe");
+    return;
+  }
+  const Tokenizer tokenizer = Tokenizer::load(*folder);
+  REQUIRE(tokenizer.vocab_size() == 50257);
+  REQUIRE(tokenizer.end_of_text() == TokenId{50256});
+  std::ifstream file(ASHLAR_SOURCE_DIR "/tests/golden/tokenizer_gpt2.json");
+  const auto golden = nlohmann::json::parse(file);
+  std::size_t checked = 0, wrong = 0;
+  const auto check = [&](const std::string& text, const nlohmann::json& ids) {
+    const auto expected = ids.get<std::vector<TokenId>>();
+    const auto found = tokenizer.encode(text);
+    ++checked;
+    if (found != expected || tokenizer.decode(found) != text) {
+      ++wrong;
+      CAPTURE(spell_bytes(text), expected, found);
+      CHECK(found == expected);
+      CHECK(tokenizer.decode(found) == text);
+    }
+  };
+  for (const auto& entry : golden["texts"]) check(entry[0].get<std::string>(), entry[1]);
+  for (const auto& entry : golden["bytes"]) check(unhex(entry[0].get<std::string>()), entry[1]);
+  REQUIRE(checked >= 2400);
+  REQUIRE(wrong == 0);
+}
+
+TEST_CASE("any_bytes_survive_encoding_and_decoding", "[data]") {
+  const Tokenizer tokenizer = small_tokenizer();
+  for (std::uint64_t seed = 0; seed < 200; ++seed) {
+    const std::string bytes = random_bytes(seed, seed);
+    REQUIRE(tokenizer.decode(tokenizer.encode(bytes)) == bytes);
+  }
+  std::string all;
+  for (unsigned byte = 0; byte < 256; ++byte) all += static_cast<char>(byte);
+  REQUIRE(tokenizer.decode(tokenizer.encode(all)) == all);
+  REQUIRE(unspell_bytes(spell_bytes(all)) == all);
+  REQUIRE(spell_bytes(" \n!") == "\xc4\xa0\xc4\x8a!");
+  REQUIRE(unspell_bytes("a b") == std::nullopt);
+  REQUIRE(unspell_bytes("\xe2\x82\xac") == std::nullopt);
+}
+
+TEST_CASE("long_texts_encode_as_their_parts_do", "[data]") {
+  const Tokenizer tokenizer = small_tokenizer();
+  const std::string unit = "it's abc  ab\n\n cab\xff 12ab... \xc3\xa9 \xe2\x80\x83 x'll ";
+  std::string text;
+  while (text.size() < (std::size_t{3} << 20)) text += unit;
+  const std::vector<TokenId> once = tokenizer.encode(unit);
+  std::vector<TokenId> expected;
+  for (std::size_t i = 0; i < text.size() / unit.size(); ++i)
+    expected.insert(expected.end(), once.begin(), once.end());
+  REQUIRE((tokenizer.encode(text) == expected));
+  const int threads = num_threads();
+  set_num_threads(threads == 1 ? 2 : 1);
+  const bool same = tokenizer.encode(text) == expected;
+  set_num_threads(threads);
+  REQUIRE(same);
+  // No place to cut, and a piece of a million bytes.
+  const std::string run(std::size_t{5} << 18, 'a');
+  REQUIRE(tokenizer.encode(run).size() == run.size());
+}
+
+TEST_CASE("cut_text_keeps_the_pieces", "[data]") {
+  const std::string text = "a b  c\n\nit's \t x. \xff y\xc3\xa9 z";
+  const auto whole = pretokenize(text);
+  for (std::size_t bytes = 1; bytes <= text.size() + 1; ++bytes) {
+    std::vector<std::string_view> parts, pieces;
+    for (const std::string_view part : cut_text(text, bytes))
+      for (const std::string_view piece : pretokenize(part)) pieces.push_back(piece);
+    REQUIRE(pieces == whole);
+  }
+}
+
+TEST_CASE("pretokenizer_cuts_as_gpt2_does", "[data]") {
+  const auto pieces = [](std::string_view text) {
+    std::vector<std::string> copies;
+    for (const std::string_view piece : pretokenize(text)) copies.emplace_back(piece);
+    return copies;
+  };
+  using Pieces = std::vector<std::string>;
+  REQUIRE(pieces("").empty());
+  REQUIRE(pieces("Hello world's  \n x") == Pieces{"Hello", " world", "'s", "  \n", " x"});
+  REQUIRE(pieces("a1 ,b'll 'LL") == Pieces{"a", "1", " ,", "b", "'ll", " '", "LL"});
+  // U+00A0 and U+2003 are spaces, U+180E (no longer one) and U+200B are not.
+  REQUIRE(pieces("a\xc2\xa0\xc2\xa0z") == Pieces{"a", "\xc2\xa0", "\xc2\xa0", "z"});
+  REQUIRE(pieces("a \xe1\xa0\x8ez") == Pieces{"a", " \xe1\xa0\x8e", "z"});
+  REQUIRE(pieces("a \xe2\x80\x8bz") == Pieces{"a", " \xe2\x80\x8b", "z"});
+  // Invalid bytes are symbols.
+  REQUIRE(pieces("caf\xe9 au") == Pieces{"caf", "\xe9", " au"});
+  REQUIRE(pieces(" \xff!\xc3") == Pieces{" \xff!\xc3"});
+}
+
+TEST_CASE("tokenizer_files_survive_saving_and_loading", "[data]") {
+  TemporaryFolder folder;
+  const Tokenizer tokenizer = small_tokenizer();
+  tokenizer.save(folder.path() / "new" / "tokenizer");
+  const Tokenizer again = Tokenizer::load(folder.path() / "new" / "tokenizer");
+  REQUIRE(again.vocab_size() == 259);
+  REQUIRE(again.end_of_text() == TokenId{258});
+  REQUIRE(again.encode("abcab") == std::vector<TokenId>{257, 256});
+  REQUIRE(again.encode("<|endoftext|>").size() == 13);
+  for (TokenId id = 0; id < 259; ++id) REQUIRE(again.token(id) == tokenizer.token(id));
+  std::size_t files = 0;
+  for ([[maybe_unused]] const auto& entry :
+       std::filesystem::directory_iterator(folder.path() / "new" / "tokenizer"))
+    ++files;
+  REQUIRE(files == 2);  // no temporary file stays
+}
+
+TEST_CASE("tokenizer_files_that_do_not_match_are_refused", "[data]") {
+  TemporaryFolder folder;
+  small_tokenizer().save(folder.path());
+  const auto error = [&] { return input_error([&] { Tokenizer::load(folder.path()); }); };
+  REQUIRE(error().empty());
+  std::ifstream file(folder.path() / "encoder.json");
+  nlohmann::json vocabulary = nlohmann::json::parse(file);
+  const auto write = [&](const nlohmann::json& json) { folder.write("encoder.json", json.dump()); };
+
+  SECTION("no merges") {
+    std::filesystem::remove(folder.path() / "vocab.bpe");
+    REQUIRE(contains(error(), "vocab.bpe does not exist"));
+  }
+  SECTION("merges of another vocabulary") {
+    folder.write("vocab.bpe", "#version: 0.2\na b\nab d\n");
+    REQUIRE(contains(error(), "merge 1 'ab d' makes 'abd'"));
+    REQUIRE(contains(error(), "vocab.bpe"));
+  }
+  SECTION("merge of an unknown token") {
+    folder.write("vocab.bpe", "#version: 0.2\na b\nab c\nxy z\n");
+    REQUIRE(contains(error(), "line 4 merges 'xy'"));
+    REQUIRE(contains(error(), "encoder.json"));
+  }
+  SECTION("merges cut off") {
+    folder.write("vocab.bpe", "#version: 0.2\na b\n");
+    REQUIRE(contains(error(), "no merge makes token 257 'abc'"));
+  }
+  SECTION("merges in the wrong order") {
+    folder.write("vocab.bpe", "ab c\na b\n");
+    REQUIRE(contains(error(), "merge 0 'ab c' uses a token that no earlier merge makes"));
+  }
+  SECTION("merge twice") {
+    folder.write("vocab.bpe", "a b\nab c\na b\n");
+    REQUIRE(contains(error(), "merge 2 'a b' is listed twice"));
+  }
+  SECTION("damaged merge line") {
+    folder.write("vocab.bpe", "#version: 0.2\na b c\n");
+    REQUIRE(contains(error(), "line 2 is not two tokens"));
+  }
+  SECTION("not JSON") {
+    folder.write("encoder.json", "{\"a\": 1");
+    REQUIRE(contains(error(), "encoder.json is not a JSON object"));
+  }
+  SECTION("empty JSON") {
+    folder.write("encoder.json", "{}");
+    REQUIRE(!error().empty());
+  }
+  SECTION("missing byte") {
+    vocabulary.erase("!");
+    vocabulary["<|x|>"] = int{'!'};
+    write(vocabulary);
+    REQUIRE(contains(error(), "no token for byte 33 ('!')"));
+  }
+  SECTION("id out of range") {
+    vocabulary["abc"] = 300;
+    write(vocabulary);
+    REQUIRE(contains(error(), "'abc' has id 300"));
+  }
+  SECTION("id twice") {
+    vocabulary["abc"] = 5;
+    write(vocabulary);
+    REQUIRE(contains(error(), "two tokens have id 5"));
+  }
+  SECTION("character outside the alphabet") {
+    vocabulary["\xe2\x82\xac"] = 259;
+    write(vocabulary);
+    REQUIRE(contains(error(), "outside GPT-2's byte alphabet"));
+  }
+}
+
+TEST_CASE("decoding_refuses_ids_outside_the_vocabulary", "[data]") {
+  const std::vector<TokenId> ids{1, 259};
+  REQUIRE(contains(input_error([&] { small_tokenizer().decode(ids); }), "id 259"));
+}
+
+TEST_CASE("a_tokenizer_can_learn_and_encode_wikitext", "[data]") {
+  const auto folder = real_data("wikitext-2");
+  if (!folder) {
+    WARN("skipped: ASHLAR_DATA is unset or has no wikitext-2");
+    return;
+  }
+  const TextDataset data = load_text(*folder);
+  const Tokenizer tokenizer = train_bpe(data.train, 8192);
+  REQUIRE(tokenizer.vocab_size() == 8192);
+  const auto ids = tokenizer.encode(data.valid);
+  REQUIRE((tokenizer.decode(ids) == data.valid));
+  // Four bytes a token is what byte pair encoding of this size gives for English.
+  REQUIRE(data.valid.size() / ids.size() >= 3);
+}
+
+}  // namespace ashlar::data

@@ -1,0 +1,103 @@
+// A ViT and a GPT-2 against PyTorch: logits, loss, every gradient, and the losses of 20 AdamW steps
+// (tests/golden/README.md says how the files were made).
+#include "core/safetensors.h"
+#include "examples/models/gpt2.h"
+#include "examples/models/vit.h"
+#include "optim/adamw.h"
+#include "tests/support/catch.h"
+#include "tests/support/compare.h"
+
+using namespace ashlar;
+using namespace ashlar::test;
+
+namespace {
+
+const std::filesystem::path kGolden = std::filesystem::path(ASHLAR_SOURCE_DIR) / "tests" / "golden";
+const VitConfig kVit{.image = 16, .patch = 4, .channels = 3, .classes = 10, .width = 32, .depth = 2, .heads = 2};
+const GptConfig kGpt{.vocab = 97, .context = 16, .width = 32, .depth = 2, .heads = 2};
+
+// Loss, gradients and 20 AdamW steps, as the golden script runs them. `loss` records the loss of the golden batch.
+template <class Loss>
+void check_training(const Module& model, const SafetensorsFile& expected, const Exchange& exchange, const Loss& loss) {
+  const Tensor first = loss();
+  REQUIRE(relative_error(first.value().reshape({1}), expected.read("loss")) <= 1e-5);
+  first.backward();
+  for (const Parameter& parameter : model.parameters()) {
+    const ForeignTensor foreign = exchange(parameter);
+    INFO(foreign.name);
+    const Array gradient = in_foreign_layout(parameter.tensor.grad(), foreign);
+    REQUIRE(relative_error(gradient, expected.read("gradients/" + foreign.name)) <= 1e-4);
+  }
+  optim::AdamWOptions options;
+  options.lr = 1e-3;
+  optim::AdamW optimizer(model.parameters(), options);
+  const auto losses = expected.read("losses_f64").to_vector<double>();
+  for (std::size_t step = 1; step <= 20; ++step) {
+    optimizer.step();
+    optimizer.zero_grad();
+    const Tensor value = loss();
+    INFO("step " << step);
+    REQUIRE(value.item() == Approx(losses[step]).epsilon(1e-4));
+    value.backward();
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a two-layer ViT equals PyTorch's") {
+  const SafetensorsFile weights(kGolden / "vit" / "model.safetensors"), expected(kGolden / "vit" / "expected.safetensors");
+  Vit model(Scope::root(), kVit);
+  import_weights(model, weights, model.timm());
+  const Tensor images = expected.read("images");
+  const Array targets = expected.read("targets").to(DType::i32);
+  REQUIRE(relative_error(model(images).value(), expected.read("logits")) <= 1e-5);
+  const Tensor smoothed = F::cross_entropy(model(images), {.target = targets, .smoothing = 0.1});
+  REQUIRE(relative_error(smoothed.value().reshape({1}), expected.read("smoothed_loss")) <= 1e-5);
+  check_training(model, expected, model.timm(), [&] { return F::cross_entropy(model(images), {.target = targets}); });
+}
+
+TEST_CASE("a two-layer GPT-2 equals PyTorch's") {
+  const SafetensorsFile weights(kGolden / "gpt2" / "model.safetensors"), expected(kGolden / "gpt2" / "expected.safetensors");
+  Gpt2 model(Scope::root(), kGpt);
+  model.load(weights);
+  const Tensor tokens = expected.read("tokens").to(DType::i32);
+  const Array targets = expected.read("targets").to(DType::i32);
+  REQUIRE(relative_error(model.logits(tokens).value(), expected.read("logits")) <= 1e-5);
+  check_training(model, expected, Gpt2::huggingface(), [&] { return model.loss(tokens, targets); });
+}
+
+TEST_CASE("bf16 activations stay near the f32 results") {
+  const SafetensorsFile weights(kGolden / "gpt2" / "model.safetensors"), expected(kGolden / "gpt2" / "expected.safetensors");
+  Gpt2 model(Scope::root(DType::bf16), kGpt);
+  model.load(weights);
+  const Tensor loss = model.loss(expected.read("tokens").to(DType::i32), expected.read("targets").to(DType::i32));
+  REQUIRE(relative_error(loss.value().reshape({1}), expected.read("loss")) <= 1e-2);
+  loss.backward();
+  for (const Parameter& parameter : model.parameters()) {
+    INFO(parameter.name);
+    REQUIRE(parameter.tensor.grad().dtype() == DType::f32);
+    const ForeignTensor foreign = Gpt2::huggingface()(parameter);
+    const Array gradient = in_foreign_layout(parameter.tensor.grad(), foreign);
+    REQUIRE(relative_error(gradient, expected.read("gradients/" + foreign.name)) <= 0.1);
+  }
+}
+
+TEST_CASE("weights written in the names of other libraries are read back, and a wrong file is refused whole") {
+  GptConfig config{.vocab = 11, .context = 8, .width = 8, .depth = 1, .heads = 2};
+  config.linear.fc1 = "blast:blocks=2,rank=3";
+  Gpt2 model(Scope::root(DType::f32, 1), config), other(Scope::root(DType::f32, 2), config);
+  const auto path = std::filesystem::temp_directory_path() / "ashlar_golden_models_test.safetensors";
+  write_safetensors(path, export_weights(model, Gpt2::huggingface()));
+  const SafetensorsFile file(path);
+  other.load(file);
+  for (std::size_t i = 0; i < model.parameters().size(); ++i) {
+    REQUIRE(bitwise_equal(model.parameters()[i].tensor.value(), other.parameters()[i].tensor.value()));
+  }
+  Gpt2 dense(Scope::root(DType::f32, 3), {.vocab = 12, .context = 8, .width = 8, .depth = 1, .heads = 2});
+  const Array before = dense.parameters()[0].tensor.value().clone();
+  using Catch::Matchers::Contains;
+  REQUIRE_THROWS_WITH(dense.load(file), Contains("missing: h.0.mlp.c_fc.weight") && Contains("unexpected: h.0.mlp.c_fc.S") &&
+                                            Contains("wte.weight is (11, 8) instead of (12, 8)"));
+  REQUIRE(bitwise_equal(dense.parameters()[0].tensor.value(), before));
+  std::filesystem::remove(path);
+}

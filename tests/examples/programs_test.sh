@@ -1,0 +1,155 @@
+#!/usr/bin/env bash
+# The programs from outside: repeatable runs, resuming after kill -9, exit codes and error texts.
+#   programs_test.sh BIN   (the folder with the programs)
+set -uo pipefail
+bin=$1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+passed=0
+failed=0
+
+ok() { passed=$((passed + 1)); }
+bad() {
+  failed=$((failed + 1))
+  echo "FAILED: $1"
+}
+same() { if cmp -s "$2" "$3"; then ok; else bad "$1: $2 and $3 differ"; fi; }
+# expect CODE TEXT COMMAND…: the exit code, and one line on stderr that contains the text
+expect() {
+  local code=$1 text=$2
+  shift 2
+  "$@" >"$work/out" 2>"$work/err"
+  local got=$?
+  if [ $got -ne "$code" ]; then bad "exit code $got instead of $code: $* ($(head -c 300 "$work/err"))"; return; fi
+  if [ -n "$text" ] && ! grep -qF -- "$text" "$work/err"; then bad "no '$text' in '$(cat "$work/err")': $*"; return; fi
+  if [ "$code" -ne 0 ] && [ "$(wc -l <"$work/err")" -ne 1 ]; then bad "not one line on stderr: $*"; return; fi
+  ok
+}
+
+# ---- small data
+python3 - "$work" <<'PY' || { echo "python3 is needed to make the test images"; exit 1; }
+import os, random, struct, sys
+random.seed(1)
+def bmp(path, shade):
+    rows = b"".join(bytes((shade + random.randrange(40)) % 256 for _ in range(24)) for _ in range(8))
+    open(path, "wb").write(b"BM" + struct.pack("<IHHI", 54 + len(rows), 0, 0, 54) +
+                           struct.pack("<IiiHHIIiiII", 40, 8, 8, 1, 24, 0, len(rows), 0, 0, 0, 0) + rows)
+root = sys.argv[1]
+for split, count in (("train", 24), ("test", 5)):
+    for c, shade in (("cat", 30), ("dog", 150)):
+        os.makedirs(f"{root}/images/{split}/{c}")
+        for i in range(count):
+            bmp(f"{root}/images/{split}/{c}/{i}.bmp", shade)
+os.makedirs(f"{root}/text")
+words = "the a small model reads one word after another and learns which is likely to follow".split()
+for split, count in (("train", 3000), ("valid", 300), ("test", 300)):
+    lines = [" ".join(random.choice(words) for _ in range(9)) for _ in range(count // 9)]
+    open(f"{root}/text/wiki.{split}.tokens", "w").write("\n".join(lines) + "\n")
+PY
+vit=("$bin/train_vit" --data "$work/images" --batch 8 --width 16 --depth 2 --heads 2 --patch 4 --dropout 0.1 --mixup 0.3 --log-every 1
+     --layer blast:blocks=2,rank=5)
+gpt=("$bin/train_gpt" --data "$work/text" --batch 4 --width 16 --depth 2 --heads 2 --context 16 --vocab 300 --dropout 0.1 --log-every 1
+     --layer-at qkv,fc1 --layer low_rank:rank=4)
+
+# ---- repeatable, and resuming goes on bit for bit
+for name in vit gpt; do
+  declare -n command=$name
+  expect 0 "" "${command[@]}" --steps 20 --out "$work/$name-a"
+  expect 0 "" "${command[@]}" --steps 20 --out "$work/$name-b"
+  same "two runs with one seed ($name)" "$work/$name-a/model.safetensors" "$work/$name-b/model.safetensors"
+  same "losses of two runs ($name)" <(grep -o '"loss":[^,]*' "$work/$name-a/metrics.jsonl") <(grep -o '"loss":[^,]*' "$work/$name-b/metrics.jsonl")
+  expect 0 "" "${command[@]}" --steps 20 --threads 1 --out "$work/$name-one"
+  expect 0 "" "${command[@]}" --steps 20 --threads 2 --out "$work/$name-two"
+  same "one and two threads ($name)" "$work/$name-one/model.safetensors" "$work/$name-two/model.safetensors"
+  expect 0 "" "${command[@]}" --steps 20 --seed 2 --out "$work/$name-c"
+  if cmp -s "$work/$name-a/model.safetensors" "$work/$name-c/model.safetensors"; then bad "another seed gives the same weights ($name)"; else ok; fi
+
+  # killed at random moments of its life, then left to finish
+  began=$(date +%s.%N)
+  expect 0 "" "${command[@]}" --steps 20 --checkpoint-every 2 --out "$work/$name-k"
+  life=$(awk -v a="$began" -v b="$(date +%s.%N)" 'BEGIN { print b - a }')
+  same "a run that saves often ($name)" "$work/$name-a/model.safetensors" "$work/$name-k/model.safetensors"
+  rm -r "$work/$name-k"
+  killed=0
+  for attempt in 1 2 3 4 5 6 7; do
+    resume=()
+    if [ -f "$work/$name-k/checkpoint/state.safetensors" ]; then resume=(--resume); fi
+    "${command[@]}" --steps 20 --checkpoint-every 2 --out "$work/$name-k" "${resume[@]}" >"$work/out" 2>"$work/err" &
+    victim=$!
+    if [ $attempt -lt 7 ]; then
+      sleep "$(awk -v life="$life" -v r="$RANDOM" 'BEGIN { printf "%.3f", life * r / 32768 }')"
+      if kill -9 $victim 2>/dev/null; then killed=$((killed + 1)); fi
+    fi
+    wait $victim 2>/dev/null && break
+  done
+  if [ -f "$work/$name-k/model.safetensors" ]; then ok; else bad "no attempt got through ($name): $(cat "$work/err")"; fi
+  if [ $killed -eq 0 ]; then echo "note: $name was too fast to be killed"; fi
+  same "killed $killed times and resumed ($name)" "$work/$name-a/model.safetensors" "$work/$name-k/model.safetensors"
+  if [ -z "$(find "$work/$name-k" -name '*.tmp*')" ]; then ok; else bad "temporary files are left in $work/$name-k"; fi
+done
+
+# ---- files of a run
+for file in config.json metrics.jsonl model.safetensors report.html checkpoint/state.safetensors; do
+  if [ -s "$work/vit-a/$file" ]; then ok; else bad "no $file in a finished run"; fi
+done
+expect 0 "" "$bin/train_vit" --config "$work/vit-a/config.json" --out "$work/again"
+same "a run from its resolved config" "$work/vit-a/model.safetensors" "$work/again/model.safetensors"
+expect 0 "" "$bin/generate" --model "$work/gpt-a" --tokens 5 --seed 3
+cp "$work/out" "$work/first"
+expect 0 "" "$bin/generate" --model "$work/gpt-a" --tokens 5 --seed 3
+same "generate with one seed" "$work/first" "$work/out"
+expect 0 "" "$bin/compare_runs" --out "$work/report.html" "$work/vit-a" "$work/gpt-a"
+
+# ---- bad usage and bad input: code 2, one line, nothing half-written
+expect 0 "" "$bin/train_vit" --help
+expect 2 "--layer" "${vit[@]}" --layr dense
+expect 2 "width" "${vit[@]}" --width sixteen
+expect 2 "missing" "$bin/train_vit" --data "$work/missing" --out "$work/x"
+mkdir "$work/empty"
+expect 2 "$work/empty" "$bin/train_vit" --data "$work/empty" --out "$work/x"
+expect 2 "$work/empty" "$bin/train_gpt" --data "$work/empty" --out "$work/x"
+mkdir "$work/cifar"
+head -c 5000 /dev/zero >"$work/cifar/test_batch.bin"
+for i in 1 2 3 4 5; do head -c 5000 /dev/zero >"$work/cifar/data_batch_$i.bin"; done
+expect 2 "5000" "$bin/train_vit" --data "$work/cifar" --out "$work/x"
+cp -r "$work/images" "$work/broken"
+echo "no image" >"$work/broken/train/cat/3.bmp"
+expect 2 "train/cat/3.bmp" "$bin/train_vit" --data "$work/broken" --out "$work/x"
+cp -r "$work/images" "$work/hole"
+rm "$work"/hole/train/dog/*
+expect 2 "dog" "$bin/train_vit" --data "$work/hole" --out "$work/x"
+echo '{"widht": 16}' >"$work/config.json"
+expect 2 "width" "${vit[@]}" --config "$work/config.json"
+expect 2 "rank must be from 1 to 16" "${vit[@]}" --layer low_rank:rank=17 --out "$work/x"
+expect 2 "blocks must be from 1 to" "${vit[@]}" --layer blast:blocks=17,rank=2 --out "$work/x"
+expect 2 "unknown kind" "${vit[@]}" --layer blst:blocks=2,rank=2 --out "$work/x"
+mkdir "$work/tokenizer"
+cp "$work/gpt-a/encoder.json" "$work/tokenizer/"
+{ cat "$work/gpt-a/vocab.bpe"; echo "zz qq"; } >"$work/tokenizer/vocab.bpe"
+expect 2 "vocab.bpe" "${gpt[@]}" --tokenizer "$work/tokenizer" --out "$work/x"
+expect 2 "checkpoint" "${vit[@]}" --resume --out "$work/x"
+cp -r "$work/vit-a" "$work/other"
+expect 2 "of another shape" "${vit[@]}" --width 32 --steps 30 --resume --out "$work/other"
+same "a refused checkpoint" "$work/vit-a/checkpoint/state.safetensors" "$work/other/checkpoint/state.safetensors"
+touch "$work/file"
+expect 2 "$work/file" "${vit[@]}" --steps 1 --out "$work/file/run"
+if [ -e "$work/x/model.safetensors" ]; then bad "a refused run wrote weights"; else ok; fi
+# A loss that blows up stops the run, names a gradient and keeps the checkpoint.
+expect 1 "the largest gradient is that of" "${vit[@]}" --steps 200 --lr 1e30 --clip 0 --warmup 0 --dropout 0 --checkpoint-every 1 --out "$work/nan"
+if [ -s "$work/nan/checkpoint/state.safetensors" ]; then ok; else bad "the last good checkpoint is gone"; fi
+# A full disk: the old checkpoint stays.
+if [ -w /dev/full ] && mkdir "$work/full" && mount -t tmpfs -o size=400k tmpfs "$work/full" 2>/dev/null; then
+  "${vit[@]}" --steps 2 --out "$work/full/run" >/dev/null 2>&1
+  cp "$work/full/run/checkpoint/state.safetensors" "$work/kept" 2>/dev/null
+  head -c 400k /dev/zero >"$work/full/filler" 2>/dev/null
+  "${vit[@]}" --steps 4 --resume --out "$work/full/run" >/dev/null 2>"$work/err"
+  code=$?
+  if [ $code -ne 0 ] && [ "$(wc -l <"$work/err")" -eq 1 ]; then ok; else bad "a full disk: exit code $code, $(cat "$work/err")"; fi
+  same "checkpoint after a full disk" "$work/kept" "$work/full/run/checkpoint/state.safetensors"
+  umount "$work/full"
+else
+  echo "skipped: a full disk (needs the right to mount)"
+fi
+
+echo "$passed passed, $failed failed"
+[ $failed -eq 0 ]

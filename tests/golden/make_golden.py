@@ -1,0 +1,294 @@
+#!/usr/bin/env python3
+"""Makes the golden files of this folder with PyTorch on the CPU; README.md says what is in them.
+
+    python3 -m venv venv && venv/bin/pip install torch==2.13.0 numpy
+    venv/bin/python tests/golden/make_golden.py
+
+If `transformers` or `timm` can be imported, the models below are first compared with theirs.
+"""
+import json
+import math
+import pathlib
+
+import torch
+import torch.nn.functional as F
+
+SEED = 20240607
+STEPS = 20
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def save(path, tensors, **metadata):
+    """Writes a safetensors file. The package of that name orders the metadata by chance; here the same values give
+    the same bytes."""
+    names = {torch.float64: "F64", torch.float32: "F32", torch.int64: "I64"}
+    header = {"__metadata__": {"torch": torch.__version__, "seed": str(torch.initial_seed()), **metadata}}
+    data = b""
+    # Wide types first keeps every value aligned.
+    for name, value in sorted(tensors.items(), key=lambda item: -item[1].element_size()):
+        values = value.detach().contiguous().numpy().tobytes()
+        header[name] = {"dtype": names[value.dtype], "shape": list(value.shape),
+                        "data_offsets": [len(data), len(data) + len(values)]}
+        data += values
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
+    print(f"{path.relative_to(HERE)}: {len(tensors)} tensors, {path.stat().st_size} bytes")
+
+
+def to(tensors, dtype):
+    """Copies in which floating values have the dtype."""
+    return {name: value.detach().clone().to(dtype) if value.is_floating_point() else value
+            for name, value in tensors.items()}
+
+
+# ---- Optimizers -----------------------------------------------------------------------------------------------------
+
+def make_optimizers():
+    """Final weights and state after STEPS updates with given gradients, in f32 and f64."""
+    shapes = {"matrix": (7, 5), "factors": (3, 5, 4), "bias": (7,)}
+    weights = {name: torch.randn(shape) for name, shape in shapes.items()}
+    # Gradients whose size differs by element and grows and shrinks over the steps, so that every moment matters.
+    size = {name: torch.exp(torch.randn(shape)) for name, shape in shapes.items()}
+    wave = 1 + 0.9 * torch.sin(torch.arange(STEPS) * 0.7)
+    gradients = {name: torch.stack([wave[k] * size[name] * (0.3 + torch.randn(shape)) for k in range(STEPS)])
+                 for name, shape in shapes.items()}
+    factors = torch.tensor([0.5 * (1 + math.cos(math.pi * k / STEPS)) for k in range(STEPS)], dtype=torch.float64)
+    cases = {
+        "sgd_plain": (torch.optim.SGD, dict(lr=0.05)),
+        "sgd_momentum": (torch.optim.SGD, dict(lr=0.05, momentum=0.9)),
+        "sgd_nesterov": (torch.optim.SGD, dict(lr=0.05, momentum=0.9, nesterov=True)),
+        "sgd_decay": (torch.optim.SGD, dict(lr=0.05, momentum=0.8, nesterov=True, weight_decay=0.1)),
+        "adamw": (torch.optim.AdamW, dict(lr=0.01, weight_decay=0.0)),
+        "adamw_decay": (torch.optim.AdamW, dict(lr=0.02, betas=(0.8, 0.95), eps=1e-3, weight_decay=0.1)),
+        # Gradients clipped to a global norm of 3 and the learning rate times lr_factors[step].
+        "adamw_clipped": (torch.optim.AdamW, dict(lr=0.02, betas=(0.9, 0.95), weight_decay=0.1)),
+    }
+    out = {f"weights/{name}": value for name, value in weights.items()}
+    out |= {f"gradients/{name}": value for name, value in gradients.items()}
+    out["lr_factors"] = factors
+    for case, (kind, options) in cases.items():
+        for dtype, label in ((torch.float32, "f32"), (torch.float64, "f64")):
+            params = {name: value.requires_grad_() for name, value in to(weights, dtype).items()}
+            optimizer = kind(params.values(), **options, foreach=False)
+            for k in range(STEPS):
+                for name, param in params.items():
+                    param.grad = gradients[name][k].to(dtype, copy=True)  # clipping writes
+                if case == "adamw_clipped":
+                    torch.nn.utils.clip_grad_norm_(params.values(), 3.0)
+                    optimizer.param_groups[0]["lr"] = options["lr"] * factors[k].item()
+                optimizer.step()
+            for name, param in params.items():
+                out[f"{case}/{label}/{name}"] = param
+                for key, value in optimizer.state[param].items():
+                    if key != "step" and value is not None:
+                        out[f"{case}/{label}/{name}/{key}"] = value
+    save(HERE / "optimizers.safetensors", out, steps=str(STEPS),
+         cases=json.dumps({case: options for case, (_, options) in cases.items()}))
+
+
+# ---- Models ---------------------------------------------------------------------------------------------------------
+# Plain functions of a dictionary of weights, so that the names are those of the files.
+
+def attention(q, k, v, heads, causal):
+    """q, k, v (B, T, C) -> (B, T, C)."""
+    q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))
+    scores = q @ k.transpose(-1, -2) / math.sqrt(q.size(-1))
+    if causal:
+        scores = scores.masked_fill(torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1), -math.inf)
+    return (scores.softmax(-1) @ v).transpose(1, 2).flatten(2)
+
+
+VIT = dict(image=16, patch=4, width=32, depth=2, heads=2, classes=10, batch=4)
+
+
+def vit_shapes():
+    c = VIT
+    D, P, patches = c["width"], c["patch"], (c["image"] // c["patch"]) ** 2
+    shapes = {"cls_token": (1, 1, D), "pos_embed": (1, patches + 1, D),
+              "patch_embed.proj.weight": (D, 3, P, P), "patch_embed.proj.bias": (D,)}
+    for b in range(c["depth"]):
+        for name, shape in {"norm1": (D,), "attn.qkv": (3 * D, D), "attn.proj": (D, D), "norm2": (D,),
+                            "mlp.fc1": (4 * D, D), "mlp.fc2": (D, 4 * D)}.items():
+            shapes[f"blocks.{b}.{name}.weight"], shapes[f"blocks.{b}.{name}.bias"] = shape, shape[:1]
+    return shapes | {"norm.weight": (D,), "norm.bias": (D,), "head.weight": (c["classes"], D),
+                     "head.bias": (c["classes"],)}
+
+
+def vit(w, images):
+    """images (B, 3, H, W) -> logits (B, classes). Pre-norm, LayerNorm eps 1e-6, exact GELU, class token."""
+    def norm(x, name):
+        return F.layer_norm(x, x.shape[-1:], w[f"{name}.weight"], w[f"{name}.bias"], 1e-6)
+
+    def linear(x, name):
+        return F.linear(x, w[f"{name}.weight"], w[f"{name}.bias"])
+
+    x = F.conv2d(images, w["patch_embed.proj.weight"], w["patch_embed.proj.bias"], stride=VIT["patch"])
+    x = x.flatten(2).transpose(1, 2)
+    x = torch.cat([w["cls_token"].expand(len(x), -1, -1), x], 1) + w["pos_embed"]
+    for b in range(VIT["depth"]):
+        block = f"blocks.{b}"
+        q, k, v = linear(norm(x, f"{block}.norm1"), f"{block}.attn.qkv").chunk(3, -1)
+        x = x + linear(attention(q, k, v, VIT["heads"], causal=False), f"{block}.attn.proj")
+        x = x + linear(F.gelu(linear(norm(x, f"{block}.norm2"), f"{block}.mlp.fc1")), f"{block}.mlp.fc2")
+    return linear(norm(x, "norm")[:, 0], "head")
+
+
+GPT2 = dict(vocab_size=97, n_positions=16, n_embd=32, n_layer=2, n_head=2)
+
+
+def gpt2_shapes():
+    D = GPT2["n_embd"]
+    shapes = {"wte.weight": (GPT2["vocab_size"], D), "wpe.weight": (GPT2["n_positions"], D)}
+    for b in range(GPT2["n_layer"]):
+        # The weights of the four products are (in, out): transformers' Conv1D.
+        for name, shape in {"ln_1": (D,), "attn.c_attn": (D, 3 * D), "attn.c_proj": (D, D), "ln_2": (D,),
+                            "mlp.c_fc": (D, 4 * D), "mlp.c_proj": (4 * D, D)}.items():
+            prefix = f"h.{b}.{name}"
+            shapes[f"{prefix}.weight"], shapes[f"{prefix}.bias"] = shape, shape[-1:]
+    return shapes | {"ln_f.weight": (D,), "ln_f.bias": (D,)}
+
+
+def gpt2(w, tokens):
+    """tokens (B, T) -> logits (B, T, vocabulary). Pre-norm, LayerNorm eps 1e-5, tanh GELU, tied head."""
+    def norm(x, name):
+        return F.layer_norm(x, x.shape[-1:], w[f"{name}.weight"], w[f"{name}.bias"], 1e-5)
+
+    def linear(x, name):
+        return x @ w[f"{name}.weight"] + w[f"{name}.bias"]
+
+    x = w["wte.weight"][tokens] + w["wpe.weight"][:tokens.size(1)]
+    for b in range(GPT2["n_layer"]):
+        block = f"h.{b}"
+        q, k, v = linear(norm(x, f"{block}.ln_1"), f"{block}.attn.c_attn").chunk(3, -1)
+        x = x + linear(attention(q, k, v, GPT2["n_head"], causal=True), f"{block}.attn.c_proj")
+        hidden = F.gelu(linear(norm(x, f"{block}.ln_2"), f"{block}.mlp.c_fc"), approximate="tanh")
+        x = x + linear(hidden, f"{block}.mlp.c_proj")
+    return norm(x, "ln_f") @ w["wte.weight"].T
+
+
+def random_weights(shapes):
+    """Larger than a usual initialisation, so that every part shows in the result; norms around 1."""
+    weights = {}
+    for name, shape in shapes.items():
+        is_gain = len(shape) == 1 and name.endswith("weight")
+        weights[name] = 0.1 * torch.randn(shape) + (1.0 if is_gain else 0.0)
+    return weights
+
+
+def expected(model, weights, batch, targets, decayed):
+    """Logits, losses and every gradient in f64 from the f32 weights; the losses along 20 AdamW steps in f32 and f64."""
+    def loss_of(logits, smoothing=0.0):
+        return F.cross_entropy(logits.flatten(0, -2), targets.flatten(), label_smoothing=smoothing)
+
+    inputs = next(iter(batch.values()))
+    w = {name: value.requires_grad_() for name, value in to(weights, torch.float64).items()}
+    logits = model(w, inputs.double() if inputs.is_floating_point() else inputs)
+    logits.retain_grad()
+    loss = loss_of(logits)
+    loss.backward()
+    out = batch | {"targets": targets, "logits": logits, "loss": loss.reshape(1), "dlogits": logits.grad}
+    out |= {f"gradients/{name}": value.grad for name, value in w.items()}
+    smooth_logits = logits.detach().requires_grad_()
+    smooth = loss_of(smooth_logits, 0.1)
+    smooth.backward()
+    out |= {"smoothed_loss": smooth.reshape(1), "smoothed_dlogits": smooth_logits.grad}
+
+    for dtype, label in ((torch.float32, "f32"), (torch.float64, "f64")):
+        w = {name: value.requires_grad_() for name, value in to(weights, dtype).items()}
+        x = inputs.to(dtype) if inputs.is_floating_point() else inputs
+        optimizer = torch.optim.AdamW([
+            dict(params=[w[name] for name in w if name in decayed], weight_decay=0.05),
+            dict(params=[w[name] for name in w if name not in decayed], weight_decay=0.0)], lr=1e-3, foreach=False)
+        losses = []
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            loss = loss_of(model(w, x))
+            losses.append(loss.item())
+            loss.backward()
+            optimizer.step()
+        losses.append(loss_of(model(w, x)).item())
+        out[f"losses_{label}"] = torch.tensor(losses, dtype=torch.float64)
+    return out
+
+
+def make_vit():
+    weights = random_weights(vit_shapes())
+    batch = {"images": torch.randn(VIT["batch"], 3, VIT["image"], VIT["image"])}
+    targets = torch.randint(VIT["classes"], (VIT["batch"],))
+    decayed = [name for name, value in weights.items() if name.endswith("weight") and value.ndim > 1]
+    check_vit(weights, batch["images"])
+    save(HERE / "vit" / "model.safetensors", weights, config=json.dumps(VIT))
+    save(HERE / "vit" / "expected.safetensors", expected(vit, weights, batch, targets, decayed),
+         decayed=json.dumps(decayed))
+
+
+def make_gpt2():
+    weights = random_weights(gpt2_shapes())
+    tokens = torch.randint(GPT2["vocab_size"], (4, GPT2["n_positions"] + 1))
+    decayed = [name for name, value in weights.items() if name.startswith("h.") and value.ndim > 1]
+    check_gpt2(weights, tokens[:, :-1])
+    save(HERE / "gpt2" / "model.safetensors", weights, format="pt")
+    save(HERE / "gpt2" / "expected.safetensors",
+         expected(gpt2, weights, {"tokens": tokens[:, :-1]}, tokens[:, 1:].contiguous(), decayed),
+         decayed=json.dumps(decayed))
+    config = dict(architectures=["GPT2LMHeadModel"], model_type="gpt2", **GPT2, n_inner=None,
+                  activation_function="gelu_new", layer_norm_epsilon=1e-5, attn_pdrop=0.0, embd_pdrop=0.0,
+                  resid_pdrop=0.0, scale_attn_weights=True, tie_word_embeddings=True, bos_token_id=96, eos_token_id=96)
+    (HERE / "gpt2" / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+
+
+# ---- One BLAST layer ------------------------------------------------------------------------------------------------
+
+def make_blast():
+    """y_i = U_i sum_j S_ij * (V_j^T x_j) + bias_i for block i of the outputs and block j of the inputs, in f64."""
+    rows, out_blocks, in_blocks, p, q, rank = 7, 3, 2, 4, 5, 5
+    f64 = dict(dtype=torch.float64, requires_grad=True)
+    x = torch.randn(rows, in_blocks * q, **f64)
+    U, V = torch.randn(out_blocks, p, rank, **f64), torch.randn(in_blocks, q, rank, **f64)
+    S, bias = torch.randn(out_blocks, in_blocks, rank, **f64), torch.randn(out_blocks * p, **f64)
+    y = torch.einsum("ipr,ijr,jqr,njq->nip", U, S, V, x.unflatten(1, (in_blocks, q))).flatten(1) + bias
+    dy = torch.randn(y.shape, dtype=torch.float64)
+    y.backward(dy)
+    dense = torch.einsum("ipr,ijr,jqr->ipjq", U, S, V).reshape(out_blocks * p, in_blocks * q)
+    save(HERE / "blast.safetensors",
+         dict(x=x, U=U, V=V, S=S, bias=bias, y=y, dense=dense, dy=dy, dx=x.grad, dU=U.grad, dV=V.grad, dS=S.grad,
+              dbias=bias.grad))
+
+
+# ---- Comparison with the packages whose semantics these are ----------------------------------------------------------
+
+def check_gpt2(weights, tokens):
+    try:
+        from transformers import GPT2Config, GPT2LMHeadModel
+    except ImportError:
+        print("gpt2: transformers is not installed, not compared")
+        return
+    model = GPT2LMHeadModel(GPT2Config(**GPT2, bos_token_id=96, eos_token_id=96)).double().eval()
+    model.transformer.load_state_dict(to(weights, torch.float64))
+    difference = (model(tokens).logits - gpt2(to(weights, torch.float64), tokens)).abs().max().item()
+    assert difference < 1e-12, difference
+    print(f"gpt2: logits differ from transformers' by at most {difference:.1e}")
+
+
+def check_vit(weights, images):
+    try:
+        from timm.models.vision_transformer import VisionTransformer
+    except ImportError:
+        print("vit: timm is not installed, not compared")
+        return
+    model = VisionTransformer(img_size=VIT["image"], patch_size=VIT["patch"], embed_dim=VIT["width"],
+                              depth=VIT["depth"], num_heads=VIT["heads"], num_classes=VIT["classes"]).double().eval()
+    model.load_state_dict(to(weights, torch.float64))
+    difference = (model(images.double()) - vit(to(weights, torch.float64), images.double())).abs().max().item()
+    assert difference < 1e-12, difference
+    print(f"vit: logits differ from timm's by at most {difference:.1e}")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    # A seed for each file, so that one can change without the others.
+    for offset, make in enumerate([make_optimizers, make_vit, make_gpt2, make_blast]):
+        torch.manual_seed(SEED + offset)
+        make()

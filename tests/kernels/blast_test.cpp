@@ -1,0 +1,282 @@
+#include "kernels/blast/blast.h"
+
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "core/array.h"
+#include "core/parallel.h"
+#include "core/random.h"
+#include "kernels/low_rank/low_rank.h"
+#include "tests/support/catch.h"
+
+using namespace ashlar;
+
+namespace {
+
+using Values = std::vector<double>;
+
+struct Case {
+  Dim rows, n, m, b1, b2, rank;
+  Dim p() const { return (m + b1 - 1) / b1; }
+  Dim q() const { return (n + b2 - 1) / b2; }
+};
+std::ostream& operator<<(std::ostream& out, const Case& c) {
+  return out << "R " << c.rows << " n " << c.n << " m " << c.m << " b1 " << c.b1 << " b2 " << c.b2 << " r " << c.rank;
+}
+
+Array random_array(const Shape& shape, DType dtype, std::uint64_t stream) {
+  const Random random(5, stream);
+  Values values(static_cast<std::size_t>(shape.numel()));
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = random.normal(i);
+  return Array::from(values, shape).to(dtype);
+}
+
+struct Operands {
+  Array x, u, v, s, bias, dy;
+  Operands(const Case& c, DType dtype)
+      : x(random_array({c.rows, c.n}, dtype, 1)),
+        u(random_array({c.b1, c.p(), c.rank}, master_dtype(dtype), 2)),
+        v(random_array({c.b2, c.q(), c.rank}, master_dtype(dtype), 3)),
+        s(random_array({c.b1, c.b2, c.rank}, master_dtype(dtype), 4)),
+        bias(random_array({c.m}, master_dtype(dtype), 5)),
+        dy(random_array({c.rows, c.m}, dtype, 6)) {}
+};
+
+struct Results {
+  Array y, dx, du, dv, ds, dbias;
+};
+
+// Outputs start as NaN: what a kernel leaves out shows.
+Results run(const Operands& in) {
+  const auto like = [](const Array& a) { return Array::full(a.shape(), NAN, a.dtype()); };
+  Results out{like(in.dy), like(in.x), like(in.u), like(in.v), like(in.s), like(in.bias)};
+  kernels::blast_forward({}, in.x, in.u, in.v, in.s, in.bias, out.y);
+  kernels::blast_backward({}, in.dy, in.x, in.u, in.v, in.s, out.dx, out.du, out.dv, out.ds, out.dbias);
+  return out;
+}
+
+struct Expected {
+  Values y, dx, du, dv, ds, dbias;
+};
+
+// By the dense matrix, in f64.
+Expected reference(const Case& c, const Operands& in) {
+  const Values x = in.x.to_vector<double>(), u = in.u.to_vector<double>(), v = in.v.to_vector<double>(),
+               s = in.s.to_vector<double>(), bias = in.bias.to_vector<double>(), dy = in.dy.to_vector<double>();
+  const auto at = [](Dim i) { return static_cast<std::size_t>(i); };
+  Expected out{Values(dy.size()), Values(x.size()), Values(u.size()), Values(v.size()), Values(s.size()), Values(bias.size())};
+  for (Dim o = 0; o < c.m; ++o) {
+    const Dim i = o / c.p();
+    for (Dim t = 0; t < c.rows; ++t) {
+      out.y[at(t * c.m + o)] += bias[at(o)];
+      out.dbias[at(o)] += dy[at(t * c.m + o)];
+    }
+    for (Dim f = 0; f < c.n; ++f) {
+      const Dim j = f / c.q();
+      double w = 0, dw = 0;
+      for (Dim k = 0; k < c.rank; ++k) {
+        w += u[at(o * c.rank + k)] * s[at((i * c.b2 + j) * c.rank + k)] * v[at(f * c.rank + k)];
+      }
+      for (Dim t = 0; t < c.rows; ++t) {
+        out.y[at(t * c.m + o)] += w * x[at(t * c.n + f)];
+        out.dx[at(t * c.n + f)] += w * dy[at(t * c.m + o)];
+        dw += dy[at(t * c.m + o)] * x[at(t * c.n + f)];
+      }
+      for (Dim k = 0; k < c.rank; ++k) {
+        const std::size_t uk = at(o * c.rank + k), vk = at(f * c.rank + k), sk = at((i * c.b2 + j) * c.rank + k);
+        out.du[uk] += dw * s[sk] * v[vk];
+        out.dv[vk] += dw * s[sk] * u[uk];
+        out.ds[sk] += dw * u[uk] * v[vk];
+      }
+    }
+  }
+  return out;
+}
+
+double relative_error(const Array& got, const Values& expected) {
+  const Values values = got.to_vector<double>();
+  double difference = 0, size = 1e-30;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    difference += (values[i] - expected[i]) * (values[i] - expected[i]);
+    size += expected[i] * expected[i];
+  }
+  return std::sqrt(difference / size);
+}
+
+void check_against_reference(const Case& c, DType dtype) {
+  const Operands in(c, dtype);
+  const Results got = run(in);
+  const Expected expected = reference(c, in);
+  INFO(c << " " << dtype);
+  const double exact = dtype == DType::f64 ? 1e-13 : 3e-6, stored = dtype == DType::bf16 ? 3e-3 : exact;
+  CHECK(relative_error(got.y, expected.y) <= stored);
+  CHECK(relative_error(got.dx, expected.dx) <= stored);
+  CHECK(relative_error(got.du, expected.du) <= exact);
+  CHECK(relative_error(got.dv, expected.dv) <= exact);
+  CHECK(relative_error(got.ds, expected.ds) <= exact);
+  CHECK(relative_error(got.dbias, expected.dbias) <= exact);
+}
+
+struct Threads {
+  explicit Threads(int count) : before(omp_get_max_threads()) { set_num_threads(count); }
+  ~Threads() { set_num_threads(before); }
+  int before;
+};
+
+bool same_bits(const Array& a, const Array& b) {
+  return std::memcmp(ConstView(a).data, ConstView(b).data, static_cast<std::size_t>(a.numel()) * size_of(a.dtype())) == 0;
+}
+
+double dot(const Array& a, const Array& b) {
+  const Values left = a.to_vector<double>(), right = b.to_vector<double>();
+  double sum = 0;
+  for (std::size_t i = 0; i < left.size(); ++i) sum += left[i] * right[i];
+  return sum;
+}
+
+}  // namespace
+
+TEST_CASE("blast equals the dense matrix forward and backward", "[kernels]") {
+  const std::vector<Case> cases{
+      {1, 1, 1, 1, 1, 1},        {1, 12, 8, 2, 3, 5},      {3, 24, 24, 4, 4, 7},     {65, 48, 96, 3, 6, 24},
+      {130, 96, 32, 16, 16, 40}, {33, 5, 7, 3, 4, 9},      {70, 31, 29, 4, 3, 13},   {66, 5, 5, 4, 4, 8},
+      {64, 300, 20, 1, 1, 100},  {1100, 24, 16, 2, 4, 17}, {67, 560, 40, 5, 2, 30},
+  };
+  for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+    for (const Case& c : cases) check_against_reference(c, dtype);
+  }
+}
+
+TEST_CASE("blast cuts the rank into chunks without a trace", "[kernels]") {
+  for (const Dim rank : {200, 211, 353}) check_against_reference({70, 64, 48, 16, 16, rank}, DType::f32);
+  check_against_reference({70, 64, 48, 16, 16, 113}, DType::f64);
+}
+
+TEST_CASE("blast gives padding of the factors exactly zero and never reads it", "[kernels]") {
+  const Case c{20, 31, 29, 4, 3, 8};  // p = 8 (3 rows of padding), q = 11 (2 rows)
+  Operands in(c, DType::f32);
+  const Results clean = run(in);
+  const auto pad = [&](Array& factor, Dim size) {
+    for (Dim i = size * c.rank; i < factor.numel(); ++i) factor.data<float>()[i] = NAN;
+  };
+  pad(in.u, c.m);
+  pad(in.v, c.n);
+  const Results got = run(in);
+  CHECK(same_bits(got.y, clean.y));
+  CHECK(same_bits(got.dx, clean.dx));
+  CHECK(same_bits(got.ds, clean.ds));
+  CHECK(same_bits(got.du, clean.du));
+  CHECK(same_bits(got.dv, clean.dv));
+  for (Dim i = c.m * c.rank; i < got.du.numel(); ++i) REQUIRE(got.du.data<float>()[i] == 0.0f);
+  for (Dim i = c.n * c.rank; i < got.dv.numel(); ++i) REQUIRE(got.dv.data<float>()[i] == 0.0f);
+}
+
+TEST_CASE("blast's gradients match finite differences", "[kernels]") {
+  const Case c{9, 14, 11, 3, 2, 6};
+  const Operands in(c, DType::f64);
+  const Results got = run(in);
+  struct Direction {
+    Array Operands::*operand;
+    const Array* gradient;
+  };
+  for (const Direction& d : {Direction{&Operands::x, &got.dx}, {&Operands::u, &got.du}, {&Operands::v, &got.dv},
+                             {&Operands::s, &got.ds}, {&Operands::bias, &got.dbias}}) {
+    const Array direction = random_array((in.*d.operand).shape(), DType::f64, 9);
+    const auto loss = [&](double step) {
+      Operands moved = in;
+      moved.*d.operand = (in.*d.operand).clone();
+      for (Dim i = 0; i < direction.numel(); ++i) (moved.*d.operand).data<double>()[i] += step * direction.data<double>()[i];
+      Array y = Array::empty(in.dy.shape(), DType::f64);
+      kernels::blast_forward({}, moved.x, moved.u, moved.v, moved.s, moved.bias, y);
+      return dot(y, in.dy);
+    };
+    const double analytic = dot(*d.gradient, direction), h = 1e-3;
+    const double numeric = (loss(h) - loss(-h)) / (2 * h);  // exact but for rounding: the loss is linear in each operand
+    CHECK(std::abs(numeric - analytic) <= 1e-9 * (1 + std::abs(analytic)));
+  }
+}
+
+TEST_CASE("blast leaves out absent outputs and changes no bit of the others", "[kernels]") {
+  const Case c{80, 24, 36, 3, 2, 20};
+  const Operands in(c, DType::f32);
+  const Results all = run(in);
+  for (int mask = 0; mask < 32; ++mask) {
+    Results some = all;
+    for (Array* a : {&some.dx, &some.du, &some.dv, &some.ds, &some.dbias}) *a = Array::full(a->shape(), NAN, a->dtype());
+    const auto given = [&](int bit, Array& a) { return mask >> bit & 1 ? View(a) : View{}; };
+    kernels::blast_backward({}, in.dy, in.x, in.u, in.v, in.s, given(0, some.dx), given(1, some.du), given(2, some.dv),
+                            given(3, some.ds), given(4, some.dbias));
+    INFO("outputs given: " << mask);
+    CHECK((same_bits(some.dx, all.dx) || !(mask & 1)));
+    CHECK((same_bits(some.du, all.du) || !(mask & 2)));
+    CHECK((same_bits(some.dv, all.dv) || !(mask & 4)));
+    CHECK((same_bits(some.ds, all.ds) || !(mask & 8)));
+    CHECK((same_bits(some.dbias, all.dbias) || !(mask & 16)));
+  }
+  Array y = Array::full(in.dy.shape(), NAN), zero = Array::zeros({c.m});
+  Array with_zero = y.clone();
+  kernels::blast_forward({}, in.x, in.u, in.v, in.s, {}, y);
+  kernels::blast_forward({}, in.x, in.u, in.v, in.s, zero, with_zero);
+  CHECK(same_bits(y, with_zero));
+}
+
+TEST_CASE("blast gives the same bits for any number of threads", "[kernels]") {
+  for (const Case& c : {Case{1300, 48, 36, 3, 6, 25}, Case{90, 48, 36, 16, 16, 25}, Case{2, 48, 36, 3, 3, 25}}) {
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      const Operands in(c, dtype);
+      const auto with_threads = [&](int count) {
+        const Threads threads(count);
+        return run(in);
+      };
+      const Results one = with_threads(1);
+      for (const int count : {2, 3}) {
+        INFO(c << " threads " << count);
+        const Results many = with_threads(count);
+        CHECK(same_bits(one.y, many.y));
+        CHECK(same_bits(one.dx, many.dx));
+        CHECK(same_bits(one.du, many.du));
+        CHECK(same_bits(one.dv, many.dv));
+        CHECK(same_bits(one.ds, many.ds));
+        CHECK(same_bits(one.dbias, many.dbias));
+      }
+    }
+  }
+}
+
+TEST_CASE("blast works on rows inside a wider matrix and on no rows", "[kernels]") {
+  const Case c{10, 24, 12, 2, 2, 8};
+  Operands in(c, DType::f32);
+  const Results plain = run(in);
+  const auto widened = [](const Array& a) {
+    Array wide = Array::full({a.size(0), a.size(1) + 5}, NAN, a.dtype());
+    const Array slice = wide.slice(1, 2, 2 + a.size(1));
+    copy(a, slice.mutable_view());
+    return slice;
+  };
+  const Array x = widened(in.x), dy = widened(in.dy), y = widened(in.dy), dx = widened(in.x);
+  kernels::blast_forward({}, x, in.u, in.v, in.s, in.bias, y);
+  kernels::blast_backward({}, dy, x, in.u, in.v, in.s, dx, {}, {}, {}, {});
+  CHECK(same_bits(y.as_contiguous(), plain.y));
+  CHECK(same_bits(dx.as_contiguous(), plain.dx));
+
+  const Operands none(Case{0, 24, 12, 2, 2, 8}, DType::f32);
+  const Results empty = run(none);
+  for (const Array& a : {empty.du, empty.dv, empty.ds, empty.dbias}) {
+    for (const double value : a.to_vector<double>()) REQUIRE(value == 0);
+  }
+}
+
+TEST_CASE("blast refuses factors that do not fit, and names them", "[kernels]") {
+  const Operands in(Case{4, 24, 12, 2, 2, 8}, DType::f32);
+  Array y = Array::zeros({4, 12});
+  const auto forward = [&](const Array& u, const Array& v, const Array& s) {
+    kernels::blast_forward({}, in.x, u, v, s, in.bias, y);
+  };
+  CHECK_THROWS_WITH(forward(Array::zeros({2, 7, 8}), in.v, in.s),
+                    "blast_forward: u (2, 7, 8) must be (b1, ceil(m / b1), r) for y (4, 12)");
+  CHECK_THROWS_WITH(forward(in.u, in.v, Array::zeros({2, 2, 9})),
+                    "blast_forward: s (2, 2, 9) must be (2, 2, 8) for u (2, 6, 8) and v (2, 12, 8)");
+  CHECK_THROWS_AS(forward(in.u, in.v.to(DType::bf16), in.s), InputError);
+  CHECK_THROWS_AS(forward(in.u, Array::zeros({2, 12, 9}), in.s), InputError);
+}

@@ -1,0 +1,162 @@
+// The table of kernels: slot × device × dtype, read from the slot definitions in the sources and from running each
+// slot once per dtype, and compared with tests/kernels/coverage.txt.
+//
+// A new slot: add its line to coverage.txt (the failing test prints it) and a probe below, so that its dtypes are
+// known by running it.
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <sstream>
+
+#include "kernels/cross_entropy/cross_entropy.h"
+#include "kernels/dropout/dropout.h"
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/embedding/embedding.h"
+#include "kernels/gelu/gelu.h"
+#include "kernels/layer_norm/layer_norm.h"
+#include "kernels/reduce/reduce.h"
+#include "tests/support/catch.h"
+#include "tests/support/compare.h"
+
+using namespace ashlar;
+using namespace ashlar::test;
+
+namespace {
+
+struct Slot {
+  std::string variable, name;
+  bool cpu = false, cuda = false;
+};
+
+// The parts of `text` between commas, without white space around them.
+std::vector<std::string> split(const std::string& text) {
+  std::vector<std::string> parts;
+  std::istringstream stream(text);
+  for (std::string part; std::getline(stream, part, ',');) {
+    const auto begin = part.find_first_not_of(" \n"), end = part.find_last_not_of(" \n");
+    parts.push_back(begin == std::string::npos ? "" : part.substr(begin, end - begin + 1));
+  }
+  return parts;
+}
+
+// Every `Kernel<…> variable{"name", cpu function or nullptr, CUDA function or nullptr};` of a source file.
+void find_slots(const std::string& text, std::vector<Slot>& slots) {
+  for (auto at = text.find("Kernel<"); at != std::string::npos; at = text.find("Kernel<", at + 1)) {
+    const auto open = text.find('{', at), close = text.find('}', at), end = text.find(';', at);
+    if (open == std::string::npos || close == std::string::npos || !(open < close && close < end)) continue;
+    const auto last = text.find_last_not_of(" \n", open - 1), before = text.find_last_of(" \n", last);
+    const auto parts = split(text.substr(open + 1, close - open - 1));
+    if (parts.size() != 3 || parts[0].size() < 2) continue;
+    slots.push_back({text.substr(before + 1, last - before), parts[0].substr(1, parts[0].size() - 2),
+                     parts[1] != "nullptr", parts[2] != "nullptr"});
+  }
+}
+
+std::vector<Slot> find_slots() {
+  std::vector<Slot> slots;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(ASHLAR_SOURCE_DIR "/kernels")) {
+    if (entry.path().extension() != ".cpp") continue;
+    std::ifstream file(entry.path());
+    find_slots(std::string(std::istreambuf_iterator<char>(file), {}), slots);
+  }
+  std::ranges::sort(slots, {}, &Slot::name);
+  return slots;
+}
+
+// Runs a slot on small arrays of a dtype; throws InputError where the slot does not take it.
+using Probe = std::function<void(DType)>;
+
+const std::map<std::string, Probe>& probes() {
+  const auto matrix = [](DType dtype) { return Array::zeros({2, 3}, dtype); };
+  const auto vector = [](DType dtype, Dim size) {
+    return Array::zeros({size}, is_floating(dtype) ? master_dtype(dtype) : dtype);
+  };
+  const auto ids = [] { return Array::zeros({2}, DType::i32); };
+  const Exec cpu;
+  static const std::map<std::string, Probe> table{
+      {"cast", [=](DType t) { kernels::cast(cpu, matrix(t), matrix(t)); }},
+      {"cross_entropy",
+       [=](DType t) {
+         const Array target = ids();
+         kernels::cross_entropy(cpu, matrix(t), {.target = target}, 1, vector(t, 2), matrix(t));
+       }},
+      {"drop_path", [=](DType t) { kernels::drop_path(cpu, matrix(t), {}, matrix(t)); }},
+      {"dropout", [=](DType t) { kernels::dropout(cpu, matrix(t), {}, matrix(t)); }},
+      {"embedding_backward",
+       [=](DType t) { kernels::embedding_backward(cpu, ids(), matrix(t), matrix(master_dtype(t))); }},
+      {"embedding_forward", [=](DType t) { kernels::embedding_forward(cpu, matrix(t), ids(), matrix(t)); }},
+      {"fill", [=](DType t) { kernels::fill(cpu, matrix(t), 1); }},
+      {"gelu_backward",
+       [=](DType t) { kernels::gelu_backward(cpu, matrix(t), matrix(t), kernels::Gelu::erf, matrix(t)); }},
+      {"gelu_forward", [=](DType t) { kernels::gelu_forward(cpu, matrix(t), kernels::Gelu::erf, matrix(t)); }},
+      {"layer_norm_backward",
+       [=](DType t) {
+         kernels::layer_norm_backward(cpu, matrix(t), matrix(t), vector(t, 3), vector(t, 2), vector(t, 2), {},
+                                      matrix(t), vector(t, 3), vector(t, 3));
+       }},
+      {"layer_norm_forward",
+       [=](DType t) {
+         kernels::layer_norm_forward(cpu, matrix(t), vector(t, 3), vector(t, 3), 1e-5, matrix(t), vector(t, 2),
+                                     vector(t, 2));
+       }},
+      {"linear_combination",
+       [=](DType t) { kernels::linear_combination(cpu, matrix(t), 1, matrix(t), 1, matrix(t)); }},
+      {"multiply", [=](DType t) { kernels::multiply(cpu, matrix(t), matrix(t), matrix(t)); }},
+      {"scale", [=](DType t) { kernels::scale(cpu, matrix(t), 1, matrix(t)); }},
+      {"sum_of_squares",
+       [=](DType t) { kernels::sum_of_squares(cpu, matrix(t), Array::zeros({1}, DType::f64)); }},
+      {"sum_to", [=](DType t) { kernels::sum_to(cpu, matrix(t), Array::zeros({1, 3}, t)); }},
+  };
+  return table;
+}
+
+std::string dtypes_of(const std::string& slot) {
+  const auto probe = probes().find(slot);
+  if (probe == probes().end()) return " not probed";
+  std::string text;
+  for (const DType dtype : {DType::f64, DType::f32, DType::bf16, DType::i64, DType::i32, DType::u8}) {
+    try {
+      probe->second(dtype);
+      text += concat(' ', dtype);
+    } catch (const InputError&) {
+    }
+  }
+  return text;
+}
+
+std::string coverage_table() {
+  std::string table;
+  for (const Slot& slot : find_slots()) {
+    table += concat(slot.name, " | ", slot.cpu ? "cpu" : "-", " | ", slot.cuda ? "cuda" : "-", " |",
+                    dtypes_of(slot.name), '\n');
+  }
+  return table;
+}
+
+std::string checked_in_table() {
+  std::ifstream file(ASHLAR_SOURCE_DIR "/tests/kernels/coverage.txt");
+  std::string table;
+  for (std::string line; std::getline(file, line);) {
+    if (!line.starts_with('#')) table += line + '\n';
+  }
+  return table;
+}
+
+}  // namespace
+
+TEST_CASE("every slot is named after its variable", "[coverage]") {
+  const auto slots = find_slots();
+  REQUIRE(!slots.empty());
+  for (const Slot& slot : slots) CHECK(slot.variable == slot.name);
+  for (const auto& [name, probe] : probes()) {
+    CAPTURE(name);
+    CHECK(std::ranges::find(slots, name, &Slot::name) != slots.end());
+  }
+}
+
+TEST_CASE("the coverage table is up to date", "[coverage]") {
+  const std::string table = coverage_table();
+  INFO("the kernels are now:\n" << table << "put these lines into tests/kernels/coverage.txt if that is intended");
+  CHECK(table == checked_in_table());
+}

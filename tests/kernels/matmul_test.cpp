@@ -1,0 +1,138 @@
+#include "kernels/matmul/matmul.h"
+
+#include "tests/support/catch.h"
+#include "tests/support/compare.h"
+
+using namespace ashlar;
+using namespace ashlar::test;
+using kernels::matmul;
+
+namespace {
+
+// a (B, M, K), b (B, K, N) in f64, naively.
+Array reference(const Array& a, const Array& b) {
+  const Dim batch = a.size(0), m = a.size(1), k = a.size(2), n = b.size(2);
+  const auto x = a.to_vector<double>(), y = b.to_vector<double>();
+  std::vector<double> z(static_cast<std::size_t>(batch * m * n));
+  for (Dim q = 0; q < batch; ++q)
+    for (Dim i = 0; i < m; ++i)
+      for (Dim l = 0; l < k; ++l)
+        for (Dim j = 0; j < n; ++j)
+          z[static_cast<std::size_t>((q * m + i) * n + j)] +=
+              x[static_cast<std::size_t>((q * m + i) * k + l)] * y[static_cast<std::size_t>((q * k + l) * n + j)];
+  return Array::from(z, {batch, m, n});
+}
+
+// The same values with the last two dimensions stored the other way round.
+Array stored_transposed(const Array& a) { return a.transpose(-2, -1).clone().transpose(-2, -1); }
+// The same values with gaps between elements and rows.
+Array stored_with_gaps(const Array& a) {
+  Array wide = Array::zeros(a.shape().with(-1, 2 * a.size(-1)), a.dtype());
+  std::vector<Dim> sizes(a.shape().sizes().begin(), a.shape().sizes().end());
+  sizes.push_back(2);
+  const Array view = wide.reshape(Shape(sizes)).select(-1, 0);
+  copy(a, view);
+  return view;
+}
+
+struct Size {
+  Dim batch, m, n, k;
+};
+
+}  // namespace
+
+TEST_CASE("matmul equals the naive product for every dtype, layout and odd size") {
+  for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+    for (const auto& [batch, m, n, k] : {Size{1, 1, 1, 1}, {1, 7, 5, 3}, {3, 1, 17, 31}, {2, 33, 1, 8}, {5, 13, 29, 64}, {1, 129, 65, 101}}) {
+      const Array a = randn({batch, m, k}, dtype, 1), b = randn({batch, k, n}, dtype, 2);
+      const Array expected = reference(a, b);
+      const double tol = tolerance(dtype, k);
+      INFO(dtype << " batch " << batch << " m " << m << " n " << n << " k " << k);
+      for (int layout = 0; layout < 27; ++layout) {
+        const auto stored = [&](const Array& x, int how) { return how == 0 ? x : how == 1 ? stored_transposed(x) : stored_with_gaps(x); };
+        INFO("layout " << layout);
+        const Array y = stored(Array::zeros({batch, m, n}, dtype), layout / 9);
+        matmul({}, stored(a, layout % 3), stored(b, layout / 3 % 3), y, {});
+        REQUIRE(relative_error(y, expected) <= tol);
+      }
+    }
+  }
+}
+
+TEST_CASE("matmul adds a bias and accumulates") {
+  for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+    const Array a = randn({4, 37, 19}, dtype, 3), b = randn({4, 19, 23}, dtype, 4);
+    const Array bias = randn({23}, master_dtype(dtype), 5), start = randn({4, 37, 23}, dtype, 6);
+    const auto product = reference(a, b).to_vector<double>(), before = start.to_vector<double>(), shift = bias.to_vector<double>();
+    for (const bool accumulate : {false, true}) {
+      for (const bool with_bias : {false, true}) {
+        INFO(dtype << " accumulate " << accumulate << " bias " << with_bias);
+        auto expected = product;
+        for (std::size_t i = 0; i < expected.size(); ++i) {
+          expected[i] += (accumulate ? before[i] : 0) + (with_bias ? shift[i % 23] : 0);
+        }
+        const Array y = start.clone();
+        matmul({}, a, b, y, {.bias = with_bias ? ConstView(bias) : ConstView(), .accumulate = accumulate});
+        REQUIRE(relative_error(y, Array::from(expected, y.shape())) <= tolerance(dtype, 20));
+      }
+    }
+  }
+}
+
+TEST_CASE("matmul repeats batches, writes other dtypes, and takes up to four batch dimensions") {
+  const Array a = randn({1, 9, 8}, DType::f32, 7), b = randn({5, 8, 6}, DType::f32, 8);
+  const Array expected = reference(a.expand({5, 9, 8}).as_contiguous(), b);
+  const Array y = Array::empty({5, 9, 6}, DType::f32);
+  matmul({}, a, b, y, {});
+  REQUIRE(relative_error(y, expected) <= tolerance(DType::f32, 8));
+  matmul({}, a.select(0, 0), b, y, {});
+  REQUIRE(relative_error(y, expected) <= tolerance(DType::f32, 8));
+  // bf16 operands with an f32 result, as weight gradients are formed
+  const Array wide = Array::empty({5, 9, 6}, DType::f32);
+  matmul({}, a.to(DType::bf16), b.to(DType::bf16), wide, {});
+  REQUIRE(relative_error(wide, reference(a.to(DType::bf16).expand({5, 9, 8}).as_contiguous(), b.to(DType::bf16))) <= tolerance(DType::f32, 8));
+  const Array deep = Array::empty({2, 1, 1, 5, 9, 6}, DType::f32);
+  matmul({}, a.reshape({1, 1, 1, 1, 9, 8}), b.reshape({1, 1, 1, 5, 8, 6}), deep, {});
+  REQUIRE(relative_error(deep.select(0, 1).reshape({5, 9, 6}), expected) <= tolerance(DType::f32, 8));
+}
+
+TEST_CASE("matmul of column slabs: blocks of one matrix without copies") {
+  // x (T, blocks q) times v (blocks, q, r), as structured layers use it
+  const Dim tokens = 50, blocks = 3, q = 7, r = 5;
+  for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+    const Array x = randn({tokens, blocks * q}, dtype, 9), v = randn({blocks, q, r}, dtype, 10);
+    const Array slabs = x.reshape({tokens, blocks, q}).transpose(0, 1);
+    const Array y = Array::empty({tokens, blocks, r}, dtype);
+    matmul({}, slabs, v, y.transpose(0, 1), {});
+    REQUIRE(relative_error(y.transpose(0, 1), reference(slabs.as_contiguous(), v)) <= tolerance(dtype, q));
+  }
+}
+
+TEST_CASE("matmul with integer values is exact") {
+  const auto integers = [](const Shape& shape, std::uint64_t key) {
+    const Array ids = random_ids(shape, 17, key);
+    auto values = ids.to_vector<float>();
+    for (float& value : values) value -= 8;
+    return Array::from(values, shape);
+  };
+  const Array a = integers({1, 67, 130}, 11), b = integers({1, 130, 45}, 12), y = Array::empty({1, 67, 45}, DType::f32);
+  matmul({}, a, b, y, {});
+  REQUIRE(bitwise_equal(y, reference(a, b).to(DType::f32)));
+}
+
+TEST_CASE("an empty inner dimension gives zeros or the bias") {
+  const Array a = Array::empty({3, 0}, DType::f32), b = Array::empty({0, 4}, DType::f32), bias = randn({4}, DType::f32, 13);
+  const Array y = Array::full({3, 4}, 7.0, DType::f32);
+  matmul({}, a, b, y, {.bias = bias});
+  REQUIRE(bitwise_equal(y.select(0, 2), bias));
+  matmul({}, a, b, y, {});
+  REQUIRE(y.to_vector<float>() == std::vector<float>(12, 0.0f));
+}
+
+TEST_CASE("matmul refuses what does not fit and says why") {
+  using Catch::Matchers::Contains;
+  const Array y = Array::empty({2, 4}, DType::f32);
+  REQUIRE_THROWS_WITH(matmul({}, randn({2, 3}, DType::f32, 1), randn({5, 4}, DType::f32, 2), y, {}), Contains("(2, 3)") && Contains("(5, 4)"));
+  REQUIRE_THROWS_WITH(matmul({}, randn({2, 3}, DType::f64, 1), randn({3, 4}, DType::f32, 2), y, {}), Contains("f64"));
+  REQUIRE_THROWS_WITH(matmul({}, randn({2, 3}, DType::f32, 1), randn({3, 4}, DType::f32, 2), y, {.bias = randn({3}, DType::f32, 3)}), Contains("bias"));
+}

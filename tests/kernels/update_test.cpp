@@ -1,0 +1,149 @@
+#include "kernels/update/update.h"
+
+#include "tests/support/catch.h"
+#include "tests/support/compare.h"
+
+using namespace ashlar;
+using namespace ashlar::test;
+
+namespace {
+
+// Everything of a parameter's update, as plain numbers.
+struct Values {
+  std::vector<double> dw, w, m, v;
+};
+
+void sgd_reference(const kernels::SgdUpdate& p, Values& x, bool with_buffer) {
+  for (std::size_t i = 0; i < x.w.size(); ++i) {
+    const double g = p.grad_scale * x.dw[i] + p.weight_decay * x.w[i];
+    x.m[i] = p.momentum * x.m[i] + g;
+    const double direction = !with_buffer ? g : p.nesterov ? g + p.momentum * x.m[i] : x.m[i];
+    x.w[i] -= p.lr * direction;
+  }
+}
+
+void adamw_reference(const kernels::AdamWUpdate& p, Values& x) {
+  for (std::size_t i = 0; i < x.w.size(); ++i) {
+    const double g = p.grad_scale * x.dw[i], number = static_cast<double>(p.step);
+    x.m[i] = p.beta1 * x.m[i] + (1 - p.beta1) * g;
+    x.v[i] = p.beta2 * x.v[i] + (1 - p.beta2) * g * g;
+    const double m = x.m[i] / (1 - std::pow(p.beta1, number)), v = x.v[i] / (1 - std::pow(p.beta2, number));
+    x.w[i] -= p.lr * (m / (std::sqrt(v) + p.eps) + p.weight_decay * x.w[i]);
+  }
+}
+
+struct Case {
+  Array dw, w, m, v;
+  Values values() const {
+    return {dw.to_vector<double>(), w.to_vector<double>(), m.to_vector<double>(), v.to_vector<double>()};
+  }
+};
+
+Case make_case(const Shape& shape, DType dtype) {
+  Case c{randn(shape, dtype, 1), randn(shape, dtype, 2), randn(shape, dtype, 3), randn(shape, dtype, 4)};
+  const View v = c.v;
+  dispatch_floating(dtype, "test", [&]<class T>() {
+    for (Dim i = 0; i < v.numel(); ++i) v.as<T>()[i] = convert<T>(std::abs(convert<double>(v.as<T>()[i])));
+  });
+  return c;
+}
+
+// The first moment may cancel: the error of the whole is what counts.
+double error(const Array& got, const std::vector<double>& expected) {
+  return relative_error(got, Array::from(expected, got.shape()));
+}
+
+const std::vector<Shape> kShapes{{1}, {3}, {31}, {7, 5}, {3, 11, 13}, {1023}, {100003}};
+const kernels::AdamWUpdate kAdamW{.lr = 0.1, .beta1 = 0.8, .beta2 = 0.95, .eps = 1e-3, .weight_decay = 0.3,
+                                  .grad_scale = 0.7, .step = 3};
+
+}  // namespace
+
+TEST_CASE("sgd_update matches a plain loop") {
+  const auto isa = GENERATE(as<std::string>(), "native", "avx2", "baseline");
+  const IsaLimit limit(isa);
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    for (const Shape& shape : kShapes) {
+      for (const bool with_buffer : {false, true}) {
+        for (const bool nesterov : {false, true}) {
+          INFO(isa << " " << dtype << " " << shape << " buffer " << with_buffer << " nesterov " << nesterov);
+          const kernels::SgdUpdate p{.lr = 0.1, .momentum = 0.9, .weight_decay = 0.2, .grad_scale = 0.7,
+                                     .nesterov = nesterov};
+          const Case c = make_case(shape, dtype);
+          Values expected = c.values();
+          sgd_reference(p, expected, with_buffer);
+          kernels::sgd_update({}, p, c.dw, c.w, with_buffer ? View(c.m) : View());
+          REQUIRE(error(c.w, expected.w) <= tolerance(dtype, 4));
+          if (with_buffer) REQUIRE(error(c.m, expected.m) <= tolerance(dtype, 4));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("adamw_update matches a plain loop") {
+  const auto isa = GENERATE(as<std::string>(), "native", "avx2", "baseline");
+  const IsaLimit limit(isa);
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    for (const Shape& shape : kShapes) {
+      INFO(isa << " " << dtype << " " << shape);
+      const Case c = make_case(shape, dtype);
+      Values expected = c.values();
+      adamw_reference(kAdamW, expected);
+      kernels::adamw_update({}, kAdamW, c.dw, c.w, c.m, c.v);
+      REQUIRE(error(c.w, expected.w) <= tolerance(dtype, 4));
+      REQUIRE(error(c.m, expected.m) <= tolerance(dtype, 4));
+      REQUIRE(error(c.v, expected.v) <= tolerance(dtype, 4));
+    }
+  }
+}
+
+TEST_CASE("updates touch only their own elements") {
+  for (const Dim count : {1, 5, 17, 1025}) {
+    const Case c = make_case({count + 32}, DType::f32);
+    const Case before{c.dw.clone(), c.w.clone(), c.m.clone(), c.v.clone()};
+    const auto inner = [&](const Array& a) { return a.slice(0, 16, 16 + count); };
+    kernels::adamw_update({}, kAdamW, inner(c.dw), inner(c.w), inner(c.m), inner(c.v));
+    kernels::sgd_update({}, {.lr = 0.1, .momentum = 0.9}, inner(c.dw), inner(c.w), inner(c.m));
+    for (const auto& [after, old] : {std::pair(c.w, before.w), {c.m, before.m}, {c.v, before.v}}) {
+      REQUIRE(bitwise_equal(after.slice(0, 0, 16), old.slice(0, 0, 16)));
+      REQUIRE(bitwise_equal(after.slice(0, 16 + count, count + 32), old.slice(0, 16 + count, count + 32)));
+      REQUIRE_FALSE(bitwise_equal(inner(after), inner(old)));
+    }
+    REQUIRE(bitwise_equal(c.dw, before.dw));
+  }
+}
+
+TEST_CASE("updates do not depend on the number of threads") {
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    REQUIRE(same_on_all_threads([&] {
+      const Case c = make_case({123457}, dtype);
+      kernels::adamw_update({}, kAdamW, c.dw, c.w, c.m, c.v);
+      kernels::sgd_update({}, {.lr = 0.1, .momentum = 0.9, .nesterov = true}, c.dw, c.w, c.m);
+      return c.w;
+    }));
+  }
+}
+
+TEST_CASE("a gradient that is not finite reaches the weight") {
+  const Case c = make_case({5}, DType::f32);
+  c.dw.data<float>()[4] = std::numeric_limits<float>::quiet_NaN();
+  kernels::adamw_update({}, kAdamW, c.dw, c.w, c.m, c.v);
+  REQUIRE(std::isnan(c.w.data<float>()[4]));
+  REQUIRE(std::isfinite(c.w.data<float>()[3]));
+}
+
+TEST_CASE("updates refuse views that do not match") {
+  const Case c = make_case({4, 6}, DType::f32);
+  const Case other = make_case({6, 4}, DType::f32);
+  const Case wide = make_case({4, 6}, DType::f64);
+  REQUIRE_THROWS_AS(kernels::adamw_update({}, kAdamW, other.dw, c.w, c.m, c.v), InputError);
+  REQUIRE_THROWS_AS(kernels::adamw_update({}, kAdamW, wide.dw, c.w, c.m, c.v), InputError);
+  REQUIRE_THROWS_AS(kernels::adamw_update({}, kAdamW, c.dw, c.w, other.m, c.v), InputError);
+  REQUIRE_THROWS_AS(kernels::adamw_update({}, kAdamW, c.dw, c.w, c.m, other.v), InputError);
+  REQUIRE_THROWS_AS(kernels::sgd_update({}, {}, c.dw, c.w, other.m), InputError);
+  REQUIRE_THROWS_AS(kernels::sgd_update({}, {}, other.dw.transpose(0, 1), c.w, c.m), InputError);
+  kernels::AdamWUpdate first = kAdamW;
+  first.step = 0;
+  REQUIRE_THROWS_AS(kernels::adamw_update({}, first, c.dw, c.w, c.m, c.v), InputError);
+}

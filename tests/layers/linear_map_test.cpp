@@ -1,0 +1,81 @@
+#include "layers/linear_map.h"
+
+#include "tests/support/linear_map_suite.h"
+
+using namespace ashlar;
+using namespace ashlar::test;
+using Catch::Matchers::Contains;
+
+TEST_CASE("dense satisfies the contract of linear maps") {
+  linear_map_suite({{"dense", 1, 1}, {"dense", 7, 5}, {"dense", 16, 33}}, 0.0);
+  initial_variance_matches("dense", 64, 96);
+}
+
+TEST_CASE("low_rank satisfies the contract of linear maps") {
+  linear_map_suite({{"low_rank:rank=1", 1, 1}, {"low_rank:rank=3", 7, 5}, {"low_rank:rank=8", 16, 33}, {"low_rank:rank=13", 13, 29}}, 1e-12);
+  initial_variance_matches("low_rank:rank=16", 64, 96);
+}
+
+TEST_CASE("low_rank projects to the truncated SVD: the error falls with the rank, and equals the tail") {
+  const Array dense = randn({12, 9}, DType::f64, 1);
+  double previous = 1;
+  for (Dim rank = 1; rank <= 9; ++rank) {
+    Linear layer(Scope::root(DType::f64), 9, 12, concat("low_rank:rank=", rank));
+    const double error = layer.map().project(dense);
+    REQUIRE(error <= previous);
+    previous = error;
+  }
+  REQUIRE(previous <= 1e-13);
+}
+
+TEST_CASE("blast satisfies the contract of linear maps, ragged blocks included") {
+  linear_map_suite({{"blast:blocks=1,rank=1", 1, 1, {1, 5}},
+                    {"blast:blocks=2,rank=3", 8, 6},
+                    {"blast:out_blocks=3,in_blocks=2,rank=4", 24, 36},
+                    {"blast:blocks=3,rank=5", 10, 11},
+                    {"blast:blocks=4,rank=9", 36, 20}},
+                   5e-2);  // the descent is not convex and may end near the matrix
+  initial_variance_matches("blast:blocks=3,rank=16", 96, 192);
+}
+
+TEST_CASE("blast equals its parts in the sense of the paper: the composite of plain products") {
+  const Dim rows = 6, b1 = 3, b2 = 2, p = 4, q = 5, rank = 7;
+  Linear layer(Scope::root(DType::f64, 8), b2 * q, b1 * p, "blast:out_blocks=3,in_blocks=2,rank=7", {.bias = false});
+  const Parameters parameters = layer.map().parameters();
+  const Tensor u = parameters[0].tensor, v = parameters[1].tensor, s = parameters[2].tensor;
+  const Tensor x = randn({rows, b2 * q}, DType::f64, 9);
+  const auto composite = [&](const Tensor& u_, const Tensor& v_, const Tensor& s_) {
+    const Tensor slabs = F::permute(F::reshape(x, {rows, b2, q}), {1, 0, 2});
+    const Tensor a = F::reshape(F::matmul(slabs, v_), {1, b2, rows, rank});
+    const Tensor mixed = F::mul(a, F::reshape(s_, {b1, b2, 1, rank}));  // (b1, b2, rows, rank)
+    const Tensor c = F::scale(F::mean(mixed, 1), static_cast<double>(b2));
+    return F::reshape(F::permute(F::matmul(c, F::transpose(u_, 1, 2)), {1, 0, 2}), {rows, b1 * p});
+  };
+  const Array dy = randn({rows, b1 * p}, DType::f64, 10);
+  const Tensor fused = layer(x);
+  fused.backward(dy);
+  const Tensor u2 = Tensor::leaf(u.value()), v2 = Tensor::leaf(v.value()), s2 = Tensor::leaf(s.value());
+  const Tensor plain = composite(u2, v2, s2);
+  plain.backward(dy);
+  REQUIRE(relative_error(fused.value(), plain.value()) <= 1e-13);
+  REQUIRE(relative_error(u.grad(), u2.grad()) <= 1e-12);
+  REQUIRE(relative_error(v.grad(), v2.grad()) <= 1e-12);
+  REQUIRE(relative_error(s.grad(), s2.grad()) <= 1e-12);
+}
+
+TEST_CASE("specs: sizes by ratio, and errors that say what would fit") {
+  const auto make = [](Dim in, Dim out, std::string_view spec) { return Linear(Scope::root(), in, out, spec).map().spec(); };
+  REQUIRE(make(768, 768, "low_rank:ratio=0.5") == "low_rank:rank=192");
+  REQUIRE(make(768, 2304, "blast:blocks=6,ratio=0.25") == "blast:blocks=6,rank=136");
+  REQUIRE(make(192, 768, "blast:out_blocks=6,in_blocks=3,ratio=0.5") == "blast:out_blocks=6,in_blocks=3,rank=72");
+  REQUIRE_THROWS_WITH(make(8, 8, "blast:blocks=2,rank=9"), Contains("rank must be from 1 to 8"));
+  REQUIRE_THROWS_WITH(make(8, 8, "blast:blocks=9,rank=2"), Contains("out_blocks must be from 1 to 8"));
+  REQUIRE_THROWS_WITH(make(8, 8, "low_rank:rank=0"), Contains("at least 1"));
+  REQUIRE_THROWS_WITH(make(8, 8, "low_rank:rank=two"), Contains("'two'"));
+  REQUIRE_THROWS_WITH(make(8, 8, "low_rank"), Contains("needs rank"));
+  REQUIRE_THROWS_WITH(make(8, 8, "low_rank:rank=2,blocks=3"), Contains("does not know 'blocks'") && Contains("rank"));
+  REQUIRE_THROWS_WITH(make(8, 8, "lowrank:rank=2"), Contains("unknown kind 'lowrank'") && Contains("low_rank") && Contains("blast"));
+  REQUIRE_THROWS_WITH(make(64, 64, "low_rank:ratio=0.1"), Contains("smallest possible ratio is 0.25"));
+  REQUIRE_THROWS_WITH(make(8, 8, "low_rank:ratio=1.5"), Contains("at most 1"));
+  REQUIRE_THROWS_WITH(make(8, 8, "low_rank:"), Contains("key=value"));
+}

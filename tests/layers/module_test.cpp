@@ -1,0 +1,85 @@
+#include "layers/module.h"
+
+#include "layers/transformer.h"
+#include "tests/support/catch.h"
+#include "tests/support/compare.h"
+
+using namespace ashlar;
+using namespace ashlar::test;
+using Catch::Matchers::Contains;
+
+namespace {
+
+struct Pair : Module {
+  Pair(const Scope& scope, std::string_view first, std::string_view second)
+      : Module(scope), a(sub("a"), 8, 4, first), b(sub("b"), 4, 2, second), drop(sub("drop"), 0.5) {}
+  Linear a, b;
+  Dropout drop;
+};
+
+struct Named : Module {
+  Named(const Scope& scope, std::string_view first, std::string_view second) : Module(scope) {
+    sub(first);
+    sub(second);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("parameters have dotted names in the order of their making, with what optimizers must know") {
+  Pair pair(Scope::root(), "dense", "blast:blocks=2,rank=2");
+  std::vector<std::string> names;
+  for (const Parameter& p : pair.parameters()) names.push_back(p.name);
+  REQUIRE(names == std::vector<std::string>{"a.bias", "a.weight", "b.bias", "b.U", "b.V", "b.S"});
+  const Parameters all = pair.parameters();
+  REQUIRE(all[0].info.role == Role::bias);
+  REQUIRE(all[3].info.batch_dims == 1);
+  REQUIRE(all[5].info.role == Role::coupling);
+}
+
+TEST_CASE("replacing one layer leaves every other weight bit-identical; the seed changes all") {
+  Pair dense(Scope::root(DType::f32, 7), "dense", "dense"), mixed(Scope::root(DType::f32, 7), "low_rank:rank=2", "dense");
+  Pair other(Scope::root(DType::f32, 8), "dense", "dense");
+  REQUIRE(bitwise_equal(dense.b.map().to_dense(), mixed.b.map().to_dense()));
+  REQUIRE_FALSE(bitwise_equal(dense.b.map().to_dense(), other.b.map().to_dense()));
+  REQUIRE_FALSE(bitwise_equal(dense.a.map().to_dense(), other.a.map().to_dense()));
+}
+
+TEST_CASE("names must be new, and without dots") {
+  REQUIRE_THROWS_WITH(Named(Scope::root(), "x", "x"), Contains("taken"));
+  REQUIRE_THROWS_WITH(Named(Scope::root(), "x.y", "z"), Contains("dot"));
+  REQUIRE_THROWS_WITH(Named(Scope::root(), "", "z"), Contains("empty"));
+}
+
+TEST_CASE("dropout acts in training only, and its mask is a function of the step") {
+  Pair pair(Scope::root(), "dense", "dense");
+  const Tensor x = Array::full({64}, 1.0);
+  REQUIRE(bitwise_equal(pair.drop(x).value(), x.value()));
+  pair.train(3);
+  const Array first = pair.drop(x).value();
+  REQUIRE_FALSE(bitwise_equal(first, x.value()));
+  REQUIRE(bitwise_equal(pair.drop(x).value(), first));
+  pair.train(4);
+  REQUIRE_FALSE(bitwise_equal(pair.drop(x).value(), first));
+  pair.eval();
+  REQUIRE(bitwise_equal(pair.drop(x).value(), x.value()));
+}
+
+TEST_CASE("initial values have the asked-for spread and do not depend on threads") {
+  const auto draw = [](const Init& init) {
+    Array a = Array::empty({10001}, DType::f32);
+    init(a, 99);
+    return a;
+  };
+  const auto spread = [](const Array& a) {
+    double sum = 0, largest = 0;
+    for (const double v : a.to_vector<double>()) sum += v * v, largest = std::max(largest, std::abs(v));
+    return std::pair(std::sqrt(sum / static_cast<double>(a.numel())), largest);
+  };
+  REQUIRE(spread(draw(init::normal(0.5))).first == Approx(0.5).epsilon(0.02));
+  const auto [std, largest] = spread(draw(init::truncated_normal(0.5)));
+  REQUIRE(std == Approx(0.5).epsilon(0.02));
+  REQUIRE(largest <= 1.14);
+  REQUIRE(spread(draw(init::uniform(1.0))).first == Approx(1 / std::sqrt(3.0)).epsilon(0.02));
+  REQUIRE(same_on_all_threads([&] { return draw(init::normal(1.0)); }));
+}

@@ -1,0 +1,49 @@
+// Gradients of autograd functions against central finite differences, in f64, with a random cotangent.
+#pragma once
+#include <vector>
+
+#include "autograd/ops.h"
+#include "tests/support/compare.h"
+
+namespace ashlar::test {
+
+using TensorFunction = std::function<Tensor(const std::vector<Tensor>&)>;
+
+struct GradcheckResult {
+  double error = 0;  // the largest relative error over the inputs; NaN or infinite when something is wrong
+  std::size_t worst = 0;
+};
+
+// f maps leaves made from `inputs` (f64) to a tensor. A gradient that is zero everywhere counts as wrong: give inputs
+// on which f depends.
+inline GradcheckResult gradcheck(const TensorFunction& f, const std::vector<Array>& inputs) {
+  std::vector<Tensor> leaves;
+  for (const Array& input : inputs) leaves.push_back(Tensor::leaf(input));
+  const Tensor y = f(leaves);
+  const Array cotangent = randn(y.shape(), DType::f64, 4242);
+  y.backward(cotangent);
+  GradcheckResult result;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const Array expected = finite_difference(inputs[i], cotangent, [&](const Array& changed) {
+      std::vector<Tensor> constants(inputs.begin(), inputs.end());
+      constants[i] = Tensor(changed);
+      return f(constants).value();
+    });
+    const double error = relative_error(leaves[i].grad(), expected);
+    if (!(error <= result.error)) result = {error, i};
+    if (std::isnan(error)) break;  // the next comparison would forget it
+  }
+  return result;
+}
+
+constexpr double kGradcheckTolerance = 1e-6;
+
+}  // namespace ashlar::test
+
+// Checks all inputs of a TensorFunction and says which is wrong.
+#define REQUIRE_GRADIENTS(function, ...)                                                          \
+  do {                                                                                            \
+    const auto gradcheck_result = ::ashlar::test::gradcheck(function, std::vector<Array>{__VA_ARGS__}); \
+    INFO("input " << gradcheck_result.worst);                                                     \
+    REQUIRE(gradcheck_result.error <= ::ashlar::test::kGradcheckTolerance);                       \
+  } while (false)
