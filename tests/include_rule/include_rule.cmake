@@ -9,7 +9,7 @@
 # Run as: cmake -DSOURCE=<repository> -P include_rule.cmake
 cmake_minimum_required(VERSION 3.22)
 set(core_may_include core)
-set(kernels_may_include core kernels)
+set(kernels_may_include core kernels hwy) # Highway asks for quotes: foreach_target.h includes a file again
 set(autograd_may_include core kernels autograd)
 set(layers_may_include core kernels autograd layers)
 set(optim_may_include core kernels autograd optim)
