@@ -36,15 +36,16 @@ class Backward {
         x_to_rank_(need_a_ ? call.v : ConstView{}, in_, chunks_, false),
         dy_to_rank_(need_a_ || need_da_ ? call.u : ConstView{}, out_, chunks_, false),
         dx_from_rank_(call.dx ? call.v : ConstView{}, in_, chunks_, true),
-        s_(call.s, out_.blocks, in_.blocks, chunks_),
+        s_(call.s, out_.blocks * in_.blocks, chunks_),
         sums_(call.shapes.rows, chunks_),
-        bias_chunks_(1, 1, 1, 1),
-        bias_sums_(call.shapes.rows, bias_chunks_),
+        s_sums_(call.shapes.rows, Chunks::vectors(call.shapes.rank, chunks_.lanes)),
+        bias_sums_(call.shapes.rows, Chunks::vectors(1, 1)),
         du_(sums_.add(call.du, out_.size)),
         dv_(sums_.add(call.dv, in_.size)),
-        ds_(sums_.add(call.ds, out_.blocks * in_.blocks)),
+        ds_(s_sums_.add(call.ds, out_.blocks * in_.blocks)),
         dbias_(bias_sums_.add(call.dbias, out_.size)) {
     sums_.allocate();
+    s_sums_.allocate();
     bias_sums_.allocate();
   }
 
@@ -55,6 +56,7 @@ class Backward {
       }
     });
     sums_.store();
+    s_sums_.store();
     bias_sums_.store();
   }
 
@@ -63,7 +65,7 @@ class Backward {
   void tile(Dim range, Dim begin, Dim rows, bool accumulate) const {
     constexpr bool kConvert = !std::is_same_v<T, C>;
     const Dim ld_x = line_of(in_.size), ld_dy = line_of(out_.size);
-    const Dim a_size = in_.blocks * rows * chunks_.width, c_size = out_.blocks * rows * chunks_.width;
+    const Dim block = block_size(rows, chunks_.width), a_size = in_.blocks * block, c_size = out_.blocks * block;
     Scratch<C> scratch(rows * (ld_x + ld_dy) + 2 * Scratch<C>::padded(a_size) + 2 * Scratch<C>::padded(c_size) +
                        (kConvert ? Scratch<C>::padded(rows * in_.size) : 0));
     C* const x = scratch.take(rows * ld_x);
@@ -96,30 +98,31 @@ class Backward {
       for (Dim i = 0; i < out_.blocks; ++i) {
         const SmallGemm<C> product{.m = rows, .n = width, .k = out_.count(i), .lda = ld_dy, .ldc = width,
                                    .packed_b = true};
-        product(dy + out_.begin(i), dy_to_rank_.at(chunk, i), dc + i * rows * width);
+        product(dy + out_.begin(i), dy_to_rank_.at(chunk, i), dc + i * block);
       }
       if (need_a_) {
         for (Dim j = 0; j < in_.blocks; ++j) {
           const SmallGemm<C> product{.m = rows, .n = width, .k = in_.count(j), .lda = ld_x, .ldc = width,
                                      .packed_b = true};
-          product(x + in_.begin(j), x_to_rank_.at(chunk, j), a + j * rows * width);
+          product(x + in_.begin(j), x_to_rank_.at(chunk, j), a + j * block);
         }
       }
       if (call_.s) {
-        const C* const s = s_.at(chunk);
-        const Coupling<C> forward{in_.blocks, out_.blocks, rows, width, s, width, in_.blocks * width};
-        const Coupling<C> reverse{out_.blocks, in_.blocks, rows, width, s, in_.blocks * width, width};
+        const Dim lanes = chunks_.lanes, inputs = in_.blocks, outputs = out_.blocks;
+        const C* const s = s_.at(chunks_.begin(chunk));
+        const Coupling<C> forward{inputs, outputs, rows, width, block, s, lanes, inputs * lanes};
+        const Coupling<C> reverse{outputs, inputs, rows, width, block, s, inputs * lanes, lanes};
         if (call_.du) couple(forward, a, c);
         if (need_da_) couple(reverse, dc, da);
-        if (call_.ds) couple_gradient(forward, a, dc, accumulate, sums_.at(ds_, range, chunk));
+        if (call_.ds) couple_gradient(forward, a, dc, accumulate, s_sums_.at(ds_, range, chunks_.begin(chunk) / lanes));
       }
-      if (call_.du) add_factor(out_, dy, ld_dy, c, rows, width, accumulate, sums_.at(du_, range, chunk));
-      if (call_.dv) add_factor(in_, x, ld_x, da, rows, width, accumulate, sums_.at(dv_, range, chunk));
+      if (call_.du) add_factor(out_, dy, ld_dy, c, block, rows, width, accumulate, sums_.at(du_, range, chunk));
+      if (call_.dv) add_factor(in_, x, ld_x, da, block, rows, width, accumulate, sums_.at(dv_, range, chunk));
       if (call_.dx) {
         for (Dim j = 0; j < in_.blocks; ++j) {
           const SmallGemm<C> product{.m = rows, .n = in_.count(j), .k = chunks_.size(chunk), .lda = width,
                                      .ldc = ld_dx, .accumulate = chunk > 0, .packed_b = true};
-          product(da + j * rows * width, dx_from_rank_.at(chunk, j), dx + in_.begin(j));
+          product(da + j * block, dx_from_rank_.at(chunk, j), dx + in_.begin(j));
         }
       }
     }
@@ -130,12 +133,12 @@ class Backward {
   }
 
   // sum (features, width) (+)= wideᵀ narrow, block by block.
-  static void add_factor(const Side& side, const C* wide, Dim ld_wide, const C* narrow, Dim rows, Dim width,
-                         bool accumulate, C* sum) {
-    for (Dim block = 0; block < side.blocks; ++block) {
-      const SmallGemm<C> product{.m = side.count(block), .n = width, .k = rows, .lda = ld_wide, .ldb = width,
+  static void add_factor(const Side& side, const C* wide, Dim ld_wide, const C* narrow, Dim block,
+                         Dim rows, Dim width, bool accumulate, C* sum) {
+    for (Dim i = 0; i < side.blocks; ++i) {
+      const SmallGemm<C> product{.m = side.count(i), .n = width, .k = rows, .lda = ld_wide, .ldb = width,
                                  .ldc = width, .trans_a = true, .accumulate = accumulate};
-      product(wide + side.begin(block), narrow + block * rows * width, sum + side.begin(block) * width);
+      product(wide + side.begin(i), narrow + i * block, sum + side.begin(i) * width);
     }
   }
 
@@ -145,9 +148,7 @@ class Backward {
   bool need_a_, need_da_;
   PackedFactor<C> x_to_rank_, dy_to_rank_, dx_from_rank_;
   PackedCoupling<C> s_;
-  GradientSums<C> sums_;
-  Chunks bias_chunks_;
-  GradientSums<C> bias_sums_;
+  GradientSums<C> sums_, s_sums_, bias_sums_;
   int du_, dv_, ds_, dbias_;
 };
 

@@ -18,15 +18,16 @@ void forward_typed(const Shapes& shapes, const ConstView& x, const ConstView& u,
   const Dim tile_rows = std::clamp<Dim>(ceil_div(shapes.rows, num_threads()), 1, kTileRows);
   const Chunks chunks(shapes.rank, tile_rows * (in.blocks + out.blocks), sizeof(C), vector_lanes<C>());
   const PackedFactor<C> to_rank(v, in, chunks, false), from_rank(u, out, chunks, true);
-  const PackedCoupling<C> packed_s(s, out.blocks, in.blocks, chunks);
+  const PackedCoupling<C> packed_s(s, out.blocks * in.blocks, chunks);
 
   // Each row is computed by itself: the tiles may depend on the number of threads.
   parallel_items(ceil_div(shapes.rows, tile_rows), [&](Dim tile) {
     const Dim begin = tile * tile_rows, rows = std::min(tile_rows, shapes.rows - begin);
-    Scratch<C> scratch((in.blocks + out.blocks) * rows * chunks.width + 32 +
+    const Dim block = block_size(rows, chunks.width);
+    Scratch<C> scratch((in.blocks + out.blocks) * block +
                        (kConvert ? Scratch<C>::padded(rows * in.size) + Scratch<C>::padded(rows * out.size) : 0));
-    C* const a = scratch.take(in.blocks * rows * chunks.width);
-    C* const c = s ? scratch.take(out.blocks * rows * chunks.width) : a;
+    C* const a = scratch.take(in.blocks * block);
+    C* const c = s ? scratch.take(out.blocks * block) : a;
 
     const C* x_tile;
     C* y_tile;
@@ -51,15 +52,17 @@ void forward_typed(const Shapes& shapes, const ConstView& x, const ConstView& u,
       const Dim width = chunks.padded(chunk);
       for (Dim j = 0; j < in.blocks; ++j) {
         const SmallGemm<C> product{.m = rows, .n = width, .k = in.count(j), .lda = ld_x, .ldc = width, .packed_b = true};
-        product(x_tile + in.begin(j), to_rank.at(chunk, j), a + j * rows * width);
+        product(x_tile + in.begin(j), to_rank.at(chunk, j), a + j * block);
       }
       if (s) {
-        couple(Coupling<C>{in.blocks, out.blocks, rows, width, packed_s.at(chunk), width, in.blocks * width}, a, c);
+        couple(Coupling<C>{in.blocks, out.blocks, rows, width, block, packed_s.at(chunks.begin(chunk)), chunks.lanes,
+                           in.blocks * chunks.lanes},
+               a, c);
       }
       for (Dim i = 0; i < out.blocks; ++i) {
         const SmallGemm<C> product{.m = rows, .n = out.count(i), .k = chunks.size(chunk), .lda = width, .ldc = ld_y,
                                    .accumulate = true, .packed_b = true};
-        product(c + i * rows * width, from_rank.at(chunk, i), y_tile + out.begin(i));
+        product(c + i * block, from_rank.at(chunk, i), y_tile + out.begin(i));
       }
     }
     if constexpr (kConvert) copy_tile(y_tile, ld_y, y.as<T>() + begin * y.step(0), y.step(0), rows, out.size);

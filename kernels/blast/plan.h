@@ -30,6 +30,13 @@ struct Chunks {
     width = std::min(round_up(ceil_div(rank, ceil_div(rank, most)), panel), round_up(rank, lanes));
     count = ceil_div(rank, width);
   }
+  // A chunk for every vector.
+  static Chunks vectors(Dim rank, Dim lanes) {
+    Chunks chunks(rank, 1, 1, lanes);
+    chunks.width = lanes;
+    chunks.count = ceil_div(rank, lanes);
+    return chunks;
+  }
   Dim begin(Dim chunk) const { return chunk * width; }
   Dim size(Dim chunk) const { return std::min(width, rank - begin(chunk)); }
   Dim padded(Dim chunk) const { return round_up(size(chunk), lanes); }
@@ -81,27 +88,26 @@ class PackedFactor {
   T* data_;
 };
 
-// The coupling s (b1, b2, r), chunk by chunk: (b1, b2, padded width), zeros in the padding.
+// The coupling s (b1, b2, r) as couple() reads it: (vectors of the rank, b1, b2, lanes), zeros in the padding.
 template <class T>
 class PackedCoupling {
  public:
-  PackedCoupling(const ConstView& s, Dim outputs, Dim inputs, const Chunks& chunks)
-      : pairs_(outputs * inputs), chunks_(chunks), storage_(s ? pairs_ * chunks.padded_rank() : 0), data_(storage_.take(0)) {
+  PackedCoupling(const ConstView& s, Dim pairs, const Chunks& chunks)
+      : pairs_(pairs), storage_(s ? pairs * chunks.padded_rank() : 0), data_(storage_.take(0)) {
     if (!s) return;
-    for (Dim chunk = 0; chunk < chunks.count; ++chunk) {
-      const Dim size = chunks.size(chunk), padded = chunks.padded(chunk);
-      T* to = data_ + chunks.begin(chunk) * pairs_;
-      for (Dim pair = 0; pair < pairs_; ++pair, to += padded) {
-        std::copy_n(s.as<T>() + pair * chunks.rank + chunks.begin(chunk), size, to);
-        std::fill(to + size, to + padded, T{0});
+    const Dim lanes = chunks.lanes, rank = chunks.rank;
+    for (Dim k = 0; k < rank; k += lanes) {
+      for (Dim pair = 0; pair < pairs; ++pair) {
+        T* const to = data_ + k * pairs + pair * lanes;
+        std::fill_n(to, lanes, T{0});
+        std::copy_n(s.as<T>() + pair * rank + k, std::min(lanes, rank - k), to);
       }
     }
   }
-  const T* at(Dim chunk) const { return data_ + chunks_.begin(chunk) * pairs_; }
+  const T* at(Dim rank) const { return data_ + rank * pairs_; }
 
  private:
   Dim pairs_;
-  Chunks chunks_;
   Scratch<T> storage_;
   T* data_;
 };
