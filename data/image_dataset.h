@@ -28,7 +28,7 @@ struct ImageDataset {
 // InputError that says what was looked for, or which file is wrong and how, otherwise.
 ImageDataset load_images(const std::filesystem::path& path);
 
-// Ten classes of shapes on 32 x 32 pixels, of any colour, place, size and angle, under noise, shading and
+// Ten classes of shapes on 32 x 32 pixels, of many colours, places, sizes and angles, under noise, shading and
 // clutter. Classes take turns, so any beginning of a split is balanced. Image i is a pure function of (seed,
 // split, i).
 ImageDataset procedural_images(std::uint64_t seed, Dim train_count = 10000, Dim test_count = 2000);

@@ -81,21 +81,33 @@ Colour draw_colour(Draws& draws) {
   return {draws.between(20, 235), draws.between(20, 235), draws.between(20, 235)};
 }
 
+// A colour of some hue, in turns of the colour circle: each channel falls off with the hue's distance from
+// it.
+Colour draw_colour(Draws& draws, float hue) {
+  const float light = draws.between(0.55f, 1.f), paleness = draws.between(0.f, 0.6f);
+  Colour colour;
+  for (std::size_t c = 0; c < 3; ++c) {
+    const float turn = hue - static_cast<float>(c) / 3, distance = std::abs(turn - std::round(turn));
+    const float pure = std::clamp(2 - 6 * distance, 0.f, 1.f);
+    colour[c] = 255 * light * (paleness + (1 - paleness) * pure);
+  }
+  return colour;
+}
+
+// A shape in ink that prefers a hue of its class, so that a network finds something to learn at once and has
+// to look at the shape to get far; the ground, the clutter and all sizes say nothing about the class.
 void draw_image(std::uint64_t key, Dim index, std::int32_t label, std::uint8_t* pixels) {
   Draws draws(key, static_cast<std::uint64_t>(index));
   const Colour ground = draw_colour(draws);
-  Colour ink = draw_colour(draws);
-  // Ink too close to the ground is moved away by half the range of a byte.
-  const auto distance = [&](std::size_t c) { return std::abs(ink[c] - ground[c]); };
-  if (distance(0) + distance(1) + distance(2) < 120)
-    for (float& value : ink) value = value < 128 ? value + 110 : value - 110;
+  const float spread = draws.between(-0.25f, 0.25f) + draws.between(-0.1f, 0.1f);
+  const Colour ink = draw_colour(draws, static_cast<float>(label) / kClasses + spread);
 
-  const float radius = draws.between(7, 13), angle = draws.between(0, 2 * std::numbers::pi_v<float>);
-  const Point centre{draws.between(radius, kSide - radius), draws.between(radius, kSide - radius)};
+  const float radius = draws.between(8, 13), angle = draws.between(-0.4f, 0.4f);
+  const Point centre{draws.between(11, kSide - 11), draws.between(11, kSide - 11)};
   const float cosine = std::cos(angle) / radius, sine = std::sin(angle) / radius;
-  const float shade_angle = draws.between(0, 2 * std::numbers::pi_v<float>), shade = draws.between(0, 2.5f);
+  const float shade_angle = draws.between(0, 2 * std::numbers::pi_v<float>), shade = draws.between(0, 2);
   const Point shading{shade * std::cos(shade_angle), shade * std::sin(shade_angle)};  // brightness a pixel
-  const float noise = draws.between(4, 22);
+  const float noise = draws.between(4, 18);
 
   struct Blot {
     Point centre;
