@@ -7,7 +7,7 @@ namespace {
 
 using namespace kernels::blast;
 
-constexpr Dim kTileRows = 64;
+constexpr Dim kTileRows = 32;
 
 template <class T>
 void forward_typed(const Shapes& shapes, const ConstView& x, const ConstView& u, const ConstView& v, const ConstView& s,
@@ -43,11 +43,6 @@ void forward_typed(const Shapes& shapes, const ConstView& x, const ConstView& u,
       x_tile = x.as<T>() + begin * ld_x;
       y_tile = y.as<T>() + begin * ld_y;
     }
-    for (Dim r = 0; r < rows; ++r) {
-      if (bias) std::copy_n(bias.as<C>(), out.size, y_tile + r * ld_y);
-      else std::fill_n(y_tile + r * ld_y, out.size, C{0});
-    }
-
     for (Dim chunk = 0; chunk < chunks.count; ++chunk) {
       const Dim width = chunks.padded(chunk);
       for (Dim j = 0; j < in.blocks; ++j) {
@@ -61,7 +56,8 @@ void forward_typed(const Shapes& shapes, const ConstView& x, const ConstView& u,
       }
       for (Dim i = 0; i < out.blocks; ++i) {
         const SmallGemm<C> product{.m = rows, .n = out.count(i), .k = chunks.size(chunk), .lda = width, .ldc = ld_y,
-                                   .accumulate = true, .packed_b = true};
+                                   .accumulate = chunk > 0, .packed_b = true,
+                                   .bias = bias && chunk == 0 ? bias.as<C>() + out.begin(i) : nullptr};
         product(c + i * block, from_rank.at(chunk, i), y_tile + out.begin(i));
       }
     }

@@ -30,6 +30,7 @@ struct Product {
   Dim ldb;
   T* c;
   Dim ldc, m, k;
+  const T* bias;
   bool accumulate;
 };
 
@@ -80,6 +81,13 @@ HWY_INLINE void multiply_tile(const Product<T>& g, Dim row, std::size_t last) {
     }
     a += g.a_step;
     b += g.ldb;
+  }
+  if (g.bias) {
+    for (int v = 0; v < kVectors; ++v) {
+      const bool partial = kPartial && v == kVectors - 1;
+      const V bias = partial ? load_first(d, g.bias + v * lanes, last) : hn::LoadU(d, g.bias + v * lanes);
+      for (int r = 0; r < kRows; ++r) sum[r][v] = hn::Add(sum[r][v], bias);
+    }
   }
   // Loops without branches: only those are unrolled, and only unrolled ones keep the sums in registers.
   T* HWY_RESTRICT c = g.c + row * g.ldc;
@@ -139,8 +147,9 @@ void multiply(const SmallGemm<T>& g, const T* a, const T* b, T* c) {
     // Runs of k that let a block of B stay in the first-level cache.
     for (Dim k = 0; k == 0 || k < g.k; k += g.kRun) {
       const Dim a_row = g.trans_a ? 1 : g.lda, a_step = g.trans_a ? g.lda : 1;
-      const Product<T> run{a + k * a_step, a_row,   a_step, block + k * ldb,           ldb,
-                           c + column,     g.ldc, g.m,    std::min(g.kRun, g.k - k), g.accumulate || k > 0};
+      const T* const bias = g.bias && k == 0 ? g.bias + column : nullptr;
+      const Product<T> run{a + k * a_step, a_row, a_step, block + k * ldb,           ldb, c + column,
+                           g.ldc,          g.m,   std::min(g.kRun, g.k - k), bias, g.accumulate || k > 0};
       if (vectors == 3) multiply_columns<3>(run, columns);
       else if (vectors == 2) multiply_columns<2>(run, columns);
       else multiply_columns<1>(run, columns);

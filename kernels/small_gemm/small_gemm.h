@@ -18,7 +18,8 @@ struct SmallGemm {
   Dim m = 0, n = 0, k = 0;
   Dim lda = 0, ldb = 0, ldc = 0;
   bool trans_a = false, accumulate = false;
-  bool packed_b = false;  // B comes from pack_panels; ldb is not used
+  bool packed_b = false;    // B comes from pack_panels; ldb is not used
+  const T* bias = nullptr;  // (n), added to every row of C, unless null
 
   void operator()(const T* a, const T* b, T* c) const;
 };

@@ -25,7 +25,8 @@ template <class T>
 double product_error(SmallGemm<T> gemm) {
   const Dim a_rows = gemm.trans_a ? gemm.k : gemm.m;
   const auto a = normal_values<T>(a_rows * gemm.lda, 1), b = normal_values<T>(gemm.k * gemm.ldb, 2);
-  const auto before = normal_values<T>(gemm.m * gemm.ldc, 3);
+  const auto before = normal_values<T>(gemm.m * gemm.ldc, 3), bias = normal_values<T>(gemm.n, 4);
+  if (gemm.m % 3 == 1) gemm.bias = bias.data();
   auto c = before, panels = b;
   if (gemm.packed_b) {
     const bool transposed = gemm.m % 2 == 1;
@@ -46,6 +47,7 @@ double product_error(SmallGemm<T> gemm) {
       double expected = static_cast<double>(before[at]);
       if (col < gemm.n) {
         if (!gemm.accumulate) expected = 0;
+        if (gemm.bias) expected += static_cast<double>(bias[static_cast<std::size_t>(col)]);
         for (Dim k = 0; k < gemm.k; ++k) {
           const Dim in_a = gemm.trans_a ? k * gemm.lda + r : r * gemm.lda + k;
           expected += static_cast<double>(a[static_cast<std::size_t>(in_a)]) *
