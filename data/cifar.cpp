@@ -4,7 +4,8 @@
 #include <cstring>
 #include <sstream>
 
-#include "data/file.h"
+#include "core/files.h"
+#include "data/folder.h"
 #include "data/image_formats.h"
 
 namespace ashlar::data {
@@ -30,7 +31,7 @@ ImageSplit read_records(const Format& format, const fs::path& folder, const std:
   std::vector<std::string> contents;
   Dim records = 0;
   for (const std::string& file : files) {
-    contents.push_back(read_file(folder / file, format.name));
+    contents.push_back(read_file(folder / file));
     const auto bytes = static_cast<Dim>(contents.back().size());
     ASHLAR_CHECK(bytes > 0 && bytes % format.record() == 0, format.name, ": ", (folder / file).string(),
                  " has ", bytes, " bytes, not a multiple of ", format.record(), " (", format.label_bytes,
@@ -62,7 +63,7 @@ std::vector<std::string> class_names(const Format& format, const fs::path& file,
                                      std::vector<std::string> fallback) {
   if (!fs::exists(file)) return fallback;
   std::vector<std::string> names;
-  std::istringstream text(read_file(file, format.name));
+  std::istringstream text(read_file(file));
   for (std::string name; text >> name;) names.push_back(name);
   ASHLAR_CHECK(static_cast<Dim>(names.size()) == format.classes, format.name, ": ", file.string(), " names ",
                names.size(), " classes instead of ", format.classes);

@@ -10,13 +10,14 @@
 #include <limits>
 #include <memory>
 
-#include "data/file.h"
+#include "core/files.h"
+#include "data/folder.h"
 #include "data/image_formats.h"
 
 namespace ashlar::data {
 
 Array decode_image(const std::filesystem::path& path) {
-  const std::string file = read_file(path, "image");
+  const std::string file = read_file(path);
   ASHLAR_CHECK(file.size() <= static_cast<std::size_t>(std::numeric_limits<int>::max()),
                "image: ", path.string(), " is too large: ", file.size(), " bytes");
   int width = 0, height = 0, channels_in_file = 0;

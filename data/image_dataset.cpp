@@ -1,6 +1,6 @@
 #include "data/image_dataset.h"
 
-#include "data/file.h"
+#include "data/folder.h"
 #include "data/image_formats.h"
 #include "data/locate.h"
 

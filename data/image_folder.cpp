@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "core/parallel.h"
-#include "data/file.h"
+#include "data/folder.h"
 #include "data/image_formats.h"
 
 namespace ashlar::data {

@@ -5,7 +5,7 @@
 
 #include "core/error.h"
 #include "data/embedded_text.h"
-#include "data/file.h"
+#include "data/folder.h"
 
 namespace ashlar::data {
 namespace fs = std::filesystem;

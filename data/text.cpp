@@ -4,9 +4,10 @@
 #include <array>
 #include <vector>
 
+#include "core/files.h"
 #include "core/error.h"
 #include "data/embedded_text.h"
-#include "data/file.h"
+#include "data/folder.h"
 #include "data/locate.h"
 
 namespace ashlar::data {
@@ -59,7 +60,7 @@ TextDataset load_text(const fs::path& path) {
                  kSplits[s], " split: neither wiki.", kSplits[s], ".{tokens,raw} nor a *.txt with ",
                  kSplits[s], " in its name");
     if (file.empty()) continue;
-    texts[s] = read_file(file, kWhat);
+    texts[s] = read_file(file);
     ASHLAR_CHECK(!texts[s].empty(), kWhat, ": ", file.string(), " is empty");
     wikitext = wikitext || file.extension() != ".txt";
   }

@@ -1,9 +1,10 @@
 // encoder.json and vocab.bpe.
 #include <nlohmann/json.hpp>
 
+#include "core/files.h"
 #include "core/error.h"
 #include "data/byte_alphabet.h"
-#include "data/file.h"
+#include "data/folder.h"
 #include "data/tokenizer.h"
 
 namespace ashlar::data {
@@ -15,7 +16,7 @@ constexpr const char* kWhat = "tokenizer";
 
 // {"token": id, …} with the ids 0 … n − 1.
 std::vector<std::string> parse_vocabulary(const fs::path& path) {
-  const auto json = nlohmann::json::parse(read_file(path, kWhat), nullptr, /*allow_exceptions=*/false);
+  const auto json = nlohmann::json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
   ASHLAR_CHECK(json.is_object(), kWhat, ": ", path.string(), " is not a JSON object of tokens and ids");
   std::vector<std::string> tokens(json.size());
   std::vector<bool> seen(json.size(), false);
@@ -43,7 +44,7 @@ std::vector<TokenPair> parse_merges(const fs::path& path, const fs::path& vocabu
                                     const std::vector<std::string>& tokens) {
   std::unordered_map<std::string_view, TokenId> id_of;
   for (std::size_t id = 0; id < tokens.size(); ++id) id_of.emplace(tokens[id], static_cast<TokenId>(id));
-  const std::string content = read_file(path, kWhat);
+  const std::string content = read_file(path);
   std::vector<TokenPair> merges;
   std::size_t number = 0;
   for (std::size_t begin = 0; begin < content.size();) {
@@ -94,8 +95,8 @@ void Tokenizer::save(const fs::path& folder) const {
     vocabulary += concat(id == 0 ? "{" : ", ", nlohmann::json(spell_bytes(tokens_[id])).dump(), ": ", id);
   for (const TokenPair& pair : merges_)
     merges += spell_bytes(token(pair.left)) + " " + spell_bytes(token(pair.right)) + "\n";
-  write_file_atomically(folder / "encoder.json", vocabulary + "}\n");
-  write_file_atomically(folder / "vocab.bpe", merges);
+  write_file(folder / "encoder.json", vocabulary + "}\n");
+  write_file(folder / "vocab.bpe", merges);
 }
 
 }  // namespace ashlar::data

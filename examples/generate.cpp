@@ -73,13 +73,13 @@ void run(int argc, char** argv) {
   options.add("seed", s.seed, "seed of the draws");
   options.add("threads", s.threads, "threads; 0: one for each core").at_least(0).at_most(4096);
   if (!options.parse(argc, argv)) return;
-  ASHLAR_CHECK(!s.model.empty(), "generate: --model DIR is needed, the --out of train_gpt");
+  ASHLAR_CHECK(!s.model.empty(), "--model DIR is needed, the --out of train_gpt");
   if (s.threads > 0) set_num_threads(s.threads);
 
   Gpt2 model(Scope::root(), read_config(s.model / "config.json"));
   model.load(SafetensorsFile(s.model / "model.safetensors"));
   const data::Tokenizer tokenizer = data::Tokenizer::load(s.tokenizer.empty() ? s.model : s.tokenizer);
-  ASHLAR_CHECK(tokenizer.vocab_size() <= model.config().vocab, "generate: the tokenizer has ", tokenizer.vocab_size(),
+  ASHLAR_CHECK(tokenizer.vocab_size() <= model.config().vocab, "the tokenizer has ", tokenizer.vocab_size(),
                " tokens, the model ", model.config().vocab);
 
   const NoGrad no_grad;
