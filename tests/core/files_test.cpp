@@ -7,7 +7,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <fstream>
 
 #include "core/json.h"
@@ -88,6 +87,14 @@ TEST_CASE("an uncommitted file leaves the old one and no temporary") {
     CHECK(read_file(folder / "file") == "old");
   }
   CHECK(read_file(folder / "file") == "old");
+  CHECK(files_in(folder.path()) == 1);
+}
+
+TEST_CASE("what a killed writer left behind is replaced, not continued") {
+  const TemporaryFolder folder;
+  std::ofstream(folder / "file.tmp") << "the longer beginning of another file";
+  write_file(folder / "file", "short");
+  CHECK(read_file(folder / "file") == "short");
   CHECK(files_in(folder.path()) == 1);
 }
 
