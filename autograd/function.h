@@ -47,8 +47,6 @@ class Context {
   // gradient. Undefined if there is none. Saves a pass over memory wherever an operation can accumulate.
   Array take_pending(std::size_t i) { return pending_ ? pending_(i) : Array(); }
 
-  std::size_t saved_bytes() const;
-
  private:
   friend class autograd::Node;
   template <class>

@@ -67,14 +67,6 @@ const Array& Context::saved(std::size_t i) const {
   return array;
 }
 
-std::size_t Context::saved_bytes() const {
-  std::size_t bytes = 0;
-  for (const auto& [array, version] : saved_) {
-    if (array.defined()) bytes += static_cast<std::size_t>(array.numel()) * size_of(array.dtype());
-  }
-  return bytes;
-}
-
 namespace autograd {
 namespace {
 std::atomic<std::uint64_t> next_sequence{1};

@@ -106,8 +106,8 @@ TEST_CASE("trained_tokenizers_survive_saving_and_encode_with_their_merges", "[da
 }
 
 TEST_CASE("bpe_training_refuses_nonsense", "[data]") {
-  REQUIRE(contains(input_error([] { train_bpe("abc", 256); }), "at least 257"));
-  REQUIRE(contains(input_error([] { train_bpe("", 300); }), "no text"));
+  REQUIRE(contains(error_of([] { train_bpe("abc", 256); }), "at least 257"));
+  REQUIRE(contains(error_of([] { train_bpe("", 300); }), "no text"));
   REQUIRE(train_bpe("abc", 257).vocab_size() == 257);
 }
 

@@ -93,7 +93,7 @@ TEST_CASE("cifar10_is_found_one_folder_deeper", "[data]") {
   folder.write("notes/readme.txt", "nothing");
   REQUIRE(load_images(folder.path()).train.size() == 15);
   write_cifar10(folder, "copy/");
-  const std::string error = input_error([&] { load_images(folder.path()); });
+  const std::string error = error_of([&] { load_images(folder.path()); });
   REQUIRE(contains(error, "cifar-10-batches-bin"));
   REQUIRE(contains(error, "copy"));
 }
@@ -118,22 +118,22 @@ TEST_CASE("a_damaged_binary_release_is_reported_with_its_byte_counts", "[data]")
   write_cifar10(folder, "");
   const fs::path file = folder.path() / "data_batch_4.bin";
   fs::resize_file(file, 3 * 3073 + 100);
-  std::string error = input_error([&] { load_images(folder.path()); });
+  std::string error = error_of([&] { load_images(folder.path()); });
   REQUIRE(contains(error, file.string()));
   REQUIRE(contains(error, "9319 bytes"));
   REQUIRE(contains(error, "multiple of 3073"));
   REQUIRE(contains(error, "3 whole records and 100 bytes left over"));
 
   fs::resize_file(file, 0);
-  error = input_error([&] { load_images(folder.path()); });
+  error = error_of([&] { load_images(folder.path()); });
   REQUIRE(contains(error, "0 bytes"));
 
   fs::remove(file);
-  error = input_error([&] { load_images(folder.path()); });
+  error = error_of([&] { load_images(folder.path()); });
   REQUIRE(contains(error, "cannot read " + file.string()));
 
   folder.write("data_batch_4.bin", records(2, 1, 10, 0) + records(1, 1, 256, 77));
-  error = input_error([&] { load_images(folder.path()); });
+  error = error_of([&] { load_images(folder.path()); });
   REQUIRE(contains(error, "record 2 has label 77"));
 }
 
@@ -160,7 +160,7 @@ TEST_CASE("class_folders_are_read_in_alphabetical_order", "[data]") {
 TEST_CASE("damaged_class_folders_are_reported", "[data]") {
   TemporaryFolder folder;
   write_class_folders(folder.path());
-  const auto error = [&] { return input_error([&] { load_images(folder.path()); }); };
+  const auto error = [&] { return error_of([&] { load_images(folder.path()); }); };
   REQUIRE(error().empty());
 
   SECTION("image of another size") {
@@ -207,11 +207,11 @@ TEST_CASE("damaged_class_folders_are_reported", "[data]") {
 
 TEST_CASE("a_folder_without_images_says_what_was_looked_for", "[data]") {
   TemporaryFolder folder;
-  REQUIRE(contains(input_error([&] { load_images(folder.path() / "none"); }), "does not exist"));
-  REQUIRE(contains(input_error([&] { load_images(folder.path()); }), "is empty"));
+  REQUIRE(contains(error_of([&] { load_images(folder.path() / "none"); }), "does not exist"));
+  REQUIRE(contains(error_of([&] { load_images(folder.path()); }), "is empty"));
   const fs::path file = folder.write("cifar10-jpeg.tar.gz", "packed");
-  REQUIRE(contains(input_error([&] { load_images(file); }), "is not a folder"));
-  const std::string error = input_error([&] { load_images(folder.path()); });
+  REQUIRE(contains(error_of([&] { load_images(file); }), "is not a folder"));
+  const std::string error = error_of([&] { load_images(folder.path()); });
   REQUIRE(contains(error, "data_batch_1.bin"));
   REQUIRE(contains(error, "train/<class>"));
   REQUIRE(contains(error, "unpack cifar10-jpeg.tar.gz first"));

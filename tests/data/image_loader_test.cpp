@@ -248,18 +248,18 @@ TEST_CASE("evaluation_shows_the_split_once_in_order", "[data]") {
     }
   }
   REQUIRE(index == 23);
-  REQUIRE(contains(input_error([&] { evaluation.at(3); }), "3 of 3"));
+  REQUIRE(contains(error_of([&] { evaluation.at(3); }), "3 of 3"));
 }
 
 TEST_CASE("image_loaders_refuse_nonsense", "[data]") {
   const ImageSplit split = numbered_images(4, 3, 3);
-  REQUIRE(contains(input_error([&] { ImageLoader(split, 0, 1, kNone, kPlain); }), "batch size"));
-  REQUIRE(contains(input_error([&] { ImageLoader({}, 2, 1, kNone, kPlain); }), "empty"));
-  REQUIRE(contains(input_error([&] { ImageLoader(split, 2, 1, {-1, false, 0, 0}, kPlain); }), "padding"));
-  REQUIRE(contains(input_error([&] { ImageLoader(split, 2, 1, {0, false, -1, 0}, kPlain); }), "mixup"));
-  REQUIRE(contains(input_error([&] { ImageLoader(split, 2, 1, kNone, kPlain).at(-1); }), "step"));
+  REQUIRE(contains(error_of([&] { ImageLoader(split, 0, 1, kNone, kPlain); }), "batch size"));
+  REQUIRE(contains(error_of([&] { ImageLoader({}, 2, 1, kNone, kPlain); }), "empty"));
+  REQUIRE(contains(error_of([&] { ImageLoader(split, 2, 1, {-1, false, 0, 0}, kPlain); }), "padding"));
+  REQUIRE(contains(error_of([&] { ImageLoader(split, 2, 1, {0, false, -1, 0}, kPlain); }), "mixup"));
+  REQUIRE(contains(error_of([&] { ImageLoader(split, 2, 1, kNone, kPlain).at(-1); }), "step"));
   REQUIRE(
-      contains(input_error([&] { ImageLoader(split, 2, 1, kNone, {{}, {1, 0, 1}}).at(0); }), "channel 1"));
+      contains(error_of([&] { ImageLoader(split, 2, 1, kNone, {{}, {1, 0, 1}}).at(0); }), "channel 1"));
 }
 
 }  // namespace ashlar::data

@@ -48,15 +48,15 @@ TEST_CASE("text_folders_are_recognised", "[data]") {
   data = load_text(plain.path());
   REQUIRE((data.train == "one" && data.valid == "two" && data.test == "three"));
   plain.write("train2.txt", "four");
-  const std::string error = input_error([&] { load_text(plain.path()); });
+  const std::string error = error_of([&] { load_text(plain.path()); });
   REQUIRE(contains(error, "several files for the train split"));
   REQUIRE(contains(error, "train2.txt"));
 }
 
 TEST_CASE("a_folder_without_text_says_what_is_missing", "[data]") {
   TemporaryFolder folder;
-  const auto error = [&] { return input_error([&] { load_text(folder.path()); }); };
-  REQUIRE(contains(input_error([&] { load_text(folder.path() / "none"); }), "does not exist"));
+  const auto error = [&] { return error_of([&] { load_text(folder.path()); }); };
+  REQUIRE(contains(error_of([&] { load_text(folder.path() / "none"); }), "does not exist"));
   REQUIRE(contains(error(), "is empty"));
   folder.write("readme.txt", "hello");
   REQUIRE(contains(error(), "wiki.{train,valid,test}.{tokens,raw}"));

@@ -113,15 +113,15 @@ TEST_CASE("evaluation_predicts_every_token_once_in_order", "[data]") {
     }
     REQUIRE(predictions == s.tokens - 1);
     REQUIRE(evaluation.predictions() == s.tokens - 1);
-    REQUIRE(contains(input_error([&] { evaluation.at(evaluation.batches()); }), "evaluation batch"));
+    REQUIRE(contains(error_of([&] { evaluation.at(evaluation.batches()); }), "evaluation batch"));
   }
 }
 
 TEST_CASE("token_loaders_refuse_nonsense", "[data]") {
-  REQUIRE(contains(input_error([] { TokenLoader({5}, 1, 4, 0); }), "at least 2 tokens"));
-  REQUIRE(contains(input_error([] { TokenLoader({5, 6}, 0, 4, 0); }), "batch and context"));
-  REQUIRE(contains(input_error([] { TokenEvaluation({5, 6}, 1, 0); }), "batch and context"));
-  REQUIRE(contains(input_error([] { TokenLoader({5, 6}, 1, 4, 0).at(-1); }), "step"));
+  REQUIRE(contains(error_of([] { TokenLoader({5}, 1, 4, 0); }), "at least 2 tokens"));
+  REQUIRE(contains(error_of([] { TokenLoader({5, 6}, 0, 4, 0); }), "batch and context"));
+  REQUIRE(contains(error_of([] { TokenEvaluation({5, 6}, 1, 0); }), "batch and context"));
+  REQUIRE(contains(error_of([] { TokenLoader({5, 6}, 1, 4, 0).at(-1); }), "step"));
 }
 
 }  // namespace ashlar::data

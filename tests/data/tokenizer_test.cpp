@@ -153,7 +153,7 @@ TEST_CASE("tokenizer_files_survive_saving_and_loading", "[data]") {
 TEST_CASE("tokenizer_files_that_do_not_match_are_refused", "[data]") {
   TemporaryFolder folder;
   small_tokenizer().save(folder.path());
-  const auto error = [&] { return input_error([&] { Tokenizer::load(folder.path()); }); };
+  const auto error = [&] { return error_of([&] { Tokenizer::load(folder.path()); }); };
   REQUIRE(error().empty());
   std::ifstream file(folder.path() / "encoder.json");
   nlohmann::json vocabulary = nlohmann::json::parse(file);
@@ -222,7 +222,7 @@ TEST_CASE("tokenizer_files_that_do_not_match_are_refused", "[data]") {
 
 TEST_CASE("decoding_refuses_ids_outside_the_vocabulary", "[data]") {
   const std::vector<TokenId> ids{1, 259};
-  REQUIRE(contains(input_error([&] { small_tokenizer().decode(ids); }), "id 259"));
+  REQUIRE(contains(error_of([&] { small_tokenizer().decode(ids); }), "id 259"));
 }
 
 TEST_CASE("a_tokenizer_can_learn_and_encode_wikitext", "[data]") {

@@ -1,6 +1,7 @@
 // The text of the error that a call throws; empty when it throws none. Another type of exception is a failure.
 #pragma once
 #include <string>
+#include <string_view>
 
 #include "core/error.h"
 
@@ -16,8 +17,8 @@ std::string error_of(Call&& call) {
   return {};
 }
 
-inline bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
+inline bool contains(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
 }
 
 }  // namespace ashlar::testing
