@@ -14,6 +14,7 @@ struct ParamInfo {
   Role role = Role::matrix;
   Dim fan_in = 0, fan_out = 0;
   int batch_dims = 0;     // leading dimensions that count matrices: BLAST's U (blocks, p, rank) has 1
+  bool hidden = true;       // false: the first or last matrix of a model, which embeds or classifies
   double lr_scale = 1.0;  // structure-aware multiplier of the learning rate
 };
 

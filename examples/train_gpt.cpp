@@ -12,7 +12,6 @@
 #include "examples/support/program.h"
 #include "examples/support/system.h"
 #include "examples/support/trainer.h"
-#include "optim/make_optimizer.h"
 
 namespace {
 
@@ -29,7 +28,7 @@ struct Settings {
 void add_options(Options& options, Settings& s) {
   s.training.out = "runs/gpt";
   s.training.batch = 16;
-  add_training_options(options, s.training, optim::optimizer_names());
+  add_training_options(options, s.training);
   options.group("Model");
   options.add("width", s.gpt.width, "width of the residual stream").at_least(1);
   options.add("depth", s.gpt.depth, "number of blocks").at_least(0);

@@ -10,7 +10,6 @@
 #include "examples/support/program.h"
 #include "examples/support/system.h"
 #include "examples/support/trainer.h"
-#include "optim/make_optimizer.h"
 
 namespace {
 
@@ -27,7 +26,7 @@ struct Settings {
 void add_options(Options& options, Settings& s) {
   s.training.epochs = std::nullopt;
   s.training.out = "runs/vit";
-  add_training_options(options, s.training, optim::optimizer_names());
+  add_training_options(options, s.training);
   options.group("Model");
   options.add("width", s.vit.width, "width of the residual stream").at_least(1);
   options.add("depth", s.vit.depth, "number of blocks").at_least(0);

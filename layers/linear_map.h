@@ -19,6 +19,7 @@ struct LinearOptions {
   // Standard deviation of the entries of the matrix at initialisation, for structured maps that of the matrix they
   // represent: a structured layer passes on the variance of the dense one it replaces. 0: 1/sqrt(3 in), as PyTorch.
   double std = 0;
+  bool hidden = true;  // ParamInfo::hidden of the factors
 };
 
 // y = x Wᵀ + bias, where W (out, in) is given by the factors of the structure.

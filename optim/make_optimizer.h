@@ -1,14 +1,11 @@
 // Optimizers by name, as configs and command lines give them.
 #pragma once
-#include "optim/optimizer.h"
+#include "optim/optimizer_kind.h"
 
 namespace ashlar::optim {
 
-// Numbers by name: "lr", "weight_decay", "beta1", ... A switch is 0 or 1.
-using Settings = std::map<std::string, double>;
-
 struct OptimizerConfig {
-  std::string name = "adamw";  // adamw or sgd
+  std::string name = "adamw";  // one of optimizer_names()
   Settings settings = {};      // those that differ from default_settings(name)
   // As in OptimizerOptions.
   std::set<Role> decayed = {Role::matrix};

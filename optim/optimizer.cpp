@@ -38,13 +38,13 @@ void check_rate(const char* what, double value) {
                value);
 }
 
-Slot make_slot(const Parameter& parameter, const OptimizerOptions& options) {
+Slot make_slot(const Parameter& parameter, const OptimizerOptions& options, double lr) {
   const Array& weight = parameter.tensor.value();
   ASHLAR_CHECK(weight.dtype() == DType::f32 || weight.dtype() == DType::f64, "optimizer: parameter ", parameter.name,
                " is ", weight.dtype(), "; keep master weights in f32 or f64");
   ASHLAR_CHECK(weight.contiguous(), "optimizer: parameter ", parameter.name, " ", weight.shape(),
                " is not contiguous; make the parameter from as_contiguous()");
-  Slot slot{parameter, options.lr, options.decayed.count(parameter.info.role) ? options.weight_decay : 0, {}};
+  Slot slot{parameter, lr, options.decayed.count(parameter.info.role) ? options.weight_decay : 0, {}};
   for (const GroupRule& rule : options.groups) {
     if (!rule.match(parameter)) continue;
     slot.lr = rule.lr.value_or(slot.lr);
@@ -77,7 +77,8 @@ void Slot::add_state(const std::string& key, const Shape& shape, DType dtype) {
 
 Dim& Slot::steps() { return *state.at("step").data<Dim>(); }
 
-Optimizer::Optimizer(const Parameters& parameters, const OptimizerOptions& options)
+Optimizer::Optimizer(const Parameters& parameters, const OptimizerOptions& options,
+                     const std::function<double(const Parameter&)>& lr)
     : allow_missing_gradients_(options.allow_missing_gradients) {
   ASHLAR_CHECK(!parameters.empty(), "optimizer: no parameters given");
   std::set<std::string> names;
@@ -88,7 +89,7 @@ Optimizer::Optimizer(const Parameters& parameters, const OptimizerOptions& optio
     const auto [owner, fresh] = owners.emplace(parameter.tensor.impl().get(), parameter.name);
     ASHLAR_CHECK(fresh, "optimizer: parameters ", owner->second, " and ", parameter.name,
                  " are the same tensor; give a tied weight once");
-    slots_.push_back(make_slot(parameter, options));
+    slots_.push_back(make_slot(parameter, options, lr ? lr(parameter) : options.lr));
   }
 }
 

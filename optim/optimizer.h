@@ -77,7 +77,9 @@ class Optimizer {
   const std::vector<Slot>& slots() const { return slots_; }
 
  protected:
-  Optimizer(const Parameters& parameters, const OptimizerOptions& options);
+  // `lr`: the learning rate of a parameter for which no group has one; options.lr if not given.
+  Optimizer(const Parameters& parameters, const OptimizerOptions& options,
+            const std::function<double(const Parameter&)>& lr = {});
   std::vector<Slot>& slots() { return slots_; }
 
   // One update of all parameters; updates[i] belongs to slots()[i]. An optimizer that looks at several factors of a

@@ -20,7 +20,7 @@ PatchEmbed::PatchEmbed(const Scope& scope, const VitConfig& c)
       image_(c.image),
       patch_(c.patch),
       channels_(c.channels),
-      proj_(sub("proj"), c.channels * c.patch * c.patch, c.width, "dense", {.std = kStd}) {}
+      proj_(sub("proj"), c.channels * c.patch * c.patch, c.width, "dense", {.std = kStd, .hidden = false}) {}
 
 Tensor PatchEmbed::operator()(const Tensor& images) const {
   const Dim batch = images.size(0), grid = image_ / patch_;
@@ -39,7 +39,7 @@ Vit::Vit(const Scope& scope, const VitConfig& c)
       pos_embed_(param("pos_embed", {1, tokens(), c.width}, init::truncated_normal(kStd), {.role = Role::embedding})),
       blocks_(sub("blocks")),
       norm_(sub("norm"), c.width, kEps),
-      head_(sub("head"), c.width, c.classes, "dense", {.std = kStd}) {
+      head_(sub("head"), c.width, c.classes, "dense", {.std = kStd, .hidden = false}) {
   if (c.class_token) {
     cls_token_ = param("cls_token", {1, 1, c.width}, init::truncated_normal(kStd), {.role = Role::embedding});
   }

@@ -18,10 +18,9 @@ namespace {
 
 optim::OptimizerConfig optimizer_config(const TrainingOptions& options) {
   optim::OptimizerConfig config{.name = options.optimizer};
-  config.settings["lr"] = options.lr;
-  if (options.weight_decay) config.settings["weight_decay"] = *options.weight_decay;
-  if (options.momentum && config.name == "sgd") config.settings["momentum"] = *options.momentum;
-  if (options.beta2 && config.name != "sgd") config.settings["beta2"] = *options.beta2;
+  for (const auto& [key, value] : options.optim) {
+    if (value) config.settings[key] = *value;
+  }
   return config;
 }
 
@@ -97,7 +96,7 @@ class Run {
     optimizer_->step(factor, clip.scale);
     optimizer_->zero_grad();
     ++state_.step;
-    report(loss, clip.norm, options_.lr * factor);
+    report(loss, clip.norm, *options_.optim.at("lr") * factor);
   }
 
   void report(double loss, double grad_norm, double lr) {

@@ -3,6 +3,7 @@
 #include <sstream>
 
 #include "core/parallel.h"
+#include "optim/make_optimizer.h"
 
 namespace ashlar::support {
 namespace {
@@ -46,9 +47,28 @@ void resolve_length(const Options& options, TrainingOptions& values) {
   else values.steps.reset();
 }
 
+// lr and weight_decay are so common that they have options of their own; the others are under optim.
+std::string setting_option(const std::string& key) {
+  return key == "lr" || key == "weight_decay" ? key : "optim." + key;
+}
+
+// What a config says of its optimizer's settings is not meant for another one that a flag chooses.
+void resolve_optimizer(const Options& options, TrainingOptions& values) {
+  const optim::Settings defaults = optim::default_settings(values.optimizer);
+  for (auto& [key, value] : values.optim) {
+    if (options.source(setting_option(key)) < options.source("optimizer")) value.reset();
+    const auto own = defaults.find(key);
+    if (own != defaults.end() && !value) value = own->second;
+    if (own != defaults.end() || !value) continue;
+    std::string valid;
+    for (const auto& [name, unused] : defaults) valid += (valid.empty() ? "" : ", ") + setting_option(name);
+    throw InputError(concat("--", setting_option(key), ": ", values.optimizer, " has no such setting; it has ", valid));
+  }
+}
+
 }  // namespace
 
-void add_training_options(Options& options, TrainingOptions& values, const std::vector<std::string>& optimizers) {
+void add_training_options(Options& options, TrainingOptions& values) {
   options.group("Data and files");
   options.add("data", values.data, "folder with the data; default: what data/download.sh fetched, else made up")
       .value_name("DIR");
@@ -67,8 +87,8 @@ void add_training_options(Options& options, TrainingOptions& values, const std::
   }
 
   options.group("Training");
-  options.add("optimizer", values.optimizer, "optimizer").choices(optimizers).value_name("NAME");
-  options.add("lr", values.lr, "peak learning rate").at_least(0);
+  options.add("optimizer", values.optimizer, "optimizer").choices(optim::optimizer_names()).value_name("NAME");
+  options.add("lr", values.optim["lr"], "peak learning rate; default: the optimizer's").at_least(0);
   options.add("batch", values.batch, "samples or sequences in a step").at_least(1);
   options.add("accumulate", values.accumulate, "split a step into N batches: less memory, the same gradient").at_least(1);
   options.add("epochs", values.epochs, "length of the run in passes over the data").at_least(1);
@@ -78,13 +98,21 @@ void add_training_options(Options& options, TrainingOptions& values, const std::
   options.add("warmup", values.warmup, "share of the run over which the learning rate rises").at_least(0).at_most(1);
   options.add("final_lr", values.final_lr, "learning rate at the end, as a share of the peak").at_least(0).at_most(1);
   options.add("clip", values.clip, "largest global gradient norm; 0: any").at_least(0);
-  options.add("weight_decay", values.weight_decay, "decoupled weight decay of matrices; default: the optimizer's").at_least(0);
-  options.add("momentum", values.momentum, "momentum of sgd").at_least(0);
-  options.add("beta2", values.beta2, "second-moment average of adamw").at_least(0);
+  options.add("weight_decay", values.optim["weight_decay"], "decoupled weight decay of matrices; default: the optimizer's").at_least(0);
   options.add("seed", values.seed, "seed of weights, batches and dropout");
   options.add("eval_every", values.eval_every, "evaluate every N steps; 0: at the end").at_least(0);
   options.add("checkpoint_every", values.checkpoint_every, "save every N steps; 0: at the end").at_least(0);
   options.add("log_every", values.log_every, "write a line to metrics.jsonl every N steps").at_least(1);
+
+  options.group("Settings of the optimizers (optim/README.md); default: the optimizer's");
+  std::map<std::string, std::string> owners;
+  for (const std::string& name : optim::optimizer_names()) {
+    for (const auto& [key, value] : optim::default_settings(name)) owners[key] += (owners[key].empty() ? "" : ", ") + name;
+  }
+  for (const auto& [key, names] : owners) {
+    if (values.optim.contains(key)) continue;
+    options.add("optim." + key, values.optim[key], names);
+  }
 
   options.group("Machine");
   options.add("device", values.device, "cpu, cuda or cuda:N").value_name("NAME");
@@ -99,6 +127,7 @@ void add_training_options(Options& options, TrainingOptions& values, const std::
   options.then([&options, &values] {
     resolve_layer(options, values);
     resolve_length(options, values);
+    resolve_optimizer(options, values);
     Device::parse(values.device);
     if (values.threads == 0) values.threads = num_threads();
     ASHLAR_CHECK(values.batch % values.accumulate == 0, "--accumulate ", values.accumulate, " must divide --batch ",

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 
@@ -17,7 +18,6 @@ struct TrainingOptions {
   std::filesystem::path data, out = "runs/run";
   BlockSpecs linear;
   std::string optimizer = "adamw";
-  double lr = 1e-3;
   std::int64_t batch = 128;
   std::optional<std::int64_t> epochs, steps;  // at most one of them is set
   std::optional<double> minutes;
@@ -28,7 +28,9 @@ struct TrainingOptions {
   double warmup = 0.05, final_lr = 0;  // shares: of the run, of the peak learning rate
   std::string decay = "cosine";
   double clip = 1;  // of the global gradient norm; 0: none
-  std::optional<double> weight_decay, momentum, beta2;  // unset: the optimizer's default
+  // The optimizer's settings by name, "lr" and "weight_decay" among them; after parsing exactly those of `optimizer`
+  // have a value.
+  std::map<std::string, std::optional<double>> optim;
   std::int64_t eval_every = 0, checkpoint_every = 0;  // 0: at the end only
   std::int64_t log_every = 10;
   bool resume = false;
@@ -41,7 +43,7 @@ struct TrainingOptions {
   std::string layer, layer_at;
 };
 
-// `optimizers` are the valid names. With --resume and no --config, the config of the run in --out is read.
-void add_training_options(Options& options, TrainingOptions& values, const std::vector<std::string>& optimizers);
+// With --resume and no --config, the config of the run in --out is read.
+void add_training_options(Options& options, TrainingOptions& values);
 
 }  // namespace ashlar::support

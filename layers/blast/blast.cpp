@@ -48,9 +48,9 @@ BlastLinear::BlastLinear(const Scope& scope, Dim in, Dim out, const Structure& s
   fits(rank, std::min(in, out), "rank");
   const auto q = static_cast<double>(block_columns()), columns = static_cast<double>(in), width = static_cast<double>(rank);
   u_ = param("U", {out_blocks, block_rows(), rank}, init::normal(std() * std::sqrt(columns / width)),
-             {.role = Role::matrix, .fan_in = rank, .fan_out = block_rows(), .batch_dims = 1});
+             {.role = Role::matrix, .fan_in = rank, .fan_out = block_rows(), .batch_dims = 1, .hidden = options.hidden});
   v_ = param("V", {in_blocks, block_columns(), rank}, init::normal(1.0 / std::sqrt(q)),
-             {.role = Role::matrix, .fan_in = block_columns(), .fan_out = rank, .batch_dims = 1});
+             {.role = Role::matrix, .fan_in = block_columns(), .fan_out = rank, .batch_dims = 1, .hidden = options.hidden});
   s_ = param("S", {out_blocks, in_blocks, rank}, init::normal(1.0 / std::sqrt(static_cast<double>(in_blocks))),
              {.role = Role::coupling, .fan_in = in_blocks, .fan_out = out_blocks});
 }

@@ -4,7 +4,8 @@ namespace ashlar {
 
 DenseLinear::DenseLinear(const Scope& scope, Dim in, Dim out, const LinearOptions& options)
     : LinearMap(scope, in, out, options),
-      weight_(param("weight", {out, in}, init::normal(std()), {.role = Role::matrix, .fan_in = in, .fan_out = out})) {}
+      weight_(param("weight", {out, in}, init::normal(std()),
+                    {.role = Role::matrix, .fan_in = in, .fan_out = out, .hidden = options.hidden})) {}
 
 Tensor DenseLinear::forward(const Tensor& x, const Tensor& bias) const { return F::linear(x, weight_, bias); }
 

@@ -4,6 +4,7 @@
 #include "core/files.h"
 #include "examples/support/program.h"
 #include "examples/support/training_options.h"
+#include "optim/make_optimizer.h"
 #include "tests/support/catch.h"
 #include "tests/support/errors.h"
 #include "tests/support/temporary_folder.h"
@@ -62,7 +63,7 @@ TrainingOptions parse_training(std::vector<const char*> arguments, OrderedJson* 
   TrainingOptions values;
   values.epochs = 10;
   Options options("train", "Trains.");
-  add_training_options(options, values, {"adamw", "sgd"});
+  add_training_options(options, values);
   arguments.insert(arguments.begin(), "train");
   const bool go_on = options.parse(static_cast<int>(arguments.size()), arguments.data());
   REQUIRE(go_on);
@@ -251,9 +252,24 @@ TEST_CASE("a resumed run reads the config in its folder, flags still win") {
   write_file(folder / "config.json", R"({"lr": 0.25, "batch": 3})");
   const std::string out = folder.path().string();
   auto v = parse_training({"--out", out.c_str(), "--resume", "--batch", "4"});
-  CHECK((v.resume && v.lr == 0.25 && v.batch == 4));
+  CHECK((v.resume && v.optim.at("lr") == 0.25 && v.batch == 4));
   v = parse_training({"--out", out.c_str()});
-  CHECK((!v.resume && v.lr == 1e-3));
+  CHECK((!v.resume && v.optim.at("lr") == 1e-3));
+}
+
+TEST_CASE("an optimizer that a flag chooses starts from its own settings, not from those in the config") {
+  const TemporaryFolder folder;
+  write_file(folder / "c.json", R"({"optimizer": "adamw", "lr": 0.25, "weight_decay": 0.5, "optim": {"beta2": 0.98}})");
+  const std::string config = (folder / "c.json").string();
+  auto v = parse_training({"--config", config.c_str()});
+  CHECK((v.optim.at("lr") == 0.25 && v.optim.at("weight_decay") == 0.5 && v.optim.at("beta2") == 0.98));
+  CHECK(!v.optim.at("momentum"));
+  v = parse_training({"--config", config.c_str(), "--optimizer", "sgd", "--weight-decay", "0.125"});
+  const auto sgd = optim::default_settings("sgd");
+  CHECK((v.optim.at("lr") == sgd.at("lr") && v.optim.at("weight_decay") == 0.125));
+  CHECK((v.optim.at("momentum") == sgd.at("momentum") && !v.optim.at("beta2")));
+  CHECK(contains(error_of([] { parse_training({"--optimizer", "sgd", "--optim.beta2", "0.9"}); }),
+                 "--optim.beta2: sgd has no such setting; it has lr, optim.momentum"));
 }
 
 TEST_CASE("exit codes") {

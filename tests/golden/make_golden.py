@@ -45,6 +45,43 @@ def to(tensors, dtype):
 
 # ---- Optimizers -----------------------------------------------------------------------------------------------------
 
+class Muon(torch.optim.Optimizer):
+    """Jordan et al. 2024, written for this purpose from the description: one slice of a 3-D parameter at a time, the
+    shape factor from the last two dimensions, AdamW for 1-D parameters."""
+
+    def __init__(self, params, lr, adamw_lr, momentum=0.95, nesterov=True, weight_decay=0.0, steps=5):
+        params = list(params)
+        self.adamw = torch.optim.AdamW([p for p in params if p.ndim == 1], lr=adamw_lr, betas=(0.9, 0.95), eps=1e-10,
+                                       weight_decay=weight_decay)
+        super().__init__([p for p in params if p.ndim > 1],
+                         dict(lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, steps=steps))
+
+    @staticmethod
+    def orthogonalised(g, steps):
+        x = g / (g.norm() + 1e-7)
+        if g.size(0) > g.size(1):
+            x = x.T
+        for _ in range(steps):
+            gram = x @ x.T
+            x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+        return x.T if g.size(0) > g.size(1) else x
+
+    @torch.no_grad()
+    def step(self):
+        self.adamw.step()
+        self.state.update(self.adamw.state)
+        for group in self.param_groups:
+            mu = group["momentum"]
+            for p in group["params"]:
+                buffer = self.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
+                buffer.lerp_(p.grad, 1 - mu)
+                u = p.grad.lerp(buffer, mu) if group["nesterov"] else buffer
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                for w, m in zip(p.view(-1, *p.shape[-2:]), u.reshape(-1, *p.shape[-2:])):
+                    w.sub_(self.orthogonalised(m, group["steps"]),
+                           alpha=group["lr"] * max(1, m.size(0) / m.size(1)) ** 0.5)
+
+
 def make_optimizers():
     """Final weights and state after STEPS updates with given gradients, in f32 and f64."""
     shapes = {"matrix": (7, 5), "factors": (3, 5, 4), "bias": (7,)}
@@ -64,6 +101,8 @@ def make_optimizers():
         "adamw_decay": (torch.optim.AdamW, dict(lr=0.02, betas=(0.8, 0.95), eps=1e-3, weight_decay=0.1)),
         # Gradients clipped to a global norm of 3 and the learning rate times lr_factors[step].
         "adamw_clipped": (torch.optim.AdamW, dict(lr=0.02, betas=(0.9, 0.95), weight_decay=0.1)),
+        "muon": (Muon, dict(lr=0.02, adamw_lr=0.01)),
+        "muon_decay": (Muon, dict(lr=0.05, adamw_lr=0.02, momentum=0.8, nesterov=False, weight_decay=0.1, steps=3)),
     }
     out = {f"weights/{name}": value for name, value in weights.items()}
     out |= {f"gradients/{name}": value for name, value in gradients.items()}
@@ -71,7 +110,7 @@ def make_optimizers():
     for case, (kind, options) in cases.items():
         for dtype, label in ((torch.float32, "f32"), (torch.float64, "f64")):
             params = {name: value.requires_grad_() for name, value in to(weights, dtype).items()}
-            optimizer = kind(params.values(), **options, foreach=False)
+            optimizer = kind(params.values(), **options, **({} if kind is Muon else {"foreach": False}))
             for k in range(STEPS):
                 for name, param in params.items():
                     param.grad = gradients[name][k].to(dtype, copy=True)  # clipping writes

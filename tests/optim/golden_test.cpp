@@ -2,6 +2,7 @@
 #include "core/safetensors.h"
 #include "optim/adamw.h"
 #include "optim/clip.h"
+#include "optim/muon.h"
 #include "optim/sgd.h"
 #include "tests/optim/support.h"
 
@@ -44,6 +45,15 @@ auto adamw(double lr, AdamSettings settings, double weight_decay) {
   return [options](const Parameters& parameters) { return std::make_unique<AdamW>(parameters, options); };
 }
 
+auto muon(double lr, double adamw_lr, double momentum, bool nesterov, double weight_decay, int ns_steps) {
+  auto options = decayed_everywhere<MuonOptions>(lr, weight_decay);
+  options.adamw_lr = adamw_lr;
+  options.momentum = momentum;
+  options.nesterov = nesterov;
+  options.ns_steps = ns_steps;
+  return [options](const Parameters& parameters) { return std::make_unique<Muon>(parameters, options); };
+}
+
 const std::vector<Case> kCases{
     {"sgd_plain", sgd(0.05, 0, false, 0)},
     {"sgd_momentum", sgd(0.05, 0.9, false, 0)},
@@ -52,6 +62,8 @@ const std::vector<Case> kCases{
     {"adamw", adamw(0.01, {}, 0)},
     {"adamw_decay", adamw(0.02, {0.8, 0.95, 1e-3}, 0.1)},
     {"adamw_clipped", adamw(0.02, {0.9, 0.95, 1e-8}, 0.1), 3.0, true},
+    {"muon", muon(0.02, 0.01, 0.95, true, 0, 5)},
+    {"muon_decay", muon(0.05, 0.02, 0.8, false, 0.1, 3)},
 };
 
 }  // namespace

@@ -1,0 +1,98 @@
+#include "optim/muon.h"
+
+#include <cmath>
+
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/reduce/reduce.h"
+#include "optim/optimizer_kind.h"
+
+namespace ashlar::optim {
+
+Array newton_schulz(const Array& x, int steps) {
+  constexpr double a = 3.4445, b = -4.7750, c = 2.0315;
+  // The products are smallest with the short side first; X and Xᵀ go through the same steps.
+  if (x.size(1) > x.size(2)) return newton_schulz(x.transpose(1, 2).as_contiguous(), steps).transpose(1, 2);
+  const Exec exec = x.exec();
+  const Dim batch = x.size(0), rows = x.size(1);
+  Array X = empty_like(x), next = empty_like(x);
+  const Array A = Array::empty({batch, rows, rows}, x.dtype(), x.device()), B = empty_like(A);
+  const Array squares = Array::empty({1}, DType::f64, x.device());
+  for (Dim i = 0; i < batch; ++i) {
+    kernels::sum_of_squares(exec, x.select(0, i), squares);
+    kernels::scale(exec, x.select(0, i), 1 / (std::sqrt(squares.item()) + 1e-7), X.select(0, i));
+  }
+  for (int step = 0; step < steps; ++step) {
+    kernels::matmul(exec, X, X.transpose(1, 2), A, {});
+    kernels::matmul(exec, A, A, B, {});
+    kernels::linear_combination(exec, A, b, B, c, B);
+    kernels::scale(exec, X, a, next);
+    kernels::matmul(exec, B, X, next, {.accumulate = true});
+    std::swap(X, next);
+  }
+  return X;
+}
+
+namespace {
+
+// Of the update: a map to more features than it reads gets the larger step. Orthogonal matrices have singular values
+// of 1 whatever their shape, and their entries shrink with the longer side.
+double shape_factor(const Parameter& parameter) {
+  const ParamInfo& info = parameter.info;
+  const Shape shape = matrix_shape(parameter);
+  const Dim out = info.fan_out ? info.fan_out : shape[1], in = info.fan_in ? info.fan_in : shape[2];
+  return std::sqrt(std::max(1.0, static_cast<double>(out) / static_cast<double>(in)));
+}
+
+std::unique_ptr<Optimizer> make_muon(const Parameters& parameters, const OptimizerOptions& shared,
+                                     const Settings& settings) {
+  MuonOptions options;
+  static_cast<MatrixOptions&>(options) = matrix_options(shared, settings);
+  options.momentum = settings.at("momentum");
+  options.nesterov = settings.at("nesterov") != 0;
+  options.ns_steps = static_cast<int>(settings.at("ns_steps"));
+  return std::make_unique<Muon>(parameters, options);
+}
+
+Settings muon_defaults() {
+  const MuonOptions options;
+  Settings settings = matrix_settings(options);
+  settings["momentum"] = options.momentum;
+  settings["nesterov"] = options.nesterov;
+  settings["ns_steps"] = options.ns_steps;
+  return settings;
+}
+
+}  // namespace
+
+const OptimizerKind kMuon{"muon", &muon_defaults, &make_muon};
+
+Muon::Muon(const Parameters& parameters, const MuonOptions& options)
+    : MatrixOptimizer("muon", parameters, options),
+      momentum_(options.momentum),
+      nesterov_(options.nesterov),
+      ns_steps_(options.ns_steps) {
+  ASHLAR_CHECK(momentum_ >= 0 && momentum_ < 1, "muon: momentum must be in [0, 1), got ", momentum_);
+  ASHLAR_CHECK(ns_steps_ >= 1, "muon: ns_steps must be at least 1, got ", ns_steps_);
+  for (Slot& slot : slots()) {
+    if (is_matrix(slot.parameter)) slot.add_state("momentum_buffer");
+  }
+}
+
+void Muon::update_matrix(Slot& slot, const Update& update) {
+  const Array& weight = slot.parameter.tensor.value();
+  const Array& buffer = slot.state.at("momentum_buffer");
+  const Exec exec = weight.exec();
+  const double fresh = (1 - momentum_) * update.grad_scale;
+  kernels::linear_combination(exec, buffer, momentum_, update.gradient, fresh, buffer);
+  Array u = buffer;
+  if (nesterov_) {
+    u = empty_like(buffer);
+    kernels::linear_combination(exec, update.gradient, fresh, buffer, momentum_, u);
+  }
+  const Array direction = newton_schulz(u.reshape(matrix_shape(slot.parameter)), ns_steps_);
+  kernels::linear_combination(exec, weight, 1 - update.lr * slot.weight_decay, direction.reshape(weight.shape()),
+                              -update.lr * shape_factor(slot.parameter), weight);
+}
+
+}  // namespace ashlar::optim

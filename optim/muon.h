@@ -1,0 +1,34 @@
+// Muon: momentum, orthogonalised (Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks").
+#pragma once
+#include "optim/matrix_optimizer.h"
+
+namespace ashlar::optim {
+
+struct MuonOptions : MatrixOptions {
+  MuonOptions() { lr = 0.02; }
+  double momentum = 0.95;
+  bool nesterov = true;
+  int ns_steps = 5;
+};
+
+// Of every hidden matrix, and of every matrix of a batch for itself:
+//   buf <- mu buf + (1 - mu) g,  u = (1 - mu) g + mu buf   (or u = buf without Nesterov)
+//   w <- (1 - lr weight_decay) w - lr sqrt(max(1, fan_out / fan_in)) newton_schulz(u)
+// State: "momentum_buffer". The other parameters: AdamW (matrix_optimizer.h).
+class Muon : public MatrixOptimizer {
+ public:
+  explicit Muon(const Parameters& parameters, const MuonOptions& options = {});
+
+ private:
+  void update_matrix(Slot& slot, const Update& update) override;
+  double momentum_;
+  bool nesterov_;
+  int ns_steps_;
+};
+
+// An approximation of U Vᵀ, where x = U S Vᵀ: x / ‖x‖ after `steps` rounds of X <- a X + (b A + c A²) X, A = X Xᵀ, with
+// the (a, b, c) of the paper. They lift small singular values fast and leave all of them in about [0.68, 1.13] rather
+// than at 1. x (batch, rows, columns), f32 or f64; a matrix of zeros stays so.
+Array newton_schulz(const Array& x, int steps);
+
+}  // namespace ashlar::optim

@@ -1,0 +1,18 @@
+// What makes an optimizer available by its name: each defines its kind, make_optimizer.cpp lists them.
+#pragma once
+#include "optim/optimizer.h"
+
+namespace ashlar::optim {
+
+// Numbers by name: "lr", "weight_decay", "beta1", ... A switch is 0 or 1.
+using Settings = std::map<std::string, double>;
+
+struct OptimizerKind {
+  const char* name;
+  Settings (*defaults)();
+  // `settings` holds all of the defaults' keys; lr and weight_decay are already in `shared`.
+  std::unique_ptr<Optimizer> (*make)(const Parameters&, const OptimizerOptions& shared, const Settings& settings);
+};
+extern const OptimizerKind kAdamW, kMuon, kSgd;
+
+}  // namespace ashlar::optim
