@@ -154,6 +154,7 @@ memory::desc describe(const ConstView& v) {
 struct Primitive {
   memory::desc a, b, y, bias;
   dnnl::matmul run;
+  bool reference = false;  // the library's fallback for what it has no kernel for: about a thousand times slower
 };
 
 std::vector<Dim> cache_key(const Problem& p) {
@@ -192,7 +193,9 @@ const Primitive& primitive_for(const Problem& p) {
   }
   const auto descriptor = p.options.bias ? dnnl::matmul::desc(made.a, made.b, made.bias, made.y)
                                          : dnnl::matmul::desc(made.a, made.b, made.y);
-  made.run = dnnl::matmul(dnnl::matmul::primitive_desc(descriptor, attributes, engine()));
+  const dnnl::matmul::primitive_desc chosen(descriptor, attributes, engine());
+  made.run = dnnl::matmul(chosen);
+  made.reference = std::string_view(chosen.impl_info_str()).starts_with("ref");
   return cache.emplace(std::move(key), std::move(made)).first->second;
 }
 
@@ -212,9 +215,33 @@ class ThreadsFor {
   int before_;
 };
 
-void run_library(const Problem& p) {
+// The view at one index of a dimension, without that dimension.
+template <class Pointer>
+BasicView<Pointer> select(const BasicView<Pointer>& v, int dim, Dim index) {
+  using Byte = std::conditional_t<std::is_const_v<std::remove_pointer_t<Pointer>>, const std::byte, std::byte>;
+  std::vector<Dim> sizes(v.shape.sizes().begin(), v.shape.sizes().end());
+  sizes.erase(sizes.begin() + dim);
+  BasicView<Pointer> result{static_cast<Byte*>(v.data) + index * v.step(dim) * static_cast<Dim>(size_of(v.dtype)), v.dtype,
+                            Shape(sizes), v.stride};
+  std::copy(v.stride.begin() + dim + 1, v.stride.end(), result.stride.begin() + dim);
+  return result;
+}
+
+Problem select(const Problem& p, int dim, Dim index) {
+  const auto a = select(p.a, dim, index), b = select(p.b, dim, index);
+  return {{a.data, a.dtype, a.shape, a.stride}, {b.data, b.dtype, b.shape, b.stride}, select(p.y, dim, index), p.options};
+}
+
+void run_library(Problem p) {
+  for (int d = p.batch_dims() - 1; d >= 0; --d) {
+    if (p.y.size(d) == 1) p = select(p, d, 0);
+  }
   const ThreadsFor threads(p);
   const Primitive& primitive = primitive_for(p);
+  if (primitive.reference && p.batch_dims() > 0) {
+    for (Dim i = 0; i < p.y.size(0); ++i) run_library(select(p, 0, i));
+    return;
+  }
   static thread_local dnnl::stream stream(engine());
   const auto at = [](const memory::desc& desc, const void* data) {
     return memory(desc, engine(), const_cast<void*>(data));

@@ -1,5 +1,7 @@
 #include "kernels/matmul/matmul.h"
 
+#include <chrono>
+
 #include "tests/support/catch.h"
 #include "tests/support/compare.h"
 
@@ -94,6 +96,24 @@ TEST_CASE("matmul repeats batches, writes other dtypes, and takes up to four bat
   const Array deep = Array::empty({2, 1, 1, 5, 9, 6}, DType::f32);
   matmul({}, a.reshape({1, 1, 1, 1, 9, 8}), b.reshape({1, 1, 1, 5, 8, 6}), deep, {});
   REQUIRE(relative_error(deep.select(0, 1).reshape({5, 9, 6}), expected) <= tolerance(DType::f32, 8));
+}
+
+TEST_CASE("matmul never takes the library's unoptimised path for a batch") {
+  // It is hundreds of times slower, so that a generous limit tells the two apart on a busy machine too.
+  const auto fastest = [](const Shape& a_shape, const Shape& b_shape, const Shape& y_shape) {
+    const Array a = randn(a_shape, DType::f32, 1), b = randn(b_shape, DType::f32, 2), y = Array::empty(y_shape);
+    double best = 1e9;
+    for (int run = 0; run < 5; ++run) {
+      const auto start = std::chrono::steady_clock::now();
+      matmul({}, a, b, y, {});
+      best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    }
+    return best;
+  };
+  const double plain = fastest({96, 96}, {96, 96}, {96, 96});
+  REQUIRE(fastest({1, 96, 96}, {1, 96, 96}, {1, 96, 96}) < 20 * plain);
+  REQUIRE(fastest({1, 96, 96}, {4, 96, 96}, {4, 96, 96}) < 80 * plain);
+  REQUIRE(fastest({3, 1, 96, 96}, {1, 2, 96, 96}, {3, 2, 96, 96}) < 120 * plain);
 }
 
 TEST_CASE("matmul of column slabs: blocks of one matrix without copies") {
