@@ -1,5 +1,8 @@
 // The pieces of a transformer: layer norm, embedding, multi-head attention, MLP, pre-norm block.
 // Names of children are given by the model, so that checkpoints carry the names its users know.
+//
+// saved_elements(): what a training step keeps of the piece for backward, each array counted once, by the operation
+// that reads it. The residual sum x + f(x) keeps nothing; dropout draws its mask again.
 #pragma once
 #include "layers/linear_map.h"
 
@@ -9,6 +12,8 @@ class LayerNorm final : public Module {
  public:
   LayerNorm(const Scope& scope, Dim width, double eps);
   Tensor operator()(const Tensor& x) const { return F::layer_norm(x, weight_, bias_, eps_); }
+  // x (rows, width), the mean and 1/deviation of each row
+  Dim saved_elements(Dim rows) const { return rows * (weight_.value().numel() + 2); }
 
  private:
   double eps_;
@@ -63,6 +68,8 @@ class MultiHeadAttention final : public Module {
  public:
   MultiHeadAttention(const Scope& scope, const BlockConfig& config);
   Tensor operator()(const Tensor& x) const;  // (B, T, C) -> (B, T, C)
+  // For rows = B T: x (rows, C), q k v (rows, 3 C), their attention (rows, C) with one log-sum-exp a head and row
+  Dim saved_elements(Dim rows) const;
 
  private:
   Dim heads_;
@@ -74,6 +81,8 @@ class Mlp final : public Module {
  public:
   Mlp(const Scope& scope, const BlockConfig& config);
   Tensor operator()(const Tensor& x) const { return fc2_(F::gelu(fc1_(x), gelu_)); }
+  // x (rows, C), and before and after GELU (rows, hidden)
+  Dim saved_elements(Dim rows) const;
 
  private:
   kernels::Gelu gelu_;
@@ -85,6 +94,10 @@ class Block final : public Module {
  public:
   Block(const Scope& scope, const BlockConfig& config);
   Tensor operator()(const Tensor& x) const;  // (B, T, C) -> (B, T, C)
+  Dim saved_elements(Dim rows) const {
+    return norm1_.saved_elements(rows) + attn_.saved_elements(rows) + norm2_.saved_elements(rows) +
+           mlp_.saved_elements(rows);
+  }
 
  private:
   LayerNorm norm1_;

@@ -55,11 +55,15 @@ void Metrics::write(const ModelEvent& e) {
 }
 
 void Metrics::write(const TrainEvent& e) {
-  OrderedJson event{{"event", "train"}, {"step", e.step},           {"epoch", e.epoch},
-                    {"loss", e.loss},   {"lr", e.lr},               {"grad_norm", e.grad_norm},
-                    {concat(name_of(unit_), "s_per_s"), e.rate},    {"elapsed", e.elapsed}};
-  if (e.flops_utilisation) event["flops_utilisation"] = *e.flops_utilisation;
-  line(event);
+  line({{"event", "train"},
+        {"step", e.step},
+        {"epoch", e.epoch},
+        {"loss", e.loss},
+        {"lr", e.lr},
+        {"grad_norm", e.grad_norm},
+        {concat(name_of(unit_), "s_per_s"), e.rate},
+        {"elapsed", e.elapsed},
+        {"flops_utilisation", e.flops_utilisation}});
 }
 
 void Metrics::write(const EvalEvent& e) {

@@ -25,7 +25,7 @@ struct ModelEvent {
 struct TrainEvent {
   std::int64_t step = 0;
   double epoch = 0, loss = 0, lr = 0, grad_norm = 0, rate = 0, elapsed = 0;  // rate: samples or tokens a second
-  std::optional<double> flops_utilisation;
+  double flops_utilisation = 0;  // achieved over the rate of a large matrix product, measured when the run began
 };
 
 struct EvalEvent {

@@ -2,6 +2,12 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
+#include <chrono>
+
+#include "core/array.h"
+#include "kernels/matmul/matmul.h"
+
 namespace ashlar::support {
 
 extern const char* const kGitRevision;  // written by revision.cmake at build time
@@ -38,6 +44,19 @@ std::int64_t peak_resident_bytes() {
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
   return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
+}
+
+double measured_matmul_rate(const Device& device, DType dtype) {
+  constexpr Dim kSize = 1024;
+  const Array a = Array::full({kSize, kSize}, 0.5, dtype, device), b = a.clone(), y = empty_like(a);
+  double best = 0;
+  for (int run = 0; run < 8; ++run) {
+    const auto start = std::chrono::steady_clock::now();
+    kernels::matmul(a.exec(), a, b, y, {});
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    best = std::max(best, 2.0 * kSize * kSize * kSize / seconds.count());
+  }
+  return best;
 }
 
 std::string startup_line(const std::string& program, const std::string& device, int threads, const std::string& dtype) {

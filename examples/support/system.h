@@ -3,12 +3,18 @@
 #include <cstdint>
 #include <string>
 
+#include "core/device.h"
+#include "core/dtype.h"
+
 namespace ashlar::support {
 
 std::string instruction_set();      // the widest the processor has: "AVX512-BF16", "AVX-512", "AVX2", …
 std::string git_revision();         // of the sources, "+" if they were changed since; "unknown" outside a repository
 std::string build_description();    // "Release, g++ 12.2.0, 1a593fd"
 std::int64_t peak_resident_bytes();  // the most memory this process has held
+
+// FLOP/s of a large matrix product here and now: the best of a few, about a fifth of a second on two cores.
+double measured_matmul_rate(const Device& device, DType dtype);
 
 // "train_vit: cpu, 2 threads, f32, AVX2, Release, g++ 12.2.0, 1a593fd": nobody trains on a slow path unknowingly.
 std::string startup_line(const std::string& program, const std::string& device, int threads, const std::string& dtype);

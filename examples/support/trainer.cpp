@@ -108,11 +108,14 @@ class Run {
       last_log_step_ = state_.step;
       last_log_time_ = elapsed;
       metrics_.write(TrainEvent{state_.step, static_cast<double>(state_.step) / task_.steps_per_epoch, loss, lr, grad_norm,
-                                rate_, elapsed, std::nullopt});
+                                rate_, elapsed, utilisation()});
     }
     progress_.update({state_.step, limits_.total_steps(state_.step), limits_.progress(state_.step), loss, lr, rate_, elapsed,
                       limits_.seconds_left(state_.step)});
   }
+
+  // Of the rate of a large product, by the products of the step: two MACs backward for one forward.
+  double utilisation() const { return 6 * static_cast<double>(task_.event.macs) * rate_ / matmul_rate_; }
 
   void evaluate() {
     const double began = limits_.elapsed();
@@ -142,6 +145,7 @@ class Run {
   optim::Decay decay_ = optim::parse_decay(options_.decay);
   std::int64_t evaluated_at_ = -1, last_log_step_ = 0;
   double last_log_time_ = 0, rate_ = 0;
+  const double matmul_rate_ = measured_matmul_rate(Device::parse(options_.device), options_.compute_dtype());
 };
 
 }  // namespace

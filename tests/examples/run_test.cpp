@@ -168,8 +168,8 @@ TEST_CASE("metrics have the fields of the contract") {
   {
     Metrics metrics(folder / "m", Unit::sample);
     metrics.write(ModelEvent{1, 2, 3, 4, 5, "cpu", "f32", 2});
-    TrainEvent train = train_at(1);
-    metrics.write(train);
+    metrics.write(train_at(1));
+    TrainEvent train = train_at(2);
     train.flops_utilisation = 0.5;
     metrics.write(train);
     metrics.write(eval_at(1));
@@ -180,7 +180,8 @@ TEST_CASE("metrics have the fields of the contract") {
   using Keys = std::vector<std::string>;
   CHECK(keys(lines[0]) == Keys{"build", "dense_linear_parameters", "dense_macs_per_sample", "device", "dtype", "event",
                                "linear_parameters", "macs_per_sample", "parameters", "threads"});
-  CHECK(keys(lines[1]) == Keys{"elapsed", "epoch", "event", "grad_norm", "loss", "lr", "samples_per_s", "step"});
+  CHECK(keys(lines[1]) == Keys{"elapsed", "epoch", "event", "flops_utilisation", "grad_norm", "loss", "lr", "samples_per_s",
+                               "step"});
   CHECK(lines[2]["flops_utilisation"] == 0.5);
   CHECK(keys(lines[3]) == Keys{"accuracy", "event", "loss", "split", "step"});
   CHECK(keys(lines[4]) == Keys{"elapsed", "event", "peak_memory_bytes", "steps", "stopped_by"});
