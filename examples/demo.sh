@@ -35,11 +35,11 @@ fi
 vit=(--minutes "$minutes" --batch 64 --depth 4 --width 128 --heads 4 --no-class-token --label-smoothing 0 --log-every 5)
 gpt=(--minutes "$minutes" --batch 8 --depth 4 --width 128 --heads 4 --context 128 --vocab 2048 --log-every 5 --eval-windows 64)
 echo "== ViT with BLAST weights at half the multiply-accumulates"
-"$bin/train_vit" "${images[@]}" "${vit[@]}" --layer blast:blocks=4,ratio=0.5 --out "$out/vit_blast"
+"$bin/train_vit" "${images[@]}" "${vit[@]}" --layer blast:blocks=4,ratio=0.5 --overwrite --out "$out/vit_blast"
 echo "== its dense twin"
-"$bin/train_vit" "${images[@]}" "${vit[@]}" --out "$out/vit_dense"
+"$bin/train_vit" "${images[@]}" "${vit[@]}" --overwrite --out "$out/vit_dense"
 echo "== GPT with BLAST weights"
-"$bin/train_gpt" "${text[@]}" "${gpt[@]}" --layer blast:blocks=4,ratio=0.5 --out "$out/gpt_blast"
+"$bin/train_gpt" "${text[@]}" "${gpt[@]}" --layer blast:blocks=4,ratio=0.5 --overwrite --out "$out/gpt_blast"
 echo "== some text from it"
 "$bin/generate" --model "$out/gpt_blast" --prompt "The " --tokens 60
 echo

@@ -137,7 +137,7 @@ State Optimizer::state() const {
   return all;
 }
 
-void Optimizer::load_state(const State& state) {
+void Optimizer::check_state(const State& state) const {
   const State own = this->state();
   std::vector<std::string> missing, unexpected, mis_shaped;
   for (const auto& [key, values] : own) {
@@ -160,7 +160,11 @@ void Optimizer::load_state(const State& state) {
   report("unexpected", unexpected);
   report("mis-shaped", mis_shaped);
   ASHLAR_CHECK(problems.empty(), "optimizer: the state is of another model or optimizer; ", problems);
-  for (const auto& [key, values] : own) copy(state.at(key), values);
+}
+
+void Optimizer::load_state(const State& state) {
+  check_state(state);
+  for (const auto& [key, values] : this->state()) copy(state.at(key), values);
 }
 
 std::size_t Optimizer::state_bytes() const {

@@ -68,8 +68,10 @@ class Optimizer {
   // "<parameter>/step", "<parameter>/exp_avg", ...: arrays that share their values with the optimizer. Save or clone
   // them before the next step.
   State state() const;
-  // Copies the values in. Names, shapes and dtypes must be exactly those of state(); otherwise one InputError lists
-  // all that is missing, unexpected or mis-shaped, and nothing has changed.
+  // Names, shapes and dtypes must be exactly those of state(); otherwise one InputError lists all that is missing,
+  // unexpected or mis-shaped.
+  void check_state(const State& state) const;
+  // Copies the values in, after check_state().
   void load_state(const State& state);
   std::size_t state_bytes() const;
 

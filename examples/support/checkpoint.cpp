@@ -48,8 +48,7 @@ RunState load_checkpoint(const std::filesystem::path& path, const Module& model,
   for (const auto& [name, entry] : file.entries()) {
     if (belongs_to_optimizer(name)) values.emplace(name.substr(kOptimizer.size()), file.read(name));
   }
-  // The weights are checked as a whole before the first is changed, and so is the optimizer's state; a file whose
-  // weights fit and whose optimizer state does not is refused with the model changed, and the program ends.
+  optimizer.check_state(values);  // before the weights change
   import_weights(model, file, as_it_is, belongs_to_optimizer);
   optimizer.load_state(values);
   return state;

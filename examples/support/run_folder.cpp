@@ -5,10 +5,13 @@
 
 namespace ashlar::support {
 
-RunFolder RunFolder::begin(const std::filesystem::path& root, bool resume, const OrderedJson& config) {
+RunFolder RunFolder::begin(const std::filesystem::path& root, RunStart start, const OrderedJson& config) {
   const RunFolder run{root};
-  ASHLAR_CHECK(!resume || std::filesystem::exists(run.checkpoint()), "--resume: there is no checkpoint ",
-               run.checkpoint().string(), "; leave --resume out to begin a new run");
+  const bool resume = start == RunStart::resume, exists = std::filesystem::exists(run.checkpoint());
+  ASHLAR_CHECK(!resume || exists, "--resume: there is no checkpoint ", run.checkpoint().string(),
+               "; leave --resume out to begin a new run");
+  ASHLAR_CHECK(start != RunStart::fresh || !exists, "--out ", root.string(),
+               " holds the checkpoint of an earlier run; --resume goes on from it, --overwrite replaces the run");
   make_writable_folder(run.checkpoint().parent_path());
   make_writable_folder(root);
   if (!resume) {

@@ -1,10 +1,13 @@
 // The folder of a run (--out): where each of its files lies, and how a run begins in it.
 #pragma once
+#include <cstdint>
 #include <filesystem>
 
 #include "core/json.h"
 
 namespace ashlar::support {
+
+enum class RunStart : std::uint8_t { fresh, overwrite, resume };
 
 struct RunFolder {
   std::filesystem::path root;
@@ -17,10 +20,11 @@ struct RunFolder {
   // crash leaves half of an old and half of a new checkpoint.
   std::filesystem::path checkpoint() const { return root / "checkpoint" / "state.safetensors"; }
 
-  // Makes the folder, checks that it can be written to, writes config.json. A new run removes the metrics, weights,
-  // checkpoint and report of an earlier one; a resumed run needs its checkpoint. Call it when everything that the user
-  // gave is known to be good.
-  static RunFolder begin(const std::filesystem::path& root, bool resume, const OrderedJson& config);
+  // Makes the folder, checks that it can be written to, writes config.json. A resumed run needs a checkpoint there, a
+  // fresh one refuses it: hours of training are not lost to a forgotten flag. Fresh and overwriting runs remove the
+  // metrics, weights, checkpoint and report that they find. Call it when everything that the user gave is known to be
+  // good.
+  static RunFolder begin(const std::filesystem::path& root, RunStart start, const OrderedJson& config);
 };
 
 }  // namespace ashlar::support

@@ -6,13 +6,16 @@
 #include <chrono>
 
 #include "core/array.h"
+#include "kernels/isa.h"
 #include "kernels/matmul/matmul.h"
 
 namespace ashlar::support {
 
 extern const char* const kGitRevision;  // written by revision.cmake at build time
 
-std::string instruction_set() {
+namespace {
+
+std::string widest_instruction_set() {
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx512bf16")) return "AVX512-BF16";
   if (__builtin_cpu_supports("avx512f")) return "AVX-512";
@@ -24,6 +27,13 @@ std::string instruction_set() {
 #else
   return "scalar";
 #endif
+}
+
+}  // namespace
+
+std::string instruction_set() {
+  const std::string_view limit = kernels::isa_limit();
+  return limit == "native" ? widest_instruction_set() : concat(widest_instruction_set(), " limited to ", limit);
 }
 
 std::string git_revision() { return kGitRevision; }

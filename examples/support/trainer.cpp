@@ -48,7 +48,7 @@ class Run {
         parameters_(task.model.parameters()),
         optimizer_(optim::make_optimizer(parameters_, optimizer_config(options))),
         state_(options.resume ? load_checkpoint(RunFolder{options.out}.checkpoint(), task.model, *optimizer_) : RunState{}),
-        folder_(RunFolder::begin(options.out, options.resume, resolved_config)),
+        folder_(RunFolder::begin(options.out, options.start(), resolved_config)),
         limits_(total_steps(task, options), options.minutes, state_.elapsed),
         metrics_(folder_.metrics(), task.unit,
                  options.resume ? std::optional(state_.step) : std::nullopt),

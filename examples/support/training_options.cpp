@@ -74,6 +74,7 @@ void add_training_options(Options& options, TrainingOptions& values) {
       .value_name("DIR");
   options.add("out", values.out, "folder for config, metrics, weights, checkpoint and report").value_name("DIR");
   options.add("resume", values.resume, "go on from the checkpoint in --out").flag_only();
+  options.add("overwrite", values.overwrite, "replace the run that --out holds").flag_only();
 
   options.group("Weight matrices");
   options.add("layer", values.layer, "kind of all weight matrices: dense, low_rank:rank=96, blast:blocks=6,rank=192, …")
@@ -125,6 +126,7 @@ void add_training_options(Options& options, TrainingOptions& values) {
     return values.resume && std::filesystem::exists(path) ? path : std::filesystem::path();
   });
   options.then([&options, &values] {
+    ASHLAR_CHECK(!values.resume || !values.overwrite, "--resume and --overwrite exclude each other; give one of them");
     resolve_layer(options, values);
     resolve_length(options, values);
     resolve_optimizer(options, values);

@@ -9,6 +9,7 @@
 #include "core/device.h"
 #include "core/dtype.h"
 #include "examples/support/options.h"
+#include "examples/support/run_folder.h"
 #include "layers/transformer.h"
 
 namespace ashlar::support {
@@ -33,8 +34,11 @@ struct TrainingOptions {
   std::map<std::string, std::optional<double>> optim;
   std::int64_t eval_every = 0, checkpoint_every = 0;  // 0: at the end only
   std::int64_t log_every = 10;
-  bool resume = false;
+  bool resume = false, overwrite = false;  // not both
 
+  RunStart start() const {
+    return resume ? RunStart::resume : overwrite ? RunStart::overwrite : RunStart::fresh;
+  }
   std::int64_t batch_part() const { return batch / accumulate; }
   DType compute_dtype() const { return dtype == "bf16" ? DType::bf16 : DType::f32; }
 

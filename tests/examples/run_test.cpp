@@ -308,25 +308,29 @@ TEST_CASE("durations and counts are short") {
   CHECK(format_count(std::nan("")) == "?");
 }
 
-TEST_CASE("a new run clears the folder of an earlier one, a resumed run needs its checkpoint") {
+TEST_CASE("a fresh run spares an earlier one, an overwriting run clears it, a resumed run needs its checkpoint") {
   const TemporaryFolder folder;
   const auto root = folder / "runs/a";
-  CHECK(contains(error_of([&] { RunFolder::begin(root, true, {}); }), "there is no checkpoint"));
+  CHECK(contains(error_of([&] { RunFolder::begin(root, RunStart::resume, {}); }), "there is no checkpoint"));
   CHECK_FALSE(std::filesystem::exists(root));
 
-  const RunFolder run = RunFolder::begin(root, false, {{"lr", 1}});
+  const RunFolder run = RunFolder::begin(root, RunStart::fresh, {{"lr", 1}});
   CHECK(read_json(run.config())["lr"] == 1);
   for (const auto& path : {run.checkpoint(), run.metrics(), run.model(), run.report()}) write_file(path, "x");
-  RunFolder::begin(root, true, {{"lr", 2}});
+  RunFolder::begin(root, RunStart::resume, {{"lr", 2}});
   CHECK(read_json(run.config())["lr"] == 2);
   CHECK(std::filesystem::exists(run.checkpoint()));
   CHECK(std::filesystem::exists(run.metrics()));
-  RunFolder::begin(root, false, {{"lr", 3}});
+  CHECK(contains(error_of([&] { RunFolder::begin(root, RunStart::fresh, {{"lr", 3}}); }),
+                 "holds the checkpoint of an earlier run; --resume goes on from it, --overwrite replaces the run"));
+  CHECK(read_json(run.config())["lr"] == 2);
+  CHECK(std::filesystem::exists(run.checkpoint()));
+  RunFolder::begin(root, RunStart::overwrite, {{"lr", 3}});
   for (const auto& path : {run.checkpoint(), run.metrics(), run.model(), run.report()}) {
     CHECK_FALSE(std::filesystem::exists(path));
   }
   write_file(folder / "file", "x");
-  CHECK(contains(error_of([&] { RunFolder::begin(folder / "file", false, {}); }), "cannot write to folder"));
+  CHECK(contains(error_of([&] { RunFolder::begin(folder / "file", RunStart::fresh, {}); }), "cannot write to folder"));
 }
 
 TEST_CASE("the start-up line names the machine and the build") {
