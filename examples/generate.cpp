@@ -4,12 +4,11 @@
 #include <cstdio>
 #include <numeric>
 
-#include "core/json.h"
 #include "core/parallel.h"
 #include "core/random.h"
 #include "core/safetensors.h"
 #include "data/tokenizer.h"
-#include "examples/models/gpt2.h"
+#include "examples/models/saved.h"
 #include "examples/support/options.h"
 #include "examples/support/program.h"
 
@@ -26,24 +25,6 @@ struct Settings {
   std::uint64_t seed = 1;
   int threads = 0;
 };
-
-// Reads a config.json with transformers' keys, and ours for the kinds of the weight matrices.
-GptConfig read_config(const std::filesystem::path& path) {
-  const Json config = read_json(path);
-  const auto integer = [&](const char* key) {
-    ASHLAR_CHECK(config.contains(key) && config[key].is_number_integer(), path.string(), ": key '", key,
-                 "' is missing or not a whole number; generate needs the config.json of a GPT-2");
-    return config[key].get<Dim>();
-  };
-  GptConfig result{.vocab = integer("vocab_size"), .context = integer("n_positions"), .width = integer("n_embd"),
-                   .depth = integer("n_layer"), .heads = integer("n_head")};
-  if (config.contains("n_inner") && config["n_inner"].is_number_integer()) result.hidden = integer("n_inner");
-  if (!config.contains("linear")) return result;
-  const std::pair<const char*, std::string*> places[] = {{"qkv", &result.linear.qkv}, {"proj", &result.linear.proj},
-                                                         {"fc1", &result.linear.fc1}, {"fc2", &result.linear.fc2}};
-  for (const auto& [key, spec] : places) *spec = config["linear"].value(key, *spec);
-  return result;
-}
 
 // One draw from softmax(logits / temperature) over the `top_k` largest; the largest itself at temperature 0.
 data::TokenId sample(const std::vector<float>& logits, const Settings& s, std::uint64_t position) {
@@ -76,7 +57,7 @@ void run(int argc, char** argv) {
   ASHLAR_CHECK(!s.model.empty(), "--model DIR is needed, the --out of train_gpt");
   if (s.threads > 0) set_num_threads(s.threads);
 
-  Gpt2 model(Scope::root(), read_config(s.model / "config.json"));
+  Gpt2 model(Scope::root(), read_gpt_config(s.model / "config.json"));
   model.load(SafetensorsFile(s.model / "model.safetensors"));
   const data::Tokenizer tokenizer = data::Tokenizer::load(s.tokenizer.empty() ? s.model : s.tokenizer);
   ASHLAR_CHECK(tokenizer.vocab_size() <= model.config().vocab, "the tokenizer has ", tokenizer.vocab_size(),

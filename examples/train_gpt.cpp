@@ -1,14 +1,12 @@
 // train_gpt: trains a GPT-2 on WikiText, any text in three splits, or the project's own sources.
-#include <cmath>
 #include <cstdio>
 
 #include "core/safetensors.h"
 #include "data/bpe_trainer.h"
 #include "data/locate.h"
 #include "data/prefetch.h"
-#include "data/text.h"
-#include "data/token_loader.h"
-#include "examples/models/gpt2.h"
+#include "examples/models/saved.h"
+#include "examples/support/evaluate.h"
 #include "examples/support/program.h"
 #include "examples/support/system.h"
 #include "examples/support/trainer.h"
@@ -60,47 +58,14 @@ data::Tokenizer find_tokenizer(const Settings& s, const data::TextDataset& text)
   return data::train_bpe(text.train, s.gpt.vocab);
 }
 
-// What the perplexity of a split is averaged over.
-struct EvaluationSplit {
-  data::TokenEvaluation windows;
-  Dim batches;            // of windows; fewer than all when only a part is evaluated
-  double words_per_token;
-};
-
-EvalEvent evaluate(const Gpt2& model, const EvaluationSplit& split, std::int64_t step) {
-  double loss = 0;
-  Dim predictions = 0;
-  for (Dim index = 0; index < split.batches; ++index) {
-    const data::TokenBatch batch = split.windows.at(index);
-    loss += model.loss(batch.inputs, batch.targets).item() * static_cast<double>(batch.predictions);
-    predictions += batch.predictions;
-  }
-  const double mean = loss / static_cast<double>(predictions);
-  return {.step = step, .split = "valid", .loss = mean, .accuracy = {}, .perplexity = std::exp(mean),
-          .word_perplexity = std::exp(mean / split.words_per_token)};
-}
-
-// The keys by which Hugging Face transformers knows the model, beside ours.
-void add_huggingface_keys(OrderedJson& config, const GptConfig& c) {
-  config["model_type"] = "gpt2";
-  config["architectures"] = {"GPT2LMHeadModel"};
-  config["vocab_size"] = c.vocab;
-  config["n_positions"] = c.context;
-  config["n_embd"] = c.width;
-  config["n_layer"] = c.depth;
-  config["n_head"] = c.heads;
-  config["n_inner"] = c.hidden ? c.hidden : 4 * c.width;
-  config["activation_function"] = "gelu_new";
-  config["layer_norm_epsilon"] = 1e-5;
-  config["tie_word_embeddings"] = true;
-}
-
 void run(int argc, char** argv) {
   Settings s;
   Options options("train_gpt", "Trains a GPT-2 on text and leaves the run in --out.");
   add_options(options, s);
-  options.foreign_keys({"model_type", "architectures", "vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner",
-                        "activation_function", "layer_norm_epsilon", "tie_word_embeddings"});
+  std::vector<std::string> huggingface_keys;
+  const OrderedJson example = huggingface_config({});
+  for (const auto& [key, value] : example.items()) huggingface_keys.push_back(key);
+  options.foreign_keys(std::move(huggingface_keys));
   if (!options.parse(argc, argv)) return;
   const TrainingOptions& t = s.training;
   set_num_threads(t.threads);
@@ -111,17 +76,13 @@ void run(int argc, char** argv) {
   const data::Tokenizer tokenizer = find_tokenizer(s, text);
   s.gpt.vocab = tokenizer.vocab_size();
   s.gpt.linear = t.linear;
-  auto train_tokens = tokenizer.encode(text.train), valid_tokens = tokenizer.encode(text.valid);
-  const double words_per_token = static_cast<double>(data::count_words(text.valid).tokens()) /
-                                 static_cast<double>(valid_tokens.size() - 1);
-  std::printf("tokens: %zu for training, %zu for validation, %.3f words each\n", train_tokens.size(), valid_tokens.size(),
-              words_per_token);
+  auto train_tokens = tokenizer.encode(text.train);
+  const TextSplit valid = validation_split(text, tokenizer, t.batch_part(), s.gpt.context, s.eval_windows);
+  std::printf("tokens: %zu for training, %.3f words each\n", train_tokens.size(), valid.words_per_token);
 
   Gpt2 model(Scope::root(t.compute_dtype(), t.seed, Device::parse(t.device)), s.gpt);
+  if (!t.resume && !t.init_from.empty()) model.load(SafetensorsFile(t.init_from));
   data::Prefetch batches(data::TokenLoader(std::move(train_tokens), t.batch_part(), s.gpt.context, t.seed));
-  EvaluationSplit valid{data::TokenEvaluation(std::move(valid_tokens), t.batch_part(), s.gpt.context), 0, words_per_token};
-  valid.batches = valid.windows.batches();
-  if (s.eval_windows > 0) valid.batches = std::min(valid.batches, (s.eval_windows + t.batch_part() - 1) / t.batch_part());
 
   const ModelCost cost = cost_of(model);
   const TrainingTask task{
@@ -142,7 +103,8 @@ void run(int argc, char** argv) {
           [&](const RunFolder& folder) { write_safetensors(folder.model(), export_weights(model, Gpt2::huggingface())); },
   };
   OrderedJson config = options.resolved();
-  add_huggingface_keys(config, s.gpt);
+  const OrderedJson for_huggingface = huggingface_config(s.gpt);
+  for (const auto& [key, value] : for_huggingface.items()) config[key] = value;
   make_writable_folder(t.out);
   tokenizer.save(t.out);
   train(task, t, config);

@@ -1,5 +1,4 @@
 // train_vit: trains a vision transformer on CIFAR, a folder of images, or images that it draws itself.
-#include <algorithm>
 #include <cstdio>
 
 #include "core/safetensors.h"
@@ -7,6 +6,7 @@
 #include "data/locate.h"
 #include "data/prefetch.h"
 #include "examples/models/vit.h"
+#include "examples/support/evaluate.h"
 #include "examples/support/program.h"
 #include "examples/support/system.h"
 #include "examples/support/trainer.h"
@@ -51,27 +51,6 @@ data::ImageDataset find_data(const std::filesystem::path& given, std::uint64_t s
   return data::procedural_images(seed);
 }
 
-EvalEvent evaluate(const Vit& model, const data::ImageEvaluation& split, std::int64_t step) {
-  double loss = 0;
-  Dim correct = 0, count = 0;
-  for (Dim index = 0; index < split.batches(); ++index) {
-    const data::ImageBatch batch = split.at(index);
-    const Tensor logits = model(batch.images);
-    loss += F::cross_entropy(logits, {.target = batch.labels}).item() * static_cast<double>(batch.size());
-    const auto scores = logits.value().to_vector<float>();
-    const auto labels = batch.labels.to_vector<std::int32_t>();
-    const auto classes = static_cast<std::ptrdiff_t>(logits.size(1));
-    for (std::size_t row = 0; row < labels.size(); ++row) {
-      const auto begin = scores.begin() + static_cast<std::ptrdiff_t>(row) * classes;
-      correct += std::max_element(begin, begin + classes) - begin == labels[row];
-    }
-    count += batch.size();
-  }
-  const auto total = static_cast<double>(count);
-  return {.step = step, .split = "test", .loss = loss / total, .accuracy = static_cast<double>(correct) / total,
-          .perplexity = {}, .word_perplexity = {}};
-}
-
 void run(int argc, char** argv) {
   Settings s;
   Options options("train_vit", "Trains a vision transformer on images and leaves the run in --out.");
@@ -92,6 +71,7 @@ void run(int argc, char** argv) {
   s.vit.linear = t.linear;
 
   Vit model(Scope::root(t.compute_dtype(), t.seed, Device::parse(t.device)), s.vit);
+  if (!t.resume && !t.init_from.empty()) import_weights(model, SafetensorsFile(t.init_from), model.timm());
   const data::Normalisation normalisation = data::channel_statistics(dataset.train);
   data::Prefetch batches(data::ImageLoader(dataset.train, t.batch_part(), t.seed, s.augmentation, normalisation));
   const data::ImageEvaluation test(dataset.test, t.batch_part(), normalisation);

@@ -4,6 +4,14 @@
 
 namespace ashlar {
 
+std::string& BlockSpecs::at(std::string_view place) {
+  std::string* const specs[] = {&qkv, &proj, &fc1, &fc2};
+  for (std::size_t i = 0; i < kPlaces.size(); ++i) {
+    if (place == kPlaces[i]) return *specs[i];
+  }
+  throw InputError(concat("a block has no place '", place, "' for a weight matrix; it has qkv, proj, fc1, fc2"));
+}
+
 LayerNorm::LayerNorm(const Scope& scope, Dim width, double eps)
     : Module(scope),
       eps_(eps),

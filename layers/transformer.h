@@ -45,6 +45,9 @@ class Dropout final : public Module {
 // What a transformer block is made of, place by place.
 struct BlockSpecs {
   std::string qkv = "dense", proj = "dense", fc1 = "dense", fc2 = "dense";
+
+  static constexpr std::array<std::string_view, 4> kPlaces{"qkv", "proj", "fc1", "fc2"};
+  std::string& at(std::string_view place);  // InputError for any other name
 };
 
 struct BlockNames {

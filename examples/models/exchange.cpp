@@ -34,12 +34,11 @@ NamedArrays export_weights(const Module& model, const Exchange& exchange) {
   return tensors;
 }
 
-void import_weights(const Module& model, const SafetensorsFile& file, const Exchange& exchange,
-            const std::function<bool(const std::string&)>& ignored) {
+void check_weights(const Module& model, const SafetensorsFile& file, const Exchange& exchange,
+                   const std::function<bool(const std::string&)>& ignored) {
   std::vector<std::string> missing, unexpected, misshaped;
   std::set<std::string> known;
-  const auto all = places(model, exchange);
-  for (const auto& [value, foreign] : all) {
+  for (const auto& [value, foreign] : places(model, exchange)) {
     known.insert(foreign.name);
     const auto found = file.entries().find(foreign.name);
     if (found == file.entries().end()) {
@@ -54,7 +53,13 @@ void import_weights(const Module& model, const SafetensorsFile& file, const Exch
   ASHLAR_CHECK(missing.empty() && unexpected.empty() && misshaped.empty(), file.path().string(),
                ": these are not the weights of this model", list_of(missing, "missing"),
                list_of(unexpected, "unexpected"), list_of(misshaped, "of another shape"));
+}
+
+void import_weights(const Module& model, const SafetensorsFile& file, const Exchange& exchange,
+                    const std::function<bool(const std::string&)>& ignored) {
+  check_weights(model, file, exchange, ignored);
   // Everything is read before anything is changed.
+  const auto all = places(model, exchange);
   std::vector<Array> values;
   for (const auto& [value, foreign] : all) values.push_back(file.read(foreign.name));
   for (std::size_t i = 0; i < all.size(); ++i) copy(values[i], in_foreign_layout(all[i].first, all[i].second));

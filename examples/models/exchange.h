@@ -18,11 +18,13 @@ using Exchange = std::function<ForeignTensor(const Parameter& parameter)>;
 
 // The parameters and buffers of a model as they stand in a file; copies nothing.
 NamedArrays export_weights(const Module& model, const Exchange& exchange);
-// Copies the values of the file into the model. The names and shapes must be exactly the model's, except for tensors
-// that `ignored` accepts: otherwise one InputError lists what is missing, unexpected and mis-shaped, and nothing
-// has changed.
+// The names and shapes in the file must be exactly the model's, except for tensors that `ignored` accepts: otherwise one
+// InputError lists what is missing, unexpected and mis-shaped.
+void check_weights(const Module& model, const SafetensorsFile& file, const Exchange& exchange,
+                   const std::function<bool(const std::string&)>& ignored = {});
+// Copies the values of the file into the model, after check_weights().
 void import_weights(const Module& model, const SafetensorsFile& file, const Exchange& exchange,
-            const std::function<bool(const std::string&)>& ignored = {});
+                    const std::function<bool(const std::string&)>& ignored = {});
 
 // A gradient, or anything else of a parameter's shape, in the layout of the file.
 Array in_foreign_layout(const Array& value, const ForeignTensor& foreign);

@@ -48,7 +48,9 @@ RunState load_checkpoint(const std::filesystem::path& path, const Module& model,
   for (const auto& [name, entry] : file.entries()) {
     if (belongs_to_optimizer(name)) values.emplace(name.substr(kOptimizer.size()), file.read(name));
   }
-  optimizer.check_state(values);  // before the weights change
+  // Both are checked before either changes; the weights first, whose names the user knows.
+  check_weights(model, file, as_it_is, belongs_to_optimizer);
+  optimizer.check_state(values);
   import_weights(model, file, as_it_is, belongs_to_optimizer);
   optimizer.load_state(values);
   return state;

@@ -4,6 +4,7 @@
 
 #include "core/allocator.h"
 #include "examples/support/checkpoint.h"
+#include "examples/support/evaluate.h"
 #include "examples/support/progress.h"
 #include "examples/support/report.h"
 #include "examples/support/run_folder.h"
@@ -28,15 +29,6 @@ std::optional<std::int64_t> total_steps(const TrainingTask& task, const Training
   if (options.steps) return options.steps;
   if (options.epochs) return static_cast<std::int64_t>(std::ceil(static_cast<double>(*options.epochs) * task.steps_per_epoch));
   return std::nullopt;
-}
-
-std::string describe(const EvalEvent& event) {
-  std::ostringstream text;
-  text << event.split << " loss " << event.loss;
-  if (event.accuracy) text << ", accuracy " << 100 * *event.accuracy << " %";
-  if (event.perplexity) text << ", perplexity " << *event.perplexity;
-  if (event.word_perplexity) text << ", per word " << *event.word_perplexity;
-  return text.str();
 }
 
 // One run, from its first step to its report.

@@ -8,25 +8,7 @@
 namespace ashlar::support {
 namespace {
 
-const std::vector<std::string> kPlaces{"qkv", "proj", "fc1", "fc2"};
-
-std::string& spec_at(BlockSpecs& linear, const std::string& place) {
-  if (place == "qkv") return linear.qkv;
-  if (place == "proj") return linear.proj;
-  return place == "fc1" ? linear.fc1 : linear.fc2;
-}
-
-std::vector<std::string> parse_places(const std::string& list) {
-  std::vector<std::string> places;
-  std::istringstream text(list);
-  for (std::string place; std::getline(text, place, ',');) {
-    const std::string hint = nearest(place, kPlaces);
-    ASHLAR_CHECK(std::ranges::find(kPlaces, place) != kPlaces.end(), "--layer-at: '", place, "' is unknown; ",
-                 hint.empty() ? "" : "did you mean " + hint + "? ", "Valid: qkv, proj, fc1, fc2");
-    places.push_back(place);
-  }
-  return places;
-}
+const std::vector<std::string> kPlaces(BlockSpecs::kPlaces.begin(), BlockSpecs::kPlaces.end());
 
 void resolve_layer(const Options& options, TrainingOptions& values) {
   const Source layer = options.source("layer"), layer_at = options.source("layer_at");
@@ -34,7 +16,7 @@ void resolve_layer(const Options& options, TrainingOptions& values) {
   // A --layer on the command line is not restricted by a layer_at of the config.
   const auto places = values.layer_at.empty() || layer_at < layer ? kPlaces : parse_places(values.layer_at);
   for (const auto& place : places) {
-    if (layer > options.source("linear." + place)) spec_at(values.linear, place) = values.layer;
+    if (layer > options.source("linear." + place)) values.linear.at(place) = values.layer;
   }
 }
 
@@ -68,6 +50,18 @@ void resolve_optimizer(const Options& options, TrainingOptions& values) {
 
 }  // namespace
 
+std::vector<std::string> parse_places(const std::string& list) {
+  std::vector<std::string> places;
+  std::istringstream text(list);
+  for (std::string place; std::getline(text, place, ',');) {
+    const std::string hint = nearest(place, kPlaces);
+    ASHLAR_CHECK(std::ranges::find(kPlaces, place) != kPlaces.end(), "--layer-at: '", place, "' is unknown; ",
+                 hint.empty() ? "" : "did you mean " + hint + "? ", "Valid: qkv, proj, fc1, fc2");
+    places.push_back(place);
+  }
+  return places;
+}
+
 void add_training_options(Options& options, TrainingOptions& values) {
   options.group("Data and files");
   options.add("data", values.data, "folder with the data; default: what data/download.sh fetched, else made up")
@@ -75,6 +69,9 @@ void add_training_options(Options& options, TrainingOptions& values) {
   options.add("out", values.out, "folder for config, metrics, weights, checkpoint and report").value_name("DIR");
   options.add("resume", values.resume, "go on from the checkpoint in --out").flag_only();
   options.add("overwrite", values.overwrite, "replace the run that --out holds").flag_only();
+
+  options.add("init_from", values.init_from, "begin with the weights of this model.safetensors instead of random ones")
+      .value_name("FILE");
 
   options.group("Weight matrices");
   options.add("layer", values.layer, "kind of all weight matrices: dense, low_rank:rank=96, blast:blocks=6,rank=192, …")
@@ -84,7 +81,7 @@ void add_training_options(Options& options, TrainingOptions& values) {
       .value_name("LIST")
       .shorthand();
   for (const auto& place : kPlaces) {
-    options.add("linear." + place, spec_at(values.linear, place), "kind of the " + place + " matrices").value_name("SPEC");
+    options.add("linear." + place, values.linear.at(place), "kind of the " + place + " matrices").value_name("SPEC");
   }
 
   options.group("Training");

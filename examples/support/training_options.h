@@ -17,6 +17,7 @@ namespace ashlar::support {
 // The values here are defaults; a program changes those it wants to before add_training_options().
 struct TrainingOptions {
   std::filesystem::path data, out = "runs/run";
+  std::filesystem::path init_from;  // model.safetensors whose weights a new run begins with; empty: random ones
   BlockSpecs linear;
   std::string optimizer = "adamw";
   std::int64_t batch = 128;
@@ -46,6 +47,9 @@ struct TrainingOptions {
   // is said of one place (linear.qkv) at the same level, config or flags, wins.
   std::string layer, layer_at;
 };
+
+// "qkv,fc1": places of a block where a weight matrix stands, for --layer-at.
+std::vector<std::string> parse_places(const std::string& list);
 
 // With --resume and no --config, the config of the run in --out is read.
 void add_training_options(Options& options, TrainingOptions& values);

@@ -100,6 +100,35 @@ expect 0 "" "$bin/generate" --model "$work/gpt-a" --tokens 5 --seed 3
 same "generate with one seed" "$work/first" "$work/out"
 expect 0 "" "$bin/compare_runs" --out "$work/report.html" "$work/vit-a" "$work/gpt-a"
 
+# ---- compress, there and back, and on from what it wrote
+expect 0 "" "$bin/compress" --in "$work/vit-a/model.safetensors" --layer dense --out "$work/vit-dense" --data "$work/images"
+if grep -q "relative error 0.0000" "$work/out" && [ "$(grep -c "test loss" "$work/out")" -eq 2 ]; then ok; else bad "compress to dense: $(cat "$work/out")"; fi
+expect 0 "" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer dense --out "$work/vit-again"
+same "dense to dense" "$work/vit-dense/model.safetensors" "$work/vit-again/model.safetensors"
+expect 0 "" "$bin/compress" --in "$work/gpt-a/model.safetensors" --layer blast:blocks=2,rank=8 --layer-at fc1,fc2 --out "$work/gpt-blast" --data "$work/text"
+expect 0 "" "$bin/generate" --model "$work/gpt-blast" --tokens 5
+expect 0 "" "$bin/train_gpt" --config "$work/gpt-blast/config.json" --init-from "$work/gpt-blast/model.safetensors" --steps 2 --out "$work/gpt-on"
+expect 0 "" "$bin/train_vit" --config "$work/vit-dense/config.json" --init-from "$work/vit-dense/model.safetensors" --lr 0 --steps 1 --out "$work/vit-on"
+same "training on at learning rate 0" "$work/vit-dense/model.safetensors" "$work/vit-on/model.safetensors"
+expect 2 "missing: " "$bin/train_vit" --config "$work/vit-dense/config.json" --init-from "$work/vit-a/model.safetensors" --steps 1 --out "$work/x"
+expect 2 "rank must be from 1 to" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer low_rank:rank=99 --out "$work/y"
+expect 2 "is the folder of --in" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer dense --out "$work/vit-dense"
+expect 2 "--layer-at: 'fc3' is unknown" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer dense --layer-at fc3 --out "$work/y"
+if [ -e "$work/y" ]; then bad "a refused compress left $work/y"; else ok; fi
+
+# ---- bench_layers
+expect 0 "" "$bin/bench_layers" --layers "dense;low_rank:rank=8;blast:blocks=2,rank=8" --shapes 32x48,48x16 --tokens 1,64 --repeats 2
+if [ "$(wc -l <"$work/out")" -eq 24 ] && python3 -c "
+import json, sys
+rows = [json.loads(line) for line in open(sys.argv[1])]
+keys = 'layer in out tokens dtype device threads pass ms ms_min gflops dense_ms speedup mac_ratio efficiency'.split()
+assert all(list(row) == keys for row in rows)
+assert all(abs(row['efficiency'] - row['speedup'] / row['mac_ratio']) < 1e-9 and row['ms_min'] <= row['ms'] for row in rows)
+" "$work/out"; then ok; else bad "bench_layers: $(head -3 "$work/out")"; fi
+expect 0 "" "$bin/bench_layers" --table --layers low_rank:rank=8 --shapes 32x48 --tokens 8 --repeats 1
+expect 2 "is not INxOUT" "$bin/bench_layers" --shapes 32
+expect 2 "rank must be from 1 to 32" "$bin/bench_layers" --shapes 32x48 --layers low_rank:rank=33
+
 # ---- bad usage and bad input: code 2, one line, nothing half-written
 expect 0 "" "$bin/train_vit" --help
 expect 2 "--layer" "${vit[@]}" --layr dense

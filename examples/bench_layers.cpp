@@ -1,0 +1,181 @@
+// bench_layers: times linear maps, forward and backward, against the dense map of the same shape in the same run.
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <sstream>
+
+#include "core/parallel.h"
+#include "core/random.h"
+#include "examples/support/options.h"
+#include "examples/support/program.h"
+#include "examples/support/system.h"
+#include "layers/linear_spec.h"
+
+namespace {
+
+using namespace ashlar;
+using namespace ashlar::support;
+
+struct MapShape {
+  Dim in, out;
+};
+
+struct Settings {
+  std::string layers = "low_rank:ratio=0.5;blast:blocks=6,ratio=0.5", shapes = "768x768", tokens = "4096", device = "cpu",
+              dtype = "f32";
+  int threads = 0, repeats = 15;
+  bool sweep = false, table = false;
+};
+
+constexpr const char* kSweepLayers =
+    "low_rank:ratio=0.5;low_rank:ratio=0.25;monarch:blocks=4;block_diagonal:blocks=4;ss1:reduction=4;"
+    "blast:blocks=3,ratio=0.5;blast:blocks=6,ratio=0.5;blast:blocks=16,ratio=0.5;"
+    "blast:blocks=3,ratio=0.3;blast:blocks=6,ratio=0.3;blast:blocks=16,ratio=0.3";
+constexpr const char* kSweepShapes = "384x384,384x1536,1536x384,768x768,768x3072,3072x768";
+
+std::vector<std::string> split(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  std::istringstream stream(text);
+  for (std::string part; std::getline(stream, part, separator);) {
+    if (!part.empty()) parts.push_back(part);
+  }
+  return parts;
+}
+
+Dim positive(const std::string& text, const char* option) {
+  Dim value = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+  ASHLAR_CHECK(failure == std::errc() && end == text.data() + text.size() && value >= 1, option, ": '", text,
+               "' is not a whole number of at least 1");
+  return value;
+}
+
+std::vector<MapShape> parse_shapes(const std::string& text) {
+  std::vector<MapShape> shapes;
+  for (const std::string& part : split(text, ',')) {
+    const std::size_t x = part.find('x');
+    ASHLAR_CHECK(x != std::string::npos, "--shapes: '", part, "' is not INxOUT, such as 768x3072");
+    shapes.push_back({positive(part.substr(0, x), "--shapes"), positive(part.substr(x + 1), "--shapes")});
+  }
+  return shapes;
+}
+
+Tensor random_tensor(const Shape& shape, DType dtype, std::uint64_t key, bool leaf) {
+  const Random random(key);
+  std::vector<float> values(static_cast<std::size_t>(shape.numel()));
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(random.normal(i));
+  const Array array = Array::from(values, shape).to(dtype);
+  return leaf ? Tensor::leaf(array) : Tensor(array);
+}
+
+struct Times {
+  std::vector<double> forward, backward;  // milliseconds, one for each repeat
+};
+
+double milliseconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+}
+
+// One forward and one backward pass; the gradients are those of the input and of every parameter.
+void time_once(const Linear& layer, const Tensor& x, const Array& dy, Times& times) {
+  const auto start = std::chrono::steady_clock::now();
+  const Tensor y = layer(x);
+  times.forward.push_back(milliseconds_since(start));
+  const auto middle = std::chrono::steady_clock::now();
+  y.backward(dy);
+  times.backward.push_back(milliseconds_since(middle));
+  x.zero_grad();
+  for (const Parameter& parameter : layer.map().parameters()) parameter.tensor.zero_grad();
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const std::size_t middle = values.size() / 2;
+  return values.size() % 2 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+void print_header() {
+  std::printf("%-30s %12s %7s %-8s %9s %9s %8s %9s %8s %6s %10s\n", "layer", "in x out", "tokens", "pass", "ms", "ms min",
+              "GFLOP/s", "dense ms", "speedup", "ideal", "efficiency");
+}
+
+void print(const Settings& s, const std::string& spec, const MapShape& shape, Dim tokens, const char* pass, Dim macs,
+           Dim dense_macs, const std::vector<double>& times, const std::vector<double>& dense_times) {
+  const double ms = median(times), dense_ms = median(dense_times);
+  const double ratio = static_cast<double>(dense_macs) / static_cast<double>(macs);
+  const double speedup = dense_ms / ms, gflops = 2e-6 * static_cast<double>(macs) / ms;
+  const double fastest = *std::min_element(times.begin(), times.end());
+  if (s.table) {
+    std::printf("%-30s %12s %7lld %-8s %9.3f %9.3f %8.1f %9.3f %8.2f %6.2f %10.2f\n", spec.c_str(),
+                concat(shape.in, " x ", shape.out).c_str(), static_cast<long long>(tokens), pass, ms, fastest, gflops, dense_ms,
+                speedup, ratio, speedup / ratio);
+  } else {
+    std::printf("%s\n", OrderedJson{{"layer", spec},       {"in", shape.in},     {"out", shape.out},
+                                    {"tokens", tokens},    {"dtype", s.dtype},   {"device", s.device},
+                                    {"threads", s.threads}, {"pass", pass},      {"ms", ms},
+                                    {"ms_min", fastest},   {"gflops", gflops},   {"dense_ms", dense_ms},
+                                    {"speedup", speedup},  {"mac_ratio", ratio}, {"efficiency", speedup / ratio}}
+                            .dump()
+                            .c_str());
+  }
+  std::fflush(stdout);
+}
+
+void bench(const Settings& s, const std::string& spec, const MapShape& shape, Dim tokens) {
+  const DType dtype = s.dtype == "bf16" ? DType::bf16 : DType::f32;
+  const Scope scope = Scope::root(dtype, 1, Device::parse(s.device));
+  const Linear layer(scope, shape.in, shape.out, spec), dense(scope, shape.in, shape.out, "dense");
+  const Tensor x = random_tensor({tokens, shape.in}, dtype, 1, true);
+  const Array dy = random_tensor({tokens, shape.out}, dtype, 2, false).value();
+  Times times, dense_times, warm_up;
+  for (int i = 0; i < 2; ++i) {
+    time_once(dense, x, dy, warm_up);
+    time_once(layer, x, dy, warm_up);
+  }
+  for (int i = 0; i < s.repeats; ++i) {
+    time_once(dense, x, dy, dense_times);
+    time_once(layer, x, dy, times);
+  }
+  const LinearCost cost = layer.map().cost(tokens), base = dense.map().cost(tokens);
+  print(s, spec, shape, tokens, "forward", cost.macs_forward, base.macs_forward, times.forward, dense_times.forward);
+  print(s, spec, shape, tokens, "backward", cost.macs_grad_input + cost.macs_grad_weight,
+        base.macs_grad_input + base.macs_grad_weight, times.backward, dense_times.backward);
+}
+
+void run(int argc, char** argv) {
+  Settings s;
+  Options options("bench_layers", "Times linear maps against the dense map of the same shape, alternating in one run.");
+  options.add("layers", s.layers, "specs, separated by semicolons").value_name("LIST");
+  options.add("shapes", s.shapes, "INxOUT, separated by commas").value_name("LIST");
+  options.add("tokens", s.tokens, "rows of the input, separated by commas").value_name("LIST");
+  options.add("sweep", s.sweep, "every kind of layer on the shapes of small and base transformers instead");
+  options.add("repeats", s.repeats, "timed passes, of which the median counts").at_least(1);
+  options.add("table", s.table, "a table instead of JSON lines");
+  options.add("device", s.device, "cpu, cuda or cuda:N").value_name("NAME");
+  options.add("dtype", s.dtype, "activations and matrix operands").choices({"f32", "bf16"}).value_name("NAME");
+  options.add("threads", s.threads, "threads; 0: one for each core").at_least(0).at_most(4096);
+  if (!options.parse(argc, argv)) return;
+  if (s.threads) set_num_threads(s.threads);
+  s.threads = num_threads();
+  if (s.sweep) {
+    s.layers = kSweepLayers;
+    s.shapes = kSweepShapes;
+  }
+  const std::vector<MapShape> shapes = parse_shapes(s.shapes);
+  const std::vector<std::string> layers = split(s.layers, ';');
+  ASHLAR_CHECK(!shapes.empty() && !layers.empty(), "bench_layers: --layers and --shapes must name at least one each");
+  if (s.table) {
+    std::printf("%s\n", startup_line("bench_layers", s.device, s.threads, s.dtype).c_str());
+    print_header();
+  }
+  for (const std::string& layer : layers) {
+    for (const MapShape& shape : shapes) {
+      for (const std::string& tokens : split(s.tokens, ',')) bench(s, layer, shape, positive(tokens, "--tokens"));
+    }
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return ashlar::support::run_program(argc, argv, run); }

@@ -1,0 +1,22 @@
+// What kind of model lies in a folder: the config.json and model.safetensors that train_vit and train_gpt leave, or
+// that Hugging Face publishes for a GPT-2.
+#pragma once
+#include <filesystem>
+
+#include "core/json.h"
+#include "examples/models/gpt2.h"
+#include "examples/models/vit.h"
+
+namespace ashlar {
+
+// The keys by which Hugging Face transformers knows a GPT-2.
+OrderedJson huggingface_config(const GptConfig& config);
+
+// From a config.json with those keys, and ours for the kinds of the weight matrices ("linear"). InputError naming the
+// file and the key that is missing or of the wrong type.
+GptConfig read_gpt_config(const std::filesystem::path& path);
+
+// From the config.json of a run of train_vit and the shapes of its weights.
+VitConfig read_vit_config(const std::filesystem::path& path, const SafetensorsFile& weights);
+
+}  // namespace ashlar

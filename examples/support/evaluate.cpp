@@ -1,0 +1,63 @@
+#include "examples/support/evaluate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <sstream>
+
+namespace ashlar::support {
+
+EvalEvent evaluate(const Vit& model, const data::ImageEvaluation& split, std::int64_t step) {
+  double loss = 0;
+  Dim correct = 0, count = 0;
+  for (Dim index = 0; index < split.batches(); ++index) {
+    const data::ImageBatch batch = split.at(index);
+    const Tensor logits = model(batch.images);
+    loss += F::cross_entropy(logits, {.target = batch.labels}).item() * static_cast<double>(batch.size());
+    const auto scores = logits.value().to_vector<float>();
+    const auto labels = batch.labels.to_vector<std::int32_t>();
+    const auto classes = static_cast<std::ptrdiff_t>(logits.size(1));
+    for (std::size_t row = 0; row < labels.size(); ++row) {
+      const auto begin = scores.begin() + static_cast<std::ptrdiff_t>(row) * classes;
+      correct += std::max_element(begin, begin + classes) - begin == labels[row];
+    }
+    count += batch.size();
+  }
+  const auto total = static_cast<double>(count);
+  return {.step = step, .split = "test", .loss = loss / total, .accuracy = static_cast<double>(correct) / total,
+          .perplexity = {}, .word_perplexity = {}};
+}
+
+TextSplit validation_split(const data::TextDataset& text, const data::Tokenizer& tokenizer, Dim batch, Dim context,
+                           Dim limit) {
+  auto tokens = tokenizer.encode(text.valid);
+  const double words_per_token = static_cast<double>(data::count_words(text.valid).tokens()) /
+                                 static_cast<double>(tokens.size() - 1);
+  TextSplit split{data::TokenEvaluation(std::move(tokens), batch, context), 0, words_per_token};
+  split.batches = split.windows.batches();
+  if (limit > 0) split.batches = std::min(split.batches, (limit + batch - 1) / batch);
+  return split;
+}
+
+EvalEvent evaluate(const Gpt2& model, const TextSplit& split, std::int64_t step) {
+  double loss = 0;
+  Dim predictions = 0;
+  for (Dim index = 0; index < split.batches; ++index) {
+    const data::TokenBatch batch = split.windows.at(index);
+    loss += model.loss(batch.inputs, batch.targets).item() * static_cast<double>(batch.predictions);
+    predictions += batch.predictions;
+  }
+  const double mean = loss / static_cast<double>(predictions);
+  return {.step = step, .split = "valid", .loss = mean, .accuracy = {}, .perplexity = std::exp(mean),
+          .word_perplexity = std::exp(mean / split.words_per_token)};
+}
+
+std::string describe(const EvalEvent& event) {
+  std::ostringstream text;
+  text << event.split << " loss " << event.loss;
+  if (event.accuracy) text << ", accuracy " << 100 * *event.accuracy << " %";
+  if (event.perplexity) text << ", perplexity " << *event.perplexity;
+  if (event.word_perplexity) text << ", per word " << *event.word_perplexity;
+  return text.str();
+}
+
+}  // namespace ashlar::support

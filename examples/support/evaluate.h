@@ -1,0 +1,29 @@
+// Accuracy of a ViT and perplexity of a GPT-2 on the held-out split. Call under NoGrad, with the model in eval mode.
+#pragma once
+#include "data/image_loader.h"
+#include "data/text.h"
+#include "data/token_loader.h"
+#include "data/tokenizer.h"
+#include "examples/models/gpt2.h"
+#include "examples/models/vit.h"
+#include "examples/support/metrics.h"
+
+namespace ashlar::support {
+
+EvalEvent evaluate(const Vit& model, const data::ImageEvaluation& split, std::int64_t step);
+
+// What the perplexity of a split is averaged over.
+struct TextSplit {
+  data::TokenEvaluation windows;
+  Dim batches;  // of windows; fewer than all when only a part is evaluated
+  double words_per_token;
+};
+// The validation split of a text in windows of `context` tokens; the first `limit` windows of it, or all for 0.
+TextSplit validation_split(const data::TextDataset& text, const data::Tokenizer& tokenizer, Dim batch, Dim context,
+                           Dim limit = 0);
+EvalEvent evaluate(const Gpt2& model, const TextSplit& split, std::int64_t step);
+
+// "test loss 1.2, accuracy 60 %"
+std::string describe(const EvalEvent& event);
+
+}  // namespace ashlar::support

@@ -1,0 +1,73 @@
+#include "layers/convert.h"
+
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "layers/linalg.h"
+
+namespace ashlar {
+namespace {
+
+std::map<std::string, LinearMap*> linear_maps(Module& model) {
+  std::map<std::string, LinearMap*> maps;
+  model.visit([&](Module& module) {
+    if (auto* map = dynamic_cast<LinearMap*>(&module)) maps.emplace(map->scope().path(), map);
+  });
+  return maps;
+}
+
+// The parameters that are not factors of a linear map: norms, embeddings, and the biases of the maps.
+std::map<std::string, Tensor> plain_parameters(Module& model, const std::map<std::string, LinearMap*>& maps) {
+  std::set<std::string> factors;
+  for (const auto& [path, map] : maps) {
+    for (const Parameter& p : map->parameters()) {
+      if (p.info.role != Role::bias) factors.insert(p.name);
+    }
+  }
+  std::map<std::string, Tensor> plain;
+  for (const Parameter& p : model.parameters()) {
+    if (!factors.contains(p.name)) plain.emplace(p.name, p.tensor);
+  }
+  return plain;
+}
+
+template <class Value>
+void check_same_keys(const std::map<std::string, Value>& from, const std::map<std::string, Value>& to, const char* what) {
+  for (const auto& [key, value] : from) ASHLAR_CHECK(to.contains(key), "convert: the new model has no ", what, " ", key);
+  for (const auto& [key, value] : to) ASHLAR_CHECK(from.contains(key), "convert: the old model has no ", what, " ", key);
+}
+
+}  // namespace
+
+std::vector<Projection> convert(Module& from, Module& to, const ProjectionDone& done) {
+  const auto old_maps = linear_maps(from), new_maps = linear_maps(to);
+  check_same_keys(old_maps, new_maps, "linear map");
+  const auto old_values = plain_parameters(from, old_maps), new_values = plain_parameters(to, new_maps);
+  check_same_keys(old_values, new_values, "parameter");
+  for (const auto& [name, value] : old_values) {
+    ASHLAR_CHECK(value.shape() == new_values.at(name).shape(), "convert: ", name, " is ", value.shape(),
+                 " in the old model and ", new_values.at(name).shape(), " in the new one");
+    copy(value.value(), new_values.at(name).value());
+  }
+  std::vector<Projection> projections;
+  for (const auto& [path, map] : new_maps) {
+    const LinearMap& old = *old_maps.at(path);
+    const Array dense = old.to_dense();
+    projections.push_back(
+        {path, old.spec(), map->spec(), map->project(dense), linalg::frobenius(dense.to(DType::f64))});
+    if (done) done(projections.back(), projections.size() - 1, new_maps.size());
+  }
+  return projections;
+}
+
+double total_error(const std::vector<Projection>& projections) {
+  double error = 0, norm = 0;
+  for (const Projection& p : projections) {
+    error += p.error * p.error * p.norm * p.norm;
+    norm += p.norm * p.norm;
+  }
+  return norm > 0 ? std::sqrt(error / norm) : 0;
+}
+
+}  // namespace ashlar

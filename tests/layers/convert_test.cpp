@@ -1,0 +1,81 @@
+#include "layers/convert.h"
+
+#include "layers/transformer.h"
+#include "tests/support/catch.h"
+#include "tests/support/compare.h"
+#include "tests/support/errors.h"
+
+using namespace ashlar;
+using namespace ashlar::test;
+using ashlar::testing::contains;
+using ashlar::testing::error_of;
+
+namespace {
+
+BlockConfig block(const BlockSpecs& specs, Dim width = 24) {
+  return {.width = width, .heads = 2, .hidden = 48, .std = 0.2, .residual_std = 0.2, .specs = specs};
+}
+
+// With biases and norms that differ from their start.
+void randomise(const Module& model, std::uint64_t key) {
+  for (const Parameter& p : model.parameters()) {
+    copy(randn(p.tensor.shape(), p.tensor.dtype(), key_of(key, p.name)), p.tensor.value());
+  }
+}
+
+const BlockSpecs kFull{"low_rank:rank=24", "blast:blocks=2,rank=24", "low_rank:rank=24", "dense"};
+
+}  // namespace
+
+TEST_CASE("a model converted to a structure that loses nothing computes the same") {
+  Block dense(Scope::root(DType::f64, 1), block({})), structured(Scope::root(DType::f64, 2), block(kFull));
+  randomise(dense, 3);
+  const Tensor x = randn({2, 5, 24}, DType::f64, 4);
+  const Array before = dense(x).value();
+  std::vector<std::size_t> seen;
+  const auto projections = convert(dense, structured, [&](const Projection&, std::size_t index, std::size_t count) {
+    seen.push_back(index);
+    REQUIRE(count == 4);
+  });
+  REQUIRE(seen == std::vector<std::size_t>{0, 1, 2, 3});
+  for (const Projection& p : projections) {
+    INFO(p.path << " " << p.new_spec);
+    REQUIRE(p.old_spec == "dense");
+    REQUIRE(p.error <= (p.new_spec.starts_with("blast") ? 1e-2 : 1e-12));
+  }
+  REQUIRE(bitwise_equal(dense(x).value(), before));
+  REQUIRE(relative_error(structured(x).value(), before) <= 1e-2);
+  // And back, exactly the matrix that the structure stands for.
+  Block again(Scope::root(DType::f64, 5), block({}));
+  for (const Projection& p : convert(structured, again)) REQUIRE(p.error <= 1e-14);
+  REQUIRE(relative_error(again(x).value(), structured(x).value()) <= 1e-12);
+}
+
+TEST_CASE("the error of a model is that of all its matrices together") {
+  Block dense(Scope::root(DType::f64, 1), block({})), structured(Scope::root(DType::f64, 2), block({"low_rank:rank=4", "dense", "dense", "low_rank:rank=8"}));
+  randomise(dense, 3);
+  const auto projections = convert(dense, structured);
+  double error = 0, norm = 0;
+  for (const Projection& p : projections) {
+    REQUIRE((p.error > 0) == p.new_spec.starts_with("low_rank"));
+    error += p.error * p.error * p.norm * p.norm;
+    norm += p.norm * p.norm;
+  }
+  REQUIRE(std::abs(total_error(projections) - std::sqrt(error / norm)) <= 1e-12);
+  REQUIRE(total_error(projections) > 0.1);
+}
+
+TEST_CASE("models that do not correspond are refused") {
+  Block dense(Scope::root(DType::f64, 1), block({})), wide(Scope::root(DType::f64, 1), block({}, 32));
+  REQUIRE(contains(error_of([&] { convert(dense, wide); }), "in the old model and"));
+  LayerNorm norm(Scope::root(DType::f64, 1), 24, 1e-5);
+  REQUIRE(contains(error_of([&] { convert(dense, norm); }), "the new model has no linear map"));
+}
+
+TEST_CASE("a matrix that is not finite is named") {
+  Block dense(Scope::root(DType::f64, 1), block({})), structured(Scope::root(DType::f64, 2), block(kFull));
+  for (const Parameter& p : dense.parameters()) {
+    if (p.name == "mlp.fc1.weight") p.tensor.value().data<double>()[7] = std::nan("");
+  }
+  REQUIRE(contains(error_of([&] { convert(dense, structured); }), "project mlp.fc1: the dense matrix has a value"));
+}
