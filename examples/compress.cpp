@@ -104,6 +104,7 @@ void compress(const Settings& s, const SafetensorsFile& weights, const Subject<M
   subject.load(*old_model, weights);
   judge("before", subject, *old_model);
   const auto projections = convert(*old_model, *new_model, [](const Projection& p, std::size_t index, std::size_t count) {
+    if (p.old_spec == p.new_spec) return;
     std::printf("[%*zu/%zu] %-24s %s -> %s: relative error %.4f\n", static_cast<int>(std::to_string(count).size()), index + 1,
                 count, p.path.c_str(), p.old_spec.c_str(), p.new_spec.c_str(), p.error);
     std::fflush(stdout);
