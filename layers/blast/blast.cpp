@@ -5,8 +5,8 @@
 
 #include "autograd/function.h"
 #include "kernels/blast/blast.h"
+#include "kernels/linalg/linalg.h"
 #include "layers/blast/factorize.h"
-#include "layers/linalg.h"
 
 namespace ashlar {
 namespace {

@@ -3,8 +3,8 @@
 #include <cmath>
 
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/linalg/linalg.h"
 #include "layers/init.h"
-#include "layers/linalg.h"
 
 namespace ashlar {
 namespace {

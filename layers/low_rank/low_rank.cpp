@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "autograd/function.h"
+#include "kernels/linalg/linalg.h"
 #include "kernels/low_rank/low_rank.h"
-#include "layers/linalg.h"
 
 namespace ashlar {
 namespace {

@@ -1,4 +1,4 @@
-#include "layers/linalg.h"
+#include "kernels/linalg/linalg.h"
 
 #include <lapacke.h>
 
