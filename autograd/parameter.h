@@ -1,5 +1,6 @@
 // A trainable tensor with its name and what optimizers must know of it.
 #pragma once
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,13 @@ struct ParamInfo {
   int batch_dims = 0;     // leading dimensions that count matrices: BLAST's U (blocks, p, rank) has 1
   bool hidden = true;       // false: the first or last matrix of a model, which embeds or classifies
   double lr_scale = 1.0;  // structure-aware multiplier of the learning rate
+  // Of a factor of a weight matrix W that is linear in it: the Gram matrix K (batch, r, r) of the other factors, from
+  // their values at the time of the call. A change D of this parameter, seen as (batch, rows, r), changes W by
+  //   ‖dW‖² = sum over the batch of trace(D K Dᵀ),
+  // or, where gram_on_rows is set, with D seen as (batch, r, columns), of trace(Dᵀ K D). Padding, which takes no part in
+  // W, is left out. The function is good for as long as the layer lives; a parameter that is no such factor has none.
+  std::function<Array()> gram = {};
+  bool gram_on_rows = false;
 };
 
 struct Parameter {

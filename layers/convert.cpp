@@ -4,7 +4,7 @@
 #include <map>
 #include <set>
 
-#include "layers/linalg.h"
+#include "kernels/linalg/linalg.h"
 
 namespace ashlar {
 namespace {

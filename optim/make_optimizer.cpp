@@ -1,11 +1,12 @@
 #include "optim/make_optimizer.h"
 
 #include <array>
+#include <cmath>
 
 namespace ashlar::optim {
 namespace {
 
-constexpr std::array kKinds{&kAdamW, &kMuon, &kSgd};
+constexpr std::array kKinds{&kAdamW, &kDctAdamW, &kGalore, &kMuon, &kPrecGd, &kSgd, &kShampoo, &kSoap};
 
 std::string join(const std::vector<std::string>& names) {
   std::string text;
@@ -21,6 +22,13 @@ const OptimizerKind& find_kind(const std::string& name) {
 }
 
 }  // namespace
+
+Dim count_setting(std::string_view optimizer, const Settings& settings, const std::string& key) {
+  const double value = settings.at(key);
+  ASHLAR_CHECK(value >= 1 && value <= 1e9 && std::trunc(value) == value, optimizer, ": ", key,
+               " must be a whole number that is at least 1, got ", value);
+  return static_cast<Dim>(value);
+}
 
 std::vector<std::string> optimizer_names() {
   std::vector<std::string> names;

@@ -1,5 +1,7 @@
 #include "optim/matrix_optimizer.h"
 
+#include "kernels/elementwise/elementwise.h"
+
 namespace ashlar::optim {
 
 Settings matrix_settings(const MatrixOptions& options) {
@@ -21,24 +23,46 @@ Shape matrix_shape(const Parameter& parameter) {
   return {shape.numel() / (rows * columns), rows, columns};
 }
 
-bool MatrixOptimizer::is_matrix(const Parameter& parameter) {
+Array matrix_gradient(const Slot& slot, const Update& update) {
+  const Array gradient = empty_like(update.gradient);
+  kernels::scale(gradient.exec(), update.gradient, update.grad_scale, gradient);
+  return gradient.reshape(matrix_shape(slot.parameter));
+}
+
+void move_weight(const Slot& slot, const Update& update, double factor, const Array& direction) {
+  const Array& weight = slot.parameter.tensor.value();
+  kernels::linear_combination(weight.exec(), weight, 1 - update.lr * slot.weight_decay,
+                              direction.reshape(weight.shape()), factor, weight);
+}
+
+bool is_hidden_matrix(const Parameter& parameter) {
   const Shape& shape = parameter.tensor.shape();
   return parameter.info.role == Role::matrix && parameter.info.hidden && shape.ndim() >= 2 &&
          shape[shape.ndim() - 2] > 1 && shape[shape.ndim() - 1] > 1;
 }
 
-MatrixOptimizer::MatrixOptimizer(std::string_view name, const Parameters& parameters, const MatrixOptions& options)
+MatrixOptimizer::MatrixOptimizer(std::string_view name, const Parameters& parameters, const MatrixOptions& options,
+                                 std::function<bool(const Parameter&)> treats)
     : Optimizer(parameters, options,
-                [&](const Parameter& parameter) { return is_matrix(parameter) ? options.lr : options.adamw_lr; }),
+                [&](const Parameter& parameter) { return treats(parameter) ? options.lr : options.adamw_lr; }),
+      treats_(std::move(treats)),
       adam_(options.adam) {
   check_adam_settings(name, adam_);
   for (Slot& slot : slots()) {
-    if (!is_matrix(slot.parameter)) add_adam_state(slot);
+    if (!treats_(slot.parameter)) add_adam_state(slot);
   }
 }
 
+std::vector<Slot*> MatrixOptimizer::matrix_slots() {
+  std::vector<Slot*> result;
+  for (Slot& slot : slots()) {
+    if (treats_(slot.parameter)) result.push_back(&slot);
+  }
+  return result;
+}
+
 void MatrixOptimizer::update(Slot& slot, const Update& update) {
-  if (is_matrix(slot.parameter)) update_matrix(slot, update);
+  if (treats_(slot.parameter)) update_matrix(slot, update);
   else adamw_step(slot, adam_, update);
 }
 

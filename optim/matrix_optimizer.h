@@ -18,17 +18,27 @@ MatrixOptions matrix_options(const OptimizerOptions& shared, const Settings& set
 
 // A parameter as the batch of matrices that it is: (batch, rows, columns).
 Shape matrix_shape(const Parameter& parameter);
+// The gradient times grad_scale, as that batch.
+Array matrix_gradient(const Slot& slot, const Update& update);
+// w <- (1 - lr weight_decay) w + factor direction; the direction has the shape of the weight or its matrix_shape.
+void move_weight(const Slot& slot, const Update& update, double factor, const Array& direction);
+
+// A hidden matrix: of Role::matrix, ParamInfo::hidden, with at least two rows and columns.
+bool is_hidden_matrix(const Parameter& parameter);
 
 class MatrixOptimizer : public Optimizer {
  protected:
-  MatrixOptimizer(std::string_view name, const Parameters& parameters, const MatrixOptions& options);
+  // `treats` tells which parameters get update_matrix(); the others get AdamW.
+  MatrixOptimizer(std::string_view name, const Parameters& parameters, const MatrixOptions& options,
+                  std::function<bool(const Parameter&)> treats = &is_hidden_matrix);
 
-  // A hidden matrix: of Role::matrix, ParamInfo::hidden, with at least two rows and columns.
-  static bool is_matrix(const Parameter& parameter);
+  // The slots that get update_matrix(): to add their state.
+  std::vector<Slot*> matrix_slots();
   virtual void update_matrix(Slot& slot, const Update& update) = 0;
 
  private:
   void update(Slot& slot, const Update& update) final;
+  std::function<bool(const Parameter&)> treats_;
   AdamSettings adam_;
 };
 

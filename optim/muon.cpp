@@ -50,7 +50,7 @@ std::unique_ptr<Optimizer> make_muon(const Parameters& parameters, const Optimiz
   static_cast<MatrixOptions&>(options) = matrix_options(shared, settings);
   options.momentum = settings.at("momentum");
   options.nesterov = settings.at("nesterov") != 0;
-  options.ns_steps = static_cast<int>(settings.at("ns_steps"));
+  options.ns_steps = static_cast<int>(count_setting("muon", settings, "ns_steps"));
   return std::make_unique<Muon>(parameters, options);
 }
 
@@ -74,9 +74,7 @@ Muon::Muon(const Parameters& parameters, const MuonOptions& options)
       ns_steps_(options.ns_steps) {
   ASHLAR_CHECK(momentum_ >= 0 && momentum_ < 1, "muon: momentum must be in [0, 1), got ", momentum_);
   ASHLAR_CHECK(ns_steps_ >= 1, "muon: ns_steps must be at least 1, got ", ns_steps_);
-  for (Slot& slot : slots()) {
-    if (is_matrix(slot.parameter)) slot.add_state("momentum_buffer");
-  }
+  for (Slot* slot : matrix_slots()) slot->add_state("momentum_buffer");
 }
 
 void Muon::update_matrix(Slot& slot, const Update& update) {
@@ -91,8 +89,7 @@ void Muon::update_matrix(Slot& slot, const Update& update) {
     kernels::linear_combination(exec, update.gradient, fresh, buffer, momentum_, u);
   }
   const Array direction = newton_schulz(u.reshape(matrix_shape(slot.parameter)), ns_steps_);
-  kernels::linear_combination(exec, weight, 1 - update.lr * slot.weight_decay, direction.reshape(weight.shape()),
-                              -update.lr * shape_factor(slot.parameter), weight);
+  move_weight(slot, update, -update.lr * shape_factor(slot.parameter), direction);
 }
 
 }  // namespace ashlar::optim

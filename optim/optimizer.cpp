@@ -1,5 +1,6 @@
 #include "optim/optimizer.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace ashlar::optim {
@@ -47,8 +48,9 @@ Slot make_slot(const Parameter& parameter, const OptimizerOptions& options, doub
   Slot slot{parameter, lr, options.decayed.count(parameter.info.role) ? options.weight_decay : 0, {}};
   for (const GroupRule& rule : options.groups) {
     if (!rule.match(parameter)) continue;
-    slot.lr = rule.lr.value_or(slot.lr);
+    slot.lr = rule.lr.value_or(slot.lr) * rule.lr_factor;
     slot.weight_decay = rule.weight_decay.value_or(slot.weight_decay);
+    slot.decay = rule.decay;
     break;
   }
   check_rate("lr", slot.lr);
@@ -75,12 +77,45 @@ void Slot::add_state(const std::string& key, const Shape& shape, DType dtype) {
   state[key] = Array::zeros(shape, dtype);
 }
 
+void check_state(std::string_view owner, const State& from, const State& to) {
+  std::vector<std::string> missing, unexpected, mis_shaped;
+  for (const auto& [key, values] : to) {
+    const auto given = from.find(key);
+    if (given == from.end()) {
+      missing.push_back(key);
+    } else if (given->second.shape() != values.shape() || given->second.dtype() != values.dtype()) {
+      mis_shaped.push_back(concat(key, " (", given->second.dtype(), " ", given->second.shape(), " instead of ",
+                                  values.dtype(), " ", values.shape(), ")"));
+    }
+  }
+  for (const auto& [key, values] : from) {
+    if (!to.count(key)) unexpected.push_back(key);
+  }
+  std::string problems;
+  const auto report = [&](const char* what, const std::vector<std::string>& names) {
+    if (!names.empty()) problems += concat(problems.empty() ? "" : "; ", what, ": ", list(names));
+  };
+  report("missing", missing);
+  report("unexpected", unexpected);
+  report("mis-shaped", mis_shaped);
+  ASHLAR_CHECK(problems.empty(), owner, ": the state is of another model or ", owner, "; ", problems);
+}
+
+void copy_state(std::string_view owner, const State& from, const State& to) {
+  check_state(owner, from, to);
+  for (const auto& [key, values] : to) copy(from.at(key), values);
+}
+
 Dim& Slot::steps() { return *state.at("step").data<Dim>(); }
 
 Optimizer::Optimizer(const Parameters& parameters, const OptimizerOptions& options,
                      const std::function<double(const Parameter&)>& lr)
     : allow_missing_gradients_(options.allow_missing_gradients) {
   ASHLAR_CHECK(!parameters.empty(), "optimizer: no parameters given");
+  for (const GroupRule& rule : options.groups) {
+    ASHLAR_CHECK(rule.text.empty() || std::ranges::any_of(parameters, rule.match), "groups: '", rule.text,
+                 "' fits no parameter");
+  }
   std::set<std::string> names;
   std::map<const Tensor::Impl*, std::string> owners;
   for (const Parameter& parameter : parameters) {
@@ -94,14 +129,19 @@ Optimizer::Optimizer(const Parameters& parameters, const OptimizerOptions& optio
 }
 
 void Optimizer::step(double lr_factor, double grad_scale) {
-  ASHLAR_CHECK(std::isfinite(lr_factor) && std::isfinite(grad_scale), "optimizer: lr_factor ", lr_factor,
-               " and grad_scale ", grad_scale, " must be finite; check the gradient norm before the step");
+  step([lr_factor](const Slot&) { return lr_factor; }, grad_scale);
+}
+
+void Optimizer::step(const std::function<double(const Slot&)>& lr_factor, double grad_scale) {
   std::vector<Update> updates;
   std::vector<std::string> missing;
   for (const Slot& slot : slots_) {
     const Tensor& tensor = slot.parameter.tensor;
     const Array& gradient = tensor.grad();
-    Update update{{}, grad_scale, slot.lr * slot.parameter.info.lr_scale * lr_factor};
+    const double factor = lr_factor(slot);
+    ASHLAR_CHECK(std::isfinite(factor) && std::isfinite(grad_scale), "optimizer: lr_factor ", factor,
+                 " and grad_scale ", grad_scale, " must be finite; check the gradient norm before the step");
+    Update update{{}, grad_scale, slot.lr * slot.parameter.info.lr_scale * factor};
     if (gradient.defined()) {
       update.gradient = gradient.to(tensor.dtype()).as_contiguous();
     } else {
@@ -135,36 +175,6 @@ State Optimizer::state() const {
     for (const auto& [key, values] : slot.state) all[slot.parameter.name + "/" + key] = values;
   }
   return all;
-}
-
-void Optimizer::check_state(const State& state) const {
-  const State own = this->state();
-  std::vector<std::string> missing, unexpected, mis_shaped;
-  for (const auto& [key, values] : own) {
-    const auto given = state.find(key);
-    if (given == state.end()) {
-      missing.push_back(key);
-    } else if (given->second.shape() != values.shape() || given->second.dtype() != values.dtype()) {
-      mis_shaped.push_back(concat(key, " (", given->second.dtype(), " ", given->second.shape(), " instead of ",
-                                  values.dtype(), " ", values.shape(), ")"));
-    }
-  }
-  for (const auto& [key, values] : state) {
-    if (!own.count(key)) unexpected.push_back(key);
-  }
-  std::string problems;
-  const auto report = [&](const char* what, const std::vector<std::string>& names) {
-    if (!names.empty()) problems += concat(problems.empty() ? "" : "; ", what, ": ", list(names));
-  };
-  report("missing", missing);
-  report("unexpected", unexpected);
-  report("mis-shaped", mis_shaped);
-  ASHLAR_CHECK(problems.empty(), "optimizer: the state is of another model or optimizer; ", problems);
-}
-
-void Optimizer::load_state(const State& state) {
-  check_state(state);
-  for (const auto& [key, values] : this->state()) copy(state.at(key), values);
 }
 
 std::size_t Optimizer::state_bytes() const {

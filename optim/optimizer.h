@@ -7,6 +7,7 @@
 #include <set>
 
 #include "autograd/parameter.h"
+#include "optim/schedule.h"
 
 namespace ashlar::optim {
 
@@ -15,6 +16,9 @@ struct GroupRule {
   std::function<bool(const Parameter&)> match;
   std::optional<double> lr = {};
   std::optional<double> weight_decay = {};  // holds whatever the role
+  double lr_factor = 1;                     // multiplies the learning rate
+  std::optional<Decay> decay = {};          // of the schedule, see Slot
+  std::string text = {};                    // how the user wrote it; a rule with a text must fit some parameter
 };
 // `pattern` is a whole name in which * stands for any text: "blocks.*.mlp.*".
 std::function<bool(const Parameter&)> name_is(std::string pattern);
@@ -33,12 +37,18 @@ struct OptimizerOptions {
 
 // Values by name, as in a checkpoint.
 using State = std::map<std::string, Array>;
+// Names, shapes and dtypes must be the same: otherwise one InputError of `owner` lists all that is missing, unexpected
+// or mis-shaped.
+void check_state(std::string_view owner, const State& from, const State& to);
+// Copies `from` into the arrays of `to`, after check_state().
+void copy_state(std::string_view owner, const State& from, const State& to);
 
 // A parameter with its settings and the state that an optimizer keeps for it.
 struct Slot {
   Parameter parameter;
   double lr = 0, weight_decay = 0;
   State state;  // by short name: "exp_avg"
+  std::optional<Decay> decay = {};  // its own schedule, for who computes the lr_factor of a step
 
   // Adds a state of zeros, of the parameter's shape and dtype if none are given.
   void add_state(const std::string& key);
@@ -63,16 +73,15 @@ class Optimizer {
   // `grad_scale` every gradient (the clip factor over the number of accumulated batches, optim/clip.h).
   // A missing gradient is an Error that names the parameter, and then nothing has changed.
   void step(double lr_factor = 1, double grad_scale = 1);
+  // The same with a factor for each parameter.
+  void step(const std::function<double(const Slot&)>& lr_factor, double grad_scale);
   void zero_grad();
 
   // "<parameter>/step", "<parameter>/exp_avg", ...: arrays that share their values with the optimizer. Save or clone
   // them before the next step.
   State state() const;
-  // Names, shapes and dtypes must be exactly those of state(); otherwise one InputError lists all that is missing,
-  // unexpected or mis-shaped.
-  void check_state(const State& state) const;
-  // Copies the values in, after check_state().
-  void load_state(const State& state);
+  void check_state(const State& state) const { ashlar::optim::check_state("optimizer", state, this->state()); }
+  void load_state(const State& state) { copy_state("optimizer", state, this->state()); }
   std::size_t state_bytes() const;
 
   // The parameters with what they are given, for reports.

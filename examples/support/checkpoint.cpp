@@ -8,7 +8,7 @@
 namespace ashlar::support {
 namespace {
 
-constexpr std::string_view kOptimizer = "optimizer/";
+constexpr std::string_view kOptimizer = "optimizer/", kAverage = "average/";
 
 // Text that gives the same number back.
 std::string exact(double value) {
@@ -27,32 +27,45 @@ double number(const SafetensorsFile& file, const std::string& key) {
 
 // Our own names and layouts.
 ForeignTensor as_it_is(const Parameter& parameter) { return {parameter.name, parameter.tensor.shape()}; }
-bool belongs_to_optimizer(const std::string& name) { return name.starts_with(kOptimizer); }
+bool is_no_weight(const std::string& name) { return name.starts_with(kOptimizer) || name.starts_with(kAverage); }
+
+// What stands under a prefix, without it.
+optim::State state_under(const SafetensorsFile& file, std::string_view prefix) {
+  optim::State values;
+  for (const auto& [name, entry] : file.entries()) {
+    if (name.starts_with(prefix)) values.emplace(name.substr(prefix.size()), file.read(name));
+  }
+  return values;
+}
 
 }  // namespace
 
 void save_checkpoint(const std::filesystem::path& path, const Module& model, const optim::Optimizer& optimizer,
-                     const RunState& state) {
+                     const optim::WeightAverage* average, const RunState& state) {
   NamedArrays tensors = export_weights(model, as_it_is);
   for (const auto& [name, value] : optimizer.state()) tensors.emplace_back(std::string(kOptimizer) + name, value);
+  const optim::State averages = average ? average->state() : optim::State();
+  for (const auto& [name, value] : averages) tensors.emplace_back(std::string(kAverage) + name, value);
   make_writable_folder(path.parent_path());
   write_safetensors(path, tensors, {{"step", std::to_string(state.step)}, {"elapsed", exact(state.elapsed)},
                                     {"progress", exact(state.progress)}});
 }
 
-RunState load_checkpoint(const std::filesystem::path& path, const Module& model, optim::Optimizer& optimizer) {
+RunState load_checkpoint(const std::filesystem::path& path, const Module& model, optim::Optimizer& optimizer,
+                         optim::WeightAverage* average) {
   ASHLAR_CHECK(std::filesystem::exists(path), "--resume: there is no checkpoint at ", path.string());
   const SafetensorsFile file(path);
   const RunState state{static_cast<std::int64_t>(number(file, "step")), number(file, "elapsed"), number(file, "progress")};
-  optim::State values;
-  for (const auto& [name, entry] : file.entries()) {
-    if (belongs_to_optimizer(name)) values.emplace(name.substr(kOptimizer.size()), file.read(name));
-  }
-  // Both are checked before either changes; the weights first, whose names the user knows.
-  check_weights(model, file, as_it_is, belongs_to_optimizer);
-  optimizer.check_state(values);
-  import_weights(model, file, as_it_is, belongs_to_optimizer);
-  optimizer.load_state(values);
+  const optim::State state_values = state_under(file, kOptimizer), averages = state_under(file, kAverage);
+  ASHLAR_CHECK(average || averages.empty(), path.string(), ": has an average of the weights; resume it with --ema");
+  ASHLAR_CHECK(!average || !averages.empty(), path.string(), ": has no average of the weights; resume it without --ema");
+  // All is checked before any of it changes; the weights first, whose names the user knows.
+  check_weights(model, file, as_it_is, is_no_weight);
+  optimizer.check_state(state_values);
+  if (average) average->check_state(averages);
+  import_weights(model, file, as_it_is, is_no_weight);
+  optimizer.load_state(state_values);
+  if (average) average->load_state(averages);
   return state;
 }
 

@@ -1,10 +1,11 @@
-// What a run needs to go on bit for bit: weights, optimizer state, and how far it is. One safetensors file, replaced
+// What a run needs to go on bit for bit: weights and their average, optimizer state, and how far it is. One safetensors file, replaced
 // atomically: the previous one survives a crash at any moment.
 #pragma once
 #include <filesystem>
 
 #include "layers/module.h"
 #include "optim/optimizer.h"
+#include "optim/weight_average.h"
 
 namespace ashlar::support {
 
@@ -14,10 +15,12 @@ struct RunState {
   double progress = 0;    // of the schedule
 };
 
+// `average` belongs to it if the run keeps one.
 void save_checkpoint(const std::filesystem::path& path, const Module& model, const optim::Optimizer& optimizer,
-                     const RunState& state);
-// InputError listing what is missing, unexpected or mis-shaped when it is the checkpoint of another model or optimizer;
-// nothing has changed then.
-RunState load_checkpoint(const std::filesystem::path& path, const Module& model, optim::Optimizer& optimizer);
+                     const optim::WeightAverage* average, const RunState& state);
+// InputError listing what is missing, unexpected or mis-shaped when it is the checkpoint of another model or optimizer,
+// or when only one of the checkpoint and the run has an average; nothing has changed then.
+RunState load_checkpoint(const std::filesystem::path& path, const Module& model, optim::Optimizer& optimizer,
+                         optim::WeightAverage* average);
 
 }  // namespace ashlar::support

@@ -1,6 +1,7 @@
 #include "examples/support/trainer.h"
 
 #include <cmath>
+#include <iomanip>
 
 #include "core/allocator.h"
 #include "examples/support/checkpoint.h"
@@ -12,13 +13,15 @@
 #include "examples/support/system.h"
 #include "optim/clip.h"
 #include "optim/make_optimizer.h"
+#include "optim/param_groups.h"
 #include "optim/schedule.h"
+#include "optim/weight_average.h"
 
 namespace ashlar::support {
 namespace {
 
 optim::OptimizerConfig optimizer_config(const TrainingOptions& options) {
-  optim::OptimizerConfig config{.name = options.optimizer};
+  optim::OptimizerConfig config{.name = options.optimizer, .groups = optim::parse_groups(options.groups)};
   for (const auto& [key, value] : options.optim) {
     if (value) config.settings[key] = *value;
   }
@@ -31,6 +34,12 @@ std::optional<std::int64_t> total_steps(const TrainingTask& task, const Training
   return std::nullopt;
 }
 
+std::string mebibytes(std::size_t bytes) {
+  std::ostringstream text;
+  text << std::fixed << std::setprecision(1) << static_cast<double>(bytes) / (1 << 20);
+  return text.str();
+}
+
 // One run, from its first step to its report.
 class Run {
  public:
@@ -39,7 +48,9 @@ class Run {
         options_(options),
         parameters_(task.model.parameters()),
         optimizer_(optim::make_optimizer(parameters_, optimizer_config(options))),
-        state_(options.resume ? load_checkpoint(RunFolder{options.out}.checkpoint(), task.model, *optimizer_) : RunState{}),
+        average_(options.ema > 0 ? std::make_optional<optim::WeightAverage>(parameters_, options.ema) : std::nullopt),
+        state_(options.resume ? load_checkpoint(RunFolder{options.out}.checkpoint(), task.model, *optimizer_, average())
+                              : RunState{}),
         folder_(RunFolder::begin(options.out, options.start(), resolved_config)),
         limits_(total_steps(task, options), options.minutes, state_.elapsed),
         metrics_(folder_.metrics(), task.unit,
@@ -48,6 +59,7 @@ class Run {
 
   void go() {
     metrics_.write(task_.event);
+    progress_.message(concat("optimizer: ", options_.optimizer, ", ", mebibytes(optimizer_->state_bytes()), " MiB of state"));
     const SignalGuard signals;
     last_log_step_ = state_.step;
     last_log_time_ = limits_.elapsed();
@@ -59,6 +71,7 @@ class Run {
     }
     if (evaluated_at_ != state_.step) evaluate();
     save();
+    if (average_) average_->swap();
     task_.save_model(folder_);
     metrics_.write(EndEvent{state_.step, limits_.elapsed(), static_cast<std::int64_t>(allocator().stats().peak),
                             limits_.stopped_by()});
@@ -71,7 +84,9 @@ class Run {
   void step() {
     const std::int64_t step = state_.step, batches = options_.accumulate;
     state_.progress = limits_.progress(step);
-    const double factor = optim::lr_factor_at(decay_, state_.progress, options_.warmup, options_.final_lr);
+    const auto factor_of = [&](optim::Decay decay) {
+      return optim::lr_factor_at(decay, state_.progress, options_.warmup, options_.final_lr);
+    };
     double loss = 0;
     for (std::int64_t batch = step * batches; batch < (step + 1) * batches; ++batch) {
       task_.model.train(static_cast<std::uint64_t>(batch));
@@ -85,10 +100,11 @@ class Run {
                          "; the largest gradient is that of ", optim::largest_gradient(parameters_).name,
                          ". The last checkpoint stays; lower --lr, or raise --warmup"));
     }
-    optimizer_->step(factor, clip.scale);
+    optimizer_->step([&](const optim::Slot& slot) { return factor_of(slot.decay.value_or(decay_)); }, clip.scale);
     optimizer_->zero_grad();
     ++state_.step;
-    report(loss, clip.norm, *options_.optim.at("lr") * factor);
+    if (average_) average_->update(state_.step);
+    report(loss, clip.norm, *options_.optim.at("lr") * factor_of(decay_));
   }
 
   void report(double loss, double grad_norm, double lr) {
@@ -113,7 +129,9 @@ class Run {
     const double began = limits_.elapsed();
     task_.model.eval();
     const NoGrad no_grad;
+    if (average_) average_->swap();
     const EvalEvent event = task_.evaluate(state_.step);
+    if (average_) average_->swap();
     metrics_.write(event);
     progress_.message(concat("step ", state_.step, ": ", describe(event)));
     evaluated_at_ = state_.step;
@@ -122,13 +140,16 @@ class Run {
 
   void save() {
     state_.elapsed = limits_.elapsed();
-    save_checkpoint(folder_.checkpoint(), task_.model, *optimizer_, state_);
+    save_checkpoint(folder_.checkpoint(), task_.model, *optimizer_, average(), state_);
   }
+
+  optim::WeightAverage* average() { return average_ ? &*average_ : nullptr; }
 
   const TrainingTask& task_;
   const TrainingOptions& options_;
   Parameters parameters_;
   std::unique_ptr<optim::Optimizer> optimizer_;
+  std::optional<optim::WeightAverage> average_;
   RunState state_;
   RunFolder folder_;
   RunLimits limits_;

@@ -4,6 +4,7 @@
 
 #include "core/parallel.h"
 #include "optim/make_optimizer.h"
+#include "optim/param_groups.h"
 
 namespace ashlar::support {
 namespace {
@@ -97,6 +98,10 @@ void add_training_options(Options& options, TrainingOptions& values) {
   options.add("final_lr", values.final_lr, "learning rate at the end, as a share of the peak").at_least(0).at_most(1);
   options.add("clip", values.clip, "largest global gradient norm; 0: any").at_least(0);
   options.add("weight_decay", values.optim["weight_decay"], "decoupled weight decay of matrices; default: the optimizer's").at_least(0);
+  options.add("groups", values.groups, "parameters with settings of their own, e.g. \"role=norm,lr=0.5; name=head.*,decay=constant\"");
+  options.add("ema", values.ema, "evaluate and save an average of the weights with this decay, e.g. 0.999; 0: the weights")
+      .at_least(0)
+      .at_most(0.999999);
   options.add("seed", values.seed, "seed of weights, batches and dropout");
   options.add("eval_every", values.eval_every, "evaluate every N steps; 0: at the end").at_least(0);
   options.add("checkpoint_every", values.checkpoint_every, "save every N steps; 0: at the end").at_least(0);
@@ -127,6 +132,7 @@ void add_training_options(Options& options, TrainingOptions& values) {
     resolve_layer(options, values);
     resolve_length(options, values);
     resolve_optimizer(options, values);
+    optim::parse_groups(values.groups);
     Device::parse(values.device);
     if (values.threads == 0) values.threads = num_threads();
     ASHLAR_CHECK(values.batch % values.accumulate == 0, "--accumulate ", values.accumulate, " must divide --batch ",

@@ -33,6 +33,8 @@ struct TrainingOptions {
   // The optimizer's settings by name, "lr" and "weight_decay" among them; after parsing exactly those of `optimizer`
   // have a value.
   std::map<std::string, std::optional<double>> optim;
+  std::string groups;  // parameters with settings of their own (optim/param_groups.h)
+  double ema = 0;      // decay of the average of the weights that is evaluated and saved; 0: the weights themselves
   std::int64_t eval_every = 0, checkpoint_every = 0;  // 0: at the end only
   std::int64_t log_every = 10;
   bool resume = false, overwrite = false;  // not both

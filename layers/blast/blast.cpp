@@ -5,8 +5,9 @@
 
 #include "autograd/function.h"
 #include "kernels/blast/blast.h"
+#include "kernels/elementwise/elementwise.h"
 #include "layers/blast/factorize.h"
-#include "layers/linalg.h"
+#include "layers/blast/gram.h"
 
 namespace ashlar {
 namespace {
@@ -34,6 +35,15 @@ struct BlastOp : Function<BlastOp> {
   }
 };
 
+// The factors of one side with zeros where a ragged last block goes beyond the features: these rows take no part in W.
+Array without_padding(const Tensor& factors, Dim features) {
+  const Dim rows = factors.size(0) * factors.size(1);
+  if (rows == features) return factors.value();
+  const Array values = factors.value().clone();
+  kernels::fill(values.exec(), values.reshape({rows, factors.size(2)}).slice(0, features, rows), 0);
+  return values;
+}
+
 }  // namespace
 
 BlastLinear::BlastLinear(const Scope& scope, Dim in, Dim out, const Structure& structure, const LinearOptions& options)
@@ -48,11 +58,19 @@ BlastLinear::BlastLinear(const Scope& scope, Dim in, Dim out, const Structure& s
   fits(rank, std::min(in, out), "rank");
   const auto q = static_cast<double>(block_columns()), columns = static_cast<double>(in), width = static_cast<double>(rank);
   u_ = param("U", {out_blocks, block_rows(), rank}, init::normal(std() * std::sqrt(columns / width)),
-             {.role = Role::matrix, .fan_in = rank, .fan_out = block_rows(), .batch_dims = 1, .hidden = options.hidden});
+             {.role = Role::matrix, .fan_in = rank, .fan_out = block_rows(), .batch_dims = 1, .hidden = options.hidden,
+              .gram = [this] { return blast_factor_gram(without_padding(v_, in_features()), s_.value()); }});
   v_ = param("V", {in_blocks, block_columns(), rank}, init::normal(1.0 / std::sqrt(q)),
-             {.role = Role::matrix, .fan_in = block_columns(), .fan_out = rank, .batch_dims = 1, .hidden = options.hidden});
+             {.role = Role::matrix, .fan_in = block_columns(), .fan_out = rank, .batch_dims = 1, .hidden = options.hidden,
+              .gram = [this] {
+                return blast_factor_gram(without_padding(u_, out_features()), s_.value().transpose(0, 1));
+              }});
   s_ = param("S", {out_blocks, in_blocks, rank}, init::normal(1.0 / std::sqrt(static_cast<double>(in_blocks))),
-             {.role = Role::coupling, .fan_in = in_blocks, .fan_out = out_blocks});
+             {.role = Role::coupling, .fan_in = in_blocks, .fan_out = out_blocks,
+              .gram = [this] {
+                const Array gram = blast_coupling_gram(without_padding(u_, out_features()), without_padding(v_, in_features()));
+                return gram.reshape({-1, gram.size(2), gram.size(3)});
+              }});
 }
 
 std::string BlastLinear::spec() const {

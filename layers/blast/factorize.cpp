@@ -3,8 +3,10 @@
 #include <cmath>
 
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/linalg/linalg.h"
+#include "kernels/reduce/reduce.h"
+#include "layers/blast/gram.h"
 #include "layers/init.h"
-#include "layers/linalg.h"
 
 namespace ashlar {
 namespace {
@@ -17,58 +19,54 @@ Array combine(const Array& a, double alpha, const Array& b, double beta) {
   return y;
 }
 
-Array hadamard(const Array& a, const Array& b) {
-  Array y = Array::empty(a.shape(), DType::f64);
-  kernels::multiply(a.exec(), a, b.expand(a.shape()), y);
+Array multiplied(const Array& a, const Array& b, const Shape& shape) {
+  Array y = Array::empty(shape, DType::f64);
+  kernels::multiply(a.exec(), a.expand(shape), b.expand(shape), y);
   return y;
 }
 
-Array with_damping(const Array& gram, double delta) {
-  Array damped = gram.clone();
-  for (Dim k = 0; k < gram.size(0); ++k) damped.data<double>()[k * (gram.size(0) + 1)] += delta;
-  return damped;
+// gradient (gram + delta I)⁻¹, for each matrix of the batch.
+Array preconditioned(const Array& gradient, const Array& gram, double delta) {
+  return linalg::right_solve(linalg::cholesky(linalg::damped(gram, [=](Dim) { return delta; })), gradient);
 }
 
-// The factors of the other side, each scaled by its coupling, stacked: Vs for a row of blocks, Us for a column.
-// factors (blocks, size, r), couplings (blocks, r) -> (blocks size, r)
-Array scaled_stack(const Array& factors, const Array& couplings) {
-  const Dim blocks = factors.size(0), rank = factors.size(2);
-  return hadamard(factors, couplings.reshape({blocks, 1, rank})).reshape({blocks * factors.size(1), rank});
+// The factors of the other side, each scaled by its coupling, stacked: [F_o diag(s_bo)]_o for each block b.
+// others (other_blocks, size, r), couplings (blocks, other_blocks, r) -> (blocks, other_blocks size, r)
+Array scaled_stacks(const Array& others, const Array& couplings) {
+  const Dim blocks = couplings.size(0), other_blocks = others.size(0), size = others.size(1), rank = others.size(2);
+  return multiplied(others, couplings.reshape({blocks, other_blocks, 1, rank}), {blocks, other_blocks, size, rank})
+      .reshape({blocks, other_blocks * size, rank});
 }
 
-// One step on a left factor: factor (p, r), target (p, N), stack (N, r).
-void step_factor(const Array& factor, const Array& target, const Array& stack, double eta, double delta) {
-  const Array gram = product(stack.transpose(0, 1), stack);
-  const Array gradient = combine(product(factor, gram), 1.0, product(target, stack), -1.0);
-  const Array step = linalg::solve_positive(with_damping(gram, delta), gradient.transpose(0, 1));  // (r, p)
-  copy(combine(factor, 1.0, step.transpose(0, 1), -eta), factor);
+// One step on the factors of one side: factors (blocks, size, r), targets (blocks, size, other_blocks other_size),
+// others and couplings as for scaled_stacks.
+void step_factors(const Array& factors, const Array& targets, const Array& others, const Array& couplings, double eta,
+                  double delta) {
+  const Array gram = blast_factor_gram(others, couplings);
+  const Array gradient =
+      combine(product(factors, gram), 1.0, product(targets, scaled_stacks(others, couplings)), -1.0);
+  copy(combine(factors, 1.0, preconditioned(gradient, gram, delta), -eta), factors);
 }
 
-void step_coupling(const Array& s, const Array& u, const Array& v, const Array& block, double eta, double delta) {
-  const Dim rank = s.size(0);
-  const Array h = hadamard(product(u.transpose(0, 1), u), product(v.transpose(0, 1), v));
-  const Array av = product(block, v);  // (p, r)
-  Array gradient = product(h, s.reshape({rank, 1}));
-  for (Dim k = 0; k < rank; ++k) {
-    double along = 0;
-    for (Dim row = 0; row < u.size(0); ++row) along += u.data<double>()[row * rank + k] * av.data<double>()[row * rank + k];
-    gradient.data<double>()[k] -= along;
-  }
-  const Array step = linalg::solve_positive(with_damping(h, delta), gradient).reshape({rank});
-  copy(combine(s, 1.0, step, -eta), s);
+// One step on the couplings; targets (out_blocks, in_blocks, p, q).
+void step_couplings(const BlastFactors& f, const Array& targets, double eta, double delta) {
+  const Dim out_blocks = f.u.size(0), in_blocks = f.v.size(0), p = f.u.size(1), rank = f.u.size(2);
+  const Array gram = blast_coupling_gram(f.u, f.v).reshape({out_blocks * in_blocks, rank, rank});
+  // diag(U_iᵀ A_ij V_j)
+  const Array along = multiplied(product(targets, f.v), f.u.reshape({out_blocks, 1, p, rank}),
+                                 {out_blocks, in_blocks, p, rank});
+  const Array diagonals = Array::empty({out_blocks, in_blocks, 1, rank}, DType::f64);
+  kernels::sum_to(along.exec(), along, diagonals);
+  const Array s = f.s.reshape({out_blocks * in_blocks, 1, rank});
+  const Array gradient = combine(product(s, gram), 1.0, diagonals.reshape(s.shape()), -1.0);
+  copy(combine(s, 1.0, preconditioned(gradient, gram, delta), -eta), s);
 }
 
 }  // namespace
 
 Array blast_to_dense(const BlastFactors& factors) {
-  const Dim out_blocks = factors.u.size(0), in_blocks = factors.v.size(0);
-  const Dim p = factors.u.size(1), q = factors.v.size(1);
-  Array dense = Array::empty({out_blocks * p, in_blocks * q}, DType::f64);
-  for (Dim i = 0; i < out_blocks; ++i) {
-    const Array stack = scaled_stack(factors.v, factors.s.select(0, i));
-    copy(product(factors.u.select(0, i), stack.transpose(0, 1)), dense.slice(0, i * p, (i + 1) * p));
-  }
-  return dense;
+  const Dim rows = factors.u.size(0) * factors.u.size(1), columns = factors.v.size(0) * factors.v.size(1);
+  return product(factors.u, scaled_stacks(factors.v, factors.s).transpose(1, 2)).reshape({rows, columns});
 }
 
 BlastFactors factorize_blast(const Array& dense, Dim out_blocks, Dim in_blocks, Dim rank,
@@ -89,28 +87,18 @@ BlastFactors factorize_blast(const Array& dense, Dim out_blocks, Dim in_blocks, 
   }
   Array target = Array::empty(dense.shape(), DType::f64);
   kernels::scale(dense.exec(), dense, 1.0 / size, target);
+  const Array by_row = target.reshape({out_blocks, p, in_blocks * q});
+  const Array by_column = target.reshape({out_blocks * p, in_blocks, q}).permute({1, 2, 0});
+  const Array by_block = target.reshape({out_blocks, p, in_blocks, q}).permute({0, 2, 1, 3});
   const auto damping = [&] {
     return options.damping * linalg::frobenius(combine(target, 1.0, blast_to_dense(f), -1.0)) + 1e-14;
   };
   for (int iteration = 0; iteration < options.iterations; ++iteration) {
     const double done = options.iterations > 1 ? static_cast<double>(iteration) / (options.iterations - 1) : 0.0;
     const double eta = options.eta_first + (options.eta_last - options.eta_first) * done;
-    double delta = damping();
-    for (Dim i = 0; i < out_blocks; ++i) {
-      step_factor(f.u.select(0, i), target.slice(0, i * p, (i + 1) * p), scaled_stack(f.v, f.s.select(0, i)), eta, delta);
-    }
-    delta = damping();
-    for (Dim j = 0; j < in_blocks; ++j) {
-      step_factor(f.v.select(0, j), target.slice(1, j * q, (j + 1) * q).transpose(0, 1),
-                  scaled_stack(f.u, f.s.select(1, j)), eta, delta);
-    }
-    delta = damping();
-    for (Dim i = 0; i < out_blocks; ++i) {
-      for (Dim j = 0; j < in_blocks; ++j) {
-        step_coupling(f.s.select(0, i).select(0, j), f.u.select(0, i), f.v.select(0, j),
-                      target.slice(0, i * p, (i + 1) * p).slice(1, j * q, (j + 1) * q), eta, delta);
-      }
-    }
+    step_factors(f.u, by_row, f.v, f.s, eta, damping());
+    step_factors(f.v, by_column, f.u, f.s.transpose(0, 1), eta, damping());
+    step_couplings(f, by_block, eta, damping());
   }
   kernels::scale(f.s.exec(), f.s, size, f.s);
   return f;

@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "autograd/function.h"
+#include "kernels/linalg/linalg.h"
 #include "kernels/low_rank/low_rank.h"
-#include "layers/linalg.h"
 
 namespace ashlar {
 namespace {
@@ -31,6 +31,12 @@ struct LowRankOp : Function<LowRankOp> {
   }
 };
 
+// What a step on the one factor is measured by: ‖dU Vᵀ‖² = trace(dU (VᵀV) dUᵀ), and likewise for V.
+Array gram_of(const Tensor& other) {
+  const Shape& shape = other.shape();
+  return linalg::gram(other.value().reshape({1, shape[0], shape[1]}));
+}
+
 }  // namespace
 
 LowRankLinear::LowRankLinear(const Scope& scope, Dim in, Dim out, Dim rank, const LinearOptions& options)
@@ -40,8 +46,11 @@ LowRankLinear::LowRankLinear(const Scope& scope, Dim in, Dim out, Dim rank, cons
   const auto columns = static_cast<double>(in), width = static_cast<double>(rank);
   // var V = 1/in and var U = in std²/rank: a product of variance std², with stages of equal size.
   u_ = param("U", {out, rank}, init::normal(std() * std::sqrt(columns / width)),
-             {.role = Role::matrix, .fan_in = rank, .fan_out = out, .hidden = options.hidden});
-  v_ = param("V", {in, rank}, init::normal(1.0 / std::sqrt(columns)), {.role = Role::matrix, .fan_in = in, .fan_out = rank, .hidden = options.hidden});
+             {.role = Role::matrix, .fan_in = rank, .fan_out = out, .hidden = options.hidden,
+              .gram = [this] { return gram_of(v_); }});
+  v_ = param("V", {in, rank}, init::normal(1.0 / std::sqrt(columns)),
+             {.role = Role::matrix, .fan_in = in, .fan_out = rank, .hidden = options.hidden,
+              .gram = [this] { return gram_of(u_); }});
 }
 
 Tensor LowRankLinear::forward(const Tensor& x, const Tensor& bias) const { return LowRankOp::apply(x, u_, v_, bias); }

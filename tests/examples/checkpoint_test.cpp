@@ -46,8 +46,8 @@ TEST_CASE("a checkpoint brings back the weights, the optimizer's state and the p
   Trained a(1), b(2);
   optim::AdamW of_a(a.model.parameters()), of_b(b.model.parameters());
   a.step(of_a);
-  save_checkpoint(path, a.model, of_a, {.step = 7, .elapsed = 0.1, .progress = 1.0 / 3});
-  const RunState state = load_checkpoint(path, b.model, of_b);
+  save_checkpoint(path, a.model, of_a, nullptr, {.step = 7, .elapsed = 0.1, .progress = 1.0 / 3});
+  const RunState state = load_checkpoint(path, b.model, of_b, nullptr);
   CHECK((state.step == 7 && state.elapsed == 0.1 && state.progress == 1.0 / 3));
   CHECK(same(a.weights(), b.weights()));
   a.step(of_a);
@@ -60,11 +60,11 @@ TEST_CASE("a checkpoint that does not fit changes nothing") {
   const auto path = folder / "state.safetensors";
   Trained a(1), b(2), wide(2, 32);
   optim::AdamW of_a(a.model.parameters()), of_wide(wide.model.parameters());
-  save_checkpoint(path, a.model, of_a, {});
+  save_checkpoint(path, a.model, of_a, nullptr, {});
   const auto before = b.weights(), wide_before = wide.weights();
   optim::Sgd other(b.model.parameters());
-  CHECK(contains(error_of([&] { load_checkpoint(path, b.model, other); }), "of another model or optimizer"));
+  CHECK(contains(error_of([&] { load_checkpoint(path, b.model, other, nullptr); }), "of another model or optimizer"));
   CHECK(same(b.weights(), before));
-  CHECK_FALSE(error_of([&] { load_checkpoint(path, wide.model, of_wide); }).empty());
+  CHECK_FALSE(error_of([&] { load_checkpoint(path, wide.model, of_wide, nullptr); }).empty());
   CHECK(same(wide.weights(), wide_before));
 }

@@ -272,6 +272,14 @@ TEST_CASE("an optimizer that a flag chooses starts from its own settings, not fr
                  "--optim.beta2: sgd has no such setting; it has lr, optim.momentum"));
 }
 
+TEST_CASE("groups and the average of the weights are options of the run, and checked") {
+  const auto v = parse_training({"--groups", "role=norm,lr=0.5", "--ema", "0.99"});
+  CHECK((v.groups == "role=norm,lr=0.5" && v.ema == 0.99));
+  CHECK(parse_training({}).ema == 0);
+  CHECK(contains(error_of([] { parse_training({"--groups", "role=norms"}); }), "unknown role 'norms'"));
+  CHECK(contains(error_of([] { parse_training({"--ema", "1"}); }), "--ema: needs at most"));
+}
+
 TEST_CASE("exit codes") {
   char name[] = "test";
   char* argv[] = {name, nullptr};

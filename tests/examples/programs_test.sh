@@ -88,6 +88,23 @@ for name in vit gpt; do
   if [ -z "$(find "$work/$name-k" -name '*.tmp*')" ]; then ok; else bad "temporary files are left in $work/$name-k"; fi
 done
 
+# ---- every optimizer, with an average of the weights and groups: stopped and resumed is as never stopped
+for optimizer in soap shampoo precgd galore dct_adamw muon; do
+  # Schedules that do not depend on the length of the run, which resuming changes here.
+  settings=(--optimizer $optimizer --ema 0.9 --groups "role=norm,lr=0.5; name=*.bias,decay=constant" --warmup 0 --decay constant)
+  case $optimizer in
+    galore | dct_adamw) settings+=(--optim.rank 3 --optim.refresh-every 3) ;;
+    muon) ;;
+    *) settings+=(--optim.refresh-every 3) ;;
+  esac
+  expect 0 "" "${vit[@]}" "${settings[@]}" --steps 8 --out "$work/$optimizer-a"
+  expect 0 "" "${vit[@]}" "${settings[@]}" --steps 5 --out "$work/$optimizer-b"
+  expect 0 "" "${vit[@]}" "${settings[@]}" --steps 8 --out "$work/$optimizer-b" --resume
+  same "resumed with $optimizer" "$work/$optimizer-a/model.safetensors" "$work/$optimizer-b/model.safetensors"
+done
+expect 2 "resume it with --ema" "${vit[@]}" --optimizer muon --groups "" --ema 0 --steps 9 --out "$work/muon-b" --resume
+expect 2 "fits no parameter" "${vit[@]}" --groups "name=head.*.weight,lr=2" --steps 1 --out "$work/x"
+
 # ---- files of a run
 for file in config.json metrics.jsonl model.safetensors report.html checkpoint/state.safetensors; do
   if [ -s "$work/vit-a/$file" ]; then ok; else bad "no $file in a finished run"; fi

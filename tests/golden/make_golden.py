@@ -13,6 +13,8 @@ import pathlib
 import torch
 import torch.nn.functional as F
 
+import preconditioned
+
 SEED = 20240607
 STEPS = 20
 HERE = pathlib.Path(__file__).resolve().parent
@@ -82,15 +84,20 @@ class Muon(torch.optim.Optimizer):
                            alpha=group["lr"] * max(1, m.size(0) / m.size(1)) ** 0.5)
 
 
+def given_gradients(shapes):
+    """(STEPS, ...) for each parameter; their size differs by element and grows and shrinks over the steps, so that every
+    moment matters."""
+    size = {name: torch.exp(torch.randn(shape)) for name, shape in shapes.items()}
+    wave = 1 + 0.9 * torch.sin(torch.arange(STEPS) * 0.7)
+    return {name: torch.stack([wave[k] * size[name] * (0.3 + torch.randn(shape)) for k in range(STEPS)])
+            for name, shape in shapes.items()}
+
+
 def make_optimizers():
     """Final weights and state after STEPS updates with given gradients, in f32 and f64."""
     shapes = {"matrix": (7, 5), "factors": (3, 5, 4), "bias": (7,)}
     weights = {name: torch.randn(shape) for name, shape in shapes.items()}
-    # Gradients whose size differs by element and grows and shrinks over the steps, so that every moment matters.
-    size = {name: torch.exp(torch.randn(shape)) for name, shape in shapes.items()}
-    wave = 1 + 0.9 * torch.sin(torch.arange(STEPS) * 0.7)
-    gradients = {name: torch.stack([wave[k] * size[name] * (0.3 + torch.randn(shape)) for k in range(STEPS)])
-                 for name, shape in shapes.items()}
+    gradients = given_gradients(shapes)
     factors = torch.tensor([0.5 * (1 + math.cos(math.pi * k / STEPS)) for k in range(STEPS)], dtype=torch.float64)
     cases = {
         "sgd_plain": (torch.optim.SGD, dict(lr=0.05)),
@@ -125,6 +132,48 @@ def make_optimizers():
                         out[f"{case}/{label}/{name}/{key}"] = value
     save(HERE / "optimizers.safetensors", out, steps=str(STEPS),
          cases=json.dumps({case: options for case, (_, options) in cases.items()}))
+
+
+def make_preconditioned():
+    """Final weights after STEPS updates with given gradients, in f32 and f64."""
+    # The short side is one shorter than the long one: the bases of the first step are then unique up to signs.
+    shapes = {"tall": (6, 5), "wide": (4, 5), "factors": (3, 5, 4), "bias": (6,), "left": (6, 3), "right": (5, 3)}
+    weights = {name: torch.randn(shape) for name, shape in shapes.items()}
+    gradients = given_gradients(shapes)
+    plain = dict(lr=0.02, adamw_lr=0.01, betas=(0.9, 0.95), eps=1e-8)
+    decayed = dict(lr=0.05, adamw_lr=0.02, betas=(0.8, 0.9), eps=1e-3, weight_decay=0.1)
+    kinds = {"soap": preconditioned.Soap, "shampoo": preconditioned.Shampoo, "precgd": preconditioned.PrecGd,
+             "galore": preconditioned.Galore, "dct": preconditioned.DctAdamW}
+    cases = {
+        "soap": plain | dict(refresh_every=3, max_precond_dim=6),
+        "soap_decay": decayed | dict(refresh_every=5, max_precond_dim=4),
+        "shampoo": plain | dict(refresh_every=3, max_precond_dim=6, damping=1e-4, graft=True),
+        "shampoo_decay": decayed | dict(refresh_every=1, max_precond_dim=4, damping=1e-2, graft=False),
+        "precgd": plain | dict(momentum=0.9, damping=0.1, refresh_every=3, rms=0.0),
+        "precgd_decay": decayed | dict(momentum=0.5, damping=0.01, refresh_every=1, rms=0.2),
+        "galore": plain | dict(rank=2, refresh_every=7, scale=0.25),
+        "galore_decay": decayed | dict(rank=3, refresh_every=5, scale=1.0),
+        "dct": plain | dict(rank=2, refresh_every=4, scale=0.25),
+        "dct_decay": decayed | dict(rank=3, refresh_every=1, scale=1.0),
+    }
+    out = {f"weights/{name}": value for name, value in weights.items()}
+    out |= {f"gradients/{name}": value for name, value in gradients.items()}
+    for case, options in cases.items():
+        kind = case.removesuffix("_decay")
+        names = ["left", "right", "bias"] if kind == "precgd" else ["tall", "wide", "factors", "bias"]
+        results = {}
+        for dtype, label in ((torch.float32, "f32"), (torch.float64, "f64")):
+            params = to({name: weights[name] for name in names}, dtype)
+            optimizer = kinds[kind](params, **options)
+            for k in range(STEPS):
+                optimizer.step({name: gradients[name][k].to(dtype) for name in names})
+            results[label] = params
+            out |= {f"{case}/{label}/{name}": value for name, value in params.items()}
+        # A case that amplifies rounding would compare nothing.
+        for name, value in results["f64"].items():
+            moved = (results["f32"][name].double() - value).norm() / value.norm()
+            assert moved < 1e-5, (case, name, moved)
+    save(HERE / "preconditioned.safetensors", out, steps=str(STEPS), cases=json.dumps(cases))
 
 
 # ---- Models ---------------------------------------------------------------------------------------------------------
@@ -328,6 +377,6 @@ def check_vit(weights, images):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     # A seed for each file, so that one can change without the others.
-    for offset, make in enumerate([make_optimizers, make_vit, make_gpt2, make_blast]):
+    for offset, make in enumerate([make_optimizers, make_vit, make_gpt2, make_blast, make_preconditioned]):
         torch.manual_seed(SEED + offset)
         make()

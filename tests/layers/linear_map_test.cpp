@@ -63,6 +63,18 @@ TEST_CASE("blast equals its parts in the sense of the paper: the composite of pl
   REQUIRE(relative_error(s.grad(), s2.grad()) <= 1e-12);
 }
 
+TEST_CASE("the factors of low_rank and blast have Gram matrices, in the order of their blocks") {
+  const auto shape_of = [](const Parameters& parameters, std::size_t index) { return parameters[index].info.gram().shape(); };
+  Linear low_rank(Scope::root(), 10, 12, "low_rank:rank=3"), blast(Scope::root(), 10, 12, "blast:out_blocks=3,in_blocks=2,rank=4");
+  const Parameters two = low_rank.map().parameters(), three = blast.map().parameters();
+  REQUIRE(two[0].info.role == Role::bias);
+  REQUIRE(shape_of(two, 1) == Shape{1, 3, 3});
+  REQUIRE(shape_of(two, 2) == Shape{1, 3, 3});
+  REQUIRE(shape_of(three, 1) == Shape{3, 4, 4});
+  REQUIRE(shape_of(three, 2) == Shape{2, 4, 4});
+  REQUIRE(shape_of(three, 3) == Shape{6, 4, 4});
+}
+
 TEST_CASE("specs: sizes by ratio, and errors that say what would fit") {
   const auto make = [](Dim in, Dim out, std::string_view spec) { return Linear(Scope::root(), in, out, spec).map().spec(); };
   REQUIRE(make(768, 768, "low_rank:ratio=0.5") == "low_rank:rank=192");

@@ -1,6 +1,6 @@
 #include "optim/muon.h"
 
-#include "layers/linalg.h"
+#include "kernels/linalg/linalg.h"
 #include "tests/optim/support.h"
 
 using namespace ashlar;

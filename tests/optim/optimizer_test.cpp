@@ -32,6 +32,16 @@ bool same_weights(const Parameters& a, const Parameters& b) {
   return same;
 }
 
+// With intervals and ranks that matter in a few steps on small matrices.
+OptimizerConfig small_config(const std::string& name) {
+  OptimizerConfig config{.name = name};
+  for (const auto& [key, value] : default_settings(name)) {
+    if (key == "refresh_every") config.settings[key] = 3;
+    if (key == "rank") config.settings[key] = 2;
+  }
+  return config;
+}
+
 State clone(const State& state) {
   State copy;
   for (const auto& [key, values] : state) copy[key] = values.clone();
@@ -113,12 +123,12 @@ TEST_CASE("resuming from the state continues bit for bit") {
     for (const DType dtype : {DType::f32, DType::f64}) {
       INFO(name << " " << dtype);
       const Parameters whole = make_parameters(dtype), half = make_parameters(dtype);
-      const auto straight = make_optimizer(whole, {.name = name});
+      const auto straight = make_optimizer(whole, small_config(name));
       train(*straight, whole, 0, 10);
-      const auto first = make_optimizer(half, {.name = name});
+      const auto first = make_optimizer(half, small_config(name));
       train(*first, half, 0, 5);
       const State saved = clone(first->state());
-      const auto second = make_optimizer(half, {.name = name});
+      const auto second = make_optimizer(half, small_config(name));
       second->load_state(saved);
       train(*second, half, 5, 10);
       REQUIRE(same_weights(half, whole));
@@ -126,10 +136,30 @@ TEST_CASE("resuming from the state continues bit for bit") {
 
       // Without the state the result differs: the test can fail.
       const Parameters forgetful = make_parameters(dtype);
-      train(*make_optimizer(forgetful, {.name = name}), forgetful, 0, 5);
-      train(*make_optimizer(forgetful, {.name = name}), forgetful, 5, 10);
+      train(*make_optimizer(forgetful, small_config(name)), forgetful, 0, 5);
+      train(*make_optimizer(forgetful, small_config(name)), forgetful, 5, 10);
       REQUIRE_FALSE(same_weights(forgetful, whole));
     }
+  }
+}
+
+TEST_CASE("grad_scale multiplies the gradient of every optimizer") {
+  for (const std::string& name : optimizer_names()) {
+    INFO(name);
+    const auto run = [&](double larger) {
+      const Parameters parameters = make_parameters();
+      const auto optimizer = make_optimizer(parameters, small_config(name));
+      for (std::uint64_t step = 0; step < 5; ++step) {
+        set_gradients(parameters, step);
+        for (const Parameter& p : parameters) {
+          const Array gradient = p.tensor.grad();
+          for (Dim i = 0; i < gradient.numel(); ++i) gradient.data<float>()[i] *= static_cast<float>(larger);
+        }
+        optimizer->step(1, 1 / larger);
+      }
+      return parameters;
+    };
+    REQUIRE(same_weights(run(4), run(1)));
   }
 }
 
@@ -138,7 +168,7 @@ TEST_CASE("training does not depend on the number of threads") {
     const auto run = [&](int threads) {
       const ThreadCount count(threads);
       Parameters parameters = make_parameters();
-      train(*make_optimizer(parameters, {.name = name}), parameters, 0, 4);
+      train(*make_optimizer(parameters, small_config(name)), parameters, 0, 4);
       return parameters;
     };
     REQUIRE(same_weights(run(1), run(2)));
@@ -234,6 +264,11 @@ TEST_CASE("settings out of range are refused") {
   REQUIRE_THAT(message("adamw", {{"eps", -1}}), says("eps must not be negative"));
   REQUIRE_THAT(message("adamw", {{"momentum", 0.9}}),
                says("adamw: unknown setting \"momentum\"; valid are beta1, beta2, eps, lr, weight_decay"));
+  for (const char* name : {"soap", "shampoo", "precgd", "galore", "dct_adamw"}) {
+    REQUIRE_THAT(message(name, {{"refresh_every", 2.5}}),
+                 says(concat(name, ": refresh_every must be a whole number that is at least 1, got 2.5")));
+  }
+  REQUIRE_THAT(message("muon", {{"ns_steps", std::nan("")}}), says("muon: ns_steps must be a whole number"));
   REQUIRE_THAT(message("adamm", {}), says("unknown name \"adamm\"; valid are adamw, "));
   AdamW adamw(parameters);
   set_gradients(parameters, 0);

@@ -1,6 +1,7 @@
 // Parameters with given gradients, for the tests of the optimizers.
 #pragma once
 #include "autograd/parameter.h"
+#include "kernels/linalg/linalg.h"
 #include "tests/support/catch.h"
 #include "tests/support/compare.h"
 
@@ -19,14 +20,17 @@ inline void set_gradients(const Parameters& parameters, std::uint64_t step) {
   }
 }
 
-// A small model: a matrix, a batch of factors, a coupling, a bias, a norm and an embedding.
+// A small model: a matrix, a batch of factors with their Gram matrices, a coupling, a bias, a norm and an embedding.
 inline Parameters make_parameters(DType dtype = DType::f32) {
-  return {make_parameter("blocks.0.fc.weight", {7, 5}, Role::matrix, dtype),
-          make_parameter("blocks.0.fc.U", {3, 5, 4}, Role::matrix, dtype),
-          make_parameter("blocks.0.fc.S", {3, 2, 4}, Role::coupling, dtype),
-          make_parameter("blocks.0.fc.bias", {7}, Role::bias, dtype),
-          make_parameter("norm.weight", {1}, Role::norm, dtype),
-          make_parameter("wte.weight", {301, 67}, Role::embedding, dtype)};
+  Parameters parameters{make_parameter("blocks.0.fc.weight", {7, 5}, Role::matrix, dtype),
+                        make_parameter("blocks.0.fc.U", {3, 5, 4}, Role::matrix, dtype),
+                        make_parameter("blocks.0.fc.S", {3, 2, 4}, Role::coupling, dtype),
+                        make_parameter("blocks.0.fc.bias", {7}, Role::bias, dtype),
+                        make_parameter("norm.weight", {1}, Role::norm, dtype),
+                        make_parameter("wte.weight", {301, 67}, Role::embedding, dtype)};
+  const Tensor coupling = parameters[2].tensor;
+  parameters[1].info.gram = [coupling] { return linalg::gram(coupling.value()); };
+  return parameters;
 }
 
 // The text of the error that f() throws.

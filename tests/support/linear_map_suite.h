@@ -1,5 +1,7 @@
 // What every linear map must satisfy; one call a structure.
 #pragma once
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/linalg/linalg.h"
 #include "layers/linear_map.h"
 #include "tests/support/catch.h"
 #include "tests/support/gradcheck.h"
@@ -70,6 +72,36 @@ inline void matches_finite_differences(const SuiteCase& c) {
   }
 }
 
+// ParamInfo::gram of every factor that has one: it measures how far a change of the factor moves the matrix.
+inline void grams_measure_changes(const SuiteCase& c) {
+  Linear layer(Scope::root(DType::f64, 7), c.in, c.out, c.spec);
+  for (const Parameter& p : layer.map().parameters()) {
+    if (!p.info.gram) continue;
+    INFO(c.spec << " " << c.in << " -> " << c.out << " " << p.name);
+    const Array gram = p.info.gram(), values = p.tensor.value(), before = layer.map().to_dense();
+    const Array kept = values.clone(), change = randn(values.shape(), DType::f64, 17);
+    // Padding takes no part in the matrix and has no gradient.
+    layer(randn({c.in, c.in}, DType::f64, 18)).backward(randn({c.in, c.out}, DType::f64, 19));
+    for (Dim i = 0; i < change.numel(); ++i) {
+      if (p.tensor.grad().data<double>()[i] == 0) change.data<double>()[i] = 0;
+    }
+    kernels::linear_combination(values.exec(), kept, 1, change, 1, values);
+    Array moved = empty_like(before);
+    kernels::linear_combination(values.exec(), layer.map().to_dense(), 1, before, -1, moved);
+    copy(kept, values);
+    REQUIRE(gram.ndim() == 3);
+    REQUIRE(gram.size(1) == gram.size(2));
+    const Array seen = p.info.gram_on_rows ? change.reshape({gram.size(0), gram.size(1), -1}).transpose(1, 2)
+                                           : change.reshape({gram.size(0), -1, gram.size(1)});
+    const Array measured = linalg::product(seen, gram);
+    Array squares = empty_like(measured);
+    kernels::multiply(values.exec(), measured, seen, squares);
+    double expected = 0;
+    for (const double square : squares.to_vector<double>()) expected += square;
+    REQUIRE(std::abs(std::pow(linalg::frobenius(moved), 2) / expected - 1) <= 1e-12);
+  }
+}
+
 inline double entry_std(const Array& a) {
   double sum = 0;
   for (const double value : a.to_vector<double>()) sum += value * value;
@@ -83,6 +115,7 @@ inline void linear_map_suite(const std::vector<SuiteCase>& cases, double recover
     matches_dense(c, DType::f32, 2e-5);
     matches_dense(c, DType::bf16, 2e-2);
     matches_finite_differences(c);
+    grams_measure_changes(c);
 
     INFO(c.spec << " " << c.in << " -> " << c.out);
     Linear layer(Scope::root(DType::f64, 5), c.in, c.out, c.spec);

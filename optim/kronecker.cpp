@@ -1,0 +1,31 @@
+#include "optim/kronecker.h"
+
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/linalg/linalg.h"
+
+namespace ashlar::optim {
+
+std::string side_key(Side side, const std::string& what) { return (side == Side::left ? "left_" : "right_") + what; }
+
+std::vector<Side> sides_of(const Shape& matrix, Dim max_dim) {
+  std::vector<Side> sides;
+  if (matrix[1] <= max_dim) sides.push_back(Side::left);
+  if (matrix[2] <= max_dim) sides.push_back(Side::right);
+  return sides;
+}
+
+Shape side_shape(const Shape& matrix, Side side) {
+  const Dim n = side == Side::left ? matrix[1] : matrix[2];
+  return {matrix[0], n, n};
+}
+
+void add_to_average(const Array& average, double beta, Side side, const Array& g) {
+  const Array fresh = linalg::gram(side == Side::left ? g.transpose(1, 2) : g);
+  kernels::linear_combination(g.exec(), average, beta, fresh, 1 - beta, average);
+}
+
+Array multiply_side(const Array& p, Side side, const Array& x) {
+  return side == Side::left ? linalg::product(p, x) : linalg::product(x, p.transpose(1, 2));
+}
+
+}  // namespace ashlar::optim

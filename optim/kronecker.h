@@ -1,0 +1,22 @@
+// What the optimizers share that precondition a matrix from both of its sides (Shampoo, Gupta et al. 2018): averages of
+// g gᵀ over the rows and of gᵀ g over the columns, and matrices of these sizes that are multiplied from that side. All
+// for batches of matrices, each for itself.
+#pragma once
+#include "optim/optimizer.h"
+
+namespace ashlar::optim {
+
+enum class Side : std::uint8_t { left, right };
+std::string side_key(Side side, const std::string& what);  // a name of state: "left_basis"
+
+// The sides of a matrix (batch, rows, columns) that are preconditioned: those with at most max_dim rows or columns.
+std::vector<Side> sides_of(const Shape& matrix, Dim max_dim);
+// (batch, n, n), with n the rows (left) or the columns (right).
+Shape side_shape(const Shape& matrix, Side side);
+
+// average <- beta average + (1 - beta) g gᵀ (left) or gᵀ g (right); g (batch, rows, columns).
+void add_to_average(const Array& average, double beta, Side side, const Array& g);
+// p x (left) or x pᵀ (right).
+Array multiply_side(const Array& p, Side side, const Array& x);
+
+}  // namespace ashlar::optim

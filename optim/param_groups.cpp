@@ -1,0 +1,78 @@
+#include "optim/param_groups.h"
+
+#include <array>
+#include <charconv>
+#include <sstream>
+
+namespace ashlar::optim {
+namespace {
+
+std::string trimmed(const std::string& text) {
+  const auto begin = text.find_first_not_of(" \n\t");
+  return begin == std::string::npos ? "" : text.substr(begin, text.find_last_not_of(" \n\t") - begin + 1);
+}
+
+std::vector<std::string> parts(const std::string& text, char separator) {
+  std::vector<std::string> result;
+  std::istringstream stream(text);
+  for (std::string part; std::getline(stream, part, separator);) result.push_back(trimmed(part));
+  return result;
+}
+
+Role parse_role(const std::string& group, const std::string& text) {
+  constexpr std::array kRoles{std::pair{"matrix", Role::matrix}, std::pair{"coupling", Role::coupling},
+                              std::pair{"bias", Role::bias}, std::pair{"norm", Role::norm},
+                              std::pair{"embedding", Role::embedding}};
+  for (const auto& [name, role] : kRoles) {
+    if (text == name) return role;
+  }
+  throw InputError(concat("groups: '", group, "': unknown role '", text,
+                          "'; valid are matrix, coupling, bias, norm, embedding"));
+}
+
+double parse_rate(const std::string& group, const std::string& key, const std::string& text) {
+  double value = 0;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  ASHLAR_CHECK(error == std::errc() && stop == text.data() + text.size() && value >= 0, "groups: '", group, "': ", key,
+               " must be a number that is not negative, got '", text, "'");
+  return value;
+}
+
+GroupRule parse_group(const std::string& text) {
+  GroupRule rule;
+  rule.text = text;
+  std::string pattern = "*";
+  std::optional<Role> role;
+  bool selects = false;
+  for (const std::string& part : parts(text, ',')) {
+    const auto equals = part.find('=');
+    ASHLAR_CHECK(equals != std::string::npos, "groups: '", text, "': '", part, "' must be key=value");
+    const std::string key = trimmed(part.substr(0, equals)), value = trimmed(part.substr(equals + 1));
+    selects = selects || key == "name" || key == "role";
+    if (key == "name") pattern = value;
+    else if (key == "role") role = parse_role(text, value);
+    else if (key == "lr") rule.lr_factor = parse_rate(text, key, value);
+    else if (key == "weight_decay") rule.weight_decay = parse_rate(text, key, value);
+    else if (key == "decay") rule.decay = parse_decay(value);
+    else
+      throw InputError(concat("groups: '", text, "': unknown key '", key,
+                              "'; valid are name, role, lr, weight_decay, decay"));
+  }
+  ASHLAR_CHECK(selects, "groups: '", text, "' must say a name or a role");
+  rule.match = [by_name = name_is(pattern), role](const Parameter& parameter) {
+    return by_name(parameter) && (!role || parameter.info.role == *role);
+  };
+  return rule;
+}
+
+}  // namespace
+
+std::vector<GroupRule> parse_groups(const std::string& text) {
+  std::vector<GroupRule> rules;
+  for (const std::string& group : parts(text, ';')) {
+    if (!group.empty()) rules.push_back(parse_group(group));
+  }
+  return rules;
+}
+
+}  // namespace ashlar::optim

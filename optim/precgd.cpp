@@ -1,0 +1,101 @@
+#include "optim/precgd.h"
+
+#include <cmath>
+
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/linalg/linalg.h"
+#include "kernels/reduce/reduce.h"
+
+namespace ashlar::optim {
+namespace {
+
+bool has_gram(const Parameter& parameter) { return static_cast<bool>(parameter.info.gram); }
+
+// The values of a parameter with the dimension of its Gram matrices (batch, r, r) last: (batch, …, r).
+Array with_columns(const Array& values, const ParamInfo& info, const Shape& gram) {
+  if (info.gram_on_rows) return values.reshape({gram[0], gram[1], -1}).transpose(1, 2);
+  return values.reshape({gram[0], -1, gram[1]});
+}
+
+double root_mean_square(const Array& values) {
+  const Array squares = Array::empty({1}, DType::f64, values.device());
+  kernels::sum_of_squares(values.exec(), values, squares);
+  return std::sqrt(squares.item() / static_cast<double>(values.numel()));
+}
+
+std::unique_ptr<Optimizer> make_precgd(const Parameters& parameters, const OptimizerOptions& shared,
+                                       const Settings& settings) {
+  PrecGdOptions options;
+  static_cast<MatrixOptions&>(options) = matrix_options(shared, settings);
+  options.momentum = settings.at("momentum");
+  options.damping = settings.at("damping");
+  options.refresh_every = count_setting("precgd", settings, "refresh_every");
+  options.rms = settings.at("rms");
+  return std::make_unique<PrecGd>(parameters, options);
+}
+
+Settings precgd_defaults() {
+  const PrecGdOptions options;
+  Settings settings = matrix_settings(options);
+  settings["momentum"] = options.momentum;
+  settings["damping"] = options.damping;
+  settings["refresh_every"] = static_cast<double>(options.refresh_every);
+  settings["rms"] = options.rms;
+  return settings;
+}
+
+}  // namespace
+
+const OptimizerKind kPrecGd{"precgd", &precgd_defaults, &make_precgd};
+
+PrecGd::PrecGd(const Parameters& parameters, const PrecGdOptions& options)
+    : MatrixOptimizer("precgd", parameters, options, &has_gram),
+      momentum_(options.momentum),
+      damping_(options.damping),
+      rms_(options.rms),
+      refresh_every_(options.refresh_every) {
+  ASHLAR_CHECK(momentum_ >= 0 && momentum_ < 1, "precgd: momentum must be in [0, 1), got ", momentum_);
+  ASHLAR_CHECK(damping_ >= 0, "precgd: damping must not be negative, got ", damping_);
+  ASHLAR_CHECK(rms_ >= 0, "precgd: rms must not be negative, got ", rms_);
+  ASHLAR_CHECK(refresh_every_ >= 1, "precgd: refresh_every must be at least 1, got ", refresh_every_);
+  for (Slot* slot : matrix_slots()) {
+    slot->add_state("momentum_buffer");
+    slot->add_state("gram_factor", slot->parameter.info.gram().shape(), slot->parameter.tensor.dtype());
+  }
+}
+
+void PrecGd::refresh(Slot& slot) const {
+  const Array gram = slot.parameter.info.gram();
+  const auto rank = static_cast<double>(gram.size(2));
+  try {
+    const auto traces = linalg::traces(gram);
+    const Array damped = linalg::damped(
+        gram, [&](Dim k) { return damping_ * traces[static_cast<std::size_t>(k)] / rank; });
+    copy(linalg::cholesky(damped), slot.state.at("gram_factor"));
+  } catch (const Error& error) {
+    throw Error(concat("precgd: the Gram matrices of ", slot.parameter.name, " cannot be factored with a damping of ",
+                       damping_, "; raise the damping (", error.what(), ")"));
+  }
+}
+
+void PrecGd::update_all(const std::vector<Update>& updates) {
+  // Before any weight moves: the factors of a layer step from the same point.
+  const auto treated = matrix_slots();
+  for (Slot* slot : treated) {
+    const auto index = static_cast<std::size_t>(slot - slots().data());
+    if (updates[index].gradient.defined() && (slot->steps() - 1) % refresh_every_ == 0) refresh(*slot);
+  }
+  MatrixOptimizer::update_all(updates);
+}
+
+void PrecGd::update_matrix(Slot& slot, const Update& update) {
+  const ParamInfo& info = slot.parameter.info;
+  const Array &factor = slot.state.at("gram_factor"), &buffer = slot.state.at("momentum_buffer");
+  const Array gradient = linalg::right_solve(factor, with_columns(update.gradient, info, factor.shape()));
+  const Array seen = with_columns(buffer, info, factor.shape());
+  kernels::linear_combination(seen.exec(), seen, momentum_, gradient, update.grad_scale, seen);
+  const double size = rms_ > 0 ? root_mean_square(buffer) / rms_ : 1;
+  move_weight(slot, update, size > 0 ? -update.lr / size : 0, buffer);
+}
+
+}  // namespace ashlar::optim

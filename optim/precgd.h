@@ -1,0 +1,44 @@
+// Preconditioned gradient descent on the factors of a weight matrix: ScaledGD (Tong, Ma, Chi 2021), damped as in PrecGD
+// (Zhang, Fattahi, Zhang 2021), for every structure that tells the Gram matrices of its factors (ParamInfo::gram).
+#pragma once
+#include "optim/matrix_optimizer.h"
+
+namespace ashlar::optim {
+
+struct PrecGdOptions : MatrixOptions {
+  PrecGdOptions() {
+    lr = 1e-3;
+    weight_decay = 0.05;
+    adamw_lr = 1e-3;
+    adam = {0.9, 0.999, 1e-8};
+  }
+  double momentum = 0.9;
+  double damping = 0.01;  // relative to the mean eigenvalue of the Gram matrix
+  Dim refresh_every = 10;
+  // The entries of every step times 1/lr have this root mean square: 0.2 is about AdamW's (Liu et al. 2025, "Muon is
+  // Scalable for LLM Training"), so that its learning rates fit. 0: steps of the length that they have.
+  double rms = 0.2;
+};
+
+// Of every parameter that has a Gram matrix K, (batch, r, r), of the other factors, seen as matrices G with r columns:
+//   g' = g (K + delta I)⁻¹,  delta = damping trace(K) / r,  for each matrix of the batch
+//   buf <- mu buf + g',  w <- (1 - lr weight_decay) w - lr (buf, or buf scaled to `rms`)
+// To first order the weight matrix moves as if projected gradients of itself were taken, however the product is split
+// among its factors: without damping U, V and U A, V A⁻ᵀ train alike. All K are found, from the weights before the
+// step, every refresh_every steps.
+// State: "momentum_buffer", "gram_factor" (Cholesky, (batch, r, r)). The other parameters: AdamW (matrix_optimizer.h).
+// step() throws an Error that names the parameter if K + delta I is not positive definite.
+class PrecGd : public MatrixOptimizer {
+ public:
+  explicit PrecGd(const Parameters& parameters, const PrecGdOptions& options = {});
+
+ private:
+  void update_all(const std::vector<Update>& updates) override;
+  void update_matrix(Slot& slot, const Update& update) override;
+  void refresh(Slot& slot) const;
+
+  double momentum_, damping_, rms_;
+  Dim refresh_every_;
+};
+
+}  // namespace ashlar::optim

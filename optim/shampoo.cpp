@@ -1,0 +1,127 @@
+#include "optim/shampoo.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/linalg/linalg.h"
+#include "kernels/reduce/reduce.h"
+#include "kernels/update/update.h"
+
+namespace ashlar::optim {
+namespace {
+
+double norm(const Array& a) {
+  const Array squares = Array::empty({1}, DType::f64, a.device());
+  kernels::sum_of_squares(a.exec(), a.as_contiguous(), squares);
+  return std::sqrt(squares.item());
+}
+
+// Gives every matrix of the batch the Frobenius norm of its counterpart.
+void take_norms(const Array& batch, const Array& counterpart) {
+  for (Dim k = 0; k < batch.size(0); ++k) {
+    const Array matrix = batch.select(0, k);
+    const double own = norm(matrix);
+    kernels::scale(matrix.exec(), matrix, own > 0 ? norm(counterpart.select(0, k)) / own : 0, matrix);
+  }
+}
+
+std::unique_ptr<Optimizer> make_shampoo(const Parameters& parameters, const OptimizerOptions& shared,
+                                        const Settings& settings) {
+  ShampooOptions options;
+  static_cast<MatrixOptions&>(options) = matrix_options(shared, settings);
+  options.refresh_every = count_setting("shampoo", settings, "refresh_every");
+  options.max_precond_dim = count_setting("shampoo", settings, "max_precond_dim");
+  options.damping = settings.at("damping");
+  options.graft = settings.at("graft") != 0;
+  return std::make_unique<Shampoo>(parameters, options);
+}
+
+Settings shampoo_defaults() {
+  const ShampooOptions options;
+  Settings settings = matrix_settings(options);
+  settings["refresh_every"] = static_cast<double>(options.refresh_every);
+  settings["max_precond_dim"] = static_cast<double>(options.max_precond_dim);
+  settings["damping"] = options.damping;
+  settings["graft"] = options.graft;
+  return settings;
+}
+
+}  // namespace
+
+const OptimizerKind kShampoo{"shampoo", &shampoo_defaults, &make_shampoo};
+
+Array inverse_root(const Array& a, double order, double damping, double correction) {
+  const linalg::Eigen eigen = linalg::eigh(a);
+  const Array scaled = empty_like(eigen.vectors);
+  for (Dim k = 0; k < a.size(0); ++k) {
+    const auto values = eigen.values.select(0, k).to_vector<double>();
+    const double largest = std::max(values.back(), 0.0);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      // Rounding may leave what should be zero below it.
+      const double value = (std::max(values[i], 0.0) + damping * largest) / correction;
+      const Dim column = static_cast<Dim>(i);
+      kernels::scale(a.exec(), eigen.vectors.select(0, k).slice(1, column, column + 1),
+                     value > 0 ? std::pow(value, -1 / order) : 0, scaled.select(0, k).slice(1, column, column + 1));
+    }
+  }
+  return linalg::product(scaled, eigen.vectors.transpose(1, 2));
+}
+
+Shampoo::Shampoo(const Parameters& parameters, const ShampooOptions& options)
+    : MatrixOptimizer("shampoo", parameters, options),
+      adam_(options.adam),
+      refresh_every_(options.refresh_every),
+      max_precond_dim_(options.max_precond_dim),
+      damping_(options.damping),
+      graft_(options.graft) {
+  ASHLAR_CHECK(refresh_every_ >= 1, "shampoo: refresh_every must be at least 1, got ", refresh_every_);
+  ASHLAR_CHECK(max_precond_dim_ >= 1, "shampoo: max_precond_dim must be at least 1, got ", max_precond_dim_);
+  ASHLAR_CHECK(damping_ >= 0, "shampoo: damping must not be negative, got ", damping_);
+  for (Slot* slot : matrix_slots()) {
+    slot->add_state("exp_avg");
+    if (graft_) slot->add_state("exp_avg_sq");
+    const Shape matrix = matrix_shape(slot->parameter);
+    for (const Side side : sides_of(matrix, max_precond_dim_)) {
+      for (const char* what : {"average", "root"}) {
+        slot->add_state(side_key(side, what), side_shape(matrix, side), slot->parameter.tensor.dtype());
+      }
+    }
+  }
+}
+
+Array Shampoo::plain_direction(Slot& slot, const Array& gradient) const {
+  const Array m = slot.state.at("exp_avg").reshape(gradient.shape());
+  const Exec exec = gradient.exec();
+  const Array direction = Array::zeros(gradient.shape(), gradient.dtype(), gradient.device());
+  if (graft_) {
+    // Adam's update of a weight of zero is its direction, downwards.
+    kernels::adamw_update(exec, {1, adam_.beta1, adam_.beta2, adam_.eps, 0, 1, slot.steps()}, gradient, direction, m,
+                          slot.state.at("exp_avg_sq").reshape(gradient.shape()));
+  } else {
+    kernels::linear_combination(exec, m, adam_.beta1, gradient, 1 - adam_.beta1, m);
+    kernels::scale(exec, m, 1 / (1 - std::pow(adam_.beta1, static_cast<double>(slot.steps()))), direction);
+  }
+  return direction;
+}
+
+void Shampoo::update_matrix(Slot& slot, const Update& update) {
+  const Shape matrix = matrix_shape(slot.parameter);
+  const auto sides = sides_of(matrix, max_precond_dim_);
+  const Array gradient = matrix_gradient(slot, update);
+  const bool refresh = (slot.steps() - 1) % refresh_every_ == 0;
+  for (const Side side : sides) {
+    const Array& average = slot.state.at(side_key(side, "average"));
+    add_to_average(average, adam_.beta2, side, gradient);
+    if (!refresh) continue;
+    const double correction = 1 - std::pow(adam_.beta2, static_cast<double>(slot.steps()));
+    copy(inverse_root(average, sides.size() == 2 ? 4 : 2, damping_, correction), slot.state.at(side_key(side, "root")));
+  }
+  const Array plain = plain_direction(slot, gradient);
+  Array direction = graft_ ? slot.state.at("exp_avg").reshape(matrix).clone() : plain;
+  for (const Side side : sides) direction = multiply_side(slot.state.at(side_key(side, "root")), side, direction);
+  if (graft_) take_norms(direction, plain);
+  move_weight(slot, update, -update.lr, direction);
+}
+
+}  // namespace ashlar::optim

@@ -1,0 +1,129 @@
+#include "optim/soap.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/linalg/linalg.h"
+#include "kernels/reduce/reduce.h"
+#include "kernels/update/update.h"
+
+namespace ashlar::optim {
+namespace {
+
+// Matrices (batch, n, n) that bring columns into the order of falling values (batch, n) when multiplied from the right.
+Array sorting_permutation(const Array& values) {
+  const Dim batch = values.size(0), n = values.size(1);
+  const Array permutation = Array::zeros({batch, n, n}, values.dtype());
+  const Array rows = values.as_contiguous();
+  std::vector<Dim> order(static_cast<std::size_t>(n));
+  for (Dim k = 0; k < batch; ++k) {
+    const auto of_matrix = rows.select(0, k).to_vector<double>();
+    std::iota(order.begin(), order.end(), Dim{0});
+    std::ranges::stable_sort(order, [&](Dim a, Dim b) {
+      return of_matrix[static_cast<std::size_t>(a)] > of_matrix[static_cast<std::size_t>(b)];
+    });
+    const Array matrix = permutation.select(0, k);
+    for (Dim i = 0; i < n; ++i) {
+      kernels::fill(values.exec(), matrix.select(0, order[static_cast<std::size_t>(i)]).slice(0, i, i + 1), 1);
+    }
+  }
+  return permutation;
+}
+
+// diag(aᵀ b) of each matrix: (batch, n, n) twice -> (batch, n)
+Array column_products(const Array& a, const Array& b) {
+  const Array products = empty_like(a);
+  kernels::multiply(a.exec(), a, b, products);
+  const Array sums = Array::empty({a.size(0), 1, a.size(2)}, a.dtype(), a.device());
+  kernels::sum_to(a.exec(), products, sums);
+  return sums.reshape({a.size(0), a.size(2)});
+}
+
+std::unique_ptr<Optimizer> make_soap(const Parameters& parameters, const OptimizerOptions& shared,
+                                     const Settings& settings) {
+  SoapOptions options;
+  static_cast<MatrixOptions&>(options) = matrix_options(shared, settings);
+  options.refresh_every = count_setting("soap", settings, "refresh_every");
+  options.max_precond_dim = count_setting("soap", settings, "max_precond_dim");
+  return std::make_unique<Soap>(parameters, options);
+}
+
+Settings soap_defaults() {
+  const SoapOptions options;
+  Settings settings = matrix_settings(options);
+  settings["refresh_every"] = static_cast<double>(options.refresh_every);
+  settings["max_precond_dim"] = static_cast<double>(options.max_precond_dim);
+  return settings;
+}
+
+}  // namespace
+
+const OptimizerKind kSoap{"soap", &soap_defaults, &make_soap};
+
+Soap::Soap(const Parameters& parameters, const SoapOptions& options)
+    : MatrixOptimizer("soap", parameters, options),
+      adam_(options.adam),
+      refresh_every_(options.refresh_every),
+      max_precond_dim_(options.max_precond_dim) {
+  ASHLAR_CHECK(refresh_every_ >= 1, "soap: refresh_every must be at least 1, got ", refresh_every_);
+  ASHLAR_CHECK(max_precond_dim_ >= 1, "soap: max_precond_dim must be at least 1, got ", max_precond_dim_);
+  for (Slot* slot : matrix_slots()) {
+    add_adam_state(*slot);
+    const Shape matrix = matrix_shape(slot->parameter);
+    for (const Side side : sides_of(matrix, max_precond_dim_)) {
+      for (const char* what : {"average", "basis"}) {
+        slot->add_state(side_key(side, what), side_shape(matrix, side), slot->parameter.tensor.dtype());
+      }
+    }
+  }
+}
+
+void Soap::find_bases(Slot& slot) const {
+  for (const Side side : sides_of(matrix_shape(slot.parameter), max_precond_dim_)) {
+    const linalg::Eigen eigen = linalg::eigh(slot.state.at(side_key(side, "average")));
+    copy(linalg::product(eigen.vectors, sorting_permutation(eigen.values)), slot.state.at(side_key(side, "basis")));
+  }
+}
+
+void Soap::refresh_bases(Slot& slot) const {
+  const Shape matrix = matrix_shape(slot.parameter);
+  const Array m = slot.state.at("exp_avg").reshape(matrix), v = slot.state.at("exp_avg_sq").reshape(matrix);
+  for (const Side side : sides_of(matrix, max_precond_dim_)) {
+    const Array& basis = slot.state.at(side_key(side, "basis"));
+    const Array image = linalg::product(slot.state.at(side_key(side, "average")), basis);
+    const Array permutation = sorting_permutation(column_products(basis, image));
+    const Array fresh = linalg::orthonormal_columns(linalg::product(image, permutation));
+    copy(multiply_side(permutation.transpose(1, 2), side, v), v);
+    copy(multiply_side(linalg::product(fresh.transpose(1, 2), basis), side, m), m);
+    copy(fresh, basis);
+  }
+}
+
+void Soap::update_matrix(Slot& slot, const Update& update) {
+  const Shape matrix = matrix_shape(slot.parameter);
+  const auto sides = sides_of(matrix, max_precond_dim_);
+  const Array gradient = matrix_gradient(slot, update);
+  // The first step has no bases yet.
+  const Dim number = slot.steps() - (sides.empty() ? 0 : 1);
+  if (number > 0) {
+    Array rotated = gradient;
+    for (const Side side : sides) {
+      rotated = multiply_side(slot.state.at(side_key(side, "basis")).transpose(1, 2), side, rotated);
+    }
+    // Adam's update of a weight of zero is its direction, downwards.
+    Array direction = Array::zeros(matrix, gradient.dtype(), gradient.device());
+    kernels::adamw_update(gradient.exec(), {1, adam_.beta1, adam_.beta2, adam_.eps, 0, 1, number}, rotated, direction,
+                          slot.state.at("exp_avg").reshape(matrix), slot.state.at("exp_avg_sq").reshape(matrix));
+    for (const Side side : sides) direction = multiply_side(slot.state.at(side_key(side, "basis")), side, direction);
+    move_weight(slot, update, update.lr, direction);
+  }
+  for (const Side side : sides) {
+    add_to_average(slot.state.at(side_key(side, "average")), adam_.beta2, side, gradient);
+  }
+  if (sides.empty()) return;
+  if (number == 0) find_bases(slot);
+  else if (number % refresh_every_ == 0) refresh_bases(slot);
+}
+
+}  // namespace ashlar::optim

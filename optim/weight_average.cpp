@@ -1,0 +1,34 @@
+#include "optim/weight_average.h"
+
+#include <algorithm>
+
+#include "kernels/elementwise/elementwise.h"
+
+namespace ashlar::optim {
+
+WeightAverage::WeightAverage(const Parameters& parameters, double decay) : parameters_(parameters), decay_(decay) {
+  ASHLAR_CHECK(decay >= 0 && decay < 1, "weight average: the decay must be in [0, 1), got ", decay);
+  for (const Parameter& parameter : parameters) averages_[parameter.name] = parameter.tensor.value().clone();
+}
+
+void WeightAverage::update(Dim step) {
+  const auto number = static_cast<double>(step);
+  const double decay = std::min(decay_, (1 + number) / (10 + number));
+  for (const Parameter& parameter : parameters_) {
+    const Array& average = averages_.at(parameter.name);
+    kernels::linear_combination(average.exec(), average, decay, parameter.tensor.value(), 1 - decay, average);
+  }
+}
+
+void WeightAverage::swap() {
+  for (const Parameter& parameter : parameters_) {
+    const Array &weight = parameter.tensor.value(), &average = averages_.at(parameter.name);
+    const Array kept = weight.clone();
+    copy(average, weight);
+    copy(kept, average);
+  }
+}
+
+void WeightAverage::load_state(const State& state) { copy_state("weight average", state, averages_); }
+
+}  // namespace ashlar::optim
