@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "layers/blast/blast.h"
+#include "layers/block_diagonal/block_diagonal.h"
 #include "layers/dense/dense.h"
 #include "layers/low_rank/low_rank.h"
 
@@ -16,6 +17,7 @@ constexpr std::pair<std::string_view, Maker> kKinds[] = {
     {"dense", &make_dense},
     {"low_rank", &make_low_rank},
     {"blast", &make_blast},
+    {"block_diagonal", &make_block_diagonal},
 };
 
 template <class Names>
@@ -61,6 +63,13 @@ Dim LinearSpec::integer(std::string_view key) {
   return result;
 }
 
+bool LinearSpec::flag(std::string_view key) {
+  if (!has(key)) return false;
+  const std::string& text = value(key);
+  ASHLAR_CHECK(text == "0" || text == "1", "layer '", text_, "': ", key, " must be 0 or 1, got '", text, "'");
+  return text == "1";
+}
+
 double LinearSpec::ratio() {
   const std::string& text = value("ratio");
   double result = 0;
@@ -84,6 +93,19 @@ Dim rank_for_ratio(const LinearSpec& spec, double ratio, Dim in, Dim out, Dim pa
                ratio, " of the dense parameters; the smallest possible ratio is ",
                8.0 * static_cast<double>(params_per_rank) / dense, " (rank 8)");
   return rank;
+}
+
+Dim size_for_ratio(const LinearSpec& spec, double ratio, Dim in, Dim out, Dim most, std::string_view what,
+                   const std::function<Dim(Dim size)>& params) {
+  const double dense = static_cast<double>(in) * static_cast<double>(out);
+  Dim smallest = 1;
+  for (Dim size = 1; size <= most; ++size) {
+    if (static_cast<double>(params(size)) <= ratio * dense) return size;
+    if (params(size) < params(smallest)) smallest = size;
+  }
+  throw InputError(concat("layer '", spec.text(), "' for ", in, " -> ", out, ": no value of ", what, " keeps ", ratio,
+                          " of the dense parameters; the smallest possible ratio is ",
+                          static_cast<double>(params(smallest)) / dense, " (", what, "=", smallest, ")"));
 }
 
 std::unique_ptr<LinearMap> make_linear_map(const Scope& scope, Dim in, Dim out, std::string_view spec,

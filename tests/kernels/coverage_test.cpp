@@ -11,6 +11,7 @@
 
 #include "kernels/attention/attention.h"
 #include "kernels/blast/blast.h"
+#include "kernels/block_diagonal/block_diagonal.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/dropout/dropout.h"
 #include "kernels/elementwise/elementwise.h"
@@ -102,6 +103,15 @@ const std::map<std::string, Probe>& probes() {
        [=](DType t) {
          kernels::blast_forward(cpu, matrix(t), factor(t, {1, 3, 2}), factor(t, {1, 3, 2}), factor(t, {1, 1, 2}),
                                 vector(t, 3), matrix(t));
+       }},
+      {"block_diagonal_backward",
+       [=](DType t) {
+         kernels::block_diagonal_backward(cpu, matrix(t), matrix(t), factor(t, {1, 3, 3}), false, matrix(t),
+                                          factor(t, {1, 3, 3}), vector(t, 3));
+       }},
+      {"block_diagonal_forward",
+       [=](DType t) {
+         kernels::block_diagonal_forward(cpu, matrix(t), factor(t, {1, 3, 3}), vector(t, 3), false, matrix(t));
        }},
       {"cast", [=](DType t) { kernels::cast(cpu, matrix(t), matrix(t)); }},
       {"cross_entropy",
