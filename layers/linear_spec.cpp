@@ -6,6 +6,7 @@
 #include "layers/block_diagonal/block_diagonal.h"
 #include "layers/dense/dense.h"
 #include "layers/low_rank/low_rank.h"
+#include "layers/monarch/monarch.h"
 
 namespace ashlar {
 namespace {
@@ -17,6 +18,7 @@ constexpr std::pair<std::string_view, Maker> kKinds[] = {
     {"dense", &make_dense},
     {"low_rank", &make_low_rank},
     {"blast", &make_blast},
+    {"monarch", &make_monarch},
     {"block_diagonal", &make_block_diagonal},
 };
 
@@ -86,12 +88,12 @@ void LinearSpec::finish() const {
   }
 }
 
-Dim rank_for_ratio(const LinearSpec& spec, double ratio, Dim in, Dim out, Dim params_per_rank) {
+Dim rank_for_ratio(const LinearSpec& spec, double ratio, Dim in, Dim out, Dim params_per_rank, Dim step) {
   const double dense = static_cast<double>(in) * static_cast<double>(out);
-  const Dim rank = static_cast<Dim>(ratio * dense / static_cast<double>(params_per_rank)) / 8 * 8;
-  ASHLAR_CHECK(rank >= 8, "layer '", spec.text(), "' for ", in, " -> ", out, ": no rank that is a multiple of 8 keeps ",
-               ratio, " of the dense parameters; the smallest possible ratio is ",
-               8.0 * static_cast<double>(params_per_rank) / dense, " (rank 8)");
+  const Dim rank = static_cast<Dim>(ratio * dense / static_cast<double>(params_per_rank)) / step * step;
+  ASHLAR_CHECK(rank >= step, "layer '", spec.text(), "' for ", in, " -> ", out, ": no rank that is a multiple of ", step,
+               " keeps ", ratio, " of the dense parameters; the smallest possible ratio is ",
+               static_cast<double>(step * params_per_rank) / dense, " (rank ", step, ")");
   return rank;
 }
 

@@ -36,9 +36,9 @@ class LinearSpec {
   std::set<std::string> known_;  // the keys that were asked for
 };
 
-// The largest rank, a multiple of 8, for which rank * params_per_rank is at most ratio * in * out. InputError naming
+// The largest rank, a multiple of `step`, for which rank * params_per_rank is at most ratio * in * out. InputError naming
 // the smallest possible ratio if there is none.
-Dim rank_for_ratio(const LinearSpec& spec, double ratio, Dim in, Dim out, Dim params_per_rank);
+Dim rank_for_ratio(const LinearSpec& spec, double ratio, Dim in, Dim out, Dim params_per_rank, Dim step = 8);
 
 // The smallest size from 1 to `most` (blocks, a reduction) for which params(size) is at most ratio * in * out. InputError
 // naming the smallest possible ratio if there is none.

@@ -20,6 +20,7 @@
 #include "kernels/layer_norm/layer_norm.h"
 #include "kernels/low_rank/low_rank.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/monarch/monarch.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/update/update.h"
 #include "tests/support/catch.h"
@@ -150,6 +151,16 @@ const std::map<std::string, Probe>& probes() {
          kernels::low_rank_forward(cpu, matrix(t), factor(t, {3, 2}), factor(t, {3, 2}), vector(t, 3), matrix(t));
        }},
       {"matmul", [=](DType t) { kernels::matmul(cpu, matrix(t), Array::zeros({3, 3}, t), matrix(t), {}); }},
+      {"monarch_backward",
+       [=](DType t) {
+         kernels::monarch_backward(cpu, matrix(t), matrix(t), matrix(t), factor(t, {1, 3, 3}), factor(t, {1, 3, 3}),
+                                   matrix(t), factor(t, {1, 3, 3}), factor(t, {1, 3, 3}), vector(t, 3));
+       }},
+      {"monarch_forward",
+       [=](DType t) {
+         kernels::monarch_forward(cpu, matrix(t), factor(t, {1, 3, 3}), factor(t, {1, 3, 3}), vector(t, 3), matrix(t),
+                                  matrix(t));
+       }},
       {"multiply", [=](DType t) { kernels::multiply(cpu, matrix(t), matrix(t), matrix(t)); }},
       {"scale", [=](DType t) { kernels::scale(cpu, matrix(t), 1, matrix(t)); }},
       {"sgd_update", [=](DType t) { kernels::sgd_update(cpu, {}, matrix(t), matrix(t), matrix(t)); }},
