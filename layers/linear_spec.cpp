@@ -7,6 +7,7 @@
 #include "layers/dense/dense.h"
 #include "layers/low_rank/low_rank.h"
 #include "layers/monarch/monarch.h"
+#include "layers/ss1/ss1.h"
 
 namespace ashlar {
 namespace {
@@ -19,6 +20,7 @@ constexpr std::pair<std::string_view, Maker> kKinds[] = {
     {"low_rank", &make_low_rank},
     {"blast", &make_blast},
     {"monarch", &make_monarch},
+    {"ss1", &make_ss1},
     {"block_diagonal", &make_block_diagonal},
 };
 

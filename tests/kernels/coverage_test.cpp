@@ -22,6 +22,7 @@
 #include "kernels/matmul/matmul.h"
 #include "kernels/monarch/monarch.h"
 #include "kernels/reduce/reduce.h"
+#include "kernels/ss1/ss1.h"
 #include "kernels/update/update.h"
 #include "tests/support/catch.h"
 #include "tests/support/compare.h"
@@ -82,6 +83,8 @@ const std::map<std::string, Probe>& probes() {
   const auto heads = [](DType dtype) { return Array::zeros({1, 1, 2, 3}, dtype); };
   const auto factor = [](DType dtype, const Shape& shape) { return Array::zeros(shape, master_dtype(dtype)); };
   const auto ids = [] { return Array::zeros({2}, DType::i32); };
+  const auto turns = [] { return Array::zeros({1, 1, 2}, DType::i32); };
+  const auto ones = [] { return Array::full({1, 1, 2}, 1, DType::i32); };
   const Exec cpu;
   static const std::map<std::string, Probe> table{
       {"adamw_update", [=](DType t) { kernels::adamw_update(cpu, {}, matrix(t), matrix(t), matrix(t), matrix(t)); }},
@@ -164,6 +167,9 @@ const std::map<std::string, Probe>& probes() {
       {"multiply", [=](DType t) { kernels::multiply(cpu, matrix(t), matrix(t), matrix(t)); }},
       {"scale", [=](DType t) { kernels::scale(cpu, matrix(t), 1, matrix(t)); }},
       {"sgd_update", [=](DType t) { kernels::sgd_update(cpu, {}, matrix(t), matrix(t), matrix(t)); }},
+      {"ss1_sketch", [=](DType t) { kernels::ss1_sketch(cpu, matrix(t), turns(), ones(), Array::zeros({1, 2, 2}, t)); }},
+      {"ss1_sketch_backward",
+       [=](DType t) { kernels::ss1_sketch_backward(cpu, Array::zeros({1, 2, 2}, t), turns(), ones(), matrix(t)); }},
       {"sum_of_squares",
        [=](DType t) { kernels::sum_of_squares(cpu, matrix(t), Array::zeros({1}, DType::f64)); }},
       {"sum_to", [=](DType t) { kernels::sum_to(cpu, matrix(t), Array::zeros({1, 3}, t)); }},
