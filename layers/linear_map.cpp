@@ -29,6 +29,11 @@ void LinearMap::check_dense(const Array& dense) const {
   }
 }
 
+void LinearMap::check_size(std::string_view what, Dim value, Dim most) const {
+  ASHLAR_CHECK(value >= 1 && value <= most, "layer '", spec(), "' for ", scope().path(), " (", in_, " -> ", out_, "): ",
+               what, " must be from 1 to ", most);
+}
+
 double relative_frobenius_error(const Array& a, const Array& b) {
   const auto x = a.to_vector<double>(), y = b.to_vector<double>();
   ASHLAR_CHECK(a.shape() == b.shape(), "relative_frobenius_error: shapes ", a.shape(), " and ", b.shape(), " differ");

@@ -46,6 +46,8 @@ class LinearMap : public Module {
   // x (R, in) -> (R, out); `bias` (out) or undefined.
   virtual Tensor forward(const Tensor& x, const Tensor& bias) const = 0;
   void check_dense(const Array& dense) const;  // for project: shape and finite values
+  // For constructors: InputError naming the layer unless 1 <= value <= most.
+  void check_size(std::string_view what, Dim value, Dim most) const;
   double std() const { return std_; }
 
  private:

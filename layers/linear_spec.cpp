@@ -3,8 +3,11 @@
 #include <charconv>
 
 #include "layers/blast/blast.h"
+#include "layers/block_diagonal/block_diagonal.h"
 #include "layers/dense/dense.h"
 #include "layers/low_rank/low_rank.h"
+#include "layers/monarch/monarch.h"
+#include "layers/ss1/ss1.h"
 
 namespace ashlar {
 namespace {
@@ -16,6 +19,9 @@ constexpr std::pair<std::string_view, Maker> kKinds[] = {
     {"dense", &make_dense},
     {"low_rank", &make_low_rank},
     {"blast", &make_blast},
+    {"monarch", &make_monarch},
+    {"ss1", &make_ss1},
+    {"block_diagonal", &make_block_diagonal},
 };
 
 template <class Names>
@@ -61,6 +67,13 @@ Dim LinearSpec::integer(std::string_view key) {
   return result;
 }
 
+bool LinearSpec::flag(std::string_view key) {
+  if (!has(key)) return false;
+  const std::string& text = value(key);
+  ASHLAR_CHECK(text == "0" || text == "1", "layer '", text_, "': ", key, " must be 0 or 1, got '", text, "'");
+  return text == "1";
+}
+
 double LinearSpec::ratio() {
   const std::string& text = value("ratio");
   double result = 0;
@@ -77,13 +90,26 @@ void LinearSpec::finish() const {
   }
 }
 
-Dim rank_for_ratio(const LinearSpec& spec, double ratio, Dim in, Dim out, Dim params_per_rank) {
+Dim rank_for_ratio(const LinearSpec& spec, double ratio, Dim in, Dim out, Dim params_per_rank, Dim step) {
   const double dense = static_cast<double>(in) * static_cast<double>(out);
-  const Dim rank = static_cast<Dim>(ratio * dense / static_cast<double>(params_per_rank)) / 8 * 8;
-  ASHLAR_CHECK(rank >= 8, "layer '", spec.text(), "' for ", in, " -> ", out, ": no rank that is a multiple of 8 keeps ",
-               ratio, " of the dense parameters; the smallest possible ratio is ",
-               8.0 * static_cast<double>(params_per_rank) / dense, " (rank 8)");
+  const Dim rank = static_cast<Dim>(ratio * dense / static_cast<double>(params_per_rank)) / step * step;
+  ASHLAR_CHECK(rank >= step, "layer '", spec.text(), "' for ", in, " -> ", out, ": no rank that is a multiple of ", step,
+               " keeps ", ratio, " of the dense parameters; the smallest possible ratio is ",
+               static_cast<double>(step * params_per_rank) / dense, " (rank ", step, ")");
   return rank;
+}
+
+Dim size_for_ratio(const LinearSpec& spec, double ratio, Dim in, Dim out, Dim most, std::string_view what,
+                   const std::function<Dim(Dim size)>& params) {
+  const double dense = static_cast<double>(in) * static_cast<double>(out);
+  Dim smallest = 1;
+  for (Dim size = 1; size <= most; ++size) {
+    if (static_cast<double>(params(size)) <= ratio * dense) return size;
+    if (params(size) < params(smallest)) smallest = size;
+  }
+  throw InputError(concat("layer '", spec.text(), "' for ", in, " -> ", out, ": no value of ", what, " keeps ", ratio,
+                          " of the dense parameters; the smallest possible ratio is ",
+                          static_cast<double>(params(smallest)) / dense, " (", what, "=", smallest, ")"));
 }
 
 std::unique_ptr<LinearMap> make_linear_map(const Scope& scope, Dim in, Dim out, std::string_view spec,

@@ -15,10 +15,15 @@ class LinearSpec {
 
   const std::string& kind() const { return kind_; }
   const std::string& text() const { return text_; }
-  bool has(std::string_view key) const { return arguments_.contains(std::string(key)); }
+  bool has(std::string_view key) {
+    known_.emplace(key);
+    return arguments_.contains(std::string(key));
+  }
   // A whole number of at least 1; InputError if it is missing (unless there is a fallback) or malformed.
   Dim integer(std::string_view key);
   Dim integer(std::string_view key, Dim fallback) { return has(key) ? integer(key) : fallback; }
+  // 0 or 1; 0 if it is missing.
+  bool flag(std::string_view key);
   // The fraction of the dense parameters to keep, in (0, 1].
   double ratio();
   // To be called after all keys were read: InputError for keys that the kind does not know, listing those it does.
@@ -28,12 +33,17 @@ class LinearSpec {
   const std::string& value(std::string_view key);
   std::string text_, kind_;
   std::map<std::string, std::string> arguments_;
-  std::set<std::string> known_;
+  std::set<std::string> known_;  // the keys that were asked for
 };
 
-// The largest rank, a multiple of 8, for which rank * params_per_rank is at most ratio * in * out. InputError naming
+// The largest rank, a multiple of `step`, for which rank * params_per_rank is at most ratio * in * out. InputError naming
 // the smallest possible ratio if there is none.
-Dim rank_for_ratio(const LinearSpec& spec, double ratio, Dim in, Dim out, Dim params_per_rank);
+Dim rank_for_ratio(const LinearSpec& spec, double ratio, Dim in, Dim out, Dim params_per_rank, Dim step = 8);
+
+// The smallest size from 1 to `most` (blocks, a reduction) for which params(size) is at most ratio * in * out. InputError
+// naming the smallest possible ratio if there is none.
+Dim size_for_ratio(const LinearSpec& spec, double ratio, Dim in, Dim out, Dim most, std::string_view what,
+                   const std::function<Dim(Dim size)>& params);
 
 std::unique_ptr<LinearMap> make_linear_map(const Scope& scope, Dim in, Dim out, std::string_view spec,
                                            const LinearOptions& options);

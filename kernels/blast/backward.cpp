@@ -16,10 +16,6 @@ struct BackwardCall {
   View dx, du, dv, ds, dbias;
 };
 
-// Length of a tile's rows in scratch memory: an odd number of cache lines, so that the columns of a tile, which the
-// weight gradients walk along, spread over all sets of the cache.
-constexpr Dim line_of(Dim columns) { return (columns + 15) / 16 / 2 * 32 + 16; }
-
 template <class T>
 class Backward {
  public:

@@ -10,13 +10,6 @@
 
 namespace ashlar::kernels::blast {
 
-// One side of the matrix: `size` features in `blocks` blocks of `length`; the last ones may be short or empty.
-struct Side {
-  Dim size, blocks, length;
-  Dim begin(Dim block) const { return std::min(size, block * length); }
-  Dim count(Dim block) const { return std::min(size, (block + 1) * length) - begin(block); }
-};
-
 // The rank in chunks of equal width, so that a tile's A and C of one chunk stay in the cache. All but the last are
 // whole vectors.
 struct Chunks {

@@ -1,5 +1,6 @@
-// What kernels that work tile by tile share: scratch memory and copies that convert.
+// What kernels that work tile by tile share: features in blocks, scratch memory and copies that convert.
 #pragma once
+#include <algorithm>
 #include <cstring>
 
 #include "core/allocator.h"
@@ -9,6 +10,17 @@ namespace ashlar::kernels {
 
 constexpr Dim round_up(Dim value, Dim multiple) { return (value + multiple - 1) / multiple * multiple; }
 constexpr Dim ceil_div(Dim value, Dim divisor) { return (value + divisor - 1) / divisor; }
+
+// One side of a matrix: `size` features in `blocks` blocks of `length`; the last ones may be short or empty.
+struct Side {
+  Dim size, blocks, length;
+  Dim begin(Dim block) const { return std::min(size, block * length); }
+  Dim count(Dim block) const { return std::min(size, (block + 1) * length) - begin(block); }
+};
+
+// Length of a tile's rows in scratch memory: an odd number of cache lines, so that the columns of a tile, which the
+// weight gradients walk along, spread over all sets of the cache.
+constexpr Dim line_of(Dim columns) { return (columns + 15) / 16 / 2 * 32 + 16; }
 
 // Memory for one work item, from the caching allocator (and so counted), cut into pieces of 64-byte alignment.
 template <class T>

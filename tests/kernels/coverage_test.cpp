@@ -11,6 +11,7 @@
 
 #include "kernels/attention/attention.h"
 #include "kernels/blast/blast.h"
+#include "kernels/block_diagonal/block_diagonal.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/dropout/dropout.h"
 #include "kernels/elementwise/elementwise.h"
@@ -19,7 +20,9 @@
 #include "kernels/layer_norm/layer_norm.h"
 #include "kernels/low_rank/low_rank.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/monarch/monarch.h"
 #include "kernels/reduce/reduce.h"
+#include "kernels/ss1/ss1.h"
 #include "kernels/update/update.h"
 #include "tests/support/catch.h"
 #include "tests/support/compare.h"
@@ -80,6 +83,8 @@ const std::map<std::string, Probe>& probes() {
   const auto heads = [](DType dtype) { return Array::zeros({1, 1, 2, 3}, dtype); };
   const auto factor = [](DType dtype, const Shape& shape) { return Array::zeros(shape, master_dtype(dtype)); };
   const auto ids = [] { return Array::zeros({2}, DType::i32); };
+  const auto turns = [] { return Array::zeros({1, 1, 2}, DType::i32); };
+  const auto ones = [] { return Array::full({1, 1, 2}, 1, DType::i32); };
   const Exec cpu;
   static const std::map<std::string, Probe> table{
       {"adamw_update", [=](DType t) { kernels::adamw_update(cpu, {}, matrix(t), matrix(t), matrix(t), matrix(t)); }},
@@ -102,6 +107,15 @@ const std::map<std::string, Probe>& probes() {
        [=](DType t) {
          kernels::blast_forward(cpu, matrix(t), factor(t, {1, 3, 2}), factor(t, {1, 3, 2}), factor(t, {1, 1, 2}),
                                 vector(t, 3), matrix(t));
+       }},
+      {"block_diagonal_backward",
+       [=](DType t) {
+         kernels::block_diagonal_backward(cpu, matrix(t), matrix(t), factor(t, {1, 3, 3}), false, matrix(t),
+                                          factor(t, {1, 3, 3}), vector(t, 3));
+       }},
+      {"block_diagonal_forward",
+       [=](DType t) {
+         kernels::block_diagonal_forward(cpu, matrix(t), factor(t, {1, 3, 3}), vector(t, 3), false, matrix(t));
        }},
       {"cast", [=](DType t) { kernels::cast(cpu, matrix(t), matrix(t)); }},
       {"cross_entropy",
@@ -140,9 +154,22 @@ const std::map<std::string, Probe>& probes() {
          kernels::low_rank_forward(cpu, matrix(t), factor(t, {3, 2}), factor(t, {3, 2}), vector(t, 3), matrix(t));
        }},
       {"matmul", [=](DType t) { kernels::matmul(cpu, matrix(t), Array::zeros({3, 3}, t), matrix(t), {}); }},
+      {"monarch_backward",
+       [=](DType t) {
+         kernels::monarch_backward(cpu, matrix(t), matrix(t), matrix(t), factor(t, {1, 3, 3}), factor(t, {1, 3, 3}),
+                                   matrix(t), factor(t, {1, 3, 3}), factor(t, {1, 3, 3}), vector(t, 3));
+       }},
+      {"monarch_forward",
+       [=](DType t) {
+         kernels::monarch_forward(cpu, matrix(t), factor(t, {1, 3, 3}), factor(t, {1, 3, 3}), vector(t, 3), matrix(t),
+                                  matrix(t));
+       }},
       {"multiply", [=](DType t) { kernels::multiply(cpu, matrix(t), matrix(t), matrix(t)); }},
       {"scale", [=](DType t) { kernels::scale(cpu, matrix(t), 1, matrix(t)); }},
       {"sgd_update", [=](DType t) { kernels::sgd_update(cpu, {}, matrix(t), matrix(t), matrix(t)); }},
+      {"ss1_sketch", [=](DType t) { kernels::ss1_sketch(cpu, matrix(t), turns(), ones(), Array::zeros({1, 2, 2}, t)); }},
+      {"ss1_sketch_backward",
+       [=](DType t) { kernels::ss1_sketch_backward(cpu, Array::zeros({1, 2, 2}, t), turns(), ones(), matrix(t)); }},
       {"sum_of_squares",
        [=](DType t) { kernels::sum_of_squares(cpu, matrix(t), Array::zeros({1}, DType::f64)); }},
       {"sum_to", [=](DType t) { kernels::sum_to(cpu, matrix(t), Array::zeros({1, 3}, t)); }},

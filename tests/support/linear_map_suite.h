@@ -102,6 +102,90 @@ inline void grams_measure_changes(const SuiteCase& c) {
   }
 }
 
+// In f32 and bf16 all gradients are those of the same layer in f64, also when the rows take many tiles.
+inline void matches_f64(const SuiteCase& c, DType dtype, double tolerance_) {
+  Linear layer(Scope::root(dtype, 7), c.in, c.out, c.spec), exact(Scope::root(DType::f64, 7), c.in, c.out, c.spec);
+  const Parameters parameters = layer.map().parameters(), expected = exact.map().parameters();
+  for (std::size_t i = 0; i < parameters.size(); ++i) copy(parameters[i].tensor.value(), expected[i].tensor.value());
+  for (const Dim rows : {Dim{1}, Dim{70}, Dim{600}}) {
+    const Tensor x = Tensor::leaf(randn({rows, c.in}, dtype, 21)), x64 = Tensor::leaf(x.value().to(DType::f64));
+    const Array dy = randn({rows, c.out}, dtype, 22);
+    for (std::size_t i = 0; i < parameters.size(); ++i) parameters[i].tensor.zero_grad(), expected[i].tensor.zero_grad();
+    layer(x).backward(dy);
+    exact(x64).backward(dy.to(DType::f64));
+    INFO(c.spec << " " << c.in << " -> " << c.out << " " << dtype << " rows " << rows);
+    REQUIRE(relative_error(x.grad(), x64.grad()) <= tolerance_);
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      INFO(parameters[i].name);
+      REQUIRE(relative_error(parameters[i].tensor.grad(), expected[i].tensor.grad()) <= tolerance_);
+    }
+  }
+}
+
+// One, two and three threads give the same bits.
+inline void repeats_on_all_threads(const SuiteCase& c) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    for (const Dim rows : {Dim{2}, Dim{90}, Dim{1300}}) {
+      INFO(c.spec << " " << c.in << " -> " << c.out << " " << dtype << " rows " << rows);
+      const auto run = [&](int threads) {
+        const ThreadCount count(threads);
+        Linear layer(Scope::root(dtype, 8), c.in, c.out, c.spec);
+        const Tensor x = Tensor::leaf(randn({rows, c.in}, dtype, 23)), y = layer(x);
+        y.backward(randn({rows, c.out}, dtype, 24));
+        std::vector<Array> results{y.value(), x.grad()};
+        for (const Parameter& p : layer.map().parameters()) results.push_back(p.tensor.grad());
+        return results;
+      };
+      const auto one = run(1), two = run(2), three = run(3);
+      for (std::size_t i = 0; i < one.size(); ++i) {
+        INFO("result " << i);
+        REQUIRE(bitwise_equal(one[i], two[i]));
+        REQUIRE(bitwise_equal(one[i], three[i]));
+      }
+    }
+  }
+}
+
+// Matrix products that count their operations.
+struct CountedProducts {
+  Dim macs = 0;
+  Tensor matmul(const Tensor& a, const Tensor& b) {
+    const Tensor y = F::matmul(a, b);
+    macs += y.value().numel() * a.size(-1);
+    return y;
+  }
+};
+
+// The layer without bias equals its definition as plain products, in values, gradients and number of operations.
+// `composite` maps the factors, in the order of parameters(), and x to y.
+using Composite = std::function<Tensor(const std::vector<Tensor>& factors, const Tensor& x, CountedProducts& products)>;
+inline void matches_composite(const std::string& spec, Dim in, Dim out, const Composite& composite) {
+  for (const Dim rows : {Dim{1}, Dim{6}, Dim{600}}) {
+    INFO(spec << " " << in << " -> " << out << " rows " << rows);
+    Linear layer(Scope::root(DType::f64, 8), in, out, spec, {.bias = false});
+    const Tensor x = Tensor::leaf(randn({rows, in}, DType::f64, 9)), x2 = Tensor::leaf(x.value());
+    std::vector<Tensor> factors;
+    for (const Parameter& p : layer.map().parameters()) factors.push_back(Tensor::leaf(p.tensor.value()));
+    CountedProducts products;
+    const Tensor fused = layer(x), plain = composite(factors, x2, products);
+    const Array dy = randn({rows, out}, DType::f64, 10);
+    fused.backward(dy);
+    plain.backward(dy);
+    REQUIRE(relative_error(fused.value(), plain.value()) <= 1e-13);
+    REQUIRE(relative_error(x.grad(), x2.grad()) <= 1e-12);
+    for (std::size_t i = 0; i < factors.size(); ++i) {
+      const Parameter p = layer.map().parameters()[i];
+      INFO(p.name);
+      REQUIRE(relative_error(p.tensor.grad(), factors[i].grad()) <= 1e-12);
+    }
+    // every product has a gradient product for each of its operands
+    const LinearCost cost = layer.map().cost(rows);
+    REQUIRE(cost.macs_forward == products.macs);
+    REQUIRE(cost.macs_grad_input == products.macs);
+    REQUIRE(cost.macs_grad_weight == products.macs);
+  }
+}
+
 inline double entry_std(const Array& a) {
   double sum = 0;
   for (const double value : a.to_vector<double>()) sum += value * value;
@@ -116,6 +200,8 @@ inline void linear_map_suite(const std::vector<SuiteCase>& cases, double recover
     matches_dense(c, DType::bf16, 2e-2);
     matches_finite_differences(c);
     grams_measure_changes(c);
+    matches_f64(c, DType::f32, 2e-5);
+    matches_f64(c, DType::bf16, 2e-2);
 
     INFO(c.spec << " " << c.in << " -> " << c.out);
     Linear layer(Scope::root(DType::f64, 5), c.in, c.out, c.spec);
@@ -132,6 +218,8 @@ inline void linear_map_suite(const std::vector<SuiteCase>& cases, double recover
     // a matrix of this structure is recovered
     const Array dense = layer.map().to_dense();
     Linear other(Scope::root(DType::f64, 6), c.in, c.out, c.spec);
+    const auto tables = layer.map().buffers(), other_tables = other.map().buffers();  // they are part of the structure
+    for (std::size_t i = 0; i < tables.size(); ++i) copy(tables[i].second, other_tables[i].second);
     REQUIRE(other.map().project(dense) <= recovers);
     REQUIRE(relative_error(other.map().to_dense(), dense) <= recovers);
     REQUIRE_THROWS_AS(other.map().project(randn({c.out + 1, c.in}, DType::f64, 1)), InputError);
@@ -140,6 +228,16 @@ inline void linear_map_suite(const std::vector<SuiteCase>& cases, double recover
     REQUIRE_THROWS_AS(other.map().project(broken), InputError);
     REQUIRE_THROWS_WITH(layer(randn({2, c.in + 1}, DType::f64, 1)), Catch::Matchers::Contains("in_features"));
   }
+}
+
+// The error of project() for each of the specs, on one random matrix.
+inline std::vector<double> projection_errors(const std::vector<std::string>& specs, Dim in, Dim out) {
+  const Array dense = randn({out, in}, DType::f64, 25);
+  std::vector<double> errors;
+  for (const std::string& spec : specs) {
+    errors.push_back(Linear(Scope::root(DType::f64), in, out, spec).map().project(dense));
+  }
+  return errors;
 }
 
 // The represented matrix starts with the asked-for size of entries, so that outputs vary as those of the dense layer.

@@ -1,0 +1,25 @@
+// Checks of operands; InputError naming the operation and the operand.
+#pragma once
+#include <string_view>
+
+#include "core/view.h"
+
+namespace ashlar::kernels {
+
+// A matrix of the dtype whose rows are contiguous; an absent view passes.
+inline void check_rows(std::string_view operation, std::string_view name, const ConstView& view, DType dtype) {
+  if (!view) return;
+  ASHLAR_CHECK(view.shape.ndim() == 2 && (view.size(1) <= 1 || view.step(1) == 1), operation, ": ", name,
+               " must be a matrix with contiguous rows, got ", view.shape);
+  ASHLAR_CHECK(view.dtype == dtype, operation, ": ", name, " is ", view.dtype, " but must be ", dtype);
+}
+
+// Row-major without gaps, of the shape and the dtype; an absent view passes.
+inline void check_contiguous(std::string_view operation, std::string_view name, const ConstView& view,
+                             const Shape& shape, DType dtype) {
+  if (!view) return;
+  ASHLAR_CHECK(view.shape == shape && view.dtype == dtype && view.contiguous(), operation, ": ", name, " ", view.dtype,
+               view.shape, " must be ", dtype, shape, " and contiguous");
+}
+
+}  // namespace ashlar::kernels

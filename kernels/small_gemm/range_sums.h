@@ -1,0 +1,57 @@
+// Sums over rows that do not depend on the number of threads: the rows are cut into ranges by their count alone, every
+// range has a sum of its own, and these are added in order.
+#pragma once
+#include "core/parallel.h"
+#include "core/view.h"
+#include "kernels/small_gemm/tile.h"
+
+namespace ashlar::kernels {
+
+// At most `most` ranges of 256 rows or more; one, maybe empty, for fewer.
+struct RowRanges {
+  Dim rows, count;
+  RowRanges(Dim rows_, Dim most) : rows(rows_), count(std::clamp<Dim>(rows_ / 256, 1, most)) {}
+  Dim begin(Dim range) const { return rows * range / count; }
+};
+
+template <class C>
+class RangeSums {
+ public:
+  // `target` is contiguous and receives the result; if it is absent, nothing is kept.
+  RangeSums(const View& target, Dim ranges)
+      : target_(target),
+        ranges_(ranges),
+        size_(target ? target.numel() : 0),
+        storage_((ranges - 1) * size_),
+        more_(storage_.take(0)) {}
+
+  explicit operator bool() const { return size_ > 0; }
+  // The sum of a range, for the caller to clear and to add to; the first one is the target itself.
+  C* at(Dim range) const { return range == 0 ? target_.as<C>() : more_ + (range - 1) * size_; }
+
+  void add_up() const {
+    parallel_for(size_, 1 << 12, [&](Dim begin, Dim end) {
+      C* const sum = at(0);
+      for (Dim range = 1; range < ranges_; ++range) {
+        const C* const more = at(range);
+        for (Dim i = begin; i < end; ++i) sum[i] += more[i];
+      }
+    });
+  }
+
+ private:
+  View target_;
+  Dim ranges_, size_;
+  Scratch<C> storage_;
+  C* more_;
+};
+
+// sum (columns) += the rows of a tile.
+template <class C>
+void add_rows(const C* tile, Dim ld, Dim rows, Dim columns, C* sum) {
+  for (Dim r = 0; r < rows; ++r) {
+    for (Dim c = 0; c < columns; ++c) sum[c] += tile[r * ld + c];
+  }
+}
+
+}  // namespace ashlar::kernels

@@ -1,0 +1,17 @@
+// The sketches of SS1 (Desai et al.): x, padded with zeros, is cut into chunks of B features; every sketch adds up groups
+// of c neighbouring chunks, each rotated and signed by a table:
+//   u_h[g B + k] = sum_{i < c} sign_hgi x[(g c + i) B + (k + shift_hgi) mod B]      h < H, g < G, k < B
+// R n H additions for R rows. The product with the weights is an ordinary one.
+#pragma once
+#include "kernels/kernel.h"
+
+namespace ashlar::kernels {
+
+// x (R, n), rows contiguous, u (H, R, G B), contiguous: f64, f32 or bf16. shift and sign (H, G, c): i32, contiguous,
+// from 0 to B - 1 and 1 or -1. n is at most G c B.
+extern const Kernel<void(const Exec&, ConstView x, ConstView shift, ConstView sign, View u)> ss1_sketch;
+
+// The gradient of the above: dx[(g c + i) B + (k + shift_hgi) mod B] = sum_h sign_hgi du_h[g B + k].
+extern const Kernel<void(const Exec&, ConstView du, ConstView shift, ConstView sign, View dx)> ss1_sketch_backward;
+
+}  // namespace ashlar::kernels

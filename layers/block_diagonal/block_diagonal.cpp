@@ -1,0 +1,104 @@
+#include "layers/block_diagonal/block_diagonal.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "autograd/function.h"
+#include "kernels/block_diagonal/block_diagonal.h"
+
+namespace ashlar {
+namespace {
+
+struct BlockDiagonalOp : Function<BlockDiagonalOp> {
+  static constexpr const char* name = "block_diagonal_linear";
+  static Array forward(Context& ctx, const Array& x, const Array& b, const Array& bias, const Dim& out,
+                       const bool& shuffle) {
+    const Array rows = x.as_contiguous();
+    Array y = Array::empty({x.size(0), out}, x.dtype(), x.device());
+    kernels::block_diagonal_forward(x.exec(), rows, b, bias, shuffle, y);
+    ctx.save(rows, b);
+    ctx.keep(shuffle);
+    return y;
+  }
+  static std::array<Array, 3> backward(Context& ctx, const Array& dy) {
+    const Array &x = ctx.saved(0), &b = ctx.saved(1);
+    Array dx, db, dbias;
+    if (ctx.needs_grad(0)) dx = empty_like(x);
+    if (ctx.needs_grad(1)) db = empty_like(b);
+    if (ctx.needs_grad(2)) dbias = Array::empty({dy.size(1)}, b.dtype(), b.device());
+    kernels::block_diagonal_backward(dy.exec(), dy.as_contiguous(), x, b, ctx.kept<bool>(), dx, db, dbias);
+    return {dx, db, dbias};
+  }
+};
+
+}  // namespace
+
+BlockDiagonalLinear::BlockDiagonalLinear(const Scope& scope, Dim in, Dim out, Dim blocks, bool shuffle,
+                                         const LinearOptions& options)
+    : LinearMap(scope, in, out, options), blocks_(blocks), shuffle_(shuffle) {
+  check_size("blocks", blocks, std::min(in, out));
+  const Dim p = block_rows(), q = block_columns();
+  b_ = param("B", {blocks, p, q}, init::normal(std() * std::sqrt(static_cast<double>(in) / static_cast<double>(q))),
+             {.role = Role::matrix, .fan_in = q, .fan_out = p, .batch_dims = 1, .hidden = options.hidden});
+}
+
+std::string BlockDiagonalLinear::spec() const {
+  return concat("block_diagonal:blocks=", blocks_, shuffle_ ? ",shuffle=1" : "");
+}
+
+Tensor BlockDiagonalLinear::forward(const Tensor& x, const Tensor& bias) const {
+  return BlockDiagonalOp::apply(x, b_, bias, out_features(), shuffle_);
+}
+
+template <class Body>
+void BlockDiagonalLinear::for_entries(Body&& body) const {
+  const Dim p = block_rows(), q = block_columns();
+  for (Dim row = 0; row < out_features(); ++row) {
+    for (Dim k = 0; k < q; ++k) {
+      const Dim place = row / p * q + k;
+      const Dim column = shuffle_ ? place % blocks_ * q + place / blocks_ : place;
+      if (column < in_features()) body(row, column, row * q + k);
+    }
+  }
+}
+
+Array BlockDiagonalLinear::to_dense() const {
+  const Array dense = Array::zeros({out_features(), in_features()}, DType::f64), b = b_.value().to(DType::f64);
+  for_entries([&](Dim row, Dim column, Dim k) {
+    dense.data<double>()[row * in_features() + column] = b.data<double>()[k];
+  });
+  return dense.to(scope().master());
+}
+
+double BlockDiagonalLinear::project(const Array& dense) {
+  check_dense(dense);
+  const Array from = dense.to(DType::f64).as_contiguous(), b = Array::zeros(b_.shape(), DType::f64);
+  for_entries([&](Dim row, Dim column, Dim k) {
+    b.data<double>()[k] = from.data<double>()[row * in_features() + column];
+  });
+  copy(b, b_.value());
+  return relative_frobenius_error(to_dense(), dense);
+}
+
+LinearCost BlockDiagonalLinear::cost(Dim rows) const {
+  const Dim p = block_rows(), q = block_columns();
+  Dim macs = shuffle_ ? out_features() * q : 0;
+  for (Dim i = 0; i < blocks_ && !shuffle_; ++i) {
+    const auto count = [&](Dim size, Dim length) { return std::clamp<Dim>(size - i * length, 0, length); };
+    macs += count(out_features(), p) * count(in_features(), q);
+  }
+  return {blocks_ * p * q, rows * macs, rows * macs, rows * macs, 0};
+}
+
+std::unique_ptr<LinearMap> make_block_diagonal(const Scope& scope, Dim in, Dim out, LinearSpec& spec,
+                                               const LinearOptions& options) {
+  const auto params = [&](Dim blocks) { return (in + blocks - 1) / blocks * ((out + blocks - 1) / blocks) * blocks; };
+  const Dim blocks = spec.has("ratio")
+                         ? size_for_ratio(spec, spec.ratio(), in, out, std::min(in, out), "blocks", params)
+                         : spec.integer("blocks");
+  const bool shuffle = spec.flag("shuffle");
+  spec.finish();
+  return std::make_unique<BlockDiagonalLinear>(scope, in, out, blocks, shuffle, options);
+}
+
+}  // namespace ashlar

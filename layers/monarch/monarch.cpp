@@ -1,0 +1,163 @@
+#include "layers/monarch/monarch.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "autograd/function.h"
+#include "kernels/monarch/monarch.h"
+#include "kernels/linalg/linalg.h"
+
+namespace ashlar {
+namespace {
+
+struct MonarchOp : Function<MonarchOp> {
+  static constexpr const char* name = "monarch_linear";
+  static Array forward(Context& ctx, const Array& x, const Array& r, const Array& l, const Array& bias, const Dim& out) {
+    const Array rows = x.as_contiguous();
+    Array y = Array::empty({x.size(0), out}, x.dtype(), x.device()), h;
+    if (ctx.recording()) h = Array::empty({x.size(0), l.size(0) * l.size(2)}, x.dtype(), x.device());
+    kernels::monarch_forward(x.exec(), rows, r, l, bias, h.defined() ? View(h) : View{}, y);
+    ctx.save(rows, h, r, l);
+    return y;
+  }
+  static std::array<Array, 4> backward(Context& ctx, const Array& dy) {
+    const Array &x = ctx.saved(0), &h = ctx.saved(1), &r = ctx.saved(2), &l = ctx.saved(3);
+    Array dx, dr, dl, dbias;
+    if (ctx.needs_grad(0)) dx = empty_like(x);
+    if (ctx.needs_grad(1)) dr = empty_like(r);
+    if (ctx.needs_grad(2)) dl = empty_like(l);
+    if (ctx.needs_grad(3)) dbias = Array::empty({dy.size(1)}, l.dtype(), l.device());
+    kernels::monarch_backward(dy.exec(), dy.as_contiguous(), x, h, r, l, dx, dr, dl, dbias);
+    return {dx, dr, dl, dbias};
+  }
+};
+
+// min(in, out) / blocks as in the paper, rounded up to a multiple of blocks.
+Dim default_rank(Dim in, Dim out, Dim blocks) {
+  const Dim square = blocks * blocks;
+  return (std::min(in, out) + square - 1) / square * blocks;
+}
+
+}  // namespace
+
+MonarchLinear::MonarchLinear(const Scope& scope, Dim in, Dim out, const Structure& structure,
+                             const LinearOptions& options)
+    : LinearMap(scope, in, out, options), structure_(structure) {
+  const auto [blocks, rank, interleaved] = structure;
+  check_size("blocks", blocks, std::min(in, out));
+  const Dim p = block_rows(), q = block_columns(), most = blocks * std::min(p, q);
+  check_size("rank", rank, most);
+  ASHLAR_CHECK(rank % blocks == 0, "layer '", spec(), "' for ", scope.path(), " (", in, " -> ", out,
+               "): rank must be a multiple of blocks; ", std::max(rank / blocks, Dim{1}) * blocks, " would fit");
+  r_ = param("R", {blocks, rank, q}, init::normal(1.0 / std::sqrt(static_cast<double>(q))),
+             {.role = Role::matrix, .fan_in = q, .fan_out = rank, .batch_dims = 1, .hidden = options.hidden});
+  const double gain = std::sqrt(static_cast<double>(in) / static_cast<double>(rank));
+  l_ = param("L", {blocks, p, rank}, init::normal(std() * gain),
+             {.role = Role::matrix, .fan_in = rank, .fan_out = p, .batch_dims = 1, .hidden = options.hidden});
+}
+
+std::string MonarchLinear::spec() const {
+  return concat("monarch:blocks=", structure_.blocks, ",rank=", structure_.rank,
+                structure_.interleaved ? ",interleaved=1" : "");
+}
+
+Tensor MonarchLinear::forward(const Tensor& x, const Tensor& bias) const {
+  const auto [blocks, rank, interleaved] = structure_;
+  if (!interleaved) return MonarchOp::apply(x, r_, l_, bias, out_features());
+  // The paper's order is a permutation of the rows of R before, and of the outputs after, the contiguous one.
+  const Dim p = block_rows(), q = block_columns(), rows = x.size(0);
+  const Tensor r = F::reshape(F::transpose(F::reshape(r_, {blocks, block_rank(), blocks, q}), 1, 2), {blocks, rank, q});
+  const Tensor y = F::reshape(MonarchOp::apply(x, r, l_, Tensor(), blocks * p), {rows, blocks, p});
+  const Tensor outputs = F::slice(F::reshape(F::transpose(y, 1, 2), {rows, p * blocks}), 1, 0, out_features());
+  return bias.defined() ? F::add(outputs, F::cast(bias, x.dtype())) : outputs;
+}
+
+Array MonarchLinear::dense_block(const Array& padded, Dim i, Dim j) const {
+  const auto [blocks, rank, interleaved] = structure_;
+  const Dim p = block_rows(), q = block_columns();
+  const Array rows =
+      interleaved ? padded.reshape({p, blocks, blocks * q}).select(1, i) : padded.slice(0, i * p, i * p + p);
+  return rows.slice(1, j * q, j * q + q);
+}
+
+Array MonarchLinear::left_block(const Array& l, Dim i, Dim j) const {
+  return l.select(0, i).slice(1, j * block_rank(), (j + 1) * block_rank());
+}
+
+Array MonarchLinear::right_block(const Array& r, Dim i, Dim j) const {
+  const auto [blocks, rank, interleaved] = structure_;
+  const Array all = r.select(0, j);  // (N c, q)
+  if (interleaved) return all.reshape({block_rank(), blocks, block_columns()}).select(1, i);
+  return all.slice(0, i * block_rank(), (i + 1) * block_rank());
+}
+
+Array MonarchLinear::to_dense() const {
+  const Dim blocks = structure_.blocks;
+  const Array padded = Array::zeros({blocks * block_rows(), blocks * block_columns()}, DType::f64);
+  const Array r = r_.value().to(DType::f64), l = l_.value().to(DType::f64);
+  for (Dim i = 0; i < blocks; ++i) {
+    for (Dim j = 0; j < blocks; ++j) {
+      copy(linalg::product(left_block(l, i, j), right_block(r, i, j)), dense_block(padded, i, j));
+    }
+  }
+  return padded.slice(0, 0, out_features()).slice(1, 0, in_features()).to(scope().master()).as_contiguous();
+}
+
+double MonarchLinear::project(const Array& dense) {
+  check_dense(dense);
+  const Dim blocks = structure_.blocks, c = block_rank();
+  const Array padded = Array::zeros({blocks * block_rows(), blocks * block_columns()}, DType::f64);
+  copy(dense, padded.slice(0, 0, out_features()).slice(1, 0, in_features()));
+  for (Dim i = 0; i < blocks; ++i) {
+    for (Dim j = 0; j < blocks; ++j) {
+      const linalg::Svd svd = linalg::svd(dense_block(padded, i, j));
+      const Array u = svd.u.slice(1, 0, c).clone(), vt = svd.vt.slice(0, 0, c).clone();
+      for (Dim k = 0; k < c; ++k) {
+        const double root = std::sqrt(svd.s.data<double>()[k]);
+        for (Dim row = 0; row < block_rows(); ++row) u.data<double>()[row * c + k] *= root;
+        for (Dim column = 0; column < block_columns(); ++column) {
+          vt.data<double>()[k * block_columns() + column] *= root;
+        }
+      }
+      copy(u, left_block(l_.value(), i, j));
+      copy(vt, right_block(r_.value(), i, j));
+    }
+  }
+  return relative_frobenius_error(to_dense(), dense);
+}
+
+LinearCost MonarchLinear::cost(Dim rows) const {
+  const auto [blocks, rank, interleaved] = structure_;
+  const Dim outputs = interleaved ? blocks * block_rows() : out_features();
+  const Dim macs = rows * rank * (in_features() + outputs);
+  const Dim params = blocks * rank * (block_rows() + block_columns());
+  return {params, macs, macs, macs, rows * blocks * rank};
+}
+
+std::unique_ptr<LinearMap> make_monarch(const Scope& scope, Dim in, Dim out, LinearSpec& spec,
+                                        const LinearOptions& options) {
+  MonarchLinear::Structure structure{};
+  const auto params_per_rank = [&](Dim blocks) {
+    return blocks * ((in + blocks - 1) / blocks + (out + blocks - 1) / blocks);
+  };
+  const bool by_ratio = spec.has("ratio"), given = spec.has("blocks");
+  if (by_ratio && !given) {
+    structure.blocks = size_for_ratio(spec, spec.ratio(), in, out, std::min(in, out), "blocks", [&](Dim blocks) {
+      return default_rank(in, out, blocks) * params_per_rank(blocks);
+    });
+  } else {
+    structure.blocks = spec.integer("blocks");
+  }
+  if (by_ratio && given) {
+    structure.rank = rank_for_ratio(spec, spec.ratio(), in, out, params_per_rank(structure.blocks),
+                                    std::lcm(Dim{8}, structure.blocks));
+  } else {
+    structure.rank = spec.integer("rank", default_rank(in, out, structure.blocks));
+  }
+  structure.interleaved = spec.flag("interleaved");
+  spec.finish();
+  return std::make_unique<MonarchLinear>(scope, in, out, structure, options);
+}
+
+}  // namespace ashlar

@@ -1,0 +1,167 @@
+#include "layers/ss1/ss1.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "autograd/function.h"
+#include "core/random.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/reduce/reduce.h"
+#include "kernels/ss1/ss1.h"
+
+namespace ashlar {
+namespace {
+
+struct Tables {
+  Array shift, sign;  // (H, G, c)
+};
+
+// Calls body(h, first output, last output + 1) for all classes.
+template <class Body>
+void for_classes(Dim classes, Dim out, Body&& body) {
+  const Dim length = (out + classes - 1) / classes;
+  for (Dim h = 0; h < classes; ++h) body(h, std::min(out, h * length), std::min(out, (h + 1) * length));
+}
+
+struct Ss1Op : Function<Ss1Op> {
+  static constexpr const char* name = "ss1_linear";
+  static Array forward(Context& ctx, const Array& x, const Array& z, const Array& bias, const Tables& tables) {
+    const Array rows = x.as_contiguous();
+    const Dim classes = tables.shift.size(0);
+    Array u = Array::empty({classes, x.size(0), z.size(1)}, x.dtype(), x.device());
+    Array y = Array::empty({x.size(0), z.size(0)}, x.dtype(), x.device());
+    kernels::ss1_sketch(x.exec(), rows, tables.shift, tables.sign, u);
+    for_classes(classes, z.size(0), [&](Dim h, Dim begin, Dim end) {
+      const Array part = bias.defined() ? bias.slice(0, begin, end) : Array();
+      kernels::matmul(x.exec(), u.select(0, h), z.slice(0, begin, end).transpose(0, 1), y.slice(1, begin, end),
+                      {.bias = part});
+    });
+    ctx.save(u, z);
+    ctx.keep(std::pair(tables, x.size(1)));
+    return y;
+  }
+  static std::array<Array, 3> backward(Context& ctx, const Array& dy) {
+    const auto& [tables, in] = ctx.kept<std::pair<Tables, Dim>>();
+    const Array &u = ctx.saved(0), &z = ctx.saved(1), rows = dy.as_contiguous();
+    Array dx, dz, dbias, du;
+    if (ctx.needs_grad(0)) du = empty_like(u);
+    if (ctx.needs_grad(1)) dz = empty_like(z);
+    for_classes(u.size(0), z.size(0), [&](Dim h, Dim begin, Dim end) {
+      const Array part = rows.slice(1, begin, end);
+      if (du.defined()) kernels::matmul(dy.exec(), part, z.slice(0, begin, end), du.select(0, h), {});
+      if (dz.defined()) kernels::matmul(dy.exec(), part.transpose(0, 1), u.select(0, h), dz.slice(0, begin, end), {});
+    });
+    if (du.defined()) {
+      dx = Array::empty({u.size(1), in}, u.dtype(), u.device());
+      kernels::ss1_sketch_backward(dy.exec(), du, tables.shift, tables.sign, dx);
+    }
+    if (ctx.needs_grad(2)) {
+      dbias = Array::empty({1, z.size(0)}, z.dtype(), z.device());
+      kernels::sum_to(dy.exec(), rows, dbias);
+      dbias = dbias.reshape({z.size(0)});
+    }
+    return {dx, dz, dbias};
+  }
+};
+
+// About 32, as in the released kernels, and such that little or nothing needs padding.
+Dim default_block(Dim in, Dim reduction) {
+  const Dim groups = std::max<Dim>(1, (in + 16 * reduction) / (32 * reduction));
+  return (in + groups * reduction - 1) / (groups * reduction);
+}
+
+Dim groups_of(Dim in, Dim reduction, Dim block) { return (in + reduction * block - 1) / (reduction * block); }
+
+}  // namespace
+
+Ss1Linear::Ss1Linear(const Scope& scope, Dim in, Dim out, const Structure& structure, const LinearOptions& options)
+    : LinearMap(scope, in, out, options), structure_(structure) {
+  const auto [c, block, classes] = structure;
+  check_size("reduction", c, in);
+  check_size("block", block, (in + c - 1) / c);
+  if (classes > 0) check_size("classes", classes, out);
+  const Shape table{std::max<Dim>(1, classes), groups_of(in, c, block), c};
+  std::vector<std::int32_t> shift(static_cast<std::size_t>(table.numel())), sign(shift.size(), 1);
+  const Random shifts(key_of(scope.seed(), scope.below("shift"))), signs(key_of(scope.seed(), scope.below("sign")));
+  for (std::size_t entry = 0; entry < shift.size(); ++entry) {
+    if (classes > 0) {
+      shift[entry] = static_cast<std::int32_t>(shifts.below(entry, static_cast<std::uint32_t>(block)));
+      sign[entry] = signs.below(entry, 2) == 0 ? 1 : -1;
+    } else {
+      // VEC keeps the rotations of their vector loads aligned; other blocks than theirs are rotated by single features.
+      const Dim vec = block % 8 == 0 ? 8 : 1, i = static_cast<Dim>(entry) % c;
+      shift[entry] = static_cast<std::int32_t>(vec * 45007 * i % block);
+    }
+  }
+  shift_ = buffer("shift", Array::from(shift, table));
+  sign_ = buffer("sign", Array::from(sign, table));
+  z_ = param("Z", {out, width()}, init::normal(std()),
+             {.role = Role::matrix, .fan_in = in, .fan_out = out, .hidden = options.hidden});
+}
+
+std::string Ss1Linear::spec() const {
+  const auto [c, block, classes] = structure_;
+  return concat("ss1:reduction=", c, ",block=", block, classes > 0 ? concat(",classes=", classes) : "");
+}
+
+Tensor Ss1Linear::forward(const Tensor& x, const Tensor& bias) const {
+  return Ss1Op::apply(x, z_, bias, Tables{shift_, sign_});
+}
+
+template <class Body>
+void Ss1Linear::for_entries(Body&& body) const {
+  const Dim block = structure_.block, reduction = structure_.reduction, chunks = groups() * reduction;
+  const std::int32_t *shift = shift_.data<std::int32_t>(), *sign = sign_.data<std::int32_t>();
+  for_classes(shift_.size(0), out_features(), [&](Dim h, Dim begin, Dim end) {
+    for (Dim chunk = 0; chunk < chunks; ++chunk) {
+      const Dim entry = h * chunks + chunk;
+      for (Dim k = 0; k < block; ++k) {
+        const Dim column = chunk * block + (k + shift[entry]) % block, place = chunk / reduction * block + k;
+        if (column >= in_features()) continue;
+        for (Dim row = begin; row < end; ++row) body(row, column, row * width() + place, sign[entry]);
+      }
+    }
+  });
+}
+
+Array Ss1Linear::to_dense() const {
+  const Array dense = Array::zeros({out_features(), in_features()}, DType::f64), z = z_.value().to(DType::f64);
+  for_entries([&](Dim row, Dim column, Dim k, int sign) {
+    dense.data<double>()[row * in_features() + column] = sign * z.data<double>()[k];
+  });
+  return dense.to(scope().master());
+}
+
+double Ss1Linear::project(const Array& dense) {
+  check_dense(dense);
+  const Array from = dense.to(DType::f64).as_contiguous(), z = Array::zeros(z_.shape(), DType::f64);
+  std::vector<int> uses(static_cast<std::size_t>(z.numel()));  // fewer than c where some are in the padding
+  for_entries([&](Dim row, Dim column, Dim k, int sign) {
+    z.data<double>()[k] += sign * from.data<double>()[row * in_features() + column];
+    ++uses[static_cast<std::size_t>(k)];
+  });
+  for (std::size_t k = 0; k < uses.size(); ++k) z.data<double>()[k] /= std::max(1, uses[k]);
+  copy(z, z_.value());
+  return relative_frobenius_error(to_dense(), dense);
+}
+
+LinearCost Ss1Linear::cost(Dim rows) const {
+  const Dim params = out_features() * width(), macs = rows * params;
+  return {params, macs, macs, macs, rows * shift_.size(0) * width()};
+}
+
+std::unique_ptr<LinearMap> make_ss1(const Scope& scope, Dim in, Dim out, LinearSpec& spec, const LinearOptions& options) {
+  Ss1Linear::Structure structure{};
+  const auto params = [&](Dim reduction) {
+    const Dim block = default_block(in, reduction);
+    return out * groups_of(in, reduction, block) * block;
+  };
+  structure.reduction = spec.has("ratio") ? size_for_ratio(spec, spec.ratio(), in, out, in, "reduction", params)
+                                          : spec.integer("reduction");
+  structure.block = spec.integer("block", default_block(in, structure.reduction));
+  if (spec.has("classes")) structure.classes = spec.integer("classes");
+  spec.finish();
+  return std::make_unique<Ss1Linear>(scope, in, out, structure, options);
+}
+
+}  // namespace ashlar

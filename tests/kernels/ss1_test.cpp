@@ -1,0 +1,94 @@
+#include "kernels/ss1/ss1.h"
+
+#include "tests/support/catch.h"
+#include "tests/support/compare.h"
+
+using namespace ashlar;
+using namespace ashlar::test;
+
+namespace {
+
+constexpr Dim kRows = 70, kIn = 29, kSketches = 3, kGroups = 2, kReduction = 3, kBlock = 5, kWidth = kGroups * kBlock;
+
+struct Tables {
+  Array shift = random_ids({kSketches, kGroups, kReduction}, kBlock, 1), sign = random_ids(shift.shape(), 2, 2);
+  Tables() {
+    for (Dim i = 0; i < sign.numel(); ++i) sign.data<std::int32_t>()[i] = 1 - 2 * sign.data<std::int32_t>()[i];
+  }
+  // Calls body(sketch, feature, place in the sketch, sign) for every use of a feature.
+  template <class Body>
+  void for_uses(Body&& body) const {
+    for (Dim entry = 0; entry < shift.numel(); ++entry) {
+      for (Dim k = 0; k < kBlock; ++k) {
+        const Dim feature = entry % (kGroups * kReduction) * kBlock + (k + shift.data<std::int32_t>()[entry]) % kBlock;
+        if (feature >= kIn) continue;
+        body(entry / (kGroups * kReduction), feature, entry / kReduction % kGroups * kBlock + k,
+             sign.data<std::int32_t>()[entry]);
+      }
+    }
+  }
+};
+
+}  // namespace
+
+TEST_CASE("ss1_sketch adds rotated chunks with their signs, and its backward spreads them", "[kernels]") {
+  const Tables tables;
+  for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+    const Array x = randn({kRows, kIn}, dtype, 3), du = randn({kSketches, kRows, kWidth}, dtype, 4);
+    Array u = Array::full(du.shape(), NAN, dtype), dx = Array::full(x.shape(), NAN, dtype);
+    kernels::ss1_sketch({}, x, tables.shift, tables.sign, u);
+    kernels::ss1_sketch_backward({}, du, tables.shift, tables.sign, dx);
+    const Array expected_u = Array::zeros(u.shape(), DType::f64), expected_dx = Array::zeros(x.shape(), DType::f64);
+    const auto xs = x.to_vector<double>(), dus = du.to_vector<double>();
+    tables.for_uses([&](Dim sketch, Dim feature, Dim place, int sign) {
+      for (Dim row = 0; row < kRows; ++row) {
+        const Dim at_x = row * kIn + feature, at_u = (sketch * kRows + row) * kWidth + place;
+        expected_u.data<double>()[at_u] += sign * xs[static_cast<std::size_t>(at_x)];
+        expected_dx.data<double>()[at_x] += sign * dus[static_cast<std::size_t>(at_u)];
+      }
+    });
+    INFO(dtype);
+    CHECK(relative_error(u, expected_u) <= tolerance(dtype, kReduction));
+    CHECK(relative_error(dx, expected_dx) <= tolerance(dtype, kSketches));
+  }
+}
+
+TEST_CASE("ss1_sketch works on rows inside a wider matrix, on no rows, and on any number of threads", "[kernels]") {
+  const Tables tables;
+  const Array wide = randn({kRows, kIn + 4}, DType::f32, 5), du = randn({kSketches, kRows, kWidth}, DType::f32, 6);
+  const auto sketch = [&](const Array& x) {
+    Array u = Array::full({kSketches, x.size(0), kWidth}, NAN);
+    kernels::ss1_sketch({}, x, tables.shift, tables.sign, u);
+    return u;
+  };
+  const Array x = wide.slice(1, 3, 3 + kIn);
+  CHECK(bitwise_equal(sketch(x), sketch(x.clone())));
+  CHECK(sketch(x.slice(0, 0, 0)).numel() == 0);
+  Array dx_wide = Array::full(wide.shape(), 7), dx = Array::full(x.shape(), NAN);
+  kernels::ss1_sketch_backward({}, du, tables.shift, tables.sign, dx_wide.slice(1, 3, 3 + kIn));
+  kernels::ss1_sketch_backward({}, du, tables.shift, tables.sign, dx);
+  CHECK(bitwise_equal(dx_wide.slice(1, 3, 3 + kIn), dx));
+  CHECK(all_equal(dx_wide.slice(1, 0, 3), 7));
+  CHECK(all_equal(dx_wide.slice(1, 3 + kIn, 4 + kIn), 7));
+  const Array many = randn({3000, kIn}, DType::bf16, 7);
+  CHECK(same_on_all_threads([&] {
+    Array u = Array::full({kSketches, 3000, kWidth}, NAN, DType::bf16);
+    kernels::ss1_sketch({}, many, tables.shift, tables.sign, u);
+    return u;
+  }));
+}
+
+TEST_CASE("ss1_sketch refuses tables that do not fit, and says what must hold", "[kernels]") {
+  Tables tables;
+  const Array x = randn({2, kIn}, DType::f32, 8);
+  Array u = Array::zeros({kSketches, 2, kWidth});
+  const auto sketch = [&](const Array& from) { kernels::ss1_sketch({}, from, tables.shift, tables.sign, u); };
+  CHECK_THROWS_WITH(sketch(randn({2, 31}, DType::f32, 8)),
+                    "ss1_sketch: x (2, 31) has more than the 30 features of the table (3, 2, 3)");
+  CHECK_THROWS_AS(sketch(x.to(DType::f64)), InputError);
+  tables.shift.data<std::int32_t>()[4] = kBlock;
+  CHECK_THROWS_WITH(sketch(x), Catch::Matchers::Contains("the table has shift 5"));
+  tables = Tables();
+  tables.sign.data<std::int32_t>()[4] = 0;
+  CHECK_THROWS_WITH(sketch(x), Catch::Matchers::Contains("and sign 0; they must be from 0 to 4, and 1 or -1"));
+}
