@@ -1,5 +1,6 @@
 #include "kernels/linalg/linalg.h"
 
+#include <cblas.h>
 #include <lapacke.h>
 
 #include <cmath>
@@ -62,6 +63,20 @@ void for_each_matrix(std::string_view operation, const char* failure, const Arra
 
 void check_square(std::string_view operation, const Array& a) {
   ASHLAR_CHECK(a.ndim() == 3 && a.size(1) == a.size(2), operation, ": needs (batch, N, N), got ", a.shape());
+}
+
+// The matmul kernel is a plain loop in f64; projections spend their time here.
+void multiply_f64(const Array& a, const Array& b, const Array& y) {
+  const Dim m = a.size(-2), k = a.size(-1), n = b.size(-1), batches = a.numel() / (m * k);
+  const bool shared = b.ndim() == 2;
+  const Array left = a.as_contiguous();
+  const Array right = (shared ? b : b.expand(a.shape().with(-2, k).with(-1, n))).as_contiguous();
+  for (Dim i = 0; i < batches; ++i) {
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, static_cast<int>(m), static_cast<int>(n), static_cast<int>(k),
+                1.0, left.data<double>() + i * m * k, static_cast<int>(k),
+                right.data<double>() + (shared ? 0 : i * k * n), static_cast<int>(n), 0.0, y.data<double>() + i * m * n,
+                static_cast<int>(n));
+  }
 }
 
 }  // namespace
@@ -160,7 +175,8 @@ Array right_solve(const Array& factor, const Array& b) {
 
 Array product(const Array& a, const Array& b) {
   Array y = Array::empty(a.shape().with(-1, b.size(-1)), a.dtype(), a.device());
-  kernels::matmul(y.exec(), a, b, y, {});
+  if (a.dtype() == DType::f64 && b.dtype() == DType::f64 && y.numel() > 0 && a.size(-1) > 0) multiply_f64(a, b, y);
+  else kernels::matmul(y.exec(), a, b, y, {});
   return y;
 }
 

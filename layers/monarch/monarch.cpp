@@ -51,10 +51,12 @@ MonarchLinear::MonarchLinear(const Scope& scope, Dim in, Dim out, const Structur
   ASHLAR_CHECK(rank % blocks == 0, "layer '", spec(), "' for ", scope.path(), " (", in, " -> ", out,
                "): rank must be a multiple of blocks; ", std::max(rank / blocks, Dim{1}) * blocks, " would fit");
   r_ = param("R", {blocks, rank, q}, init::normal(1.0 / std::sqrt(static_cast<double>(q))),
-             {.role = Role::matrix, .fan_in = q, .fan_out = rank, .batch_dims = 1, .hidden = options.hidden});
+             {.role = Role::matrix, .fan_in = q, .fan_out = rank, .batch_dims = 1, .hidden = options.hidden,
+              .gram = [this] { return right_gram(); }, .gram_on_rows = true});
   const double gain = std::sqrt(static_cast<double>(in) / static_cast<double>(rank));
   l_ = param("L", {blocks, p, rank}, init::normal(std() * gain),
-             {.role = Role::matrix, .fan_in = rank, .fan_out = p, .batch_dims = 1, .hidden = options.hidden});
+             {.role = Role::matrix, .fan_in = rank, .fan_out = p, .batch_dims = 1, .hidden = options.hidden,
+              .gram = [this] { return left_gram(); }});
 }
 
 std::string MonarchLinear::spec() const {
@@ -90,6 +92,36 @@ Array MonarchLinear::right_block(const Array& r, Dim i, Dim j) const {
   const Array all = r.select(0, j);  // (N c, q)
   if (interleaved) return all.reshape({block_rank(), blocks, block_columns()}).select(1, i);
   return all.slice(0, i * block_rank(), (i + 1) * block_rank());
+}
+
+Array MonarchLinear::left_gram() const {
+  const Dim blocks = structure_.blocks, c = block_rank();
+  const Array gram = Array::zeros({blocks, structure_.rank, structure_.rank}, scope().master());
+  for (Dim i = 0; i < blocks; ++i) {
+    for (Dim j = 0; j < blocks; ++j) {
+      const Dim inputs = std::clamp(in_features() - j * block_columns(), Dim{0}, block_columns());
+      const Array r = right_block(r_.value(), i, j).slice(1, 0, inputs);
+      copy(linalg::product(r, r.transpose(0, 1)), gram.select(0, i).slice(0, j * c, j * c + c).slice(1, j * c, j * c + c));
+    }
+  }
+  return gram;
+}
+
+Array MonarchLinear::right_gram() const {
+  const auto [blocks, rank, interleaved] = structure_;
+  const Dim c = block_rank();
+  const Array gram = Array::zeros({blocks, rank, rank}, scope().master());
+  for (Dim i = 0; i < blocks; ++i) {
+    const Dim left = interleaved ? (out_features() - i + blocks - 1) / blocks : out_features() - i * block_rows();
+    for (Dim j = 0; j < blocks; ++j) {
+      const Array l = left_block(l_.value(), i, j).slice(0, 0, std::clamp(left, Dim{0}, block_rows()));
+      const Array own = gram.select(0, j);
+      const Array place = interleaved ? own.reshape({c, blocks, c, blocks}).select(1, i).select(2, i)
+                                      : own.slice(0, i * c, i * c + c).slice(1, i * c, i * c + c);
+      copy(linalg::product(l.transpose(0, 1), l), place);
+    }
+  }
+  return gram;
 }
 
 Array MonarchLinear::to_dense() const {

@@ -36,6 +36,10 @@ class MonarchLinear final : public LinearMap {
   Dim block_rows() const { return (out_features() + structure_.blocks - 1) / structure_.blocks; }    // p
   Dim block_columns() const { return (in_features() + structure_.blocks - 1) / structure_.blocks; }  // q
   Dim block_rank() const { return structure_.rank / structure_.blocks; }                              // c
+  // Gram matrices (N, N c, N c) of the other factor (ParamInfo::gram), block-diagonal: a change of L_ij is measured by
+  // R_ji R_jiᵀ, one of R_ji by L_ijᵀ L_ij, without what the padding adds to them.
+  Array left_gram() const;
+  Array right_gram() const;
   // Views of block (i, j): of W padded to (N p, N q), as (p, q), and of the factors, as (p, c) and (c, q).
   Array dense_block(const Array& padded, Dim i, Dim j) const;
   Array left_block(const Array& l, Dim i, Dim j) const;

@@ -36,6 +36,7 @@ endif()
 ashlar_find(ashlar_dnnl dnnl.hpp libdnnl-dev LIBS dnnl)
 ashlar_find(ashlar_hwy hwy/highway.h libhwy-dev LIBS hwy)
 ashlar_find(ashlar_lapack lapacke.h liblapacke-dev LIBS lapacke)
+ashlar_find(ashlar_blas cblas.h libopenblas-dev LIBS openblas)
 ashlar_find(ashlar_pcre2 pcre2.h libpcre2-dev LIBS pcre2-8)
 ashlar_find(ashlar_stb stb/stb_image.h libstb-dev)
 
