@@ -1,5 +1,4 @@
-#include "layers/linear_map.h"
-
+#include "kernels/linalg/linalg.h"
 #include "tests/support/linear_map_suite.h"
 
 using namespace ashlar;
@@ -16,12 +15,23 @@ TEST_CASE("low_rank satisfies the contract of linear maps") {
   initial_variance_matches("low_rank:rank=16", 64, 96);
 }
 
+TEST_CASE("low_rank equals two plain products") {
+  matches_composite("low_rank:rank=5", 14, 11,
+                    [](const std::vector<Tensor>& factors, const Tensor& x, CountedProducts& products) {
+                      return products.matmul(products.matmul(x, factors[1]), F::transpose(factors[0], 0, 1));
+                    });
+}
+
 TEST_CASE("low_rank projects to the truncated SVD: the error falls with the rank, and equals the tail") {
   const Array dense = randn({12, 9}, DType::f64, 1);
+  const Array s = linalg::svd(dense).s;
   double previous = 1;
   for (Dim rank = 1; rank <= 9; ++rank) {
     Linear layer(Scope::root(DType::f64), 9, 12, concat("low_rank:rank=", rank));
     const double error = layer.map().project(dense);
+    double tail = 0;
+    for (Dim k = rank; k < 9; ++k) tail += s.data<double>()[k] * s.data<double>()[k];
+    REQUIRE(std::abs(error - std::sqrt(tail) / linalg::frobenius(dense)) <= 1e-12);
     REQUIRE(error <= previous);
     previous = error;
   }
@@ -64,6 +74,13 @@ TEST_CASE("the factors of low_rank and blast have Gram matrices, in the order of
   REQUIRE(shape_of(three, 1) == Shape{3, 4, 4});
   REQUIRE(shape_of(three, 2) == Shape{2, 4, 4});
   REQUIRE(shape_of(three, 3) == Shape{6, 4, 4});
+}
+
+TEST_CASE("blast projects with an error that never grows with the rank") {
+  const auto errors = projection_errors({"blast:blocks=2,rank=1", "blast:blocks=2,rank=2", "blast:blocks=2,rank=4",
+                                         "blast:blocks=2,rank=8"}, 12, 16);
+  for (std::size_t i = 1; i < errors.size(); ++i) REQUIRE(errors[i] <= errors[i - 1]);
+  REQUIRE(errors.back() <= 0.3);
 }
 
 TEST_CASE("specs: sizes by ratio, and errors that say what would fit") {
