@@ -6,10 +6,10 @@
 #include <sstream>
 
 #include "core/parallel.h"
-#include "core/random.h"
 #include "examples/support/options.h"
 #include "examples/support/program.h"
 #include "examples/support/system.h"
+#include "layers/init.h"
 #include "layers/linear_spec.h"
 
 namespace {
@@ -61,12 +61,10 @@ std::vector<MapShape> parse_shapes(const std::string& text) {
   return shapes;
 }
 
-Tensor random_tensor(const Shape& shape, DType dtype, std::uint64_t key, bool leaf) {
-  const Random random(key);
-  std::vector<float> values(static_cast<std::size_t>(shape.numel()));
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(random.normal(i));
-  const Array array = Array::from(values, shape).to(dtype);
-  return leaf ? Tensor::leaf(array) : Tensor(array);
+Array random_array(const Shape& shape, DType dtype, std::uint64_t key) {
+  Array values = Array::empty(shape);
+  init::normal(1.0)(values, key);
+  return values.to(dtype);
 }
 
 struct Times {
@@ -126,8 +124,8 @@ void bench(const Settings& s, const std::string& spec, const MapShape& shape, Di
   const DType dtype = s.dtype == "bf16" ? DType::bf16 : DType::f32;
   const Scope scope = Scope::root(dtype, 1, Device::parse(s.device));
   const Linear layer(scope, shape.in, shape.out, spec), dense(scope, shape.in, shape.out, "dense");
-  const Tensor x = random_tensor({tokens, shape.in}, dtype, 1, true);
-  const Array dy = random_tensor({tokens, shape.out}, dtype, 2, false).value();
+  const Tensor x = Tensor::leaf(random_array({tokens, shape.in}, dtype, 1));
+  const Array dy = random_array({tokens, shape.out}, dtype, 2);
   Times times, dense_times, warm_up;
   for (int i = 0; i < 2; ++i) {
     time_once(dense, x, dy, warm_up);

@@ -47,6 +47,14 @@ void adamw_step(Slot& slot, const AdamSettings& settings, const Update& update) 
                         slot.state.at("exp_avg_sq"));
 }
 
+Array adam_direction(const AdamSettings& settings, Dim step, const Array& gradient, const Array& m, const Array& v) {
+  // The update of a weight of zero, at a learning rate of one.
+  const Array direction = Array::zeros(gradient.shape(), gradient.dtype(), gradient.device());
+  kernels::adamw_update(gradient.exec(), {1, settings.beta1, settings.beta2, settings.eps, 0, 1, step}, gradient,
+                        direction, m, v);
+  return direction;
+}
+
 AdamW::AdamW(const Parameters& parameters, const AdamWOptions& options)
     : Optimizer(parameters, options), settings_(options.adam) {
   check_adam_settings("adamw", settings_);

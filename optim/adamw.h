@@ -30,4 +30,7 @@ void check_adam_settings(std::string_view optimizer, const AdamSettings& setting
 void add_adam_state(Slot& slot);
 void adamw_step(Slot& slot, const AdamSettings& settings, const Update& update);
 
+// -m' / (sqrt v' + eps) of update number `step`, counted from 1, after it has moved m and v; all of one shape.
+Array adam_direction(const AdamSettings& settings, Dim step, const Array& gradient, const Array& m, const Array& v);
+
 }  // namespace ashlar::optim

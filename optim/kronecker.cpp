@@ -14,9 +14,12 @@ std::vector<Side> sides_of(const Shape& matrix, Dim max_dim) {
   return sides;
 }
 
-Shape side_shape(const Shape& matrix, Side side) {
-  const Dim n = side == Side::left ? matrix[1] : matrix[2];
-  return {matrix[0], n, n};
+void add_side_states(Slot& slot, Dim max_dim, std::initializer_list<const char*> whats) {
+  const Shape matrix = matrix_shape(slot.parameter);
+  for (const Side side : sides_of(matrix, max_dim)) {
+    const Dim n = side == Side::left ? matrix[1] : matrix[2];
+    for (const char* what : whats) slot.add_state(side_key(side, what), {matrix[0], n, n}, slot.parameter.tensor.dtype());
+  }
 }
 
 void add_to_average(const Array& average, double beta, Side side, const Array& g) {

@@ -2,7 +2,7 @@
 // g gᵀ over the rows and of gᵀ g over the columns, and matrices of these sizes that are multiplied from that side. All
 // for batches of matrices, each for itself.
 #pragma once
-#include "optim/optimizer.h"
+#include "optim/matrix_optimizer.h"
 
 namespace ashlar::optim {
 
@@ -11,8 +11,8 @@ std::string side_key(Side side, const std::string& what);  // a name of state: "
 
 // The sides of a matrix (batch, rows, columns) that are preconditioned: those with at most max_dim rows or columns.
 std::vector<Side> sides_of(const Shape& matrix, Dim max_dim);
-// (batch, n, n), with n the rows (left) or the columns (right).
-Shape side_shape(const Shape& matrix, Side side);
+// Adds states "left_<what>" and "right_<what>", (batch, n, n) with n the rows or the columns, for each of these sides.
+void add_side_states(Slot& slot, Dim max_dim, std::initializer_list<const char*> whats);
 
 // average <- beta average + (1 - beta) g gᵀ (left) or gᵀ g (right); g (batch, rows, columns).
 void add_to_average(const Array& average, double beta, Side side, const Array& g);

@@ -3,8 +3,8 @@
 #include <cmath>
 
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/linalg/linalg.h"
 #include "kernels/matmul/matmul.h"
-#include "kernels/reduce/reduce.h"
 #include "optim/optimizer_kind.h"
 
 namespace ashlar::optim {
@@ -17,10 +17,8 @@ Array newton_schulz(const Array& x, int steps) {
   const Dim batch = x.size(0), rows = x.size(1);
   Array X = empty_like(x), next = empty_like(x);
   const Array A = Array::empty({batch, rows, rows}, x.dtype(), x.device()), B = empty_like(A);
-  const Array squares = Array::empty({1}, DType::f64, x.device());
   for (Dim i = 0; i < batch; ++i) {
-    kernels::sum_of_squares(exec, x.select(0, i), squares);
-    kernels::scale(exec, x.select(0, i), 1 / (std::sqrt(squares.item()) + 1e-7), X.select(0, i));
+    kernels::scale(exec, x.select(0, i), 1 / (linalg::frobenius(x.select(0, i)) + 1e-7), X.select(0, i));
   }
   for (int step = 0; step < steps; ++step) {
     kernels::matmul(exec, X, X.transpose(1, 2), A, {});

@@ -4,7 +4,6 @@
 
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/linalg/linalg.h"
-#include "kernels/reduce/reduce.h"
 
 namespace ashlar::optim {
 namespace {
@@ -18,9 +17,7 @@ Array with_columns(const Array& values, const ParamInfo& info, const Shape& gram
 }
 
 double root_mean_square(const Array& values) {
-  const Array squares = Array::empty({1}, DType::f64, values.device());
-  kernels::sum_of_squares(values.exec(), values, squares);
-  return std::sqrt(squares.item() / static_cast<double>(values.numel()));
+  return linalg::frobenius(values) / std::sqrt(static_cast<double>(values.numel()));
 }
 
 std::unique_ptr<Optimizer> make_precgd(const Parameters& parameters, const OptimizerOptions& shared,

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "kernels/linalg/linalg.h"
-#include "kernels/update/update.h"
 
 namespace ashlar::optim {
 namespace {
@@ -59,11 +58,8 @@ void ProjectedAdamW::update_matrix(Slot& slot, const Update& update) {
   const Array gradient = turned(matrix_gradient(slot, update), matrix);
   if ((slot.steps() - 1) % refresh_every_ == 0) refresh(slot, gradient);
   const Array q = directions(slot);
-  const Array projected = linalg::product(gradient, q);
-  // Adam's update of a weight of zero is its direction, downwards.
-  const Array direction = Array::zeros(projected.shape(), projected.dtype(), projected.device());
-  kernels::adamw_update(projected.exec(), {1, adam_.beta1, adam_.beta2, adam_.eps, 0, 1, slot.steps()}, projected,
-                        direction, slot.state.at("exp_avg"), slot.state.at("exp_avg_sq"));
+  const Array direction = adam_direction(adam_, slot.steps(), linalg::product(gradient, q), slot.state.at("exp_avg"),
+                                         slot.state.at("exp_avg_sq"));
   move_weight(slot, update, update.lr * scale_, turned(linalg::product(direction, q.transpose(1, 2)), matrix));
 }
 

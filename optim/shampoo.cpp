@@ -5,24 +5,16 @@
 
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/linalg/linalg.h"
-#include "kernels/reduce/reduce.h"
-#include "kernels/update/update.h"
 
 namespace ashlar::optim {
 namespace {
-
-double norm(const Array& a) {
-  const Array squares = Array::empty({1}, DType::f64, a.device());
-  kernels::sum_of_squares(a.exec(), a.as_contiguous(), squares);
-  return std::sqrt(squares.item());
-}
 
 // Gives every matrix of the batch the Frobenius norm of its counterpart.
 void take_norms(const Array& batch, const Array& counterpart) {
   for (Dim k = 0; k < batch.size(0); ++k) {
     const Array matrix = batch.select(0, k);
-    const double own = norm(matrix);
-    kernels::scale(matrix.exec(), matrix, own > 0 ? norm(counterpart.select(0, k)) / own : 0, matrix);
+    const double own = linalg::frobenius(matrix);
+    kernels::scale(matrix.exec(), matrix, own > 0 ? linalg::frobenius(counterpart.select(0, k)) / own : 0, matrix);
   }
 }
 
@@ -81,27 +73,19 @@ Shampoo::Shampoo(const Parameters& parameters, const ShampooOptions& options)
   for (Slot* slot : matrix_slots()) {
     slot->add_state("exp_avg");
     if (graft_) slot->add_state("exp_avg_sq");
-    const Shape matrix = matrix_shape(slot->parameter);
-    for (const Side side : sides_of(matrix, max_precond_dim_)) {
-      for (const char* what : {"average", "root"}) {
-        slot->add_state(side_key(side, what), side_shape(matrix, side), slot->parameter.tensor.dtype());
-      }
-    }
+    add_side_states(*slot, max_precond_dim_, {"average", "root"});
   }
 }
 
 Array Shampoo::plain_direction(Slot& slot, const Array& gradient) const {
   const Array m = slot.state.at("exp_avg").reshape(gradient.shape());
-  const Exec exec = gradient.exec();
-  const Array direction = Array::zeros(gradient.shape(), gradient.dtype(), gradient.device());
   if (graft_) {
-    // Adam's update of a weight of zero is its direction, downwards.
-    kernels::adamw_update(exec, {1, adam_.beta1, adam_.beta2, adam_.eps, 0, 1, slot.steps()}, gradient, direction, m,
-                          slot.state.at("exp_avg_sq").reshape(gradient.shape()));
-  } else {
-    kernels::linear_combination(exec, m, adam_.beta1, gradient, 1 - adam_.beta1, m);
-    kernels::scale(exec, m, 1 / (1 - std::pow(adam_.beta1, static_cast<double>(slot.steps()))), direction);
+    return adam_direction(adam_, slot.steps(), gradient, m, slot.state.at("exp_avg_sq").reshape(gradient.shape()));
   }
+  const Exec exec = gradient.exec();
+  const Array direction = empty_like(gradient);
+  kernels::linear_combination(exec, m, adam_.beta1, gradient, 1 - adam_.beta1, m);
+  kernels::scale(exec, m, 1 / (1 - std::pow(adam_.beta1, static_cast<double>(slot.steps()))), direction);
   return direction;
 }
 

@@ -6,7 +6,6 @@
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/linalg/linalg.h"
 #include "kernels/reduce/reduce.h"
-#include "kernels/update/update.h"
 
 namespace ashlar::optim {
 namespace {
@@ -70,12 +69,7 @@ Soap::Soap(const Parameters& parameters, const SoapOptions& options)
   ASHLAR_CHECK(max_precond_dim_ >= 1, "soap: max_precond_dim must be at least 1, got ", max_precond_dim_);
   for (Slot* slot : matrix_slots()) {
     add_adam_state(*slot);
-    const Shape matrix = matrix_shape(slot->parameter);
-    for (const Side side : sides_of(matrix, max_precond_dim_)) {
-      for (const char* what : {"average", "basis"}) {
-        slot->add_state(side_key(side, what), side_shape(matrix, side), slot->parameter.tensor.dtype());
-      }
-    }
+    add_side_states(*slot, max_precond_dim_, {"average", "basis"});
   }
 }
 
@@ -111,10 +105,8 @@ void Soap::update_matrix(Slot& slot, const Update& update) {
     for (const Side side : sides) {
       rotated = multiply_side(slot.state.at(side_key(side, "basis")).transpose(1, 2), side, rotated);
     }
-    // Adam's update of a weight of zero is its direction, downwards.
-    Array direction = Array::zeros(matrix, gradient.dtype(), gradient.device());
-    kernels::adamw_update(gradient.exec(), {1, adam_.beta1, adam_.beta2, adam_.eps, 0, 1, number}, rotated, direction,
-                          slot.state.at("exp_avg").reshape(matrix), slot.state.at("exp_avg_sq").reshape(matrix));
+    Array direction = adam_direction(adam_, number, rotated, slot.state.at("exp_avg").reshape(matrix),
+                                     slot.state.at("exp_avg_sq").reshape(matrix));
     for (const Side side : sides) direction = multiply_side(slot.state.at(side_key(side, "basis")), side, direction);
     move_weight(slot, update, update.lr, direction);
   }

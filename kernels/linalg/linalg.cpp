@@ -7,6 +7,7 @@
 
 #include "core/parallel.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/reduce/reduce.h"
 
 namespace ashlar::linalg {
 namespace {
@@ -180,16 +181,12 @@ Array product(const Array& a, const Array& b) {
   return y;
 }
 
-Array gram(const Array& a) {
-  Array y = Array::empty(a.shape().with(-2, a.size(-1)), a.dtype(), a.device());
-  kernels::matmul(y.exec(), a.transpose(-2, -1), a, y, {});
-  return y;
-}
+Array gram(const Array& a) { return product(a.transpose(-2, -1), a); }
 
 double frobenius(const Array& a) {
-  double sum = 0;
-  for (const double value : a.to_vector<double>()) sum += value * value;
-  return std::sqrt(sum);
+  const Array squares = Array::empty({1}, DType::f64, a.device());
+  kernels::sum_of_squares(a.exec(), a.as_contiguous(), squares);
+  return std::sqrt(squares.item());
 }
 
 }  // namespace ashlar::linalg

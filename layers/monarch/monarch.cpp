@@ -101,7 +101,7 @@ Array MonarchLinear::left_gram() const {
     for (Dim j = 0; j < blocks; ++j) {
       const Dim inputs = std::clamp(in_features() - j * block_columns(), Dim{0}, block_columns());
       const Array r = right_block(r_.value(), i, j).slice(1, 0, inputs);
-      copy(linalg::product(r, r.transpose(0, 1)), gram.select(0, i).slice(0, j * c, j * c + c).slice(1, j * c, j * c + c));
+      copy(linalg::gram(r.transpose(0, 1)), gram.select(0, i).slice(0, j * c, j * c + c).slice(1, j * c, j * c + c));
     }
   }
   return gram;
@@ -118,7 +118,7 @@ Array MonarchLinear::right_gram() const {
       const Array own = gram.select(0, j);
       const Array place = interleaved ? own.reshape({c, blocks, c, blocks}).select(1, i).select(2, i)
                                       : own.slice(0, i * c, i * c + c).slice(1, i * c, i * c + c);
-      copy(linalg::product(l.transpose(0, 1), l), place);
+      copy(linalg::gram(l), place);
     }
   }
   return gram;

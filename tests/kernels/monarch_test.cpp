@@ -18,16 +18,6 @@ struct Operands {
         dy = randn({kRows, kOut}, DType::f32, 5);
 };
 
-Array nan_like(const Array& a) { return Array::full(a.shape(), NAN, a.dtype()); }
-
-// A copy inside a wider matrix of NaN.
-Array widened(const Array& a) {
-  Array wide = Array::full({a.size(0), a.size(1) + 5}, NAN, a.dtype());
-  const Array slice = wide.slice(1, 2, 2 + a.size(1));
-  copy(a, slice.mutable_view());
-  return slice;
-}
-
 struct Results {
   Array y, h, dx, dr, dl, dbias;
   explicit Results(const Operands& in)

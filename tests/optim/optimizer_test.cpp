@@ -11,13 +11,6 @@ using namespace ashlar::test;
 
 namespace {
 
-const Slot& slot_of(const Optimizer& optimizer, const std::string& name) {
-  for (const Slot& slot : optimizer.slots()) {
-    if (slot.parameter.name == name) return slot;
-  }
-  throw Error("no slot " + name);
-}
-
 void train(Optimizer& optimizer, const Parameters& parameters, std::uint64_t begin, std::uint64_t end) {
   for (std::uint64_t step = begin; step < end; ++step) {
     set_gradients(parameters, step);

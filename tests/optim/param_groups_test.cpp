@@ -8,17 +8,6 @@ using namespace ashlar;
 using namespace ashlar::optim;
 using namespace ashlar::test;
 
-namespace {
-
-const Slot& slot_of(const Optimizer& optimizer, const std::string& name) {
-  for (const Slot& slot : optimizer.slots()) {
-    if (slot.parameter.name == name) return slot;
-  }
-  throw Error("no slot " + name);
-}
-
-}  // namespace
-
 TEST_CASE("groups are chosen by name and role; the first that fits sets rate, decay and schedule") {
   const Parameters parameters = make_parameters();
   const auto optimizer = make_optimizer(

@@ -1,6 +1,6 @@
 // Parameters with given gradients, for the tests of the optimizers.
 #pragma once
-#include "autograd/parameter.h"
+#include "optim/optimizer.h"
 #include "kernels/linalg/linalg.h"
 #include "tests/support/catch.h"
 #include "tests/support/compare.h"
@@ -31,6 +31,13 @@ inline Parameters make_parameters(DType dtype = DType::f32) {
   const Tensor coupling = parameters[2].tensor;
   parameters[1].info.gram = [coupling] { return linalg::gram(coupling.value()); };
   return parameters;
+}
+
+inline const optim::Slot& slot_of(const optim::Optimizer& optimizer, const std::string& name) {
+  for (const optim::Slot& slot : optimizer.slots()) {
+    if (slot.parameter.name == name) return slot;
+  }
+  throw Error("no slot " + name);
 }
 
 // The text of the error that f() throws.

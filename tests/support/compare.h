@@ -47,6 +47,17 @@ inline bool all_equal(const Array& a, double value) {
   return true;
 }
 
+// For results: what a kernel leaves unwritten stays NaN.
+inline Array nan_like(const Array& a) { return Array::full(a.shape(), NAN, a.dtype()); }
+
+// A copy inside a wider matrix of NaN: rows with gaps that nothing may read or count.
+inline Array widened(const Array& a) {
+  const Array wide = Array::full({a.size(0), a.size(1) + 5}, NAN, a.dtype());
+  const Array slice = wide.slice(1, 2, 2 + a.size(1));
+  copy(a, slice);
+  return slice;
+}
+
 // Independent standard normal values, rounded to the dtype; a pure function of the key.
 inline Array randn(const Shape& shape, DType dtype, std::uint64_t key) {
   const Random random(key);
