@@ -14,6 +14,7 @@
 #include "core/parallel.h"
 #include "core/view.h"
 #include "kernels/isa.h"
+#include "kernels/views.h"
 
 // Fewer targets, shorter builds: the compiler's baseline (on Arm64 that is NEON), AVX2 and AVX-512 remain.
 #define HWY_DISABLED_TARGETS \
@@ -28,13 +29,5 @@ namespace ashlar::kernels {
 constexpr Dim kGrain = 1 << 14;
 // The fewest rows of `columns` elements that are.
 constexpr Dim row_grain(Dim columns) { return columns >= kGrain ? 1 : kGrain / (columns > 0 ? columns : 1); }
-
-// `count` elements after `data`, whatever the dtype.
-inline const void* advance(const void* data, DType dtype, Dim count) {
-  return static_cast<const std::byte*>(data) + count * static_cast<Dim>(size_of(dtype));
-}
-inline void* advance(void* data, DType dtype, Dim count) {
-  return static_cast<std::byte*>(data) + count * static_cast<Dim>(size_of(dtype));
-}
 
 }  // namespace ashlar::kernels

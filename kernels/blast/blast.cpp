@@ -4,11 +4,11 @@
 
 namespace ashlar::kernels {
 
-constinit const Kernel<void(const Exec&, ConstView, ConstView, ConstView, ConstView, ConstView, View)> blast_forward{
+constinit const Kernel<void(const Exec&, ConstView, ConstView, ConstView, ConstView, ConstView, View, View)> blast_forward{
     "blast_forward", &cpu::blast_forward, nullptr};
 
-constinit const Kernel<void(const Exec&, ConstView, ConstView, ConstView, ConstView, ConstView, View, View, View, View,
-                            View)>
+constinit const Kernel<void(const Exec&, ConstView, ConstView, ConstView, ConstView, ConstView, ConstView, View, View, View,
+                            View, View)>
     blast_backward{"blast_backward", &cpu::blast_backward, nullptr};
 
 }  // namespace ashlar::kernels

@@ -2,20 +2,22 @@
 
 #include <algorithm>
 
-#include "kernels/small_gemm/targets.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/blast/coupling.cpp"
+#include "kernels/simd.h"
 #include <hwy/foreach_target.h>
-#include <hwy/highway.h>
+#include "kernels/simd-inl.h"
 
-HWY_BEFORE_NAMESPACE();
-namespace ashlar::kernels::blast::HWY_NAMESPACE {
+#ifndef ASHLAR_KERNELS_BLAST_COUPLING_ONCE
+#define ASHLAR_KERNELS_BLAST_COUPLING_ONCE
+namespace ashlar::kernels::blast {
 
-namespace hn = hwy::HWY_NAMESPACE;
-
-// Accumulators: kOutputs x kRows (or x kInputs) vectors; 4 x 3 with 4 + 3 operands is what 16 registers hold.
-constexpr int kBlockOut = 4, kBlockRows = 3, kBlockIn = 3;
-// What couple() and couple_gradient() read again and again should stay in the first-level cache.
+// Of one call: sizes, and steps in elements. What is read again and again should stay in the first-level cache.
+struct Coupling {
+  Dim rows, rank, inputs, outputs;
+  Dim in_row, in_block, out_row, out_block;
+  Dim s_in, s_out;  // in the packed coupling
+};
 constexpr Dim kInputBytes = 12 * 1024, kGradientBytes = 40 * 1024;
 
 // `count` blocks in nearly equal groups of at most `most`: 6 by 4 is 3 + 3, not 4 + 2.
@@ -24,11 +26,25 @@ constexpr Dim group_size(Dim count, Dim most) {
   return (count + groups - 1) / groups;
 }
 
+}  // namespace ashlar::kernels::blast
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace ashlar::kernels::HWY_NAMESPACE {
+namespace {
+
+using blast::Coupling;
+using blast::kGroup;
+
+// Vectors of accumulators: kBlockOut x kBlockRows, or x kBlockIn. With their operands they fill 32 registers (AVX-512,
+// Arm64) or 16.
+constexpr bool kManyRegisters = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64;
+constexpr int kBlockOut = 4, kBlockRows = kManyRegisters ? 4 : 3, kBlockIn = kManyRegisters ? 4 : 3;
+
 // One vector of the rank for kOutputs output blocks and kRows rows.
-template <int kOutputs, int kRows, class T>
-HWY_INLINE void couple_block(const Coupling<T>& g, const T* HWY_RESTRICT in, const T* HWY_RESTRICT s,
-                             T* HWY_RESTRICT out) {
-  const hn::ScalableTag<T> d;
+template <int kOutputs, int kRows, class T, class C>
+HWY_INLINE void couple_block(const Coupling& g, const T* HWY_RESTRICT in, const C* HWY_RESTRICT s, T* HWY_RESTRICT out) {
+  const Tag<C> d;
   using V = hn::Vec<decltype(d)>;
   V sum[kOutputs][kRows];
   for (int o = 0; o < kOutputs; ++o) {
@@ -36,51 +52,48 @@ HWY_INLINE void couple_block(const Coupling<T>& g, const T* HWY_RESTRICT in, con
   }
   for (Dim i = 0; i < g.inputs; ++i) {
     V a[kRows];
-    for (int r = 0; r < kRows; ++r) a[r] = hn::LoadU(d, in + r * g.width);
+    for (int r = 0; r < kRows; ++r) a[r] = load(d, in + r * g.in_row);
     for (int o = 0; o < kOutputs; ++o) {
       const V sv = hn::LoadU(d, s + o * g.s_out);
       for (int r = 0; r < kRows; ++r) sum[o][r] = hn::MulAdd(sv, a[r], sum[o][r]);
     }
-    in += g.block;
+    in += g.in_block;
     s += g.s_in;
   }
   HWY_UNROLL(8)
   for (int o = 0; o < kOutputs; ++o) {
     HWY_UNROLL(8)
-    for (int r = 0; r < kRows; ++r) hn::StoreU(sum[o][r], d, out + o * g.block + r * g.width);
+    for (int r = 0; r < kRows; ++r) store(d, sum[o][r], out + o * g.out_block + r * g.out_row);
   }
 }
 
-template <int kOutputs, class T>
-void couple_rows(const Coupling<T>& g, Dim rows, const T* in, const T* s, T* out) {
+template <int kOutputs, class T, class C>
+void couple_rows(const Coupling& g, Dim rows, const T* in, const C* s, T* out) {
   Dim r = 0;
   for (; r + kBlockRows <= rows; r += kBlockRows) {
-    couple_block<kOutputs, kBlockRows>(g, in + r * g.width, s, out + r * g.width);
+    couple_block<kOutputs, kBlockRows>(g, in + r * g.in_row, s, out + r * g.out_row);
   }
-  for (; r < rows; ++r) couple_block<kOutputs, 1>(g, in + r * g.width, s, out + r * g.width);
+  for (; r < rows; ++r) couple_block<kOutputs, 1>(g, in + r * g.in_row, s, out + r * g.out_row);
 }
 
-// Two vectors of the rank at a time (a cache line in AVX2), so that all of their s stays in the first-level cache, and
-// a run of rows, so that their inputs do too.
-template <class T>
-void couple_all(const Coupling<T>& g, const T* in, T* out) {
-  const Dim lanes = static_cast<Dim>(hn::Lanes(hn::ScalableTag<T>()));
-  const Dim s_vector = g.inputs * g.outputs;  // times lanes
-  const Dim group = group_size(g.outputs, kBlockOut);
-  const Dim run = std::max<Dim>(1, kInputBytes / (64 * g.inputs * kBlockRows)) * kBlockRows;
-  for (Dim pair = 0; pair < g.width; pair += 2 * lanes) {
-    const Dim pair_end = std::min(pair + 2 * lanes, g.width);
+// A group of the rank at a time, so that all of its s stays in the first-level cache, and a run of rows, so that their
+// inputs do too.
+template <class T, class C>
+void couple_all(const Coupling& g, const T* in, const C* packed, T* out) {
+  const Dim step = lanes(Tag<C>()), outputs = blast::group_size(g.outputs, kBlockOut);
+  const Dim run = std::max<Dim>(1, blast::kInputBytes / (64 * g.inputs * kBlockRows)) * kBlockRows;
+  for (Dim group = 0; group < g.rank; group += kGroup) {
     for (Dim row = 0; row < g.rows; row += run) {
       const Dim rows = std::min(run, g.rows - row);
-      for (Dim o = 0; o < g.outputs; o += group) {
-        const Dim outputs = std::min(group, g.outputs - o);
-        for (Dim k = pair; k < pair_end; k += lanes) {
-          const T* const from = in + row * g.width + k;
-          const T* const s = g.s + o * g.s_out + k * s_vector;
-          T* const to = out + o * g.block + row * g.width + k;
-          if (outputs == 4) couple_rows<4>(g, rows, from, s, to);
-          else if (outputs == 3) couple_rows<3>(g, rows, from, s, to);
-          else if (outputs == 2) couple_rows<2>(g, rows, from, s, to);
+      for (Dim o = 0; o < g.outputs; o += outputs) {
+        const Dim count = std::min(outputs, g.outputs - o);
+        for (Dim k = 0; k < kGroup; k += step) {
+          const T* const from = in + row * g.in_row + group + k;
+          const C* const s = packed + group * g.inputs * g.outputs + o * g.s_out + k;
+          T* const to = out + row * g.out_row + o * g.out_block + group + k;
+          if (count == 4) couple_rows<4>(g, rows, from, s, to);
+          else if (count == 3) couple_rows<3>(g, rows, from, s, to);
+          else if (count == 2) couple_rows<2>(g, rows, from, s, to);
           else couple_rows<1>(g, rows, from, s, to);
         }
       }
@@ -88,10 +101,11 @@ void couple_all(const Coupling<T>& g, const T* in, T* out) {
   }
 }
 
-template <int kOutputs, int kInputs, class T>
-HWY_INLINE void gradient_block(const Coupling<T>& g, Dim rows, const T* HWY_RESTRICT in, const T* HWY_RESTRICT d_out,
-                               bool accumulate, T* HWY_RESTRICT ds) {
-  const hn::ScalableTag<T> d;
+// Gradients of kOutputs x kInputs couplings for `count` <= lanes values of the rank; ds points to the first of them.
+template <int kOutputs, int kInputs, class T, class C>
+HWY_INLINE void gradient_block(const Coupling& g, Dim rows, const T* HWY_RESTRICT in, const T* HWY_RESTRICT d_out,
+                               Dim count, bool accumulate, C* HWY_RESTRICT ds) {
+  const Tag<C> d;
   using V = hn::Vec<decltype(d)>;
   V sum[kOutputs][kInputs];
   for (int o = 0; o < kOutputs; ++o) {
@@ -99,104 +113,119 @@ HWY_INLINE void gradient_block(const Coupling<T>& g, Dim rows, const T* HWY_REST
   }
   for (Dim r = 0; r < rows; ++r) {
     V a[kInputs];
-    for (int i = 0; i < kInputs; ++i) a[i] = hn::LoadU(d, in + i * g.block);
+    for (int i = 0; i < kInputs; ++i) a[i] = load(d, in + i * g.in_block);
     for (int o = 0; o < kOutputs; ++o) {
-      const V dv = hn::LoadU(d, d_out + o * g.block);
+      const V dv = load(d, d_out + o * g.out_block);
       for (int i = 0; i < kInputs; ++i) sum[o][i] = hn::MulAdd(dv, a[i], sum[o][i]);
     }
-    in += g.width;
-    d_out += g.width;
-  }
-  if (accumulate) {
-    HWY_UNROLL(8)
-    for (int o = 0; o < kOutputs; ++o) {
-      HWY_UNROLL(8)
-      for (int i = 0; i < kInputs; ++i) {
-        sum[o][i] = hn::Add(sum[o][i], hn::LoadU(d, ds + o * g.s_out + i * g.s_in));
-      }
-    }
+    in += g.in_row;
+    d_out += g.out_row;
   }
   HWY_UNROLL(8)
   for (int o = 0; o < kOutputs; ++o) {
     HWY_UNROLL(8)
-    for (int i = 0; i < kInputs; ++i) hn::StoreU(sum[o][i], d, ds + o * g.s_out + i * g.s_in);
+    for (int i = 0; i < kInputs; ++i) {
+      C* const to = ds + (o * g.inputs + i) * g.rank;
+      if (count == lanes(d)) {
+        hn::StoreU(accumulate ? hn::Add(sum[o][i], hn::LoadU(d, to)) : sum[o][i], d, to);
+      } else {
+        store_some(d, accumulate ? hn::Add(sum[o][i], load_some(d, to, count)) : sum[o][i], to, count);
+      }
+    }
   }
 }
 
-template <int kOutputs, class T>
-void gradient_outputs(const Coupling<T>& g, Dim rows, const T* in, const T* d_out, bool accumulate, T* ds) {
-  const Dim group = group_size(g.inputs, kBlockIn);
+template <int kOutputs, class T, class C>
+void gradient_outputs(const Coupling& g, Dim rows, const T* in, const T* d_out, Dim count, bool accumulate, C* ds) {
+  const Dim group = blast::group_size(g.inputs, kBlockIn);
   for (Dim i = 0; i < g.inputs; i += group) {
-    const T* const from = in + i * g.block;
-    T* const to = ds + i * g.s_in;
+    const T* const from = in + i * g.in_block;
+    C* const to = ds + i * g.rank;
     const Dim inputs = std::min(group, g.inputs - i);
-    if (inputs == 3) gradient_block<kOutputs, 3>(g, rows, from, d_out, accumulate, to);
-    else if (inputs == 2) gradient_block<kOutputs, 2>(g, rows, from, d_out, accumulate, to);
-    else gradient_block<kOutputs, 1>(g, rows, from, d_out, accumulate, to);
+    if (inputs == 4) gradient_block<kOutputs, 4>(g, rows, from, d_out, count, accumulate, to);
+    else if (inputs == 3) gradient_block<kOutputs, 3>(g, rows, from, d_out, count, accumulate, to);
+    else if (inputs == 2) gradient_block<kOutputs, 2>(g, rows, from, d_out, count, accumulate, to);
+    else gradient_block<kOutputs, 1>(g, rows, from, d_out, count, accumulate, to);
   }
 }
 
-// Two vectors of the rank and a run of rows at a time: what that is in all blocks fits the first-level cache.
-template <class T>
-void gradient_all(const Coupling<T>& g, const T* in, const T* d_out, bool accumulate, T* ds) {
-  const Dim lanes = static_cast<Dim>(hn::Lanes(hn::ScalableTag<T>()));
-  const Dim s_vector = g.inputs * g.outputs;  // times lanes
-  const Dim group = group_size(g.outputs, kBlockOut);
-  const Dim run = std::clamp<Dim>(kGradientBytes / (64 * (g.inputs + g.outputs)), 8, 64);
-  for (Dim pair = 0; pair < g.width; pair += 2 * lanes) {
-    const Dim pair_end = std::min(pair + 2 * lanes, g.width);
+// A group of the rank and a run of rows at a time: what that is in all blocks fits the first-level cache.
+template <class T, class C>
+void gradient_all(const Coupling& g, const T* in, const T* d_out, bool accumulate, C* ds) {
+  const Dim step = lanes(Tag<C>()), outputs = blast::group_size(g.outputs, kBlockOut);
+  const Dim run = std::clamp<Dim>(blast::kGradientBytes / (64 * (g.inputs + g.outputs)), 8, 64);
+  for (Dim group = 0; group < g.rank; group += kGroup) {
     for (Dim row = 0; row < g.rows; row += run) {
       const Dim rows = std::min(run, g.rows - row);
       const bool add = accumulate || row > 0;
-      for (Dim o = 0; o < g.outputs; o += group) {
-        const Dim outputs = std::min(group, g.outputs - o);
-        for (Dim k = pair; k < pair_end; k += lanes) {
-          const T* const from = in + row * g.width + k;
-          const T* const gradient = d_out + o * g.block + row * g.width + k;
-          T* const to = ds + o * g.s_out + k * s_vector;
-          if (outputs == 4) gradient_outputs<4>(g, rows, from, gradient, add, to);
-          else if (outputs == 3) gradient_outputs<3>(g, rows, from, gradient, add, to);
-          else if (outputs == 2) gradient_outputs<2>(g, rows, from, gradient, add, to);
-          else gradient_outputs<1>(g, rows, from, gradient, add, to);
+      for (Dim o = 0; o < g.outputs; o += outputs) {
+        const Dim blocks = std::min(outputs, g.outputs - o);
+        for (Dim k = group; k < std::min(group + kGroup, g.rank); k += step) {
+          const T* const from = in + row * g.in_row + k;
+          const T* const gradient = d_out + row * g.out_row + o * g.out_block + k;
+          C* const to = ds + o * g.inputs * g.rank + k;
+          const Dim count = std::min(step, g.rank - k);
+          if (blocks == 4) gradient_outputs<4>(g, rows, from, gradient, count, add, to);
+          else if (blocks == 3) gradient_outputs<3>(g, rows, from, gradient, count, add, to);
+          else if (blocks == 2) gradient_outputs<2>(g, rows, from, gradient, count, add, to);
+          else gradient_outputs<1>(g, rows, from, gradient, count, add, to);
         }
       }
     }
   }
 }
 
-void couple_f32(const Coupling<float>& g, const float* in, float* out) { couple_all(g, in, out); }
-void couple_f64(const Coupling<double>& g, const double* in, double* out) { couple_all(g, in, out); }
-void gradient_f32(const Coupling<float>& g, const float* in, const float* d_out, bool accumulate, float* ds) {
-  gradient_all(g, in, d_out, accumulate, ds);
+void couple_typed(DType dtype, const Coupling& g, const void* in, const void* s, void* out) {
+  dispatch_floating(dtype, "couple", [&]<class T>() {
+    using C = accumulate_t<T>;
+    couple_all(g, static_cast<const T*>(in), static_cast<const C*>(s), static_cast<T*>(out));
+  });
 }
-void gradient_f64(const Coupling<double>& g, const double* in, const double* d_out, bool accumulate, double* ds) {
-  gradient_all(g, in, d_out, accumulate, ds);
+void gradient_typed(DType dtype, const Coupling& g, const void* in, const void* d_out, bool accumulate, void* ds) {
+  dispatch_floating(dtype, "couple_gradient", [&]<class T>() {
+    gradient_all(g, static_cast<const T*>(in), static_cast<const T*>(d_out), accumulate, static_cast<accumulate_t<T>*>(ds));
+  });
 }
 
-}  // namespace ashlar::kernels::blast::HWY_NAMESPACE
+}  // namespace
+}  // namespace ashlar::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace ashlar::kernels::blast {
+namespace ashlar::kernels {
 
-HWY_EXPORT(couple_f32);
-HWY_EXPORT(couple_f64);
-HWY_EXPORT(gradient_f32);
-HWY_EXPORT(gradient_f64);
+HWY_EXPORT(couple_typed);
+HWY_EXPORT(gradient_typed);
 
-void couple(const Coupling<float>& coupling, const float* in, float* out) {
-  HWY_DYNAMIC_DISPATCH(couple_f32)(coupling, in, out);
-}
-void couple(const Coupling<double>& coupling, const double* in, double* out) {
-  HWY_DYNAMIC_DISPATCH(couple_f64)(coupling, in, out);
-}
-void couple_gradient(const Coupling<float>& coupling, const float* in, const float* d_out, bool accumulate, float* ds) {
-  HWY_DYNAMIC_DISPATCH(gradient_f32)(coupling, in, d_out, accumulate, ds);
-}
-void couple_gradient(const Coupling<double>& coupling, const double* in, const double* d_out, bool accumulate,
-                     double* ds) {
-  HWY_DYNAMIC_DISPATCH(gradient_f64)(coupling, in, d_out, accumulate, ds);
+namespace blast {
+
+Array pack_coupling(const ConstView& s) {
+  const Dim pairs = s.size(0) * s.size(1), rank = s.size(2);
+  const Array packed = Array::zeros({(rank + kGroup - 1) / kGroup, s.size(0), s.size(1), kGroup}, s.dtype);
+  dispatch_floating(s.dtype, "pack_coupling", [&]<class T>() {
+    T* to = packed.data<T>();
+    for (Dim k = 0; k < rank; k += kGroup) {
+      for (Dim pair = 0; pair < pairs; ++pair, to += kGroup) {
+        std::copy_n(s.as<T>() + pair * rank + k, std::min(kGroup, rank - k), to);
+      }
+    }
+  });
+  return packed;
 }
 
-}  // namespace ashlar::kernels::blast
+void couple(const Array& packed, bool reverse, const ConstView& in, const View& out) {
+  const Dim b2 = packed.size(2), step_i = b2 * kGroup, step_j = kGroup;
+  const Coupling g{in.size(0),  in.size(2),  in.size(1),  out.size(1),
+                   in.step(0),  in.step(1),  out.step(0), out.step(1),
+                   reverse ? step_i : step_j, reverse ? step_j : step_i};
+  ASHLAR_DISPATCH(couple_typed)(in.dtype, g, in.data, ConstView(packed).data, out.data);
+}
+
+void couple_gradient(const ConstView& a, const ConstView& dc, bool accumulate, const View& ds) {
+  const Coupling g{a.size(0), a.size(2), a.size(1), dc.size(1), a.step(0), a.step(1), dc.step(0), dc.step(1), 0, 0};
+  ASHLAR_DISPATCH(gradient_typed)(a.dtype, g, a.data, dc.data, accumulate, ds.data);
+}
+
+}  // namespace blast
+}  // namespace ashlar::kernels
 #endif

@@ -1,29 +1,21 @@
 // The middle of BLAST: elementwise along the rank, a small matrix across the blocks.
 #pragma once
-#include "core/dtype.h"
+#include "core/array.h"
 
 namespace ashlar::kernels::blast {
 
-// Blocks of `rows` by `width` values (width a multiple of the vector length L, rows without gaps), `block` apart:
-// in (inputs, rows, width), out (outputs, rows, width). The coupling is stored vector by vector of the rank, so that
-// what one vector needs is contiguous: s (width / L, pairs of blocks, L), output o and input i at o * s_out + i * s_in.
-template <class T>
-struct Coupling {
-  Dim inputs, outputs, rows, width, block;
-  const T* s;
-  Dim s_in, s_out;
-};
+// Values of the rank that are taken at a time: a cache line of f32.
+constexpr Dim kGroup = 16;
 
-// Distance of blocks: an odd number of cache lines, so that the same value of all blocks does not compete for one set.
-constexpr Dim block_size(Dim rows, Dim width) { return (rows * width + 15) / 16 / 2 * 32 + 16; }
+// s (b1, b2, r) cut along the rank as couple() reads it: (ceil(r / kGroup), b1, b2, kGroup), zeros in the padding.
+Array pack_coupling(const ConstView& s);
 
-// out_o = Σ_i s_oi * in_i
-void couple(const Coupling<float>& coupling, const float* in, float* out);
-void couple(const Coupling<double>& coupling, const double* in, double* out);
+// out[t, o] = Σ_i s_oi * in[t, i]; `reverse`: Σ_i s_io * in[t, i].
+//   packed by pack_coupling; in (R, b2, r) and out (R, b1, r), with `reverse` (R, b1, r) and (R, b2, r), of one dtype
+// with blocks blast_padded_rank(r) apart: what lies in the padding is read and written, but mixes with nothing.
+void couple(const Array& packed, bool reverse, const ConstView& in, const View& out);
 
-// ds_oi (laid out like s) = or += Σ_rows d_out_o * in_i
-void couple_gradient(const Coupling<float>& coupling, const float* in, const float* d_out, bool accumulate, float* ds);
-void couple_gradient(const Coupling<double>& coupling, const double* in, const double* d_out, bool accumulate,
-                     double* ds);
+// ds_ij = or += Σ_t dc[t, i] * a[t, j].  a (R, b2, r), dc (R, b1, r); ds (b1, b2, r) contiguous, master dtype.
+void couple_gradient(const ConstView& a, const ConstView& dc, bool accumulate, const View& ds);
 
 }  // namespace ashlar::kernels::blast

@@ -1,20 +1,22 @@
-// Block-diagonal products, block by block on tiles of rows. The backward reads dy and x once for both products.
+// Block-diagonal products on tiles of rows: all blocks of a tile are one batched product, and the backward reads dy and x
+// of a tile once for both products.
 #include "core/parallel.h"
 #include "kernels/block_diagonal/block_diagonal.h"
-#include "kernels/block_diagonal/blocks.h"
+#include "kernels/blocks/range_sums.h"
 #include "kernels/checks.h"
-#include "kernels/small_gemm/range_sums.h"
+#include "kernels/matmul/matmul.h"
 
 namespace ashlar::kernels::cpu {
 namespace {
 
-constexpr Dim kTileRows = 64;
+constexpr Dim kCacheBytes = 512 * 1024;
 
 // Sizes of a call, from checked views.
 struct Problem {
   Dim rows, features;  // of x
   Side in, out;        // with a shuffle all blocks are full: padding may come to stand in any of them
   bool shuffle;
+  Dim row_bytes;
 };
 
 Problem check(std::string_view operation, const ConstView& x, const ConstView& y, const ConstView& w,
@@ -26,136 +28,126 @@ Problem check(std::string_view operation, const ConstView& x, const ConstView& y
   const Dim n = x.size(1), m = y.size(1), blocks = w.size(0), p = ceil_div(m, blocks), q = ceil_div(n, blocks);
   check_contiguous(operation, "w", w, {blocks, p, q}, master_dtype(x.dtype));
   check_contiguous(operation, "bias", bias, {m}, master_dtype(x.dtype));
-  return {x.size(0), n, {shuffle ? blocks * q : n, blocks, q}, {m, blocks, p}, shuffle};
+  const Dim row_bytes = (n + m) * static_cast<Dim>(size_of(x.dtype));
+  return {x.size(0), n, {shuffle ? blocks * q : n, blocks, q}, {m, blocks, p}, shuffle, row_bytes};
 }
 
-// Calls body(k, place in x) for the features of a block, in order; those of the padding are at places beyond x.
+// Calls body(place of a feature among the shuffled ones, its place in x) for all of x.
 template <class Body>
-void for_shuffled(const Problem& p, Dim block, Body&& body) {
-  Dim group = p.in.begin(block) % p.in.blocks, channel = p.in.begin(block) / p.in.blocks;
-  for (Dim k = 0; k < p.in.count(block); ++k) {
-    body(k, group * p.in.length + channel);
-    if (++group == p.in.blocks) group = 0, ++channel;
+void for_shuffled(const Problem& p, Body&& body) {
+  Dim group = 0, channel = 0;
+  for (Dim place = 0; place < p.features; ++place) {
+    body(channel * p.in.blocks + group, place);
+    if (++channel == p.in.length) channel = 0, ++group;
   }
 }
 
-// The features of a block of x, for a tile of rows.
-template <class T, class C>
-void gather(const Problem& p, Dim block, const T* x, Dim ld_x, Dim rows, C* to, Dim ld_to) {
-  if (!p.shuffle) return copy_tile(x + p.in.begin(block), ld_x, to, ld_to, rows, p.in.count(block));
-  for (Dim r = 0; r < rows; ++r) {
-    for_shuffled(p, block, [&](Dim k, Dim place) {
-      to[r * ld_to + k] = place < p.features ? convert<C>(x[r * ld_x + place]) : C{0};
-    });
-  }
+// x (R, n) -> (R, b q) as the blocks take it.
+Array shuffled(const Problem& p, const ConstView& x) {
+  const Array result = Array::zeros({x.size(0), p.in.size}, x.dtype);
+  dispatch_floating(x.dtype, "block_diagonal", [&]<class T>() {
+    for (Dim r = 0; r < x.size(0); ++r) {
+      const T* const from = x.as<T>() + r * x.step(0);
+      T* const to = result.data<T>() + r * p.in.size;
+      for_shuffled(p, [&](Dim block_place, Dim place) { to[block_place] = from[place]; });
+    }
+  });
+  return result;
 }
 
-// The reverse: their gradients to where they are in dx.
-template <class C, class T>
-void scatter(const Problem& p, Dim block, const C* from, Dim ld_from, Dim rows, T* dx, Dim ld_dx) {
-  if (!p.shuffle) return copy_tile(from, ld_from, dx + p.in.begin(block), ld_dx, rows, p.in.count(block));
-  for (Dim r = 0; r < rows; ++r) {
-    for_shuffled(p, block, [&](Dim k, Dim place) {
-      if (place < p.features) dx[r * ld_dx + place] = convert<T>(from[r * ld_from + k]);
-    });
-  }
-}
-
-template <class T>
-void forward_typed(const Problem& p, const ConstView& x, const ConstView& w, const ConstView& bias, const View& y) {
-  using C = accumulate_t<T>;
-  const Blocks<C> blocks{w.as<C>(), p.in, p.out};
-  const PackedBlocks<C> packed(blocks, PackedBlocks<C>::forward, p.rows > 1);
-  const Dim ld_x = x.step(0), ld_y = y.step(0);
-  // Each row is computed by itself: the tiles may depend on the number of threads.
-  const Dim tile_rows = std::clamp<Dim>(ceil_div(p.rows, num_threads()), 1, kTileRows);
-  parallel_items(ceil_div(p.rows, tile_rows), [&](Dim tile) {
-    const Dim begin = tile * tile_rows, rows = std::min(tile_rows, p.rows - begin);
-    const T* const x_tile = x.as<T>() + begin * ld_x;
-    T* const y_tile = y.as<T>() + begin * ld_y;
-    Scratch<C> scratch(Scratch<C>::padded(rows * p.in.length) + Scratch<C>::padded(rows * p.out.length));
-    C* const x_copy = scratch.take(rows * p.in.length);
-    C* const y_copy = scratch.take(rows * p.out.length);
-    for (Dim i = 0; i < p.out.blocks; ++i) {
-      const C* x_i = x_copy;
-      C* y_i = y_copy;
-      Dim ld_x_i = p.in.length, ld_y_i = p.out.length;
-      bool in_place = false;
-      if constexpr (std::is_same_v<T, C>) {
-        y_i = y_tile + p.out.begin(i);
-        ld_y_i = ld_y;
-        in_place = !p.shuffle;
-        if (in_place) x_i = x_tile + p.in.begin(i), ld_x_i = ld_x;
-      }
-      if (!in_place) gather(p, i, x_tile, ld_x, rows, x_copy, ld_x_i);
-      const C* const bias_i = bias ? bias.as<C>() + p.out.begin(i) : nullptr;
-      if (p.rows == 1) multiply_row(blocks, i, x_i, bias_i, y_i);
-      else packed.multiply(i, rows, x_i, ld_x_i, y_i, ld_y_i, bias_i);
-      if constexpr (!std::is_same_v<T, C>) copy_tile(y_i, ld_y_i, y_tile + p.out.begin(i), ld_y, rows, p.out.count(i));
+// The reverse: gradients of what the blocks took to where they are in dx.
+void unshuffle(const Problem& p, const Array& gradient, const View& dx) {
+  dispatch_floating(dx.dtype, "block_diagonal", [&]<class T>() {
+    for (Dim r = 0; r < dx.size(0); ++r) {
+      const T* const from = gradient.data<T>() + r * p.in.size;
+      T* const to = dx.as<T>() + r * dx.step(0);
+      for_shuffled(p, [&](Dim block_place, Dim place) { to[place] = from[block_place]; });
     }
   });
 }
 
-template <class T>
-void backward_typed(const Problem& p, const ConstView& dy, const ConstView& x, const ConstView& w, const View& dx,
-                    const View& dw, const View& dbias) {
-  using C = accumulate_t<T>;
-  const Blocks<C> blocks{w.as<C>(), p.in, p.out};
-  const PackedBlocks<C> packed(blocks, PackedBlocks<C>::backward, static_cast<bool>(dx));
-  // A range of rows and a block are an item of work: with many blocks, few ranges are enough.
-  const RowRanges ranges(p.rows, ceil_div(16, p.in.blocks));
-  const RangeSums<C> dw_sums(dw, ranges.count), dbias_sums(dbias, ranges.count);
-  parallel_items(ranges.count * p.in.blocks, [&](Dim item) {
-    const Dim range = item / p.in.blocks, i = item % p.in.blocks, end = ranges.begin(range + 1);
-    const Dim ld_x = line_of(p.in.length), ld_dy = line_of(p.out.length);
-    Scratch<C> scratch(kTileRows * (2 * ld_x + ld_dy));
-    C* const x_i = scratch.take(kTileRows * ld_x);
-    C* const dx_copy = scratch.take(kTileRows * ld_x);
-    C* const dy_i = scratch.take(kTileRows * ld_dy);
-    C* const bias_sum = dbias ? dbias_sums.at(range) + p.out.begin(i) : nullptr;
-    if (dw) std::fill_n(dw_sums.at(range) + i * blocks.size(), blocks.size(), C{0});
-    if (dbias) std::fill_n(bias_sum, p.out.count(i), C{0});
-    for (Dim begin = ranges.begin(range); begin < end; begin += kTileRows) {
-      const Dim rows = std::min(kTileRows, end - begin);
-      copy_tile(dy.as<T>() + begin * dy.step(0) + p.out.begin(i), dy.step(0), dy_i, ld_dy, rows, p.out.count(i));
-      if (dbias) add_rows(dy_i, ld_dy, rows, p.out.count(i), bias_sum);
-      if (dw) {
-        gather(p, i, x.as<T>() + begin * x.step(0), x.step(0), rows, x_i, ld_x);
-        add_gradient(blocks, i, rows, dy_i, ld_dy, x_i, ld_x, dw_sums.at(range));
-      }
-      if (dx) {
-        T* const dx_tile = dx.as<T>() + begin * dx.step(0);
-        if constexpr (std::is_same_v<T, C>) {
-          if (!p.shuffle) {
-            packed.multiply(i, rows, dy_i, ld_dy, dx_tile + p.in.begin(i), dx.step(0));
-            continue;
-          }
-        }
-        packed.multiply(i, rows, dy_i, ld_dy, dx_copy, ld_x);
-        scatter(p, i, dx_copy, ld_x, rows, dx_tile, dx.step(0));
-      }
+struct BackwardCall {
+  ConstView dy, x, w;
+  View dx, dw, dbias;
+};
+
+template <class C>
+void backward_typed(const Exec& exec, const Problem& p, const BackwardCall& call) {
+  const Operand weights(exec, call.w, call.x.dtype);
+  const RowRanges ranges(p.rows, 16);
+  const RangeSums<C> dw(call.dw, ranges.count), dbias(call.dbias, ranges.count);
+  const auto tile = [&](Dim range, Dim begin, Dim rows, bool accumulate) {
+    const ConstView dy = rows_of(call.dy, begin, rows);
+    ConstView x = rows_of(call.x, begin, rows);
+    if (dbias) {
+      dispatch_floating(dy.dtype, "block_diagonal_backward", [&]<class T>() {
+        add_rows(dy.as<T>(), dy.step(0), rows, p.out.size, accumulate, dbias.at(range));
+      });
     }
+    if (dw) {
+      const Array own = p.shuffle ? shuffled(p, x) : Array();
+      if (p.shuffle) x = own;
+      for_runs(p.in, p.out, [&](const BlockRun& run) {
+        matmul(exec, transposed(block_columns(dy, p.out, run, run.to)), block_columns(x, p.in, run, run.from),
+               block_weights(dw.view(range), run, run.to, run.from), {.accumulate = accumulate});
+      });
+    }
+    if (call.dx) {
+      const View dx = rows_of(call.dx, begin, rows);
+      const Array own = p.shuffle ? Array::empty({rows, p.in.size}, dx.dtype) : Array();
+      for_runs(p.in, p.out, [&](const BlockRun& run) {
+        matmul(exec, block_columns(dy, p.out, run, run.to), block_weights(weights.view(), run, run.to, run.from),
+               block_columns(p.shuffle ? View(own) : dx, p.in, run, run.from), {});
+      });
+      if (p.shuffle) unshuffle(p, own, dx);
+    }
+  };
+  if (dw) std::fill_n(call.dw.as<C>(), call.dw.numel(), C{0});  // the padding
+  parallel_items(ranges.count, [&](Dim range) {
+    const Dim begin = ranges.begin(range);
+    const Tiles tiles(ranges.begin(range + 1) - begin, p.row_bytes, kCacheBytes);
+    if (dw && range > 0) std::fill_n(dw.at(range), call.dw.numel(), C{0});
+    for (Dim i = 0; i < tiles.count; ++i) tile(range, begin + tiles.begin(i), tiles.length(i), i > 0);
   });
-  dw_sums.add_up();
-  dbias_sums.add_up();
+  dw.add_up();
+  dbias.add_up();
 }
 
 }  // namespace
 
-void block_diagonal_forward(const Exec&, ConstView x, ConstView w, ConstView bias, bool shuffle, View y) {
-  const Problem problem = check("block_diagonal_forward", x, y, w, bias, shuffle);
+void block_diagonal_forward(const Exec& exec, ConstView x, ConstView w, ConstView bias, bool shuffle, View y) {
+  const Problem p = check("block_diagonal_forward", x, y, w, bias, shuffle);
   if (y.numel() == 0) return;
-  dispatch_floating(x.dtype, "block_diagonal_forward", [&]<class T>() { forward_typed<T>(problem, x, w, bias, y); });
+  const Operand weights = Operand::transposed(exec, w, x.dtype, p.rows);
+  const Tiles tiles(p.rows, p.row_bytes, kCacheBytes);
+  parallel_items(tiles.count, [&](Dim tile) {
+    const Dim begin = tiles.begin(tile), rows = tiles.length(tile);
+    const Array own = shuffle ? shuffled(p, rows_of(x, begin, rows)) : Array();
+    const ConstView x_tile = shuffle ? ConstView(own) : rows_of(x, begin, rows);
+    const View y_tile = rows_of(y, begin, rows);
+    for_runs(p.in, p.out, [&](const BlockRun& run) {
+      multiply_blocks(exec, block_columns(x_tile, p.in, run, run.from), block_weights(weights.view(), run, run.from, run.to),
+                      block_bias(bias, p.out, run, run.to), block_columns(y_tile, p.out, run, run.to));
+    });
+  });
 }
 
-void block_diagonal_backward(const Exec&, ConstView dy, ConstView x, ConstView w, bool shuffle, View dx, View dw,
+void block_diagonal_backward(const Exec& exec, ConstView dy, ConstView x, ConstView w, bool shuffle, View dx, View dw,
                              View dbias) {
   constexpr std::string_view operation = "block_diagonal_backward";
   const Problem problem = check(operation, x, dy, w, dbias, shuffle);
   check_rows(operation, "dx", dx, x.dtype);
   ASHLAR_CHECK(!dx || dx.shape == x.shape, operation, ": dx ", dx.shape, " must have the shape of x ", x.shape);
   check_contiguous(operation, "dw", dw, w.shape, w.dtype);
-  dispatch_floating(x.dtype, operation, [&]<class T>() { backward_typed<T>(problem, dy, x, w, dx, dw, dbias); });
+  if (problem.rows == 0) {
+    for (const View& gradient : {dw, dbias}) {
+      if (gradient) fill(exec, gradient, 0);
+    }
+    return;
+  }
+  const BackwardCall call{dy, x, w, dx, dw, dbias};
+  if (w.dtype == DType::f64) backward_typed<double>(exec, problem, call);
+  else backward_typed<float>(exec, problem, call);
 }
 
 }  // namespace ashlar::kernels::cpu

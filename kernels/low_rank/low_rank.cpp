@@ -4,10 +4,10 @@
 
 namespace ashlar::kernels {
 
-constinit const Kernel<void(const Exec&, ConstView, ConstView, ConstView, ConstView, View)> low_rank_forward{
+constinit const Kernel<void(const Exec&, ConstView, ConstView, ConstView, ConstView, View, View)> low_rank_forward{
     "low_rank_forward", &cpu::low_rank_forward, nullptr};
 
-constinit const Kernel<void(const Exec&, ConstView, ConstView, ConstView, ConstView, View, View, View, View)>
+constinit const Kernel<void(const Exec&, ConstView, ConstView, ConstView, ConstView, ConstView, View, View, View, View)>
     low_rank_backward{"low_rank_backward", &cpu::low_rank_backward, nullptr};
 
 }  // namespace ashlar::kernels

@@ -2,8 +2,8 @@
 // without bf16 instructions) is brought into a form that it does; f64, which it does not know, is a plain loop.
 #include <dnnl.hpp>
 
-#include <map>
-#include <mutex>
+#include <array>
+#include <unordered_map>
 #include <vector>
 
 #include "core/array.h"
@@ -11,6 +11,8 @@
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/isa.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/small_gemm/tile.h"
+#include "kernels/views.h"
 
 namespace ashlar::kernels::cpu {
 namespace {
@@ -151,61 +153,92 @@ memory::desc describe(const ConstView& v) {
   return {sizes, library_dtype(v.dtype), strides};
 }
 
+// A product made by the library, with the operands' places to be filled in.
 struct Primitive {
-  memory::desc a, b, y, bias;
+  memory a, b, y, bias, scratchpad;
   dnnl::matmul run;
   bool reference = false;  // the library's fallback for what it has no kernel for: about a thousand times slower
 };
 
-std::vector<Dim> cache_key(const Problem& p) {
-  std::vector<Dim> key{static_cast<Dim>(p.options.accumulate), static_cast<Dim>(static_cast<bool>(p.options.bias)),
-                       num_threads()};
-  for (const ConstView& v : {p.a, p.b, ConstView(p.y)}) {
-    key.push_back(static_cast<Dim>(v.dtype));
-    for (int d = 0; d < v.shape.ndim(); ++d) {
-      key.push_back(v.size(d));
-      key.push_back(v.step(d));
+// What a primitive is made for: dtypes, sizes and strides of the operands, options, number of threads.
+class CacheKey {
+ public:
+  explicit CacheKey(const Problem& p) {
+    add(2 * p.options.accumulate + (p.options.bias ? 1 : 0));
+    add(num_threads());
+    add(p.y.shape.ndim());
+    for (const ConstView& v : {p.a, p.b, ConstView(p.y)}) {
+      add(static_cast<Dim>(v.dtype));
+      for (int d = 0; d < v.shape.ndim(); ++d) {
+        add(v.size(d));
+        add(v.step(d));
+      }
     }
   }
-  return key;
-}
+  bool operator==(const CacheKey& other) const {
+    return count_ == other.count_ && std::equal(values_.begin(), values_.begin() + count_, other.values_.begin());
+  }
+  struct Hash {
+    std::size_t operator()(const CacheKey& key) const {
+      std::uint64_t hash = 0;
+      for (int i = 0; i < key.count_; ++i) {
+        hash = (hash ^ static_cast<std::uint64_t>(key.values_[static_cast<std::size_t>(i)])) * 0x9e3779b97f4a7c15u;
+        hash ^= hash >> 32;
+      }
+      return hash;
+    }
+  };
 
-// Creating a primitive generates code: each layout is made once.
-const Primitive& primitive_for(const Problem& p) {
-  static std::mutex mutex;
-  static std::map<std::vector<Dim>, Primitive> cache;
-  const std::lock_guard lock(mutex);
-  std::vector<Dim> key = cache_key(p);
-  if (const auto found = cache.find(key); found != cache.end()) return found->second;
+ private:
+  void add(Dim value) { values_[static_cast<std::size_t>(count_++)] = value; }
+  std::array<Dim, 3 + 3 * (1 + 2 * kMaxDims)> values_{};
+  int count_ = 0;
+};
 
-  Primitive made{describe(p.a), describe(p.b), describe(ConstView(p.y)), {}, {}};
+Primitive make_primitive(const Problem& p) {
+  const memory::desc a = describe(p.a), b = describe(p.b), y = describe(ConstView(p.y));
   dnnl::primitive_attr attributes;
+  // The library's own scratchpad would not be counted by the allocator.
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   if (p.options.accumulate) {
     dnnl::post_ops post;
     post.append_sum(1.0f);
     attributes.set_post_ops(post);
   }
+  const auto unplaced = [](const memory::desc& desc) { return memory(desc, engine(), DNNL_MEMORY_NONE); };
+  Primitive made{unplaced(a), unplaced(b), unplaced(y), {}, {}, {}};
+  memory::desc bias;
   if (p.options.bias) {
     memory::dims sizes(static_cast<std::size_t>(p.y.shape.ndim()), 1), strides(sizes.size(), p.n());
     sizes.back() = p.n();
     strides.back() = 1;
-    made.bias = {sizes, memory::data_type::f32, strides};
+    bias = {sizes, memory::data_type::f32, strides};
+    made.bias = unplaced(bias);
   }
-  const auto descriptor = p.options.bias ? dnnl::matmul::desc(made.a, made.b, made.bias, made.y)
-                                         : dnnl::matmul::desc(made.a, made.b, made.y);
+  const auto descriptor = p.options.bias ? dnnl::matmul::desc(a, b, bias, y) : dnnl::matmul::desc(a, b, y);
   const dnnl::matmul::primitive_desc chosen(descriptor, attributes, engine());
   made.run = dnnl::matmul(chosen);
+  made.scratchpad = unplaced(chosen.scratchpad_desc());
   made.reference = std::string_view(chosen.impl_info_str()).starts_with("ref");
-  return cache.emplace(std::move(key), std::move(made)).first->second;
+  return made;
 }
 
-// A product of few operations is not worth waking the other threads for. It also keeps the library from splitting a
-// long inner dimension among them, which it does when the result is small and which changes the order of the sum.
+// Creating a primitive generates code: each layout is made once, and the places of its operands belong to one thread.
+Primitive& primitive_for(const Problem& p) {
+  static thread_local std::unordered_map<CacheKey, Primitive, CacheKey::Hash> cache;
+  const CacheKey key(p);
+  const auto found = cache.find(key);
+  return found != cache.end() ? found->second : cache.emplace(key, make_primitive(p)).first->second;
+}
+
+// A product of few operations is not worth waking the other threads for, and one that a thread of a parallel region
+// asks for is that thread's own. A single thread also keeps the library from splitting a long inner dimension, which it
+// does when the result is small and which changes the order of the sum.
 class ThreadsFor {
  public:
   explicit ThreadsFor(const Problem& p) : before_(omp_get_max_threads()) {
     constexpr Dim kSmall = Dim{1} << 20;
-    if (p.y.numel() * p.k() < kSmall) omp_set_num_threads(1);
+    if (omp_in_parallel() || p.y.numel() * p.k() < kSmall) omp_set_num_threads(1);
   }
   ~ThreadsFor() { omp_set_num_threads(before_); }
   ThreadsFor(const ThreadsFor&) = delete;
@@ -237,34 +270,24 @@ void run_library(Problem p) {
     if (p.y.size(d) == 1) p = select(p, d, 0);
   }
   const ThreadsFor threads(p);
-  const Primitive& primitive = primitive_for(p);
+  Primitive& primitive = primitive_for(p);
   if (primitive.reference && p.batch_dims() > 0) {
     for (Dim i = 0; i < p.y.size(0); ++i) run_library(select(p, 0, i));
     return;
   }
   static thread_local dnnl::stream stream(engine());
-  const auto at = [](const memory::desc& desc, const void* data) {
-    return memory(desc, engine(), const_cast<void*>(data));
+  const auto place = [](memory& operand, const void* data) -> memory& {
+    operand.set_data_handle(const_cast<void*>(data));
+    return operand;
   };
-  std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, at(primitive.a, p.a.data)},
-                                            {DNNL_ARG_WEIGHTS, at(primitive.b, p.b.data)},
-                                            {DNNL_ARG_DST, at(primitive.y, p.y.data)}};
-  if (p.options.bias) arguments.emplace(DNNL_ARG_BIAS, at(primitive.bias, p.options.bias.data));
+  const Scratch<std::byte> scratchpad(static_cast<Dim>(primitive.scratchpad.get_desc().get_size()));
+  std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, place(primitive.a, p.a.data)},
+                                            {DNNL_ARG_WEIGHTS, place(primitive.b, p.b.data)},
+                                            {DNNL_ARG_DST, place(primitive.y, p.y.data)},
+                                            {DNNL_ARG_SCRATCHPAD, place(primitive.scratchpad, scratchpad.data())}};
+  if (p.options.bias) arguments.emplace(DNNL_ARG_BIAS, place(primitive.bias, p.options.bias.data));
   primitive.run.execute(stream, arguments);
   stream.wait();
-}
-
-ConstView transposed(ConstView v) {
-  const auto last = static_cast<std::size_t>(v.shape.ndim() - 1);
-  const Dim rows = v.size(-2), columns = v.size(-1);
-  v.shape = v.shape.with(-2, columns).with(-1, rows);
-  std::swap(v.stride[last], v.stride[last - 1]);
-  return v;
-}
-
-View transposed(const View& v) {
-  const ConstView swapped = transposed(ConstView(v));
-  return {v.data, v.dtype, swapped.shape, swapped.stride};
 }
 
 // A copy in `dtype` that keeps stride 0 for repeated batches, so that only distinct values are converted.

@@ -12,25 +12,33 @@
 namespace ashlar {
 namespace {
 
+// Whether a is kept for backward. An element of it costs q multiply-accumulates to compute again; to write it and read it
+// back costs about as much as 64 of them.
+bool saves_a(Dim block_columns) { return block_columns >= 64; }
+
 struct BlastOp : Function<BlastOp> {
   static constexpr const char* name = "blast_linear";
   static Array forward(Context& ctx, const Array& x, const Array& u, const Array& v, const Array& s, const Array& bias,
                        const Dim& out) {
     const Array rows = x.as_contiguous();
-    Array y = Array::empty({x.size(0), out}, x.dtype(), x.device());
-    kernels::blast_forward(x.exec(), rows, u, v, s, bias, y);
-    ctx.save(rows, u, v, s);
+    Array y = Array::empty({x.size(0), out}, x.dtype(), x.device()), a;
+    if (ctx.recording() && saves_a(v.size(1))) {
+      const Dim padded = kernels::blast_padded_rank(v.size(2));
+      a = Array::empty({x.size(0), v.size(0), padded}, x.dtype(), x.device()).slice(2, 0, v.size(2));
+    }
+    kernels::blast_forward(x.exec(), rows, u, v, s, bias, a.defined() ? View(a) : View{}, y);
+    ctx.save(rows, a, u, v, s);
     return y;
   }
   static std::array<Array, 5> backward(Context& ctx, const Array& dy) {
-    const Array &x = ctx.saved(0), &u = ctx.saved(1), &v = ctx.saved(2), &s = ctx.saved(3);
+    const Array &x = ctx.saved(0), &a = ctx.saved(1), &u = ctx.saved(2), &v = ctx.saved(3), &s = ctx.saved(4);
     Array dx, du, dv, ds, dbias;
     if (ctx.needs_grad(0)) dx = empty_like(x);
     if (ctx.needs_grad(1)) du = empty_like(u);
     if (ctx.needs_grad(2)) dv = empty_like(v);
     if (ctx.needs_grad(3)) ds = empty_like(s);
     if (ctx.needs_grad(4)) dbias = Array::empty({dy.size(1)}, u.dtype(), u.device());
-    kernels::blast_backward(dy.exec(), dy.as_contiguous(), x, u, v, s, dx, du, dv, ds, dbias);
+    kernels::blast_backward(dy.exec(), dy.as_contiguous(), x, a, u, v, s, dx, du, dv, ds, dbias);
     return {dx, du, dv, ds, dbias};
   }
 };
@@ -107,7 +115,8 @@ LinearCost BlastLinear::cost(Dim rows) const {
   const auto [out_blocks, in_blocks, rank] = structure_;
   const Dim macs = rows * rank * (in_features() + out_features() + out_blocks * in_blocks);
   const Dim params = rank * (in_blocks * block_columns() + out_blocks * block_rows() + out_blocks * in_blocks);
-  return {params, macs, macs, macs, 0};
+  const Dim saved = saves_a(block_columns()) ? rows * in_blocks * kernels::blast_padded_rank(rank) : 0;
+  return {params, macs, macs, macs, saved};
 }
 
 std::unique_ptr<LinearMap> make_blast(const Scope& scope, Dim in, Dim out, LinearSpec& spec,

@@ -14,19 +14,20 @@ struct LowRankOp : Function<LowRankOp> {
   static constexpr const char* name = "low_rank_linear";
   static Array forward(Context& ctx, const Array& x, const Array& u, const Array& v, const Array& bias) {
     const Array rows = x.as_contiguous();
-    Array y = Array::empty({x.size(0), u.size(0)}, x.dtype(), x.device());
-    kernels::low_rank_forward(x.exec(), rows, u, v, bias, y);
-    ctx.save(rows, u, v);
+    Array y = Array::empty({x.size(0), u.size(0)}, x.dtype(), x.device()), z;
+    if (ctx.recording()) z = Array::empty({x.size(0), u.size(1)}, x.dtype(), x.device());
+    kernels::low_rank_forward(x.exec(), rows, u, v, bias, z.defined() ? View(z) : View{}, y);
+    ctx.save(rows, z, u, v);
     return y;
   }
   static std::array<Array, 4> backward(Context& ctx, const Array& dy) {
-    const Array &x = ctx.saved(0), &u = ctx.saved(1), &v = ctx.saved(2);
+    const Array &x = ctx.saved(0), &z = ctx.saved(1), &u = ctx.saved(2), &v = ctx.saved(3);
     Array dx, du, dv, dbias;
     if (ctx.needs_grad(0)) dx = empty_like(x);
     if (ctx.needs_grad(1)) du = empty_like(u);
     if (ctx.needs_grad(2)) dv = empty_like(v);
     if (ctx.needs_grad(3)) dbias = Array::empty({u.size(0)}, u.dtype(), u.device());
-    kernels::low_rank_backward(dy.exec(), dy.as_contiguous(), x, u, v, dx, du, dv, dbias);
+    kernels::low_rank_backward(dy.exec(), dy.as_contiguous(), x, z, u, v, dx, du, dv, dbias);
     return {dx, du, dv, dbias};
   }
 };
@@ -75,7 +76,7 @@ double LowRankLinear::project(const Array& dense) {
 
 LinearCost LowRankLinear::cost(Dim rows) const {
   const Dim params = rank_ * (in_features() + out_features());
-  return {params, rows * params, rows * params, rows * params, 0};
+  return {params, rows * params, rows * params, rows * params, rows * rank_};
 }
 
 std::unique_ptr<LinearMap> make_low_rank(const Scope& scope, Dim in, Dim out, LinearSpec& spec,

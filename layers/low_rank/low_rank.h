@@ -1,7 +1,7 @@
 // Low rank: W = U Vᵀ.
 //   z = x V          y = z Uᵀ + b
 //   dU = dyᵀ z       dz = dy U      dV = xᵀ dz      dx = dz Vᵀ
-// Saved for backward: x (shared with its producer); z is recomputed, a sixth of the work of forward and backward.
+// Saved for backward: x (shared with its producer) and z, which is narrow.
 #pragma once
 #include "layers/linear_spec.h"
 

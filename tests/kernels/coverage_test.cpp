@@ -99,14 +99,14 @@ const std::map<std::string, Probe>& probes() {
        }},
       {"blast_backward",
        [=](DType t) {
-         kernels::blast_backward(cpu, matrix(t), matrix(t), factor(t, {1, 3, 2}), factor(t, {1, 3, 2}),
+         kernels::blast_backward(cpu, matrix(t), matrix(t), {}, factor(t, {1, 3, 2}), factor(t, {1, 3, 2}),
                                  factor(t, {1, 1, 2}), matrix(t), factor(t, {1, 3, 2}), factor(t, {1, 3, 2}),
                                  factor(t, {1, 1, 2}), vector(t, 3));
        }},
       {"blast_forward",
        [=](DType t) {
          kernels::blast_forward(cpu, matrix(t), factor(t, {1, 3, 2}), factor(t, {1, 3, 2}), factor(t, {1, 1, 2}),
-                                vector(t, 3), matrix(t));
+                                vector(t, 3), {}, matrix(t));
        }},
       {"block_diagonal_backward",
        [=](DType t) {
@@ -146,12 +146,12 @@ const std::map<std::string, Probe>& probes() {
        [=](DType t) { kernels::linear_combination(cpu, matrix(t), 1, matrix(t), 1, matrix(t)); }},
       {"low_rank_backward",
        [=](DType t) {
-         kernels::low_rank_backward(cpu, matrix(t), matrix(t), factor(t, {3, 2}), factor(t, {3, 2}), matrix(t),
+         kernels::low_rank_backward(cpu, matrix(t), matrix(t), {}, factor(t, {3, 2}), factor(t, {3, 2}), matrix(t),
                                     factor(t, {3, 2}), factor(t, {3, 2}), vector(t, 3));
        }},
       {"low_rank_forward",
        [=](DType t) {
-         kernels::low_rank_forward(cpu, matrix(t), factor(t, {3, 2}), factor(t, {3, 2}), vector(t, 3), matrix(t));
+         kernels::low_rank_forward(cpu, matrix(t), factor(t, {3, 2}), factor(t, {3, 2}), vector(t, 3), {}, matrix(t));
        }},
       {"matmul", [=](DType t) { kernels::matmul(cpu, matrix(t), Array::zeros({3, 3}, t), matrix(t), {}); }},
       {"monarch_backward",

@@ -43,13 +43,14 @@ TEST_CASE("low_rank equals blast with one block and no coupling", "[kernels]") {
         const Array bias = random_array({m}, master, 5), ones = Array::full({1, 1, rank}, 1, master);
         const auto like = [](const Array& a) { return Array::full(a.shape(), NAN, a.dtype()); };
         Array y = like(dy), dx = like(x), du = like(u), dv = like(v), dbias = like(bias);
-        kernels::low_rank_forward({}, x, u, v, bias, y);
-        kernels::low_rank_backward({}, dy, x, u, v, dx, du, dv, dbias);
+        const Array z = Array::full({rows, rank}, NAN, dtype);
+        kernels::low_rank_forward({}, x, u, v, bias, z, y);
+        kernels::low_rank_backward({}, dy, x, z, u, v, dx, du, dv, dbias);
 
         const Array u3 = u.reshape({1, m, rank}), v3 = v.reshape({1, n, rank});
         Array y3 = like(dy), dx3 = like(x), du3 = like(u3), dv3 = like(v3), dbias3 = like(bias);
-        kernels::blast_forward({}, x, u3, v3, ones, bias, y3);
-        kernels::blast_backward({}, dy, x, u3, v3, ones, dx3, du3, dv3, {}, dbias3);
+        kernels::blast_forward({}, x, u3, v3, ones, bias, {}, y3);
+        kernels::blast_backward({}, dy, x, {}, u3, v3, ones, dx3, du3, dv3, {}, dbias3);
         INFO(dtype << " rows " << rows << " rank " << rank);
         const double tolerance = dtype == DType::f64 ? 1e-14 : 1e-6;
         CHECK(relative_difference(y, y3) <= tolerance);
@@ -65,7 +66,7 @@ TEST_CASE("low_rank equals blast with one block and no coupling", "[kernels]") {
 TEST_CASE("low_rank names itself in errors", "[kernels]") {
   const Array x = Array::zeros({3, 8}), u = Array::zeros({6, 2}), v = Array::zeros({8, 3});
   Array y = Array::zeros({3, 6});
-  CHECK_THROWS_WITH(kernels::low_rank_forward({}, x, u, v, {}, y),
+  CHECK_THROWS_WITH(kernels::low_rank_forward({}, x, u, v, {}, {}, y),
                     "low_rank_forward: u (1, 6, 2) and v (1, 8, 3) must have the same rank, at least 1");
-  CHECK_THROWS_AS(kernels::low_rank_forward({}, x, u.reshape({1, 6, 2}), v, {}, y), InputError);
+  CHECK_THROWS_AS(kernels::low_rank_forward({}, x, u.reshape({1, 6, 2}), v, {}, {}, y), InputError);
 }

@@ -47,6 +47,17 @@ inline bool all_equal(const Array& a, double value) {
   return true;
 }
 
+inline double dot(const Array& a, const Array& b) {
+  const auto left = a.to_vector<double>(), right = b.to_vector<double>();
+  double sum = 0;
+  for (std::size_t i = 0; i < left.size(); ++i) sum += left[i] * right[i];
+  return sum;
+}
+inline double norm(const Array& a) { return std::sqrt(dot(a, a)); }
+
+// The next allocation of as many f32 gets NaN, unless it writes before it reads.
+inline void leave_nan_behind(Dim count) { Array::full({count}, NAN); }
+
 // For results: what a kernel leaves unwritten stays NaN.
 inline Array nan_like(const Array& a) { return Array::full(a.shape(), NAN, a.dtype()); }
 

@@ -3,14 +3,15 @@
 #pragma once
 #include "core/parallel.h"
 #include "core/view.h"
+#include "kernels/blocks/blocks.h"
 #include "kernels/small_gemm/tile.h"
 
 namespace ashlar::kernels {
 
-// At most `most` ranges of 256 rows or more; one, maybe empty, for fewer.
+// At most `most` ranges of 1024 rows or more; one, maybe empty, for fewer.
 struct RowRanges {
   Dim rows, count;
-  RowRanges(Dim rows_, Dim most) : rows(rows_), count(std::clamp<Dim>(rows_ / 256, 1, most)) {}
+  RowRanges(Dim rows_, Dim most) : rows(rows_), count(std::clamp<Dim>(rows_ / 1024, 1, most)) {}
   Dim begin(Dim range) const { return rows * range / count; }
 };
 
@@ -26,8 +27,13 @@ class RangeSums {
         more_(storage_.take(0)) {}
 
   explicit operator bool() const { return size_ > 0; }
-  // The sum of a range, for the caller to clear and to add to; the first one is the target itself.
-  C* at(Dim range) const { return range == 0 ? target_.as<C>() : more_ + (range - 1) * size_; }
+  // The sum of a range, for the caller to set and to add to; the first one is the target itself.
+  C* at(Dim range) const { return range == 0 ? target_.template as<C>() : more_ + (range - 1) * size_; }
+  View view(Dim range) const {
+    View v = target_;
+    if (v) v.data = at(range);
+    return v;
+  }
 
   void add_up() const {
     parallel_for(size_, 1 << 12, [&](Dim begin, Dim end) {
@@ -46,11 +52,12 @@ class RangeSums {
   C* more_;
 };
 
-// sum (columns) += the rows of a tile.
-template <class C>
-void add_rows(const C* tile, Dim ld, Dim rows, Dim columns, C* sum) {
+// sum (columns) = or += the rows of a tile.
+template <class T, class C>
+void add_rows(const T* tile, Dim ld, Dim rows, Dim columns, bool accumulate, C* sum) {
+  if (!accumulate) std::fill_n(sum, columns, C{0});
   for (Dim r = 0; r < rows; ++r) {
-    for (Dim c = 0; c < columns; ++c) sum[c] += tile[r * ld + c];
+    for (Dim c = 0; c < columns; ++c) sum[c] += convert<C>(tile[r * ld + c]);
   }
 }
 

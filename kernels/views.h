@@ -1,0 +1,48 @@
+// Views made from views: other offsets, sizes and strides over the same memory.
+#pragma once
+#include <initializer_list>
+#include <utility>
+
+#include "core/view.h"
+
+namespace ashlar::kernels {
+
+// `count` elements after `data`, whatever the dtype.
+inline const void* advance(const void* data, DType dtype, Dim count) {
+  return static_cast<const std::byte*>(data) + count * static_cast<Dim>(size_of(dtype));
+}
+inline void* advance(void* data, DType dtype, Dim count) {
+  return static_cast<std::byte*>(data) + count * static_cast<Dim>(size_of(dtype));
+}
+
+// Elements of `v` from `offset` on, with a shape and strides of their own.
+template <class AnyView>
+AnyView strided(const AnyView& v, Dim offset, const Shape& shape, std::initializer_list<Dim> strides) {
+  AnyView result = v;
+  result.data = advance(v.data, v.dtype, offset);
+  result.shape = shape;
+  result.stride = {};
+  std::copy(strides.begin(), strides.end(), result.stride.begin());
+  return result;
+}
+
+// Indices [begin, begin + count) of the first dimension. An absent view stays absent.
+template <class AnyView>
+AnyView rows_of(AnyView v, Dim begin, Dim count) {
+  if (!v) return v;
+  v.data = advance(v.data, v.dtype, begin * v.step(0));
+  v.shape = v.shape.with(0, count);
+  return v;
+}
+
+// The last two dimensions exchanged.
+template <class AnyView>
+AnyView transposed(AnyView v) {
+  const auto last = static_cast<std::size_t>(v.shape.ndim() - 1);
+  const Dim rows = v.size(-2), columns = v.size(-1);
+  v.shape = v.shape.with(-2, columns).with(-1, rows);
+  std::swap(v.stride[last], v.stride[last - 1]);
+  return v;
+}
+
+}  // namespace ashlar::kernels
