@@ -30,7 +30,6 @@ struct Product {
   Dim ldb;
   T* c;
   Dim ldc, m, k;
-  const T* bias;
   bool accumulate;
 };
 
@@ -81,13 +80,6 @@ HWY_INLINE void multiply_tile(const Product<T>& g, Dim row, std::size_t last) {
     }
     a += g.a_step;
     b += g.ldb;
-  }
-  if (g.bias) {
-    for (int v = 0; v < kVectors; ++v) {
-      const bool partial = kPartial && v == kVectors - 1;
-      const V bias = partial ? load_first(d, g.bias + v * lanes, last) : hn::LoadU(d, g.bias + v * lanes);
-      for (int r = 0; r < kRows; ++r) sum[r][v] = hn::Add(sum[r][v], bias);
-    }
   }
   // Loops without branches: only those are unrolled, and only unrolled ones keep the sums in registers.
   T* HWY_RESTRICT c = g.c + row * g.ldc;
@@ -142,14 +134,11 @@ void multiply(const SmallGemm<T>& g, const T* a, const T* b, T* c) {
   for (Dim column = 0; column < g.n;) {
     const Dim vectors = next_block<T>(g.n - column);
     const Dim columns = std::min(g.n - column, vectors * lanes);
-    const T* block = g.packed_b ? b + column * g.k : b + column;
-    const Dim ldb = g.packed_b ? vectors * lanes : g.ldb;
     // Runs of k that let a block of B stay in the first-level cache.
     for (Dim k = 0; k == 0 || k < g.k; k += g.kRun) {
       const Dim a_row = g.trans_a ? 1 : g.lda, a_step = g.trans_a ? g.lda : 1;
-      const T* const bias = g.bias && k == 0 ? g.bias + column : nullptr;
-      const Product<T> run{a + k * a_step, a_row, a_step, block + k * ldb,           ldb, c + column,
-                           g.ldc,          g.m,   std::min(g.kRun, g.k - k), bias, g.accumulate || k > 0};
+      const Product<T> run{a + k * a_step, a_row, a_step, b + column + k * g.ldb,    g.ldb,
+                           c + column,     g.ldc, g.m,    std::min(g.kRun, g.k - k), g.accumulate || k > 0};
       if (vectors == 3) multiply_columns<3>(run, columns);
       else if (vectors == 2) multiply_columns<2>(run, columns);
       else multiply_columns<1>(run, columns);
@@ -205,26 +194,6 @@ void transpose_f32(const float* from, Dim rows, Dim columns, Dim ld_from, float*
   }
 }
 
-template <class T>
-void pack(const T* b, Dim ldb, Dim k, Dim n, bool transposed, T* to) {
-  const Dim lanes = static_cast<Dim>(hn::Lanes(hn::ScalableTag<T>()));
-  for (Dim column = 0; column < n;) {
-    const Dim width = next_block<T>(n - column) * lanes, columns = std::min(n - column, width);
-    if (transposed) pack_transposed(b + column * ldb, columns, k, ldb, to, width);
-    for (Dim i = 0; i < k; ++i) {
-      if (!transposed) std::copy_n(b + i * ldb + column, columns, to + i * width);
-      std::fill(to + i * width + columns, to + (i + 1) * width, T{0});
-    }
-    to += k * width;
-    column += columns;
-  }
-}
-
-void pack_f32(const float* b, Dim ldb, Dim k, Dim n, bool transposed, float* to) { pack(b, ldb, k, n, transposed, to); }
-void pack_f64(const double* b, Dim ldb, Dim k, Dim n, bool transposed, double* to) { pack(b, ldb, k, n, transposed, to); }
-
-Dim lanes_of_f32() { return static_cast<Dim>(hn::Lanes(hn::ScalableTag<float>())); }
-
 }  // namespace ashlar::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -233,9 +202,6 @@ namespace ashlar::kernels {
 
 HWY_EXPORT(multiply_f32);
 HWY_EXPORT(multiply_f64);
-HWY_EXPORT(pack_f32);
-HWY_EXPORT(pack_f64);
-HWY_EXPORT(lanes_of_f32);
 HWY_EXPORT(transpose_f32);
 
 template <>
@@ -245,23 +211,6 @@ void SmallGemm<float>::operator()(const float* a, const float* b, float* c) cons
 template <>
 void SmallGemm<double>::operator()(const double* a, const double* b, double* c) const {
   HWY_DYNAMIC_DISPATCH(multiply_f64)(*this, a, b, c);
-}
-
-template <>
-void pack_panels(const float* b, Dim ldb, Dim k, Dim n, bool transposed, float* to) {
-  HWY_DYNAMIC_DISPATCH(pack_f32)(b, ldb, k, n, transposed, to);
-}
-template <>
-void pack_panels(const double* b, Dim ldb, Dim k, Dim n, bool transposed, double* to) {
-  HWY_DYNAMIC_DISPATCH(pack_f64)(b, ldb, k, n, transposed, to);
-}
-template <>
-Dim vector_lanes<float>() {
-  return HWY_DYNAMIC_DISPATCH(lanes_of_f32)();
-}
-template <>
-Dim vector_lanes<double>() {
-  return std::max<Dim>(1, vector_lanes<float>() / 2);
 }
 
 void pack_transposed(const float* from, Dim rows, Dim columns, Dim ld_from, float* to, Dim ld_to) {

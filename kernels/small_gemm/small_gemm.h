@@ -6,8 +6,8 @@
 namespace ashlar::kernels {
 
 // C[m,n] (+)= op(A)[m,k] B[k,n], all row-major; op(A) = Aᵀ, with A stored (k, m), if trans_a. The leading dimensions
-// are row strides in elements. B is read in whole rows, so that a transposed B is best packed once by its user
-// (pack_transposed) and then used many times.
+// are row strides in elements. B is read in whole rows: a transposed B is best packed by its user
+// (pack_transposed).
 //   const SmallGemm<float> scores{.m = 64, .n = 64, .k = 32, .lda = 32, .ldb = 64, .ldc = 64};
 //   scores(q, k_transposed, s);
 // An element of C is a sum over k in ascending order, in runs of kRun whose sums are added in turn (fused
@@ -18,19 +18,9 @@ struct SmallGemm {
   Dim m = 0, n = 0, k = 0;
   Dim lda = 0, ldb = 0, ldc = 0;
   bool trans_a = false, accumulate = false;
-  bool packed_b = false;    // B comes from pack_panels; ldb is not used
-  const T* bias = nullptr;  // (n), added to every row of C, unless null
 
   void operator()(const T* a, const T* b, T* c) const;
 };
-
-// B[k,n] as SmallGemm reads it, for operands that are used many times: blocks of a few vectors of columns, each block
-// k rows without gaps, missing columns of the last vector zero. `transposed`: b is stored (n, k).
-template <class T>
-void pack_panels(const T* b, Dim ldb, Dim k, Dim n, bool transposed, T* to);
-// Values in a vector; pack_panels writes k * round_up(n, vector_lanes) values.
-template <class T>
-Dim vector_lanes();
 
 // to[c * ld_to + r] = from[r * ld_from + c] for r < rows, c < columns.
 void pack_transposed(const float* from, Dim rows, Dim columns, Dim ld_from, float* to, Dim ld_to);

@@ -9,10 +9,6 @@
 
 namespace ashlar::kernels {
 
-// Length of a tile's rows in scratch memory: an odd number of cache lines, so that the columns of a tile, which the
-// weight gradients walk along, spread over all sets of the cache.
-constexpr Dim line_of(Dim columns) { return (columns + 15) / 16 / 2 * 32 + 16; }
-
 // Memory for one work item, from the caching allocator (and so counted), cut into pieces of 64-byte alignment.
 template <class T>
 class Scratch {
