@@ -80,7 +80,7 @@ void PrecGd::update_all(const std::vector<Update>& updates) {
   const auto treated = matrix_slots();
   for (Slot* slot : treated) {
     const auto index = static_cast<std::size_t>(slot - slots().data());
-    if (updates[index].gradient.defined() && (slot->steps() - 1) % refresh_every_ == 0) refresh(*slot);
+    if (updates[index].gradient.defined() && refreshes(*slot, refresh_every_)) refresh(*slot);
   }
   MatrixOptimizer::update_all(updates);
 }

@@ -24,8 +24,8 @@ struct PrecGdOptions : MatrixOptions {
 //   g' = g (K + delta I)⁻¹,  delta = damping trace(K) / r,  for each matrix of the batch
 //   buf <- mu buf + g',  w <- (1 - lr weight_decay) w - lr (buf, or buf scaled to `rms`)
 // To first order the weight matrix moves as if projected gradients of itself were taken, however the product is split
-// among its factors: without damping U, V and U A, V A⁻ᵀ train alike. All K are found, from the weights before the
-// step, every refresh_every steps.
+// among its factors: without damping U, V and U A, V A⁻ᵀ train alike. K is found, from the weights before the
+// step, in the first step and then every refresh_every steps, the parameters taking turns.
 // State: "momentum_buffer", "gram_factor" (Cholesky, (batch, r, r)). The other parameters: AdamW (matrix_optimizer.h).
 // step() throws an Error that names the parameter if K + delta I is not positive definite.
 class PrecGd : public MatrixOptimizer {
