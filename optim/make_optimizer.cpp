@@ -6,7 +6,7 @@
 namespace ashlar::optim {
 namespace {
 
-constexpr std::array kKinds{&kAdamW, &kDctAdamW, &kGalore, &kMuon, &kPrecGd, &kSgd, &kShampoo, &kSoap};
+constexpr std::array kKinds{&kAdamW, &kDctAdamW, &kGalore, &kMuon, &kPrecGd, &kScaledGd, &kSgd, &kShampoo, &kSoap};
 
 std::string join(const std::vector<std::string>& names) {
   std::string text;

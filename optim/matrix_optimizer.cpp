@@ -1,5 +1,7 @@
 #include "optim/matrix_optimizer.h"
 
+#include <algorithm>
+
 #include "kernels/elementwise/elementwise.h"
 
 namespace ashlar::optim {
@@ -49,8 +51,15 @@ MatrixOptimizer::MatrixOptimizer(std::string_view name, const Parameters& parame
       adam_(options.adam) {
   check_adam_settings(name, adam_);
   for (Slot& slot : slots()) {
-    if (!treats_(slot.parameter)) add_adam_state(slot);
+    if (treats_(slot.parameter)) matrices_.push_back(&slot);
+    else add_adam_state(slot);
   }
+}
+
+bool MatrixOptimizer::refreshes(Slot& slot, Dim every) {
+  const Dim updates = slot.steps() - 1, place = std::ranges::find(matrices_, &slot) - matrices_.begin();
+  const Dim ahead = place * every / static_cast<Dim>(matrices_.size());
+  return updates == 0 || (updates + ahead) % every == 0;
 }
 
 std::vector<Slot*> MatrixOptimizer::matrix_slots() {

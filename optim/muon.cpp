@@ -1,5 +1,6 @@
 #include "optim/muon.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/elementwise/elementwise.h"
@@ -9,23 +10,24 @@
 
 namespace ashlar::optim {
 
-Array newton_schulz(const Array& x, int steps) {
+Array newton_schulz(const Array& x, int steps, DType dtype) {
   constexpr double a = 3.4445, b = -4.7750, c = 2.0315;
-  // The products are smallest with the short side first; X and Xᵀ go through the same steps.
-  if (x.size(1) > x.size(2)) return newton_schulz(x.transpose(1, 2).as_contiguous(), steps).transpose(1, 2);
   const Exec exec = x.exec();
-  const Dim batch = x.size(0), rows = x.size(1);
-  Array X = empty_like(x), next = empty_like(x);
-  const Array A = Array::empty({batch, rows, rows}, x.dtype(), x.device()), B = empty_like(A);
+  const Dim batch = x.size(0), rows = x.size(1), columns = x.size(2);
+  // A is of the short side: X Xᵀ and then X <- a X + B X, or Xᵀ X and X <- a X + X B, which come to the same.
+  const bool tall = rows > columns;
+  const Dim side = std::min(rows, columns);
+  Array X = Array::empty(x.shape(), dtype, x.device()), next = empty_like(X);
+  const Array A = Array::empty({batch, side, side}, dtype, x.device()), B = empty_like(A);
   for (Dim i = 0; i < batch; ++i) {
     kernels::scale(exec, x.select(0, i), 1 / (linalg::frobenius(x.select(0, i)) + 1e-7), X.select(0, i));
   }
   for (int step = 0; step < steps; ++step) {
-    kernels::matmul(exec, X, X.transpose(1, 2), A, {});
+    kernels::matmul(exec, tall ? X.transpose(1, 2) : X, tall ? X : X.transpose(1, 2), A, {});
     kernels::matmul(exec, A, A, B, {});
     kernels::linear_combination(exec, A, b, B, c, B);
     kernels::scale(exec, X, a, next);
-    kernels::matmul(exec, B, X, next, {.accumulate = true});
+    kernels::matmul(exec, tall ? X : B, tall ? B : X, next, {.accumulate = true});
     std::swap(X, next);
   }
   return X;
@@ -49,6 +51,7 @@ std::unique_ptr<Optimizer> make_muon(const Parameters& parameters, const Optimiz
   options.momentum = settings.at("momentum");
   options.nesterov = settings.at("nesterov") != 0;
   options.ns_steps = static_cast<int>(count_setting("muon", settings, "ns_steps"));
+  options.ns_bf16 = settings.at("ns_bf16") != 0;
   return std::make_unique<Muon>(parameters, options);
 }
 
@@ -58,6 +61,7 @@ Settings muon_defaults() {
   settings["momentum"] = options.momentum;
   settings["nesterov"] = options.nesterov;
   settings["ns_steps"] = options.ns_steps;
+  settings["ns_bf16"] = options.ns_bf16;
   return settings;
 }
 
@@ -69,7 +73,8 @@ Muon::Muon(const Parameters& parameters, const MuonOptions& options)
     : MatrixOptimizer("muon", parameters, options),
       momentum_(options.momentum),
       nesterov_(options.nesterov),
-      ns_steps_(options.ns_steps) {
+      ns_steps_(options.ns_steps),
+      ns_bf16_(options.ns_bf16) {
   ASHLAR_CHECK(momentum_ >= 0 && momentum_ < 1, "muon: momentum must be in [0, 1), got ", momentum_);
   ASHLAR_CHECK(ns_steps_ >= 1, "muon: ns_steps must be at least 1, got ", ns_steps_);
   for (Slot* slot : matrix_slots()) slot->add_state("momentum_buffer");
@@ -86,7 +91,9 @@ void Muon::update_matrix(Slot& slot, const Update& update) {
     u = empty_like(buffer);
     kernels::linear_combination(exec, update.gradient, fresh, buffer, momentum_, u);
   }
-  const Array direction = newton_schulz(u.reshape(matrix_shape(slot.parameter)), ns_steps_);
+  const bool in_bf16 = ns_bf16_ && weight.dtype() == DType::f32 && kernels::multiplies_bf16(weight.device());
+  const Array direction =
+      newton_schulz(u.reshape(matrix_shape(slot.parameter)), ns_steps_, in_bf16 ? DType::bf16 : weight.dtype());
   move_weight(slot, update, -update.lr * shape_factor(slot.parameter), direction);
 }
 

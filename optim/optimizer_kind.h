@@ -16,6 +16,6 @@ struct OptimizerKind {
   // `settings` holds all of the defaults' keys; lr and weight_decay are already in `shared`.
   std::unique_ptr<Optimizer> (*make)(const Parameters&, const OptimizerOptions& shared, const Settings& settings);
 };
-extern const OptimizerKind kAdamW, kDctAdamW, kGalore, kMuon, kPrecGd, kSgd, kShampoo, kSoap;
+extern const OptimizerKind kAdamW, kDctAdamW, kGalore, kMuon, kPrecGd, kScaledGd, kSgd, kShampoo, kSoap;
 
 }  // namespace ashlar::optim

@@ -20,19 +20,7 @@ double root_mean_square(const Array& values) {
   return linalg::frobenius(values) / std::sqrt(static_cast<double>(values.numel()));
 }
 
-std::unique_ptr<Optimizer> make_precgd(const Parameters& parameters, const OptimizerOptions& shared,
-                                       const Settings& settings) {
-  PrecGdOptions options;
-  static_cast<MatrixOptions&>(options) = matrix_options(shared, settings);
-  options.momentum = settings.at("momentum");
-  options.damping = settings.at("damping");
-  options.refresh_every = count_setting("precgd", settings, "refresh_every");
-  options.rms = settings.at("rms");
-  return std::make_unique<PrecGd>(parameters, options);
-}
-
-Settings precgd_defaults() {
-  const PrecGdOptions options;
+Settings settings_of(const PrecGdOptions& options) {
   Settings settings = matrix_settings(options);
   settings["momentum"] = options.momentum;
   settings["damping"] = options.damping;
@@ -41,20 +29,44 @@ Settings precgd_defaults() {
   return settings;
 }
 
+std::unique_ptr<Optimizer> make(const char* name, const Parameters& parameters, const OptimizerOptions& shared,
+                                const Settings& settings) {
+  PrecGdOptions options;
+  static_cast<MatrixOptions&>(options) = matrix_options(shared, settings);
+  options.momentum = settings.at("momentum");
+  options.damping = settings.at("damping");
+  options.refresh_every = count_setting(name, settings, "refresh_every");
+  options.rms = settings.at("rms");
+  return std::make_unique<PrecGd>(parameters, options, name);
+}
+
+template <class Options>
+Settings defaults() {
+  return settings_of(Options());
+}
+
 }  // namespace
 
-const OptimizerKind kPrecGd{"precgd", &precgd_defaults, &make_precgd};
+const OptimizerKind kPrecGd{"precgd", &defaults<PrecGdOptions>,
+                            [](const Parameters& parameters, const OptimizerOptions& shared, const Settings& settings) {
+                              return make("precgd", parameters, shared, settings);
+                            }};
+const OptimizerKind kScaledGd{"scaled_gd", &defaults<ScaledGdOptions>,
+                              [](const Parameters& parameters, const OptimizerOptions& shared, const Settings& settings) {
+                                return make("scaled_gd", parameters, shared, settings);
+                              }};
 
-PrecGd::PrecGd(const Parameters& parameters, const PrecGdOptions& options)
-    : MatrixOptimizer("precgd", parameters, options, &has_gram),
+PrecGd::PrecGd(const Parameters& parameters, const PrecGdOptions& options, const char* name)
+    : MatrixOptimizer(name, parameters, options, &has_gram),
+      name_(name),
       momentum_(options.momentum),
       damping_(options.damping),
       rms_(options.rms),
       refresh_every_(options.refresh_every) {
-  ASHLAR_CHECK(momentum_ >= 0 && momentum_ < 1, "precgd: momentum must be in [0, 1), got ", momentum_);
-  ASHLAR_CHECK(damping_ >= 0, "precgd: damping must not be negative, got ", damping_);
-  ASHLAR_CHECK(rms_ >= 0, "precgd: rms must not be negative, got ", rms_);
-  ASHLAR_CHECK(refresh_every_ >= 1, "precgd: refresh_every must be at least 1, got ", refresh_every_);
+  ASHLAR_CHECK(momentum_ >= 0 && momentum_ < 1, name_, ": momentum must be in [0, 1), got ", momentum_);
+  ASHLAR_CHECK(damping_ >= 0, name_, ": damping must not be negative, got ", damping_);
+  ASHLAR_CHECK(rms_ >= 0, name_, ": rms must not be negative, got ", rms_);
+  ASHLAR_CHECK(refresh_every_ >= 1, name_, ": refresh_every must be at least 1, got ", refresh_every_);
   for (Slot* slot : matrix_slots()) {
     slot->add_state("momentum_buffer");
     slot->add_state("gram_factor", slot->parameter.info.gram().shape(), slot->parameter.tensor.dtype());
@@ -70,7 +82,7 @@ void PrecGd::refresh(Slot& slot) const {
         gram, [&](Dim k) { return damping_ * traces[static_cast<std::size_t>(k)] / rank; });
     copy(linalg::cholesky(damped), slot.state.at("gram_factor"));
   } catch (const Error& error) {
-    throw Error(concat("precgd: the Gram matrices of ", slot.parameter.name, " cannot be factored with a damping of ",
+    throw Error(concat(name_, ": the Gram matrices of ", slot.parameter.name, " cannot be factored with a damping of ",
                        damping_, "; raise the damping (", error.what(), ")"));
   }
 }
@@ -80,7 +92,7 @@ void PrecGd::update_all(const std::vector<Update>& updates) {
   const auto treated = matrix_slots();
   for (Slot* slot : treated) {
     const auto index = static_cast<std::size_t>(slot - slots().data());
-    if (updates[index].gradient.defined() && (slot->steps() - 1) % refresh_every_ == 0) refresh(*slot);
+    if (updates[index].gradient.defined() && refreshes(*slot, refresh_every_)) refresh(*slot);
   }
   MatrixOptimizer::update_all(updates);
 }

@@ -20,23 +20,36 @@ struct PrecGdOptions : MatrixOptions {
   double rms = 0.2;
 };
 
+// ScaledGD: the same without damping, and with steps of the length that they have, so that a learning rate of dense
+// gradient descent fits. Its Gram matrices must be positive definite: a rank above what a factor can have, or factors
+// of zero, need PrecGD's damping.
+struct ScaledGdOptions : PrecGdOptions {
+  ScaledGdOptions() {
+    lr = 0.05;
+    weight_decay = 5e-4;
+    damping = rms = 0;
+  }
+};
+
 // Of every parameter that has a Gram matrix K, (batch, r, r), of the other factors, seen as matrices G with r columns:
 //   g' = g (K + delta I)⁻¹,  delta = damping trace(K) / r,  for each matrix of the batch
 //   buf <- mu buf + g',  w <- (1 - lr weight_decay) w - lr (buf, or buf scaled to `rms`)
 // To first order the weight matrix moves as if projected gradients of itself were taken, however the product is split
-// among its factors: without damping U, V and U A, V A⁻ᵀ train alike. All K are found, from the weights before the
-// step, every refresh_every steps.
+// among its factors: without damping U, V and U A, V A⁻ᵀ train alike. K is found, from the weights before the
+// step, in the first step and then every refresh_every steps, the parameters taking turns.
 // State: "momentum_buffer", "gram_factor" (Cholesky, (batch, r, r)). The other parameters: AdamW (matrix_optimizer.h).
 // step() throws an Error that names the parameter if K + delta I is not positive definite.
 class PrecGd : public MatrixOptimizer {
  public:
-  explicit PrecGd(const Parameters& parameters, const PrecGdOptions& options = {});
+  // `name` is what errors call it.
+  explicit PrecGd(const Parameters& parameters, const PrecGdOptions& options = {}, const char* name = "precgd");
 
  private:
   void update_all(const std::vector<Update>& updates) override;
   void update_matrix(Slot& slot, const Update& update) override;
   void refresh(Slot& slot) const;
 
+  std::string name_;
   double momentum_, damping_, rms_;
   Dim refresh_every_;
 };

@@ -56,7 +56,7 @@ Shape ProjectedAdamW::tall_shape(const Parameter& parameter) {
 void ProjectedAdamW::update_matrix(Slot& slot, const Update& update) {
   const Shape matrix = matrix_shape(slot.parameter);
   const Array gradient = turned(matrix_gradient(slot, update), matrix);
-  if ((slot.steps() - 1) % refresh_every_ == 0) refresh(slot, gradient);
+  if (refreshes(slot, refresh_every_)) refresh(slot, gradient);
   const Array q = directions(slot);
   const Array direction = adam_direction(adam_, slot.steps(), linalg::product(gradient, q), slot.state.at("exp_avg"),
                                          slot.state.at("exp_avg_sq"));

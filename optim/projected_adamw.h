@@ -21,7 +21,7 @@ Settings projected_settings(const ProjectedOptions& options);
 ProjectedOptions projected_options(std::string_view optimizer, const OptimizerOptions& shared, const Settings& settings);
 
 // Of every hidden matrix and every matrix of a batch for itself, turned so that its short side n is last, with Q (n,
-// rank) orthonormal columns found anew every refresh_every steps, from the first on:
+// rank) orthonormal columns, found in the first step and then every refresh_every steps, the matrices taking turns:
 //   r = g Q,  m and v as Adam's from r,  w <- (1 - lr weight_decay) w - lr scale (m' / (sqrt v' + eps)) Qᵀ
 // State: "exp_avg", "exp_avg_sq" (batch, long side, rank), and what the directions are.
 class ProjectedAdamW : public MatrixOptimizer {

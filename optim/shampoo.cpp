@@ -93,7 +93,7 @@ void Shampoo::update_matrix(Slot& slot, const Update& update) {
   const Shape matrix = matrix_shape(slot.parameter);
   const auto sides = sides_of(matrix, max_precond_dim_);
   const Array gradient = matrix_gradient(slot, update);
-  const bool refresh = (slot.steps() - 1) % refresh_every_ == 0;
+  const bool refresh = refreshes(slot, refresh_every_);
   for (const Side side : sides) {
     const Array& average = slot.state.at(side_key(side, "average"));
     add_to_average(average, adam_.beta2, side, gradient);

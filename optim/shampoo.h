@@ -23,7 +23,7 @@ struct ShampooOptions : MatrixOptions {
 //   L <- beta2 L + (1 - beta2) g gᵀ,  R <- beta2 R + (1 - beta2) gᵀ g,  m <- beta1 m + (1 - beta1) g
 //   d = L'^(-1/4) m' R'^(-1/4)   or, with one side preconditioned, that side's -1/2;  ' corrects for the start at zero
 //   w <- (1 - lr weight_decay) w - lr d,   or d of the length of Adam's direction, where grafted
-// The roots are found anew every refresh_every steps, from the first on.
+// The roots are found in the first step and then every refresh_every steps, the matrices taking turns.
 // State: "exp_avg" (m), "exp_avg_sq" (Adam's v, where grafted), "left_average" (L), "left_root", "right_average",
 // "right_root". The other parameters: AdamW with the same betas and eps (matrix_optimizer.h).
 class Shampoo : public MatrixOptimizer {

@@ -115,7 +115,7 @@ void Soap::update_matrix(Slot& slot, const Update& update) {
   }
   if (sides.empty()) return;
   if (number == 0) find_bases(slot);
-  else if (number % refresh_every_ == 0) refresh_bases(slot);
+  else if (refreshes(slot, refresh_every_)) refresh_bases(slot);
 }
 
 }  // namespace ashlar::optim

@@ -21,10 +21,10 @@ struct SoapOptions : MatrixOptions {
 // Of every hidden matrix, and of every matrix of a batch for itself, with Q_L and Q_R the bases:
 //   g' = Q_Lᵀ g Q_R,  m', v', d' as Adam's from g',  w <- (1 - lr weight_decay) w - lr Q_L d' Q_Rᵀ
 //   L <- beta2 L + (1 - beta2) g gᵀ,  R <- beta2 R + (1 - beta2) gᵀ g
-// The first step only collects L and R and takes their eigenvectors as bases, largest eigenvalue first; every
-// refresh_every steps from then on Q <- the orthonormal columns of L Q, sorted by the estimated eigenvalues diag(QᵀLQ),
-// one power iteration; v' is sorted with them, m' is carried over into the new bases. Without a side to precondition
-// this is Adam from the first step.
+// The first step only collects L and R and takes their eigenvectors as bases, largest eigenvalue first. Every
+// refresh_every steps, the matrices taking turns, Q <- the orthonormal columns of L Q, sorted by the estimated
+// eigenvalues diag(QᵀLQ), one power iteration; v' is sorted with them, m' is carried over into the new bases. Without a
+// side to precondition this is Adam from the first step.
 // State: "exp_avg" (m'), "exp_avg_sq" (v'), "left_average" (L), "left_basis" (Q_L), "right_average", "right_basis".
 // The other parameters: AdamW with the same betas and eps (matrix_optimizer.h).
 class Soap : public MatrixOptimizer {

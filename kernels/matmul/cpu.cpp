@@ -119,8 +119,10 @@ dnnl::engine& engine() {
   return instance;
 }
 
+}  // namespace
+
 // bf16 operands are worth giving to the library where the processor multiplies them; elsewhere it refuses them.
-bool native_bf16() {
+bool multiplies_bf16() {
   static const bool native = [] {
     engine();
     const auto isa = dnnl::get_effective_cpu_isa();
@@ -128,6 +130,8 @@ bool native_bf16() {
   }();
   return native;
 }
+
+namespace {
 
 memory::data_type library_dtype(DType dtype) {
   return dtype == DType::bf16 ? memory::data_type::bf16 : memory::data_type::f32;
@@ -306,7 +310,7 @@ void matmul_library(const Exec& exec, Problem p) {
   if (p.y.step(-1) != 1 && p.n() != 1 && p.y.step(-2) == 1 && !p.options.bias) {
     p = {transposed(p.b), transposed(p.a), transposed(p.y), p.options};
   }
-  const DType operand = native_bf16() && (p.a.dtype == DType::bf16 || p.b.dtype == DType::bf16) ? DType::bf16 : DType::f32;
+  const DType operand = multiplies_bf16() && (p.a.dtype == DType::bf16 || p.b.dtype == DType::bf16) ? DType::bf16 : DType::f32;
   Array a, b, y;
   if (p.a.dtype != operand || !has_unit_stride(p.a)) p.a = a = converted(exec, p.a, operand);
   if (p.b.dtype != operand || !has_unit_stride(p.b)) p.b = b = converted(exec, p.b, operand);

@@ -4,9 +4,12 @@ namespace ashlar::kernels {
 
 namespace cpu {
 void matmul(const Exec&, ConstView a, ConstView b, View y, MatmulOptions options);
+bool multiplies_bf16();
 }
 
 constinit const Kernel<void(const Exec&, ConstView, ConstView, View, MatmulOptions)> matmul{"matmul", &cpu::matmul,
                                                                                            nullptr};
+
+bool multiplies_bf16(Device device) { return device.type == DeviceType::cpu ? cpu::multiplies_bf16() : true; }
 
 }  // namespace ashlar::kernels

@@ -15,4 +15,7 @@ struct MatmulOptions {
 // Dtypes: all f64; or a and b each f32 or bf16 (products of bf16 accumulate in f32) and y f32 or bf16.
 extern const Kernel<void(const Exec&, ConstView a, ConstView b, View y, MatmulOptions options)> matmul;
 
+// Whether the device has instructions for products of bf16. Elsewhere matmul converts them, which costs time.
+bool multiplies_bf16(Device device);
+
 }  // namespace ashlar::kernels

@@ -146,6 +146,19 @@ expect 0 "" "$bin/bench_layers" --table --layers low_rank:rank=8 --shapes 32x48 
 expect 2 "is not INxOUT" "$bin/bench_layers" --shapes 32
 expect 2 "rank must be from 1 to 32" "$bin/bench_layers" --shapes 32x48 --layers low_rank:rank=33
 
+# ---- bench_optimizers
+expect 0 "" "$bin/bench_optimizers" --models vit_tiny --layers "dense;blast:blocks=3,rank=8" --optimizers sgd,precgd --batch 1 --passes 1
+if [ "$(wc -l <"$work/out")" -eq 4 ] && python3 -c "
+import json, sys
+for line in open(sys.argv[1]):
+    row = json.loads(line)
+    step = row['forward_backward_ms'] + row['clip_ms'] + row['update_ms']
+    assert 0 < row['share'] < 1 and abs(row['share'] * step - row['update_ms']) < 1e-9 * step, row
+    assert row['longest_update_ms'] >= row['update_ms'] > 0 and row['state_bytes'] > 0, row
+" "$work/out"; then ok; else bad "bench_optimizers: $(head -3 "$work/out")"; fi
+expect 2 "valid are gpt_mini, vit_tiny" "$bin/bench_optimizers" --models vit
+expect 2 "optimizer: unknown name" "$bin/bench_optimizers" --optimizers adam
+
 # ---- bad usage and bad input: code 2, one line, nothing half-written
 expect 0 "" "$bin/train_vit" --help
 expect 2 "--layer" "${vit[@]}" --layr dense

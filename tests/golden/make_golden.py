@@ -143,7 +143,7 @@ def make_preconditioned():
     plain = dict(lr=0.02, adamw_lr=0.01, betas=(0.9, 0.95), eps=1e-8)
     decayed = dict(lr=0.05, adamw_lr=0.02, betas=(0.8, 0.9), eps=1e-3, weight_decay=0.1)
     kinds = {"soap": preconditioned.Soap, "shampoo": preconditioned.Shampoo, "precgd": preconditioned.PrecGd,
-             "galore": preconditioned.Galore, "dct": preconditioned.DctAdamW}
+             "scaled_gd": preconditioned.PrecGd, "galore": preconditioned.Galore, "dct": preconditioned.DctAdamW}
     cases = {
         "soap": plain | dict(refresh_every=3, max_precond_dim=6),
         "soap_decay": decayed | dict(refresh_every=5, max_precond_dim=4),
@@ -151,6 +151,8 @@ def make_preconditioned():
         "shampoo_decay": decayed | dict(refresh_every=1, max_precond_dim=4, damping=1e-2, graft=False),
         "precgd": plain | dict(momentum=0.9, damping=0.1, refresh_every=3, rms=0.0),
         "precgd_decay": decayed | dict(momentum=0.5, damping=0.01, refresh_every=1, rms=0.2),
+        "scaled_gd": plain | dict(momentum=0.0, damping=0.0, refresh_every=1, rms=0.0),
+        "scaled_gd_decay": decayed | dict(momentum=0.9, damping=0.0, refresh_every=4, rms=0.0),
         "galore": plain | dict(rank=2, refresh_every=7, scale=0.25),
         "galore_decay": decayed | dict(rank=3, refresh_every=5, scale=1.0),
         "dct": plain | dict(rank=2, refresh_every=4, scale=0.25),
@@ -160,7 +162,7 @@ def make_preconditioned():
     out |= {f"gradients/{name}": value for name, value in gradients.items()}
     for case, options in cases.items():
         kind = case.removesuffix("_decay")
-        names = ["left", "right", "bias"] if kind == "precgd" else ["tall", "wide", "factors", "bias"]
+        names = ["left", "right", "bias"] if kinds[kind] is preconditioned.PrecGd else ["tall", "wide", "factors", "bias"]
         results = {}
         for dtype, label in ((torch.float32, "f32"), (torch.float64, "f64")):
             params = to({name: weights[name] for name in names}, dtype)

@@ -23,11 +23,19 @@ class MatrixOptimizer:
         self.state = {name: [{} for _ in p.reshape(-1, *p.shape[-2:])] if p.ndim > 1 else [{}]
                       for name, p in params.items()}
         self.t = 0
+        # The matrices take turns: parameter k of n refreshes k / n of the interval earlier than the first one.
+        matrices = [name for name, p in params.items() if p.ndim > 1]
+        for k, name in enumerate(matrices):
+            for state in self.state[name]:
+                state["ahead"] = k * options["refresh_every"] // len(matrices)
         for key, value in options.items():
             setattr(self, key, value)
 
     def begin_step(self):
         pass
+
+    def refreshes(self, state):
+        return self.t == 1 or (self.t - 1 + state["ahead"]) % self.refresh_every == 0
 
     def step(self, gradients):
         self.t += 1
@@ -66,7 +74,7 @@ class Soap(MatrixOptimizer):
         if number == 0:
             for side in sides:
                 state["Q_" + side] = torch.linalg.eigh(state[side])[1].flip(1)
-        elif number % self.refresh_every == 0 and sides:
+        elif self.refreshes(state) and sides:
             m = rotated(state["exp_avg"], back=True)
             for side in sides:
                 Q = state["Q_" + side]
@@ -86,7 +94,7 @@ class Shampoo(MatrixOptimizer):
         for side in sides:
             before = state.get(side, torch.zeros_like(grams[side]))
             state[side] = self.betas[1] * before + (1 - self.betas[1]) * grams[side]
-            if (self.t - 1) % self.refresh_every == 0:
+            if self.refreshes(state):
                 values, vectors = torch.linalg.eigh(state[side])
                 values = values.clamp(min=0) + self.damping * values[-1]
                 values = values / (1 - self.betas[1] ** self.t)
@@ -104,9 +112,9 @@ class PrecGd(MatrixOptimizer):
     """ScaledGD (Tong et al. 2021) for the product left rightᵀ, damped, with momentum."""
 
     def begin_step(self):
-        if (self.t - 1) % self.refresh_every == 0:
-            left, right = self.params["left"], self.params["right"]
-            for name, other in (("left", right), ("right", left)):
+        left, right = self.params["left"], self.params["right"]
+        for name, other in (("left", right), ("right", left)):
+            if self.refreshes(self.state[name][0]):
                 gram = other.T @ other
                 eye = torch.eye(len(gram), dtype=gram.dtype)
                 self.state[name][0]["gram"] = gram + self.damping * gram.trace() / len(gram) * eye
@@ -122,7 +130,7 @@ class Projected(MatrixOptimizer):
 
     def direction(self, state, g):
         tall = g if g.size(0) >= g.size(1) else g.T
-        if (self.t - 1) % self.refresh_every == 0:
+        if self.refreshes(state):
             self.refresh(state, tall)
         Q = state["Q"]
         d = self.scale * adam_direction(state, tall @ Q, self.betas, self.eps, self.t) @ Q.T

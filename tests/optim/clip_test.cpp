@@ -81,7 +81,7 @@ TEST_CASE("the largest gradient is named, one that is not finite first") {
   REQUIRE(largest.name == "blocks.0.fc.U");
   REQUIRE(std::abs(largest.norm - 1e20 * std::sqrt(60.0)) <= 1e14);
   for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
-    Array gradient = Array::zeros({3, 2, 4});
+    Array gradient = Array::zeros({3, 5, 4});
     gradient.data<float>()[23] = bad;
     parameters[2].tensor.set_grad(gradient);
     REQUIRE(largest_gradient(parameters).name == "blocks.0.fc.S");

@@ -51,6 +51,7 @@ auto muon(double lr, double adamw_lr, double momentum, bool nesterov, double wei
   options.momentum = momentum;
   options.nesterov = nesterov;
   options.ns_steps = ns_steps;
+  options.ns_bf16 = false;
   return [options](const Parameters& parameters) { return std::make_unique<Muon>(parameters, options); };
 }
 

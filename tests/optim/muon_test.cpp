@@ -1,6 +1,8 @@
 #include "optim/muon.h"
 
 #include "kernels/linalg/linalg.h"
+#include "kernels/matmul/matmul.h"
+#include "optim/make_optimizer.h"
 #include "tests/optim/support.h"
 
 using namespace ashlar;
@@ -32,6 +34,36 @@ TEST_CASE("Newton-Schulz brings every singular value into the band and keeps the
     }
     REQUIRE(off_diagonal < 1e-10);
   }
+}
+
+TEST_CASE("Newton-Schulz in bf16 moves no singular value of its result by more than a few hundredths") {
+  const auto [rows, columns] = GENERATE(std::pair<Dim, Dim>{48, 160}, std::pair<Dim, Dim>{160, 48},
+                                        std::pair<Dim, Dim>{96, 96}, std::pair<Dim, Dim>{192, 768});
+  const Array x = randn({2, rows, columns}, DType::f32, 5);
+  const Array exact = newton_schulz(x, 5), rounded = newton_schulz(x, 5, DType::bf16);
+  REQUIRE(rounded.dtype() == DType::bf16);
+  REQUIRE(relative_error(rounded, exact) <= 0.04);
+  REQUIRE(relative_error(rounded, exact) > 1e-3);  // it does round
+  for (Dim i = 0; i < 2; ++i) {
+    const auto before = linalg::svd(exact.select(0, i)).s.to_vector<double>();
+    const auto after = linalg::svd(rounded.select(0, i)).s.to_vector<double>();
+    double most = 0;
+    for (std::size_t k = 0; k < before.size(); ++k) most = std::max(most, std::abs(after[k] - before[k]));
+    REQUIRE(most <= 0.05);
+  }
+  REQUIRE(all_equal(newton_schulz(Array::zeros({2, 4, 3}, DType::f32), 5, DType::bf16), 0));
+}
+
+TEST_CASE("Muon rounds to bf16 where the processor multiplies bf16, and only where it is asked to") {
+  const auto step_of = [](double ns_bf16, DType dtype) {
+    const Parameter p = make_parameter("w", {32, 48}, Role::matrix, dtype);
+    const auto muon = make_optimizer({p}, {.name = "muon", .settings = {{"ns_bf16", ns_bf16}}});
+    set_gradients({p}, 0);
+    muon->step();
+    return p.tensor.value();
+  };
+  REQUIRE(bitwise_equal(step_of(1, DType::f32), step_of(0, DType::f32)) != kernels::multiplies_bf16({}));
+  REQUIRE(bitwise_equal(step_of(1, DType::f64), step_of(0, DType::f64)));
 }
 
 TEST_CASE("Newton-Schulz maps singular values as its polynomial does") {

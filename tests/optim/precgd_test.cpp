@@ -2,6 +2,7 @@
 
 #include "kernels/linalg/linalg.h"
 #include "layers/linear_map.h"
+#include "optim/make_optimizer.h"
 #include "optim/sgd.h"
 #include "tests/optim/support.h"
 
@@ -104,7 +105,7 @@ double error_after(const std::string& spec, int steps, auto make_optimizer) {
 
 }  // namespace
 
-TEST_CASE("PrecGD moves a low-rank matrix the same way however it is split into factors") {
+TEST_CASE("ScaledGD moves a low-rank matrix the same way however it is split into factors") {
   const auto run = [](bool split_otherwise, auto make_optimizer) {
     const Linear layer = make_layer("low_rank:rank=4");
     const Parameters parameters = layer.map().parameters();
@@ -116,10 +117,19 @@ TEST_CASE("PrecGD moves a low-rank matrix the same way however it is split into 
     const auto optimizer = make_optimizer(parameters);
     return trajectory(layer, *optimizer);
   };
-  const auto precgd = [](const Parameters& p) { return std::make_unique<PrecGd>(p, undamped()); };
+  const auto scaled_gd = [](const Parameters& p) {
+    return make_optimizer(p, {.name = "scaled_gd", .settings = {{"weight_decay", 0}, {"refresh_every", 3}}});
+  };
+  const auto damped = [](const Parameters& p) {
+    PrecGdOptions options = undamped();
+    options.damping = 0.5;
+    return std::make_unique<PrecGd>(p, options);
+  };
   const auto sgd = [](const Parameters& p) { return std::make_unique<Sgd>(p, plain_sgd(0.02)); };
-  REQUIRE(difference(run(true, precgd), run(false, precgd)) <= 1e-9);
-  REQUIRE(difference(run(true, sgd), run(false, sgd)) > 1e-2);  // the test can fail
+  REQUIRE(difference(run(true, scaled_gd), run(false, scaled_gd)) <= 1e-9);
+  // The test can fail: with damping, and without preconditioning.
+  REQUIRE(difference(run(true, damped), run(false, damped)) > 1e-2);
+  REQUIRE(difference(run(true, sgd), run(false, sgd)) > 1e-2);
 }
 
 TEST_CASE("PrecGD moves a BLAST matrix the same way however the scale is shared among U, V and S") {
@@ -195,6 +205,27 @@ TEST_CASE("PrecGD names the parameter whose Gram matrix cannot be factored") {
     REQUIRE_THAT(message, says("precgd: the Gram matrices of blocks.3.fc.U cannot be factored"));
     REQUIRE_THAT(message, says(std::isnan(value) ? "a value is not finite" : "not positive definite"));
   }
+}
+
+TEST_CASE("ScaledGD without damping, and with it, is PrecGD under another name") {
+  const auto step_of = [](const OptimizerConfig& config) {
+    const Parameters parameters = make_parameters(DType::f64);
+    const auto optimizer = make_optimizer(parameters, config);
+    set_gradients(parameters, 0);
+    optimizer->step();
+    return parameters[1].tensor.value();
+  };
+  const Settings same{{"lr", 0.1}, {"weight_decay", 0.2}, {"momentum", 0.3}};
+  for (const double damping : {0.0, 0.5}) {
+    OptimizerConfig scaled_gd{.name = "scaled_gd", .settings = same}, precgd{.name = "precgd", .settings = same};
+    if (damping > 0) scaled_gd.settings["damping"] = damping;
+    precgd.settings["damping"] = damping;
+    precgd.settings["rms"] = 0;
+    REQUIRE(bitwise_equal(step_of(scaled_gd), step_of(precgd)));
+  }
+  const Parameters parameters = make_parameters();
+  REQUIRE_THROWS_WITH(make_optimizer(parameters, {.name = "scaled_gd", .settings = {{"momentum", 1}}}),
+                      says("scaled_gd: momentum must be in [0, 1)"));
 }
 
 TEST_CASE("PrecGD refuses settings that mean nothing") {

@@ -31,6 +31,8 @@ const std::vector<Case> kCases{
     {"shampoo_decay", "shampoo", {{"refresh_every", 1}, {"max_precond_dim", 4}, {"damping", 1e-2}, {"graft", 0}}},
     {"precgd", "precgd", {{"momentum", 0.9}, {"damping", 0.1}, {"refresh_every", 3}, {"rms", 0}}},
     {"precgd_decay", "precgd", {{"momentum", 0.5}, {"damping", 0.01}, {"refresh_every", 1}, {"rms", 0.2}}},
+    {"scaled_gd", "scaled_gd", {{"momentum", 0}, {"refresh_every", 1}}},
+    {"scaled_gd_decay", "scaled_gd", {{"momentum", 0.9}, {"refresh_every", 4}}},
     {"galore", "galore", {{"rank", 2}, {"refresh_every", 7}, {"scale", 0.25}}},
     {"galore_decay", "galore", {{"rank", 3}, {"refresh_every", 5}, {"scale", 1}}},
     {"dct", "dct_adamw", {{"rank", 2}, {"refresh_every", 4}, {"scale", 0.25}}},
@@ -38,7 +40,7 @@ const std::vector<Case> kCases{
 };
 
 Parameters parameters_of(const Case& c, const SafetensorsFile& golden, DType dtype) {
-  const bool factors = c.optimizer == "precgd";
+  const bool factors = c.optimizer == "precgd" || c.optimizer == "scaled_gd";
   Parameters parameters;
   for (const std::string name : {"tall", "wide", "factors", "left", "right", "bias"}) {
     const bool is_factor = name == "left" || name == "right";

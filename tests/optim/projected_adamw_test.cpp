@@ -89,6 +89,26 @@ TEST_CASE("DCT-AdamW keeps the moments of the directions that stay") {
   REQUIRE(std::abs(m.to_vector<double>()[1] - (0.9 * 0.1 + 0.2)) <= 1e-12);  // goes on
 }
 
+TEST_CASE("matrices take turns: each finds its directions in the first step, then one of them in every other step") {
+  Parameters parameters;
+  for (const char* name : {"a", "b", "c"}) parameters.push_back(make_parameter(name, {8, 6}));
+  ProjectedOptions options = of_rank<ProjectedOptions>(2);
+  options.refresh_every = 6;
+  Galore optimizer(parameters, options);
+  std::vector<std::string> changes;
+  for (std::uint64_t step = 0; step < 13; ++step) {
+    std::map<std::string, Array> before;
+    for (const Parameter& p : parameters) before[p.name] = optimizer.state().at(p.name + "/directions").clone();
+    set_gradients(parameters, step);
+    optimizer.step();
+    changes.emplace_back();
+    for (const Parameter& p : parameters) {
+      if (!bitwise_equal(optimizer.state().at(p.name + "/directions"), before.at(p.name))) changes.back() += p.name;
+    }
+  }
+  REQUIRE(changes == std::vector<std::string>{"abc", "", "c", "", "b", "", "a", "", "c", "", "b", "", "a"});
+}
+
 TEST_CASE("projected optimizers keep little state, and AdamW's for matrices that are thin already") {
   Parameters parameters{make_parameter("dense", {64, 40}), make_parameter("factors", {3, 20, 8}),
                         make_parameter("bias", {64}, Role::bias)};

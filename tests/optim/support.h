@@ -24,7 +24,7 @@ inline void set_gradients(const Parameters& parameters, std::uint64_t step) {
 inline Parameters make_parameters(DType dtype = DType::f32) {
   Parameters parameters{make_parameter("blocks.0.fc.weight", {7, 5}, Role::matrix, dtype),
                         make_parameter("blocks.0.fc.U", {3, 5, 4}, Role::matrix, dtype),
-                        make_parameter("blocks.0.fc.S", {3, 2, 4}, Role::coupling, dtype),
+                        make_parameter("blocks.0.fc.S", {3, 5, 4}, Role::coupling, dtype),
                         make_parameter("blocks.0.fc.bias", {7}, Role::bias, dtype),
                         make_parameter("norm.weight", {1}, Role::norm, dtype),
                         make_parameter("wte.weight", {301, 67}, Role::embedding, dtype)};

@@ -1,0 +1,227 @@
+// bench_optimizers: what the update of each optimizer costs, as a share of the whole training step, on the small models
+// of the example configs.
+#include <algorithm>
+#include <cstdio>
+#include <ctime>
+#include <sstream>
+
+#include "core/parallel.h"
+#include "core/random.h"
+#include "examples/models/gpt2.h"
+#include "examples/models/vit.h"
+#include "examples/support/options.h"
+#include "examples/support/program.h"
+#include "examples/support/system.h"
+#include "layers/init.h"
+#include "optim/clip.h"
+#include "optim/make_optimizer.h"
+
+namespace {
+
+using namespace ashlar;
+using namespace ashlar::support;
+
+struct Settings {
+  std::string models = "gpt_mini,vit_tiny", layers, optimizers = "all", dtype = "f32";
+  std::int64_t batch = 0;
+  int threads = 1, passes = 4;
+  bool table = false;
+};
+
+// A model with its loss on a batch of random inputs, which cost what real ones do.
+struct Bench {
+  std::shared_ptr<Module> model;
+  std::function<Tensor(std::uint64_t key)> loss;
+};
+
+Array random_ids(const Shape& shape, Dim count, std::uint64_t key) {
+  std::vector<std::int32_t> ids;
+  for (Dim i = 0; i < shape.numel(); ++i) {
+    ids.push_back(static_cast<std::int32_t>(philox({static_cast<std::uint32_t>(i), 0, 0, 0}, key)[0] % count));
+  }
+  return Array::from(ids, shape);
+}
+
+BlockSpecs everywhere(const std::string& layer) {
+  BlockSpecs specs;
+  for (const auto& place : BlockSpecs::kPlaces) specs.at(std::string(place)) = layer;
+  return specs;
+}
+
+// As in examples/configs/gpt_mini_wikitext2.json.
+Bench gpt_mini(DType dtype, const std::string& layer, Dim batch) {
+  constexpr Dim kVocab = 8192, kContext = 256;
+  const GptConfig config{.vocab = kVocab, .context = kContext, .width = 256, .depth = 6, .heads = 4,
+                         .linear = everywhere(layer)};
+  const auto model = std::make_shared<Gpt2>(Scope::root(dtype, 1, {}), config);
+  return {model, [model, batch](std::uint64_t key) {
+            return model->loss(Tensor(random_ids({batch, kContext}, kVocab, key)),
+                               random_ids({batch, kContext}, kVocab, key + 1));
+          }};
+}
+
+// As in examples/configs/vit_tiny_cifar10.json.
+Bench vit_tiny(DType dtype, const std::string& layer, Dim batch) {
+  const VitConfig config{.class_token = false, .linear = everywhere(layer)};
+  const auto model = std::make_shared<Vit>(Scope::root(dtype, 1, {}), config);
+  return {model, [model, batch](std::uint64_t key) {
+            Array images = Array::empty({batch, 3, 32, 32});
+            init::normal(1.0)(images, key);
+            return F::cross_entropy((*model)(Tensor(images)), {random_ids({batch}, 10, key)});
+          }};
+}
+
+struct Model {
+  const char *name, *blast;
+  Dim batch;
+  Bench (*make)(DType, const std::string& layer, Dim batch);
+};
+constexpr std::array kModels{Model{"gpt_mini", "blast:blocks=4,ratio=0.5", 16, &gpt_mini},
+                             Model{"vit_tiny", "blast:blocks=3,ratio=0.5", 64, &vit_tiny}};
+
+const Model& find_model(const std::string& name) {
+  for (const Model& model : kModels) {
+    if (name == model.name) return model;
+  }
+  throw InputError(concat("--models: '", name, "' is unknown; valid are gpt_mini, vit_tiny"));
+}
+
+std::vector<std::string> split(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  std::istringstream stream(text);
+  for (std::string part; std::getline(stream, part, separator);) {
+    if (!part.empty()) parts.push_back(part);
+  }
+  return parts;
+}
+
+double median(std::vector<double> values) {
+  std::ranges::sort(values);
+  const std::size_t middle = values.size() / 2;
+  return values.size() % 2 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+// Processor time of the whole process in milliseconds: what else runs on the machine is not in it. With several threads
+// it is their sum, waiting for each other included.
+double cpu_milliseconds(const std::function<void()>& work) {
+  const std::clock_t begin = std::clock();
+  work();
+  return 1e3 * static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
+}
+
+// Milliseconds a step.
+struct Times {
+  double forward_backward = 0, clip = 0;  // median
+  double update = 0;                      // mean over the refresh interval
+  double longest_update = 0, first_update = 0;
+  double share() const { return update / (forward_backward + clip + update); }
+};
+
+using Gradients = std::vector<Array>;
+
+// Trains on `passes` batches, whose gradients then serve for all updates: their values do not matter to the time, only
+// that they are of full rank and not always the same.
+Times measure(const Bench& bench, optim::Optimizer& optimizer, Dim interval, int passes) {
+  const Parameters parameters = bench.model->parameters();
+  std::vector<double> forward_backward, clip, updates;
+  std::vector<Gradients> gradients;
+  for (int pass = -1; pass < passes; ++pass) {
+    for (const Parameter& parameter : parameters) parameter.tensor.zero_grad();
+    bench.model->train(static_cast<std::uint64_t>(pass + 1));
+    const double time = cpu_milliseconds([&] { bench.loss(static_cast<std::uint64_t>(2 * pass + 10)).backward(); });
+    const double clip_time = cpu_milliseconds([&] { optim::clip_grad_norm(parameters, 1, 1); });
+    if (pass < 0) continue;  // makes the primitives
+    forward_backward.push_back(time);
+    clip.push_back(clip_time);
+    gradients.emplace_back();
+    for (const Parameter& parameter : parameters) gradients.back().push_back(parameter.tensor.grad());
+  }
+  const auto update = [&](std::size_t step) {
+    const Gradients& of_step = gradients[step % gradients.size()];
+    for (std::size_t i = 0; i < parameters.size(); ++i) parameters[i].tensor.set_grad(of_step[i]);
+    return cpu_milliseconds([&] { optimizer.step(); });
+  };
+  Times times;
+  // The first steps make primitives and initial bases; the interval that is averaged comes after them.
+  times.first_update = update(0);
+  for (std::size_t step = 1; step <= 3; ++step) update(step);
+  const auto count = static_cast<std::size_t>(std::max<Dim>(interval, (20 + interval - 1) / interval * interval));
+  for (std::size_t step = 4; step < 4 + count; ++step) updates.push_back(update(step));
+  times.forward_backward = median(forward_backward);
+  times.clip = median(clip);
+  for (const double time : updates) times.update += time / static_cast<double>(count);
+  times.longest_update = *std::ranges::max_element(updates);
+  return times;
+}
+
+void print_header() {
+  std::printf("%-9s %-25s %-10s %6s %8s %10s %10s %8s %9s %9s %9s %7s\n", "model", "layer", "optimizer", "batch", "refresh",
+              "state MiB", "fwd+bwd ms", "clip ms", "update ms", "longest", "first", "share");
+}
+
+void print(const Settings& s, const Model& model, const std::string& layer, const std::string& optimizer, Dim batch,
+           Dim interval, std::size_t state_bytes, const Times& times) {
+  if (s.table) {
+    std::printf("%-9s %-25s %-10s %6lld %8lld %10.1f %10.1f %8.2f %9.2f %9.2f %9.2f %6.1f%%\n", model.name, layer.c_str(),
+                optimizer.c_str(), static_cast<long long>(batch), static_cast<long long>(interval),
+                static_cast<double>(state_bytes) / (1 << 20), times.forward_backward, times.clip, times.update,
+                times.longest_update, times.first_update, 100 * times.share());
+  } else {
+    std::printf("%s\n", OrderedJson{{"model", model.name},
+                                    {"layer", layer},
+                                    {"optimizer", optimizer},
+                                    {"batch", batch},
+                                    {"dtype", s.dtype},
+                                    {"threads", s.threads},
+                                    {"refresh_every", interval},
+                                    {"state_bytes", state_bytes},
+                                    {"forward_backward_ms", times.forward_backward},
+                                    {"clip_ms", times.clip},
+                                    {"update_ms", times.update},
+                                    {"longest_update_ms", times.longest_update},
+                                    {"first_update_ms", times.first_update},
+                                    {"share", times.share()}}
+                            .dump()
+                            .c_str());
+  }
+  std::fflush(stdout);
+}
+
+void run(int argc, char** argv) {
+  Settings s;
+  Options options("bench_optimizers", "Times each optimizer's update as a share of the training step, in processor time.");
+  options.add("models", s.models, "gpt_mini, vit_tiny, separated by commas").value_name("LIST");
+  options.add("layers", s.layers, "specs, separated by semicolons; default: dense and the model's BLAST").value_name("LIST");
+  options.add("optimizers", s.optimizers, "separated by commas, or all").value_name("LIST");
+  options.add("batch", s.batch, "samples or sequences in a step; 0: as in the model's config").at_least(0);
+  options.add("dtype", s.dtype, "activations and matrix operands").choices({"f32", "bf16"}).value_name("NAME");
+  options.add("threads", s.threads, "threads; the times are sums over them").at_least(1).at_most(4096);
+  options.add("passes", s.passes, "timed forward and backward passes, of which the median counts").at_least(1);
+  options.add("table", s.table, "a table instead of JSON lines");
+  if (!options.parse(argc, argv)) return;
+  set_num_threads(s.threads);
+  const auto optimizers = s.optimizers == "all" ? optim::optimizer_names() : split(s.optimizers, ',');
+  if (s.table) {
+    std::printf("%s\n", startup_line("bench_optimizers", "cpu", s.threads, s.dtype).c_str());
+    print_header();
+  }
+  for (const std::string& name : split(s.models, ',')) {
+    const Model& model = find_model(name);
+    const Dim batch = s.batch ? s.batch : model.batch;
+    for (const std::string& layer : s.layers.empty() ? std::vector<std::string>{"dense", model.blast} : split(s.layers, ';')) {
+      for (const std::string& optimizer_name : optimizers) {
+        const Bench bench = model.make(s.dtype == "bf16" ? DType::bf16 : DType::f32, layer, batch);
+        const auto optimizer = optim::make_optimizer(bench.model->parameters(), {.name = optimizer_name});
+        const optim::Settings defaults = optim::default_settings(optimizer_name);
+        const auto refresh = defaults.find("refresh_every");
+        const Dim interval = refresh == defaults.end() ? 1 : static_cast<Dim>(refresh->second);
+        print(s, model, layer, optimizer_name, batch, interval, optimizer->state_bytes(),
+              measure(bench, *optimizer, interval, s.passes));
+      }
+    }
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return ashlar::support::run_program(argc, argv, run); }
