@@ -1,5 +1,6 @@
 #include "layers/linear_map.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace ashlar {
@@ -32,6 +33,10 @@ void LinearMap::check_dense(const Array& dense) const {
 void LinearMap::check_size(std::string_view what, Dim value, Dim most) const {
   ASHLAR_CHECK(value >= 1 && value <= most, "layer '", spec(), "' for ", scope().path(), " (", in_, " -> ", out_, "): ",
                what, " must be from 1 to ", most);
+}
+
+double LinearMap::lr_scale(Dim fan_in, int factors) const {
+  return std::min(kMostLrScale, static_cast<double>(in_) / static_cast<double>(fan_in) / factors);
 }
 
 double relative_frobenius_error(const Array& a, const Array& b) {

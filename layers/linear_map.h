@@ -22,6 +22,9 @@ struct LinearOptions {
   bool hidden = true;  // ParamInfo::hidden of the factors
 };
 
+// The couplings of BLAST would get in / (3 in_blocks): more than a rate tuned for a dense matrix bears.
+constexpr double kMostLrScale = 8;
+
 // y = x Wᵀ + bias, where W (out, in) is given by the factors of the structure.
 class LinearMap : public Module {
  public:
@@ -49,6 +52,12 @@ class LinearMap : public Module {
   // For constructors: InputError naming the layer unless 1 <= value <= most.
   void check_size(std::string_view what, Dim value, Dim most) const;
   double std() const { return std_; }
+  // ParamInfo::lr_scale of a factor with `fan_in` inputs, one of `factors`: (in / fan_in) / factors, at most
+  // kMostLrScale. Adam moves every weight by about the learning rate, and a product with d inputs by up to d times
+  // that: a factor with fewer inputs than W takes a larger rate, and the factors share the change of W. Rule of muP
+  // for structured matrices (Qiu et al. 2024, "Compute Better Spent"); for BLAST and block-diagonal it is derived, for
+  // SS1, whose weights each stand in `reduction` places of a row of W, it is that of dense.
+  double lr_scale(Dim fan_in, int factors) const;
 
  private:
   Dim in_, out_;

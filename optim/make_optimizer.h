@@ -10,6 +10,7 @@ struct OptimizerConfig {
   // As in OptimizerOptions.
   std::set<Role> decayed = {Role::matrix};
   std::vector<GroupRule> groups = {};
+  bool lr_scale = false;
   bool allow_missing_gradients = false;
 };
 

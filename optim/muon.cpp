@@ -77,7 +77,10 @@ Muon::Muon(const Parameters& parameters, const MuonOptions& options)
       ns_bf16_(options.ns_bf16) {
   ASHLAR_CHECK(momentum_ >= 0 && momentum_ < 1, "muon: momentum must be in [0, 1), got ", momentum_);
   ASHLAR_CHECK(ns_steps_ >= 1, "muon: ns_steps must be at least 1, got ", ns_steps_);
-  for (Slot* slot : matrix_slots()) slot->add_state("momentum_buffer");
+  for (Slot* slot : matrix_slots()) {
+    slot->add_state("momentum_buffer");
+    slot->set_lr_scale(1);  // orthogonal steps have the same spectral norm whatever the fan-in
+  }
 }
 
 void Muon::update_matrix(Slot& slot, const Update& update) {

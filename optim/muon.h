@@ -18,7 +18,7 @@ struct MuonOptions : MatrixOptions {
 // Of every hidden matrix, and of every matrix of a batch for itself:
 //   buf <- mu buf + (1 - mu) g,  u = (1 - mu) g + mu buf   (or u = buf without Nesterov)
 //   w <- (1 - lr weight_decay) w - lr sqrt(max(1, fan_out / fan_in)) newton_schulz(u)
-// State: "momentum_buffer". The other parameters: AdamW (matrix_optimizer.h).
+// whatever ParamInfo::lr_scale. State: "momentum_buffer". The other parameters: AdamW (matrix_optimizer.h).
 class Muon : public MatrixOptimizer {
  public:
   explicit Muon(const Parameters& parameters, const MuonOptions& options = {});

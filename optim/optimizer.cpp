@@ -55,6 +55,7 @@ Slot make_slot(const Parameter& parameter, const OptimizerOptions& options, doub
   }
   check_rate("lr", slot.lr);
   check_rate("weight_decay", slot.weight_decay);
+  if (options.lr_scale) slot.set_lr_scale(parameter.info.lr_scale);
   slot.add_state("step", {1}, DType::i64);
   return slot;
 }
@@ -67,6 +68,11 @@ std::function<bool(const Parameter&)> name_is(std::string pattern) {
 
 std::function<bool(const Parameter&)> role_is(Role role) {
   return [role](const Parameter& parameter) { return parameter.info.role == role; };
+}
+
+void Slot::set_lr_scale(double scale) {
+  weight_decay *= lr_scale / scale;
+  lr_scale = scale;
 }
 
 void Slot::add_state(const std::string& key) {
@@ -141,7 +147,7 @@ void Optimizer::step(const std::function<double(const Slot&)>& lr_factor, double
     const double factor = lr_factor(slot);
     ASHLAR_CHECK(std::isfinite(factor) && std::isfinite(grad_scale), "optimizer: lr_factor ", factor,
                  " and grad_scale ", grad_scale, " must be finite; check the gradient norm before the step");
-    Update update{{}, grad_scale, slot.lr * slot.parameter.info.lr_scale * factor};
+    Update update{{}, grad_scale, slot.lr * slot.lr_scale * factor};
     if (gradient.defined()) {
       update.gradient = gradient.to(tensor.dtype()).as_contiguous();
     } else {

@@ -31,6 +31,9 @@ struct OptimizerOptions {
   // zero does not regularise. Some GPT-2 recipes add Role::embedding.
   std::set<Role> decayed = {Role::matrix};
   std::vector<GroupRule> groups = {};
+  // Multiply the learning rates by ParamInfo::lr_scale, a rule for steps of Adam's size: optimizers whose steps have
+  // another size keep their plain rates, and say so (optim/README.md).
+  bool lr_scale = false;
   // Pass over a parameter that no gradient reached instead of throwing.
   bool allow_missing_gradients = false;
 };
@@ -49,7 +52,10 @@ struct Slot {
   double lr = 0, weight_decay = 0;
   State state;  // by short name: "exp_avg"
   std::optional<Decay> decay = {};  // its own schedule, for who computes the lr_factor of a step
+  double lr_scale = 1;              // multiplies lr
 
+  // Leaves what decays the weight in a step, lr weight_decay, as it is.
+  void set_lr_scale(double scale);
   // Adds a state of zeros, of the parameter's shape and dtype if none are given.
   void add_state(const std::string& key);
   void add_state(const std::string& key, const Shape& shape, DType dtype);

@@ -69,6 +69,7 @@ PrecGd::PrecGd(const Parameters& parameters, const PrecGdOptions& options, const
   ASHLAR_CHECK(refresh_every_ >= 1, name_, ": refresh_every must be at least 1, got ", refresh_every_);
   for (Slot* slot : matrix_slots()) {
     slot->add_state("momentum_buffer");
+    if (rms_ == 0) slot->set_lr_scale(1);  // the Gram matrices have scaled the step already
     slot->add_state("gram_factor", slot->parameter.info.gram().shape(), slot->parameter.tensor.dtype());
   }
 }

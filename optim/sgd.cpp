@@ -31,6 +31,7 @@ Sgd::Sgd(const Parameters& parameters, const SgdOptions& options)
     : Optimizer(parameters, options), momentum_(options.momentum), nesterov_(options.nesterov) {
   ASHLAR_CHECK(momentum_ >= 0 && momentum_ < 1, "sgd: momentum must be in [0, 1), got ", momentum_);
   ASHLAR_CHECK(!nesterov_ || momentum_ > 0, "sgd: nesterov needs a momentum above 0");
+  ASHLAR_CHECK(!options.lr_scale, "sgd: lr_scale is a rule for steps of Adam's size, which these are not; switch it off");
   if (momentum_ == 0) return;
   for (Slot& slot : slots()) slot.add_state("momentum_buffer");
 }

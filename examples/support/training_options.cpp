@@ -99,6 +99,7 @@ void add_training_options(Options& options, TrainingOptions& values) {
   options.add("clip", values.clip, "largest global gradient norm; 0: any").at_least(0);
   options.add("weight_decay", values.optim["weight_decay"], "decoupled weight decay of matrices; default: the optimizer's").at_least(0);
   options.add("groups", values.groups, "parameters with settings of their own, e.g. \"role=norm,lr=0.5; name=head.*,decay=constant\"");
+  options.add("lr_scale", values.lr_scale, "scale the learning rate of each factor of a structured matrix by its fan-in");
   options.add("ema", values.ema, "evaluate and save an average of the weights with this decay, e.g. 0.999; 0: the weights")
       .at_least(0)
       .at_most(0.999999);

@@ -34,6 +34,7 @@ struct TrainingOptions {
   // have a value.
   std::map<std::string, std::optional<double>> optim;
   std::string groups;  // parameters with settings of their own (optim/param_groups.h)
+  bool lr_scale = false;  // multiply learning rates by what suits each factor (ParamInfo::lr_scale)
   double ema = 0;      // decay of the average of the weights that is evaluated and saved; 0: the weights themselves
   std::int64_t eval_every = 0, checkpoint_every = 0;  // 0: at the end only
   std::int64_t log_every = 10;

@@ -39,7 +39,8 @@ BlockDiagonalLinear::BlockDiagonalLinear(const Scope& scope, Dim in, Dim out, Di
   check_size("blocks", blocks, std::min(in, out));
   const Dim p = block_rows(), q = block_columns();
   b_ = param("B", {blocks, p, q}, init::normal(std() * std::sqrt(static_cast<double>(in) / static_cast<double>(q))),
-             {.role = Role::matrix, .fan_in = q, .fan_out = p, .batch_dims = 1, .hidden = options.hidden});
+             {.role = Role::matrix, .fan_in = q, .fan_out = p, .batch_dims = 1, .hidden = options.hidden,
+              .lr_scale = lr_scale(q, 1)});
 }
 
 std::string BlockDiagonalLinear::spec() const {

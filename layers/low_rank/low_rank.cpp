@@ -47,10 +47,10 @@ LowRankLinear::LowRankLinear(const Scope& scope, Dim in, Dim out, Dim rank, cons
   const auto columns = static_cast<double>(in), width = static_cast<double>(rank);
   // var V = 1/in and var U = in std²/rank: a product of variance std², with stages of equal size.
   u_ = param("U", {out, rank}, init::normal(std() * std::sqrt(columns / width)),
-             {.role = Role::matrix, .fan_in = rank, .fan_out = out, .hidden = options.hidden,
+             {.role = Role::matrix, .fan_in = rank, .fan_out = out, .hidden = options.hidden, .lr_scale = lr_scale(rank, 2),
               .gram = [this] { return gram_of(v_); }});
   v_ = param("V", {in, rank}, init::normal(1.0 / std::sqrt(columns)),
-             {.role = Role::matrix, .fan_in = in, .fan_out = rank, .hidden = options.hidden,
+             {.role = Role::matrix, .fan_in = in, .fan_out = rank, .hidden = options.hidden, .lr_scale = lr_scale(in, 2),
               .gram = [this] { return gram_of(u_); }});
 }
 

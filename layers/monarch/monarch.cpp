@@ -52,11 +52,11 @@ MonarchLinear::MonarchLinear(const Scope& scope, Dim in, Dim out, const Structur
                "): rank must be a multiple of blocks; ", std::max(rank / blocks, Dim{1}) * blocks, " would fit");
   r_ = param("R", {blocks, rank, q}, init::normal(1.0 / std::sqrt(static_cast<double>(q))),
              {.role = Role::matrix, .fan_in = q, .fan_out = rank, .batch_dims = 1, .hidden = options.hidden,
-              .gram = [this] { return right_gram(); }, .gram_on_rows = true});
+              .lr_scale = lr_scale(q, 2), .gram = [this] { return right_gram(); }, .gram_on_rows = true});
   const double gain = std::sqrt(static_cast<double>(in) / static_cast<double>(rank));
   l_ = param("L", {blocks, p, rank}, init::normal(std() * gain),
              {.role = Role::matrix, .fan_in = rank, .fan_out = p, .batch_dims = 1, .hidden = options.hidden,
-              .gram = [this] { return left_gram(); }});
+              .lr_scale = lr_scale(rank, 2), .gram = [this] { return left_gram(); }});
 }
 
 std::string MonarchLinear::spec() const {

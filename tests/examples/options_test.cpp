@@ -288,3 +288,11 @@ TEST_CASE("exit codes") {
   CHECK(run_program(1, argv, [](int, char**) { throw Error("expected by the test: failure"); }) == 1);
   CHECK(run_program(1, argv, [](int, char**) { throw std::bad_alloc(); }) == 1);
 }
+
+TEST_CASE("one switch scales the learning rates of factors, and the resolved config records it") {
+  OrderedJson resolved;
+  CHECK_FALSE(parse_training({}, &resolved).lr_scale);
+  CHECK(resolved["lr_scale"] == false);
+  CHECK(parse_training({"--lr-scale"}, &resolved).lr_scale);
+  CHECK(resolved["lr_scale"] == true);
+}
