@@ -13,7 +13,7 @@ void blast::forward(std::string_view operation, const Exec& exec, ConstView x, C
   const Operand left = Operand::transposed(exec, u, x.dtype, p.rows), right(exec, v, x.dtype);
   const Array coupling = s ? pack_coupling(s) : Array();
   const Dim row_values = (p.in.blocks + (s ? p.out.blocks : 0)) * blast_padded_rank(p.rank);
-  const Tiles tiles(p.rows, row_values * static_cast<Dim>(size_of(x.dtype)), kCacheBytes);
+  const Tiles tiles = Tiles::shared(p.rows, row_values * static_cast<Dim>(size_of(x.dtype)), kCacheBytes);
   parallel_items(tiles.count, [&](Dim tile) {
     const Dim begin = tiles.begin(tile), rows = tiles.length(tile);
     Array own_a, own_c;

@@ -119,7 +119,7 @@ void block_diagonal_forward(const Exec& exec, ConstView x, ConstView w, ConstVie
   const Problem p = check("block_diagonal_forward", x, y, w, bias, shuffle);
   if (y.numel() == 0) return;
   const Operand weights = Operand::transposed(exec, w, x.dtype, p.rows);
-  const Tiles tiles(p.rows, p.row_bytes, kCacheBytes);
+  const Tiles tiles = Tiles::shared(p.rows, p.row_bytes, kCacheBytes);
   parallel_items(tiles.count, [&](Dim tile) {
     const Dim begin = tiles.begin(tile), rows = tiles.length(tile);
     const Array own = shuffle ? shuffled(p, rows_of(x, begin, rows)) : Array();

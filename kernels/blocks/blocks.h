@@ -84,17 +84,22 @@ inline ConstView block_bias(const ConstView& bias, const Side& side, const Block
 // y = a b + bias for the blocks of a run.  a (count, R, K), b (count, K, N), y (count, R, N), bias (count, 1, N) or absent
 void multiply_blocks(const Exec& exec, const ConstView& a, const ConstView& b, const ConstView& bias, const View& y);
 
-// The rows of a call, cut by their number and size alone: what a tile keeps, `row_bytes` for each row, should fit
+// Rows cut into tiles by their number and size alone: what a tile keeps, `row_bytes` for each row, should fit
 // `cache_bytes`, but short tiles make slow products.
 struct Tiles {
   Dim rows, size, count;
   Tiles(Dim rows_, Dim row_bytes, Dim cache_bytes)
-      : rows(rows_),
-        size(std::min(std::clamp<Dim>(cache_bytes / row_bytes / 16 * 16, 64, 256),
-                      std::max<Dim>(32, round_up(ceil_div(rows_, 16), 16)))),
-        count(ceil_div(rows_, size)) {}
+      : Tiles(rows_, std::clamp<Dim>(cache_bytes / row_bytes / 16 * 16, 64, 256)) {}
+  // For tiles that threads share among them: shorter ones where there are few rows.
+  static Tiles shared(Dim rows, Dim row_bytes, Dim cache_bytes) {
+    const Dim enough = std::max<Dim>(32, round_up(ceil_div(rows, 16), 16));
+    return {rows, std::min(Tiles(rows, row_bytes, cache_bytes).size, enough)};
+  }
   Dim begin(Dim tile) const { return tile * size; }
   Dim length(Dim tile) const { return std::min(size, rows - begin(tile)); }
+
+ private:
+  Tiles(Dim rows_, Dim size_) : rows(rows_), size(size_), count(ceil_div(rows_, size_)) {}
 };
 
 }  // namespace ashlar::kernels

@@ -8,10 +8,10 @@
 
 namespace ashlar::kernels {
 
-// At most `most` ranges of 1024 rows or more; one, maybe empty, for fewer.
+// At most `most` ranges of 512 rows or more; one, maybe empty, for fewer.
 struct RowRanges {
   Dim rows, count;
-  RowRanges(Dim rows_, Dim most) : rows(rows_), count(std::clamp<Dim>(rows_ / 1024, 1, most)) {}
+  RowRanges(Dim rows_, Dim most) : rows(rows_), count(std::clamp<Dim>(rows_ / 512, 1, most)) {}
   Dim begin(Dim range) const { return rows * range / count; }
 };
 

@@ -138,7 +138,7 @@ void monarch_forward(const Exec& exec, ConstView x, ConstView r, ConstView l, Co
   if (y.numel() == 0) return;
   const Operand right = Operand::transposed(exec, r, x.dtype, p.rows);
   const Operand left = Operand::transposed(exec, l, x.dtype, p.rows);
-  const Tiles tiles(p.rows, row_bytes(p, x), kCacheBytes);
+  const Tiles tiles = Tiles::shared(p.rows, row_bytes(p, x), kCacheBytes);
   parallel_items(tiles.count, [&](Dim tile) {
     const Dim begin = tiles.begin(tile), rows = tiles.length(tile);
     const ConstView x_tile = rows_of(x, begin, rows);
