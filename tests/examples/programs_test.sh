@@ -89,20 +89,27 @@ for name in vit gpt; do
 done
 
 # ---- every optimizer, with an average of the weights and groups: stopped and resumed is as never stopped
-for optimizer in soap shampoo precgd galore dct_adamw muon; do
-  # Schedules that do not depend on the length of the run, which resuming changes here.
-  settings=(--optimizer $optimizer --ema 0.9 --groups "role=norm,lr=0.5; name=*.bias,decay=constant" --warmup 0 --decay constant)
-  case $optimizer in
-    galore | dct_adamw) settings+=(--optim.rank 3 --optim.refresh-every 3) ;;
-    muon) ;;
-    *) settings+=(--optim.refresh-every 3) ;;
-  esac
-  expect 0 "" "${vit[@]}" "${settings[@]}" --steps 8 --out "$work/$optimizer-a"
-  expect 0 "" "${vit[@]}" "${settings[@]}" --steps 5 --out "$work/$optimizer-b"
-  expect 0 "" "${vit[@]}" "${settings[@]}" --steps 8 --out "$work/$optimizer-b" --resume
-  same "resumed with $optimizer" "$work/$optimizer-a/model.safetensors" "$work/$optimizer-b/model.safetensors"
+"$bin/bench_optimizers" --optimizers none 2>"$work/err"
+read -ra optimizers <<<"$(sed 's/.*valid are //; s/,//g' "$work/err")"
+if [ ${#optimizers[@]} -ge 9 ]; then ok; else bad "no list of optimizers: $(cat "$work/err")"; fi
+for optimizer in "${optimizers[@]}"; do
+  for name in vit gpt; do
+    declare -n command=$name
+    # Schedules that do not depend on the length of the run, which resuming changes here.
+    settings=(--optimizer "$optimizer" --ema 0.9 --groups "role=norm,lr=0.5; name=*.bias,decay=constant" --warmup 0 --decay constant)
+    expect 0 "" "$bin/train_$name" --help
+    for setting in "rank 3" "refresh-every 3"; do
+      option=--optim.${setting% *}
+      if grep -e "$option " "$work/out" | grep -qw "$optimizer"; then settings+=("$option" "${setting#* }"); fi
+    done
+    expect 0 "" "${command[@]}" "${settings[@]}" --steps 8 --out "$work/$optimizer-$name-a"
+    if grep -qE "optimizer: $optimizer, [0-9.]+ MiB of state" "$work/out"; then ok; else bad "no size of the state of $optimizer"; fi
+    expect 0 "" "${command[@]}" "${settings[@]}" --steps 5 --out "$work/$optimizer-$name-b"
+    expect 0 "" "${command[@]}" "${settings[@]}" --steps 8 --out "$work/$optimizer-$name-b" --resume
+    same "$name resumed with $optimizer" "$work/$optimizer-$name-a/model.safetensors" "$work/$optimizer-$name-b/model.safetensors"
+  done
 done
-expect 2 "resume it with --ema" "${vit[@]}" --optimizer muon --groups "" --ema 0 --steps 9 --out "$work/muon-b" --resume
+expect 2 "resume it with --ema" "${vit[@]}" --optimizer muon --groups "" --ema 0 --steps 9 --out "$work/muon-vit-b" --resume
 expect 2 "fits no parameter" "${vit[@]}" --groups "name=head.*.weight,lr=2" --steps 1 --out "$work/x"
 
 # ---- files of a run
