@@ -12,12 +12,18 @@
 namespace ashlar::optim {
 namespace {
 
-Settings dct_defaults() { return projected_settings(DctOptions()); }
+Settings dct_defaults() {
+  const DctOptions options;
+  Settings settings = projected_settings(options);
+  settings["error_feedback"] = options.error_feedback;
+  return settings;
+}
 
 std::unique_ptr<Optimizer> make_dct(const Parameters& parameters, const OptimizerOptions& shared,
                                     const Settings& settings) {
   DctOptions options;
   static_cast<ProjectedOptions&>(options) = projected_options("dct_adamw", shared, settings);
+  options.error_feedback = settings.at("error_feedback") != 0;
   return std::make_unique<DctAdamW>(parameters, options);
 }
 
@@ -64,6 +70,7 @@ DctAdamW::DctAdamW(const Parameters& parameters, const DctOptions& options)
   for (Slot* slot : matrix_slots()) {
     slot->add_state("indices", {tall_shape(slot->parameter)[0], rank()}, DType::i64);
   }
+  if (options.error_feedback) feed_errors_back();
 }
 
 const Array& DctAdamW::basis(const Array& like, Dim n) {

@@ -1,5 +1,5 @@
 // DCT-AdamW: AdamW in the cosines that the gradient has most of (Modoranu et al. 2025, "SVD-Free Low-Rank Adaptive
-// Gradient Optimization for Large Language Models", without its error feedback).
+// Gradient Optimization for Large Language Models").
 #pragma once
 #include "optim/projected_adamw.h"
 
@@ -12,11 +12,14 @@ struct DctOptions : ProjectedOptions {
     adam = {0.9, 0.99, 1e-8};
     refresh_every = 10;
   }
+  // What a step leaves out of the gradient is added to the next one. The paper keeps it in eight bits; here it is in the
+  // dtype of the parameter, so that the state is then larger than AdamW's.
+  bool error_feedback = false;
 };
 
 // As ProjectedAdamW, with Q those `rank` columns of the orthonormal DCT-II basis along the short side that have the
 // largest part of the gradient. Directions that stay keep their moments, the others begin with zeros.
-// State: "indices" (batch, rank) i64, rising.
+// State: "indices" (batch, rank) i64, rising, and "error" with error_feedback.
 class DctAdamW : public ProjectedAdamW {
  public:
   explicit DctAdamW(const Parameters& parameters, const DctOptions& options = {});

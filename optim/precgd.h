@@ -25,7 +25,7 @@ struct PrecGdOptions : MatrixOptions {
 // of zero, need PrecGD's damping.
 struct ScaledGdOptions : PrecGdOptions {
   ScaledGdOptions() {
-    lr = 0.05;
+    lr = 0.1;
     weight_decay = 5e-4;
     damping = rms = 0;
   }

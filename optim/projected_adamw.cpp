@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/elementwise/elementwise.h"
 #include "kernels/linalg/linalg.h"
 
 namespace ashlar::optim {
@@ -53,13 +54,27 @@ Shape ProjectedAdamW::tall_shape(const Parameter& parameter) {
   return {matrix[0], std::max(matrix[1], matrix[2]), std::min(matrix[1], matrix[2])};
 }
 
+void ProjectedAdamW::feed_errors_back() {
+  for (Slot* slot : matrix_slots()) {
+    slot->add_state("error", tall_shape(slot->parameter), slot->parameter.tensor.dtype());
+  }
+}
+
 void ProjectedAdamW::update_matrix(Slot& slot, const Update& update) {
   const Shape matrix = matrix_shape(slot.parameter);
   const Array gradient = turned(matrix_gradient(slot, update), matrix);
+  const auto error = slot.state.find("error");
+  const bool feedback = error != slot.state.end();
+  if (feedback) kernels::linear_combination(gradient.exec(), gradient, 1, error->second, 1, gradient);
   if (refreshes(slot, refresh_every_)) refresh(slot, gradient);
   const Array q = directions(slot);
-  const Array direction = adam_direction(adam_, slot.steps(), linalg::product(gradient, q), slot.state.at("exp_avg"),
-                                         slot.state.at("exp_avg_sq"));
+  const Array followed = linalg::product(gradient, q);
+  if (feedback) {
+    const Array kept = linalg::product(followed, q.transpose(1, 2));
+    kernels::linear_combination(gradient.exec(), gradient, 1, kept, -1, error->second);
+  }
+  const Array direction =
+      adam_direction(adam_, slot.steps(), followed, slot.state.at("exp_avg"), slot.state.at("exp_avg_sq"));
   move_weight(slot, update, update.lr * scale_, turned(linalg::product(direction, q.transpose(1, 2)), matrix));
 }
 

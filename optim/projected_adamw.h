@@ -23,7 +23,9 @@ ProjectedOptions projected_options(std::string_view optimizer, const OptimizerOp
 // Of every hidden matrix and every matrix of a batch for itself, turned so that its short side n is last, with Q (n,
 // rank) orthonormal columns, found in the first step and then every refresh_every steps, the matrices taking turns:
 //   r = g Q,  m and v as Adam's from r,  w <- (1 - lr weight_decay) w - lr scale (m' / (sqrt v' + eps)) Qᵀ
-// State: "exp_avg", "exp_avg_sq" (batch, long side, rank), and what the directions are.
+// With error feedback g is the gradient plus what the steps before have left out of theirs: e <- g - r Qᵀ.
+// State: "exp_avg", "exp_avg_sq" (batch, long side, rank), what the directions are, and with error feedback "error" (e,
+// batch, long side, short side).
 class ProjectedAdamW : public MatrixOptimizer {
  protected:
   ProjectedAdamW(std::string_view name, const Parameters& parameters, const ProjectedOptions& options);
@@ -34,6 +36,8 @@ class ProjectedAdamW : public MatrixOptimizer {
   virtual void refresh(Slot& slot, const Array& gradient) = 0;
   virtual Array directions(const Slot& slot) = 0;  // Q (batch, short side, rank)
   Dim rank() const { return rank_; }
+  // Keeps an error for every matrix.
+  void feed_errors_back();
 
  private:
   void update_matrix(Slot& slot, const Update& update) final;

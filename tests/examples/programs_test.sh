@@ -89,20 +89,27 @@ for name in vit gpt; do
 done
 
 # ---- every optimizer, with an average of the weights and groups: stopped and resumed is as never stopped
-for optimizer in soap shampoo precgd galore dct_adamw muon; do
-  # Schedules that do not depend on the length of the run, which resuming changes here.
-  settings=(--optimizer $optimizer --ema 0.9 --groups "role=norm,lr=0.5; name=*.bias,decay=constant" --warmup 0 --decay constant)
-  case $optimizer in
-    galore | dct_adamw) settings+=(--optim.rank 3 --optim.refresh-every 3) ;;
-    muon) ;;
-    *) settings+=(--optim.refresh-every 3) ;;
-  esac
-  expect 0 "" "${vit[@]}" "${settings[@]}" --steps 8 --out "$work/$optimizer-a"
-  expect 0 "" "${vit[@]}" "${settings[@]}" --steps 5 --out "$work/$optimizer-b"
-  expect 0 "" "${vit[@]}" "${settings[@]}" --steps 8 --out "$work/$optimizer-b" --resume
-  same "resumed with $optimizer" "$work/$optimizer-a/model.safetensors" "$work/$optimizer-b/model.safetensors"
+"$bin/bench_optimizers" --optimizers none 2>"$work/err"
+read -ra optimizers <<<"$(sed 's/.*valid are //; s/,//g' "$work/err")"
+if [ ${#optimizers[@]} -ge 9 ]; then ok; else bad "no list of optimizers: $(cat "$work/err")"; fi
+for optimizer in "${optimizers[@]}"; do
+  for name in vit gpt; do
+    declare -n command=$name
+    # Schedules that do not depend on the length of the run, which resuming changes here.
+    settings=(--optimizer "$optimizer" --ema 0.9 --groups "role=norm,lr=0.5; name=*.bias,decay=constant" --warmup 0 --decay constant)
+    expect 0 "" "$bin/train_$name" --help
+    for setting in "rank 3" "refresh-every 3"; do
+      option=--optim.${setting% *}
+      if grep -e "$option " "$work/out" | grep -qw "$optimizer"; then settings+=("$option" "${setting#* }"); fi
+    done
+    expect 0 "" "${command[@]}" "${settings[@]}" --steps 8 --out "$work/$optimizer-$name-a"
+    if grep -qE "optimizer: $optimizer, [0-9.]+ MiB of state" "$work/out"; then ok; else bad "no size of the state of $optimizer"; fi
+    expect 0 "" "${command[@]}" "${settings[@]}" --steps 5 --out "$work/$optimizer-$name-b"
+    expect 0 "" "${command[@]}" "${settings[@]}" --steps 8 --out "$work/$optimizer-$name-b" --resume
+    same "$name resumed with $optimizer" "$work/$optimizer-$name-a/model.safetensors" "$work/$optimizer-$name-b/model.safetensors"
+  done
 done
-expect 2 "resume it with --ema" "${vit[@]}" --optimizer muon --groups "" --ema 0 --steps 9 --out "$work/muon-b" --resume
+expect 2 "resume it with --ema" "${vit[@]}" --optimizer muon --groups "" --ema 0 --steps 9 --out "$work/muon-vit-b" --resume
 expect 2 "fits no parameter" "${vit[@]}" --groups "name=head.*.weight,lr=2" --steps 1 --out "$work/x"
 
 # ---- files of a run
@@ -158,6 +165,20 @@ for line in open(sys.argv[1]):
 " "$work/out"; then ok; else bad "bench_optimizers: $(head -3 "$work/out")"; fi
 expect 2 "valid are gpt_mini, vit_tiny" "$bin/bench_optimizers" --models vit
 expect 2 "optimizer: unknown name" "$bin/bench_optimizers" --optimizers adam
+
+# ---- the comparison of the optimizers, on a toy
+compare=$(cd "$(dirname "${BASH_SOURCE[0]}")/../compare" && pwd)
+expect 0 "" env PYTHONDONTWRITEBYTECODE=1 python3 "$compare/optimizers_test.py"
+toy=(python3 "$compare/optimizers.py" "$bin" --out "$work/compare" --vit-data "$work/images" --gpt-data "$work/text"
+     --layers dense --factors 1,1e30 --vit-steps 10 --gpt-steps 10 --vit-args "--depth 1 --width 16 --heads 2 --batch 8"
+     --gpt-args "--depth 1 --width 16 --heads 2 --context 16 --batch 4 --vocab 300")
+expect 0 "" "${toy[@]}" --optimizers muon --budget 0
+if grep -q "at least 8 runs are left" "$work/out"; then ok; else bad "a comparison without time: $(cat "$work/out")"; fi
+expect 0 "" "${toy[@]}" --optimizers muon
+if [ "$(grep -cE '^\| (adamw|muon) \|.*, diverged \|.*±' "$work/compare/table.md")" -eq 4 ]; then ok; else bad "$(cat "$work/compare/table.md")"; fi
+expect 0 "" "${toy[@]}" --optimizers muon --list
+if [ -s "$work/out" ] && grep -q . "$work/out"; then bad "runs are left: $(cat "$work/out")"; else ok; fi
+expect 1 "were made with --gpt-steps 10" "${toy[@]}" --gpt-steps 11
 
 # ---- bad usage and bad input: code 2, one line, nothing half-written
 expect 0 "" "$bin/train_vit" --help

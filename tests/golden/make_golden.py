@@ -137,7 +137,8 @@ def make_optimizers():
 def make_preconditioned():
     """Final weights after STEPS updates with given gradients, in f32 and f64."""
     # The short side is one shorter than the long one: the bases of the first step are then unique up to signs.
-    shapes = {"tall": (6, 5), "wide": (4, 5), "factors": (3, 5, 4), "bias": (6,), "left": (6, 3), "right": (5, 3)}
+    shapes = {"tall": (6, 5), "wide": (4, 5), "factors": (3, 5, 4), "bias": (6,), "left": (6, 3), "right": (5, 3),
+              "partners": (3, 6, 4)}
     weights = {name: torch.randn(shape) for name, shape in shapes.items()}
     gradients = given_gradients(shapes)
     plain = dict(lr=0.02, adamw_lr=0.01, betas=(0.9, 0.95), eps=1e-8)
@@ -151,18 +152,19 @@ def make_preconditioned():
         "shampoo_decay": decayed | dict(refresh_every=1, max_precond_dim=4, damping=1e-2, graft=False),
         "precgd": plain | dict(momentum=0.9, damping=0.1, refresh_every=3, rms=0.0),
         "precgd_decay": decayed | dict(momentum=0.5, damping=0.01, refresh_every=1, rms=0.2),
-        "scaled_gd": plain | dict(momentum=0.0, damping=0.0, refresh_every=1, rms=0.0),
-        "scaled_gd_decay": decayed | dict(momentum=0.9, damping=0.0, refresh_every=4, rms=0.0),
+        "scaled_gd": plain | dict(lr=0.005, momentum=0.0, damping=0.0, refresh_every=1, rms=0.0),
+        "scaled_gd_decay": decayed | dict(lr=0.005, momentum=0.5, damping=0.0, refresh_every=4, rms=0.0),
         "galore": plain | dict(rank=2, refresh_every=7, scale=0.25),
         "galore_decay": decayed | dict(rank=3, refresh_every=5, scale=1.0),
         "dct": plain | dict(rank=2, refresh_every=4, scale=0.25),
+        "dct_feedback": plain | dict(rank=2, refresh_every=4, scale=0.25, error_feedback=True),
         "dct_decay": decayed | dict(rank=3, refresh_every=1, scale=1.0),
     }
     out = {f"weights/{name}": value for name, value in weights.items()}
     out |= {f"gradients/{name}": value for name, value in gradients.items()}
     for case, options in cases.items():
-        kind = case.removesuffix("_decay")
-        names = ["left", "right", "bias"] if kinds[kind] is preconditioned.PrecGd else ["tall", "wide", "factors", "bias"]
+        kind = case.removesuffix("_decay").removesuffix("_feedback")
+        names = ["left", "right", "factors", "partners", "bias"] if kinds[kind] is preconditioned.PrecGd else ["tall", "wide", "factors", "bias"]
         results = {}
         for dtype, label in ((torch.float32, "f32"), (torch.float64, "f64")):
             params = to({name: weights[name] for name in names}, dtype)

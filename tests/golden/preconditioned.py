@@ -34,6 +34,9 @@ class MatrixOptimizer:
     def begin_step(self):
         pass
 
+    def finish(self, name, directions):
+        return directions
+
     def refreshes(self, state):
         return self.t == 1 or (self.t - 1 + state["ahead"]) % self.refresh_every == 0
 
@@ -45,11 +48,11 @@ class MatrixOptimizer:
                 d = adam_direction(self.state[name][0], gradients[name], self.betas, self.eps, self.t)
                 p.mul_(1 - self.adamw_lr * self.weight_decay).sub_(self.adamw_lr * d)
                 continue
-            matrices = zip(p.view(-1, *p.shape[-2:]), gradients[name].reshape(-1, *p.shape[-2:]), self.state[name])
-            for w, g, state in matrices:
-                d = self.direction(state, g)
-                if d is not None:
-                    w.mul_(1 - self.lr * self.weight_decay).sub_(self.lr * d)
+            matrices = zip(self.state[name], gradients[name].reshape(-1, *p.shape[-2:]))
+            directions = [self.direction(state, g) for state, g in matrices]
+            if directions[0] is not None:
+                d = self.finish(name, torch.stack(directions).reshape(p.shape))
+                p.mul_(1 - self.lr * self.weight_decay).sub_(self.lr * d)
 
 
 class Soap(MatrixOptimizer):
@@ -109,30 +112,40 @@ class Shampoo(MatrixOptimizer):
 
 
 class PrecGd(MatrixOptimizer):
-    """ScaledGD (Tong et al. 2021) for the product left rightᵀ, damped, with momentum."""
+    """ScaledGD (Tong et al. 2021), damped, with momentum, for the product left rightᵀ and the products of the matrices of
+    factors with those of partnersᵀ."""
 
     def begin_step(self):
-        left, right = self.params["left"], self.params["right"]
-        for name, other in (("left", right), ("right", left)):
-            if self.refreshes(self.state[name][0]):
-                gram = other.T @ other
-                eye = torch.eye(len(gram), dtype=gram.dtype)
-                self.state[name][0]["gram"] = gram + self.damping * gram.trace() / len(gram) * eye
+        for pair in (("left", "right"), ("factors", "partners")):
+            for name, other in (pair, pair[::-1]):
+                for state, matrix in zip(self.state[name], self.params[other].view(-1, *self.params[other].shape[-2:])):
+                    if self.refreshes(state):
+                        gram = matrix.T @ matrix
+                        eye = torch.eye(len(gram), dtype=gram.dtype)
+                        state["gram"] = gram + self.damping * gram.trace() / len(gram) * eye
 
     def direction(self, state, g):
         buffer = state.setdefault("momentum_buffer", torch.zeros_like(g))
         buffer.mul_(self.momentum).add_(torch.linalg.solve(state["gram"], g.T).T)
-        return buffer * (self.rms / buffer.square().mean().sqrt()) if self.rms else buffer
+        return buffer
+
+    def finish(self, name, directions):
+        """Steps of the asked-for root mean square over all matrices of a parameter."""
+        return directions * (self.rms / directions.square().mean().sqrt()) if self.rms else directions
 
 
 class Projected(MatrixOptimizer):
     """AdamW in `rank` directions along the short side."""
+    error_feedback = False
 
     def direction(self, state, g):
         tall = g if g.size(0) >= g.size(1) else g.T
+        if self.error_feedback:
+            tall = tall + state.get("error", torch.zeros_like(tall))
         if self.refreshes(state):
             self.refresh(state, tall)
         Q = state["Q"]
+        state["error"] = tall - tall @ Q @ Q.T
         d = self.scale * adam_direction(state, tall @ Q, self.betas, self.eps, self.t) @ Q.T
         return d if g.size(0) >= g.size(1) else d.T
 
@@ -148,7 +161,7 @@ class Galore(Projected):
 
 
 class DctAdamW(Projected):
-    """Modoranu et al. 2025, without error feedback."""
+    """Modoranu et al. 2025."""
 
     def refresh(self, state, tall):
         n = tall.size(1)

@@ -54,6 +54,21 @@ TEST_CASE("Newton-Schulz in bf16 moves no singular value of its result by more t
   REQUIRE(all_equal(newton_schulz(Array::zeros({2, 4, 3}, DType::f32), 5, DType::bf16), 0));
 }
 
+TEST_CASE("Muon's step has singular values in the band, matrix by matrix, in f32, bf16 and f64") {
+  for (const auto& [dtype, ns_bf16] : {std::pair{DType::f32, 0.0}, std::pair{DType::f32, 1.0}, std::pair{DType::f64, 0.0}}) {
+    const Parameter p{"w", Tensor::leaf(Array::zeros({3, 24, 60}, dtype)), {}};
+    const auto muon = make_optimizer({p}, {.name = "muon", .settings = {{"lr", 1}, {"ns_bf16", ns_bf16}}});
+    set_gradients({p}, 0);
+    muon->step();
+    for (Dim k = 0; k < 3; ++k) {
+      for (const double s : linalg::svd(p.tensor.value().select(0, k)).s.to_vector<double>()) {
+        REQUIRE(s > 0.67);
+        REQUIRE(s < 1.15);
+      }
+    }
+  }
+}
+
 TEST_CASE("Muon rounds to bf16 where the processor multiplies bf16, and only where it is asked to") {
   const auto step_of = [](double ns_bf16, DType dtype) {
     const Parameter p = make_parameter("w", {32, 48}, Role::matrix, dtype);

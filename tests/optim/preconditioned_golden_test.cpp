@@ -31,27 +31,30 @@ const std::vector<Case> kCases{
     {"shampoo_decay", "shampoo", {{"refresh_every", 1}, {"max_precond_dim", 4}, {"damping", 1e-2}, {"graft", 0}}},
     {"precgd", "precgd", {{"momentum", 0.9}, {"damping", 0.1}, {"refresh_every", 3}, {"rms", 0}}},
     {"precgd_decay", "precgd", {{"momentum", 0.5}, {"damping", 0.01}, {"refresh_every", 1}, {"rms", 0.2}}},
-    {"scaled_gd", "scaled_gd", {{"momentum", 0}, {"refresh_every", 1}}},
-    {"scaled_gd_decay", "scaled_gd", {{"momentum", 0.9}, {"refresh_every", 4}}},
+    {"scaled_gd", "scaled_gd", {{"lr", 0.005}, {"momentum", 0}, {"refresh_every", 1}}},
+    {"scaled_gd_decay", "scaled_gd", {{"lr", 0.005}, {"momentum", 0.5}, {"refresh_every", 4}}},
     {"galore", "galore", {{"rank", 2}, {"refresh_every", 7}, {"scale", 0.25}}},
     {"galore_decay", "galore", {{"rank", 3}, {"refresh_every", 5}, {"scale", 1}}},
     {"dct", "dct_adamw", {{"rank", 2}, {"refresh_every", 4}, {"scale", 0.25}}},
+    {"dct_feedback", "dct_adamw", {{"rank", 2}, {"refresh_every", 4}, {"scale", 0.25}, {"error_feedback", 1}}},
     {"dct_decay", "dct_adamw", {{"rank", 3}, {"refresh_every", 1}, {"scale", 1}}},
 };
 
 Parameters parameters_of(const Case& c, const SafetensorsFile& golden, DType dtype) {
   const bool factors = c.optimizer == "precgd" || c.optimizer == "scaled_gd";
+  const auto names = factors ? std::vector<std::string>{"left", "right", "factors", "partners", "bias"}
+                             : std::vector<std::string>{"tall", "wide", "factors", "bias"};
   Parameters parameters;
-  for (const std::string name : {"tall", "wide", "factors", "left", "right", "bias"}) {
-    const bool is_factor = name == "left" || name == "right";
-    if (name != "bias" && is_factor != factors) continue;
+  for (const std::string& name : names) {
     parameters.push_back({name, Tensor::leaf(golden.read("weights/" + name).to(dtype)), {}});
     parameters.back().info.role = name == "bias" ? Role::bias : Role::matrix;
   }
-  if (factors) {
-    const Tensor left = parameters[0].tensor, right = parameters[1].tensor;
-    parameters[0].info.gram = [right] { return linalg::gram(right.value().reshape({1, 5, 3})); };
-    parameters[1].info.gram = [left] { return linalg::gram(left.value().reshape({1, 6, 3})); };
+  // Each factor of a product has the Gram matrices of the other one.
+  for (std::size_t i = 0; factors && i < 4; ++i) {
+    const Tensor other = parameters[i ^ 1].tensor;
+    parameters[i].info.gram = [other] {
+      return linalg::gram(other.value().reshape({-1, other.size(-2), other.size(-1)}));
+    };
   }
   return parameters;
 }

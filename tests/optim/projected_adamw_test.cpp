@@ -89,6 +89,34 @@ TEST_CASE("DCT-AdamW keeps the moments of the directions that stay") {
   REQUIRE(std::abs(m.to_vector<double>()[1] - (0.9 * 0.1 + 0.2)) <= 1e-12);  // goes on
 }
 
+TEST_CASE("with error feedback, what a step leaves out of the gradient comes back until it is the largest part") {
+  const Array cosines = dct_basis(6);
+  Array gradient = Array::zeros({8, 6}, DType::f64), smaller = Array::zeros({1, 8, 6}, DType::f64);
+  for (Dim i = 0; i < 48; ++i) {
+    smaller.data<double>()[i] = 1.5 * cosines.data<double>()[2 * 6 + i % 6];
+    gradient.data<double>()[i] = smaller.data<double>()[i] + 2 * cosines.data<double>()[4 * 6 + i % 6];
+  }
+  const auto chosen = [&](bool error_feedback, bool wide) {
+    const Parameter p = matrix(wide ? Shape{6, 8} : Shape{8, 6});
+    DctOptions options = of_rank<DctOptions>(1);
+    options.refresh_every = 1;
+    options.error_feedback = error_feedback;
+    DctAdamW optimizer({p}, options);
+    std::vector<double> indices;
+    for (int step = 0; step < 4; ++step) {
+      p.tensor.set_grad(wide ? gradient.transpose(0, 1) : gradient);
+      optimizer.step();
+      indices.push_back(optimizer.state().at("w/indices").item());
+      if (error_feedback && step == 0) REQUIRE(relative_error(optimizer.state().at("w/error"), smaller) <= 1e-12);
+    }
+    return indices;
+  };
+  for (const bool wide : {false, true}) {
+    REQUIRE(chosen(true, wide) == std::vector<double>{4, 2, 4, 2});
+    REQUIRE(chosen(false, wide) == std::vector<double>{4, 4, 4, 4});
+  }
+}
+
 TEST_CASE("matrices take turns: each finds its directions in the first step, then one of them in every other step") {
   Parameters parameters;
   for (const char* name : {"a", "b", "c"}) parameters.push_back(make_parameter(name, {8, 6}));
