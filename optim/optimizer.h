@@ -50,7 +50,8 @@ struct Slot {
   State state;  // by short name: "exp_avg"
   std::optional<Decay> decay = {};  // its own schedule, for who computes the lr_factor of a step
 
-  // Adds a state of zeros, of the parameter's shape and dtype if none are given.
+  // Adds a state of zeros, of the parameter's shape and dtype if none are given: values beside the parameter, counts and
+  // indices on the host.
   void add_state(const std::string& key);
   void add_state(const std::string& key, const Shape& shape, DType dtype);
   Dim& steps();  // updates so far: the state "step"
