@@ -11,8 +11,14 @@
 namespace ashlar::F {
 namespace {
 
-// Logits that linear_cross_entropy holds at a time, in elements (16 MiB in f32).
-constexpr Dim kLogitsAtOnce = Dim{1} << 22;
+// Logits that linear_cross_entropy holds at a time, in elements: 16 MiB in f32 on the CPU, where they should stay near
+// the cache; 512 MiB in bf16 on a GPU, which large products keep busy.
+Dim logits_at_once(Device device) { return device.type == DeviceType::cpu ? Dim{1} << 22 : Dim{1} << 28; }
+// On a GPU rows begin at whole cache lines, whatever the size of the vocabulary: misaligned ones halve the speed.
+Dim logits_stride(Dim vocabulary, Device device) {
+  constexpr Dim kLine = 64;
+  return device.type == DeviceType::cpu ? vocabulary : (vocabulary + kLine - 1) / kLine * kLine;
+}
 
 void check_targets(std::string_view name, const Targets& targets, Dim rows) {
   const Shape shape{rows};
@@ -43,8 +49,18 @@ Array mean_loss(const Array& losses, double weight) {
   return total.reshape(Shape{});
 }
 
-// gradient * dy for a scalar dy; the common dy = 1 costs nothing.
+// The targets where the logits are; they come from the host.
+Targets on_device(const Targets& targets, Device device) {
+  return {targets.target.to(device), targets.other.to(device), targets.weight.to(device), targets.smoothing};
+}
+
+// gradient * dy for a scalar dy. On the CPU the common dy = 1 costs nothing; a GPU is not asked for its value, which
+// would mean waiting for it.
 Array times_scalar(const Array& gradient, const Array& dy) {
+  if (gradient.device().type != DeviceType::cpu) {
+    kernels::multiply(gradient.exec(), gradient, dy.reshape(Shape{}).expand(gradient.shape()), gradient);
+    return gradient;
+  }
   const double factor = dy.item();
   if (factor != 1.0) kernels::scale(gradient.exec(), gradient, factor, gradient);
   return gradient;
@@ -60,7 +76,8 @@ struct CrossEntropy : Function<CrossEntropy> {
     const Array rows = logits.as_contiguous();
     Array losses = Array::empty({logits.size(0)}, master_dtype(logits.dtype()), logits.device());
     Array gradient = ctx.recording() ? empty_like(rows) : Array();
-    kernels::cross_entropy(logits.exec(), rows, rows_of(targets, 0, logits.size(0)), weight, losses, gradient);
+    kernels::cross_entropy(logits.exec(), rows, rows_of(on_device(targets, logits.device()), 0, logits.size(0)), weight,
+                           losses, gradient);
     ctx.keep(gradient);
     return mean_loss(losses, weight);
   }
@@ -75,22 +92,28 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
                  x.shape(), " must be (R, C) and weight ", weight.shape(), " (V, C)");
     check_targets(name, targets, x.size(0));
     const Dim rows = x.size(0), vocabulary = weight.size(0);
-    const DType master = weight.dtype();
+    const Device device = x.device();
+    // Logits in the dtype of x would halve the traffic; a GPU, which lives on bandwidth, gets them so.
+    const bool cpu = device.type == DeviceType::cpu;
+    const DType master = weight.dtype(), logits_dtype = cpu ? master : x.dtype();
+    const Array w = cpu ? weight : weight.to(x.dtype());
     const double row = row_weight(targets);
+    const Targets here = on_device(targets, device);
     const bool need_x = ctx.recording() && ctx.needs_grad(0), need_weight = ctx.recording() && ctx.needs_grad(1);
 
     Array losses = Array::empty({rows}, master, x.device());
     Array dx = need_x ? Array::empty(x.shape(), x.dtype(), x.device()) : Array();
     Array dweight = need_weight ? Array::empty(weight.shape(), master, x.device()) : Array();
-    const Dim chunk = std::clamp<Dim>(kLogitsAtOnce / std::max<Dim>(vocabulary, 1), 1, std::max<Dim>(rows, 1));
-    Array logits = Array::empty({chunk, vocabulary}, master, x.device());
+    const Dim chunk = std::clamp<Dim>(logits_at_once(device) / std::max<Dim>(vocabulary, 1), 1, std::max<Dim>(rows, 1));
+    const Array logits =
+        Array::empty({chunk, logits_stride(vocabulary, device)}, logits_dtype, device).slice(1, 0, vocabulary);
     for (Dim begin = 0; begin < rows; begin += chunk) {
       const Dim end = std::min(rows, begin + chunk);
       const Array part = x.slice(0, begin, end), scores = logits.slice(0, 0, end - begin);
-      kernels::matmul(x.exec(), part, weight.transpose(0, 1), scores, {});
-      kernels::cross_entropy(x.exec(), scores, rows_of(targets, begin, end), row, losses.slice(0, begin, end),
+      kernels::matmul(x.exec(), part, w.transpose(0, 1), scores, {});
+      kernels::cross_entropy(x.exec(), scores, rows_of(here, begin, end), row, losses.slice(0, begin, end),
                              need_x || need_weight ? View(scores) : View());
-      if (need_x) kernels::matmul(x.exec(), scores, weight, dx.slice(0, begin, end), {});
+      if (need_x) kernels::matmul(x.exec(), scores, w, dx.slice(0, begin, end), {});
       if (need_weight) {
         kernels::matmul(x.exec(), scores.transpose(0, 1), part, dweight, {.accumulate = begin > 0});
       }

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <set>
 
+#include "core/cuda/cuda.h"
 #include "core/error.h"
 
 namespace ashlar {
@@ -15,7 +16,7 @@ constexpr std::size_t kPage = 4096;
 
 class CachingAllocator final : public Allocator {
  public:
-  CachingAllocator(RawMemory raw, const char* what) : raw_(raw), what_(what) {}
+  CachingAllocator(RawMemory raw, std::string what) : raw_(std::move(raw)), what_(std::move(what)) {}
   ~CachingAllocator() override { trim(); }
 
   MemoryBlock allocate(std::size_t bytes) override {
@@ -31,7 +32,7 @@ class CachingAllocator final : public Allocator {
     }
     if (!block.data) {
       throw Error(concat(what_, ": out of memory allocating ", wanted, " bytes (in use ", stats_.current, ", peak ",
-                         stats_.peak, "); use a smaller batch, context or model"));
+                         stats_.peak, ", cached ", stats_.cached, "); use a smaller batch, context or model"));
     }
     stats_.current += block.bytes;
     stats_.peak = std::max(stats_.peak, stats_.current);
@@ -79,7 +80,7 @@ class CachingAllocator final : public Allocator {
   }
 
   RawMemory raw_;
-  const char* what_;
+  std::string what_;
   mutable std::mutex mutex_;
   std::set<std::pair<std::size_t, void*>> free_;
   MemoryStats stats_;
@@ -87,10 +88,12 @@ class CachingAllocator final : public Allocator {
 
 }  // namespace
 
-Allocator* make_caching_allocator(RawMemory raw, const char* what) { return new CachingAllocator(raw, what); }
+Allocator* make_caching_allocator(RawMemory raw, std::string what) {
+  return new CachingAllocator(std::move(raw), std::move(what));
+}
 
 Allocator& allocator(Device device) {
-  ASHLAR_CHECK(device.type == DeviceType::cpu, "allocator: this build has no device ", device);
+  if (device.type == DeviceType::cuda) return cuda::allocator(device.index);
   // Never destroyed: arrays held by static objects may outlive any static allocator.
   static Allocator* const host = make_caching_allocator(
       {[](std::size_t bytes) { return std::aligned_alloc(kAlignment, bytes); },

@@ -5,6 +5,8 @@
 // block. When the system has no more memory, the cache is released and the request tried once more.
 #pragma once
 #include <cstddef>
+#include <functional>
+#include <string>
 
 #include "core/device.h"
 
@@ -37,10 +39,10 @@ Allocator& allocator(Device device = {});
 
 // Takes memory from the system and gives it back; the cache above it is the same for every device.
 struct RawMemory {
-  void* (*allocate)(std::size_t bytes);  // null when there is none
-  void (*release)(void* data, std::size_t bytes);
+  std::function<void*(std::size_t bytes)> allocate;  // null when there is none
+  std::function<void(void* data, std::size_t bytes)> release;
 };
-// A caching allocator of its own, for tests. `what` names the memory in errors.
-Allocator* make_caching_allocator(RawMemory raw, const char* what);
+// A caching allocator over some memory. `what` names the memory in errors.
+Allocator* make_caching_allocator(RawMemory raw, std::string what);
 
 }  // namespace ashlar

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "core/copy_plan.h"
+#include "core/cuda/cuda.h"
 #include "core/parallel.h"
 
 namespace ashlar {
@@ -23,19 +25,21 @@ Array Array::empty(const Shape& shape, DType dtype, Device device) {
 
 Array Array::zeros(const Shape& shape, DType dtype, Device device) {
   Array result = empty(shape, dtype, device);
-  std::memset(result.pointer(), 0, result.storage_->bytes());
+  if (device.type == DeviceType::cuda) cuda::fill(device.index, result, 0);
+  else std::memset(result.pointer(), 0, result.storage_->bytes());
   return result;
 }
 
 Array Array::full(const Shape& shape, double value, DType dtype, Device device) {
   Array result = empty(shape, dtype, device);
-  dispatch_all(dtype, [&]<class T>() { std::fill_n(result.data<T>(), result.numel(), convert<T>(value)); });
+  if (device.type == DeviceType::cuda) cuda::fill(device.index, result, value);
+  else dispatch_all(dtype, [&]<class T>() { std::fill_n(result.data<T>(), result.numel(), convert<T>(value)); });
   return result;
 }
 
 Array::operator View() const {
   if (storage_) ++storage_->version;
-  return {pointer(), dtype_, shape_, stride_};
+  return {pointer(), dtype_, shape_, stride_, device()};
 }
 
 Array Array::transpose(int a, int b) const {
@@ -191,60 +195,29 @@ Array Array::to(DType dtype) const {
   return result;
 }
 
+Array Array::to(Device device) const {
+  if (!defined() || device == this->device()) return *this;
+  Array result = empty(shape_, dtype_, device);
+  copy(*this, result);
+  return result;
+}
+
 double Array::item() const {
   ASHLAR_CHECK(numel() == 1, "item: needs one element, shape is ", shape_);
-  return dispatch_all(dtype_, [&]<class T>() { return convert<double>(*data<T>()); });
+  const Array value = to(Device{});
+  return dispatch_all(dtype_, [&]<class T>() { return convert<double>(*value.data<T>()); });
 }
 
 namespace {
 
-// The common layout of two views, with neighbouring dimensions merged where both allow it.
-struct CopyPlan {
-  int ndim = 0;
-  std::array<Dim, kMaxDims> size{}, from{}, to{};
-};
-
-CopyPlan plan_copy(const ConstView& from, const View& to) {
-  CopyPlan plan;
-  for (int d = 0; d < from.shape.ndim(); ++d) {
-    const Dim size = from.size(d);
-    if (size == 1) continue;
-    if (plan.ndim > 0) {
-      const auto last = static_cast<std::size_t>(plan.ndim - 1);
-      if (plan.from[last] == from.step(d) * size && plan.to[last] == to.step(d) * size) {
-        plan.size[last] *= size;
-        plan.from[last] = from.step(d);
-        plan.to[last] = to.step(d);
-        continue;
-      }
-    }
-    const auto next = static_cast<std::size_t>(plan.ndim++);
-    plan.size[next] = size;
-    plan.from[next] = from.step(d);
-    plan.to[next] = to.step(d);
-  }
-  if (plan.ndim == 0) {
-    plan.ndim = 1;
-    plan.size[0] = plan.from[0] = plan.to[0] = 1;
-  }
-  return plan;
-}
-
 template <class From, class To>
 void copy_rows(const CopyPlan& plan, const From* from, To* to) {
   const auto inner = static_cast<std::size_t>(plan.ndim - 1);
-  Dim rows = 1;
-  for (std::size_t d = 0; d < inner; ++d) rows *= plan.size[d];
-  const Dim columns = plan.size[inner], from_step = plan.from[inner], to_step = plan.to[inner];
+  const Dim rows = plan.rows(), columns = plan.columns(), from_step = plan.from[inner], to_step = plan.to[inner];
   const auto copy_row = [&](Dim row, Dim begin, Dim end) {
-    const From* source = from;
-    To* target = to;
-    for (std::size_t d = inner; d-- > 0;) {
-      const Dim index = row % plan.size[d];
-      row /= plan.size[d];
-      source += index * plan.from[d];
-      target += index * plan.to[d];
-    }
+    const CopyPlan::Offsets offsets = plan.row_offsets(row);
+    const From* source = from + offsets.from;
+    To* target = to + offsets.to;
     if (from_step == 1 && to_step == 1) {
       for (Dim c = begin; c < end; ++c) target[c] = convert<To>(source[c]);
     } else {
@@ -264,11 +237,38 @@ void copy_rows(const CopyPlan& plan, const From* from, To* to) {
 
 void copy(const ConstView& from, const View& to) {
   ASHLAR_CHECK(from.shape == to.shape, "copy: shapes ", from.shape, " and ", to.shape, " differ");
+  ASHLAR_CHECK(from.device.type == DeviceType::cpu && to.device.type == DeviceType::cpu,
+               "copy: views of device memory cannot be copied on the host; copy the arrays");
   if (from.numel() == 0) return;
   const CopyPlan plan = plan_copy(from, to);
   dispatch_all(from.dtype, [&]<class From>() {
     dispatch_all(to.dtype, [&]<class To>() { copy_rows(plan, from.as<From>(), to.as<To>()); });
   });
+}
+
+void copy(const Array& from, const Array& to) {
+  ASHLAR_CHECK(from.shape() == to.shape(), "copy: shapes ", from.shape(), " and ", to.shape(), " differ");
+  if (from.numel() == 0) return;
+  const Device source = from.device(), target = to.device();
+  if (source == target) {
+    if (target.type == DeviceType::cpu) copy(ConstView(from), View(to));
+    else cuda::copy(target.index, from, to);
+    return;
+  }
+  // Between devices whole blocks of bytes travel; what is strided or converted is made so on one of the sides.
+  const bool direct = to.contiguous() && from.dtype() == to.dtype();
+  const Array values = from.as_contiguous();
+  const Array arrived = direct ? to : Array::empty(from.shape(), from.dtype(), target);
+  const auto bytes = static_cast<std::size_t>(values.numel()) * size_of(values.dtype());
+  const void* const begin = ConstView(values).data;
+  void* const end = View(arrived).data;
+  if (target.type == DeviceType::cpu) {
+    cuda::copy_to_host(source.index, end, begin, bytes);
+  } else {
+    ASHLAR_CHECK(source.type == DeviceType::cpu, "copy: from ", source, " to ", target, " only by way of the host");
+    cuda::copy_to_device(target.index, end, begin, bytes);
+  }
+  if (!direct) copy(arrived, to);
 }
 
 }  // namespace ashlar

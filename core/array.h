@@ -70,18 +70,19 @@ class Array {
   // This array if it is row-major without gaps, otherwise such a copy.
   Array as_contiguous() const;
   Array clone() const;
-  Array to(DType dtype) const;  // this array if it already has the dtype
+  Array to(DType dtype) const;    // this array if it already has the dtype
+  Array to(Device device) const;  // this array if it is there already (or undefined)
 
-  // Host pointer to the first element; InputError unless the dtype is T's.
+  // Pointer to the first element, on the host; InputError unless the dtype is T's.
   template <class T>
   T* data() const;
-  // All values in row-major order, converted.
+  // All values in row-major order, converted; waits for the device.
   template <class T>
   std::vector<T> to_vector() const;
-  // The value of an array of one element.
+  // The value of an array of one element; waits for the device.
   double item() const;
 
-  operator ConstView() const { return {pointer(), dtype_, shape_, stride_}; }
+  operator ConstView() const { return {pointer(), dtype_, shape_, stride_, device()}; }
   // For writing; marks the storage as changed.
   operator View() const;
   View mutable_view() const { return *this; }
@@ -101,13 +102,17 @@ class Array {
   std::array<Dim, kMaxDims> stride_{};
 };
 
-// Copies values between arrays of one shape, converting the dtype, whatever the strides.
+// Copies values between arrays of one shape, converting the dtype, whatever the strides and the devices.
+void copy(const Array& from, const Array& to);
+// The same on the host.
 void copy(const ConstView& from, const View& to);
 inline Array empty_like(const Array& a) { return Array::empty(a.shape(), a.dtype(), a.device()); }
 
 template <class T>
 T* Array::data() const {
   ASHLAR_CHECK(defined(), "array: an undefined array has no data");
+  ASHLAR_CHECK(device().type == DeviceType::cpu, "array: the values are on ", device(),
+               "; bring them to the host first with to(Device{})");
   ASHLAR_CHECK(dtype_ == dtype_of<T>(), "array: asked for ", dtype_of<T>(), " values of an array of ", dtype_);
   return static_cast<T*>(pointer());
 }
@@ -123,7 +128,7 @@ Array Array::from(std::span<const T> values, const Shape& shape) {
 
 template <class T>
 std::vector<T> Array::to_vector() const {
-  const Array source = to(dtype_of<T>()).as_contiguous();
+  const Array source = to(Device{}).to(dtype_of<T>()).as_contiguous();
   const T* begin = source.data<T>();
   return std::vector<T>(begin, begin + source.numel());
 }

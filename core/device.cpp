@@ -1,13 +1,22 @@
 #include "core/device.h"
 
+#include <charconv>
+
+#include "core/cuda/cuda.h"
 #include "core/error.h"
 
 namespace ashlar {
 
 Device Device::parse(std::string_view text) {
   if (text == "cpu") return {};
-  if (text == "cuda" || text.starts_with("cuda:")) {
-    throw InputError(concat("device '", text, "': this build has no CUDA; use --device cpu"));
+  Device device{DeviceType::cuda, 0};
+  const std::string_view number = text.starts_with("cuda:") ? text.substr(5) : "0";
+  const auto [end, failure] = std::from_chars(number.data(), number.data() + number.size(), device.index);
+  const bool whole = failure == std::errc() && end == number.data() + number.size() && device.index >= 0;
+  if (whole && (text == "cuda" || text.starts_with("cuda:"))) {
+    const std::string reason = cuda::why_unusable(device.index);
+    if (!reason.empty()) throw InputError(concat("device '", text, "': ", reason, "; use --device cpu"));
+    return device;
   }
   throw InputError(concat("device '", text, "' is unknown; use cpu, cuda or cuda:N"));
 }

@@ -14,7 +14,7 @@ struct Device {
   int index = 0;
   bool operator==(const Device&) const = default;
 
-  // "cpu", "cuda" or "cuda:N"; InputError otherwise, or if this build has no such device.
+  // "cpu", "cuda" or "cuda:N"; InputError otherwise, or if this build or machine has no such device.
   static Device parse(std::string_view text);
   std::string name() const;
 };

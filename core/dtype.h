@@ -18,15 +18,15 @@ enum class DType : std::uint8_t { f64, f32, bf16, i64, i32, u8 };
 // The upper half of an f32. Stores and loads only; arithmetic is done in f32.
 struct bfloat16 {
   std::uint16_t bits = 0;
-  bfloat16() = default;
+  constexpr bfloat16() = default;
   // Rounds to nearest, ties to even; NaN stays NaN.
-  explicit bfloat16(float value) {
+  explicit constexpr bfloat16(float value) {
     // Without branches, so that conversion loops are vectorised.
     const auto word = std::bit_cast<std::uint32_t>(value);
     const std::uint32_t quiet = (word >> 16) | 0x40u, rounded = (word + 0x7fffu + ((word >> 16) & 1u)) >> 16;
     bits = static_cast<std::uint16_t>((word & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);
   }
-  explicit operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
+  explicit constexpr operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
 };
 
 constexpr std::size_t size_of(DType dtype) {
@@ -107,7 +107,7 @@ decltype(auto) dispatch_all(DType dtype, Body&& body) {
 
 // Value conversion that also knows bfloat16.
 template <class To, class From>
-To convert(From value) {
+constexpr To convert(From value) {
   if constexpr (std::is_same_v<To, From>) return value;
   else if constexpr (std::is_same_v<From, bfloat16>) return convert<To>(static_cast<float>(value));
   else if constexpr (std::is_same_v<To, bfloat16>) return bfloat16(static_cast<float>(value));

@@ -185,7 +185,7 @@ void write_safetensors(const std::filesystem::path& path, const NamedArrays& ten
   file.write(&length, kLengthBytes);
   file.write(text);
   for (const auto* tensor : order) {
-    const Array array = tensor->second.as_contiguous();
+    const Array array = tensor->second.to(Device{}).as_contiguous();
     const ConstView view = array;
     file.write(view.data, static_cast<std::size_t>(array.numel()) * size_of(array.dtype()));
   }

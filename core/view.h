@@ -2,6 +2,7 @@
 #pragma once
 #include <array>
 
+#include "core/device.h"
 #include "core/shape.h"
 
 namespace ashlar {
@@ -12,6 +13,7 @@ struct BasicView {
   DType dtype = DType::f32;
   Shape shape;
   std::array<Dim, kMaxDims> stride{};
+  Device device{};  // where `data` points to
 
   // A default-made view stands for "not given" (an optional bias, a gradient nobody needs).
   explicit operator bool() const { return data != nullptr; }
@@ -39,9 +41,10 @@ using View = BasicView<void*>;
 
 struct ConstView : BasicView<const void*> {
   ConstView() = default;
-  ConstView(const void* data_, DType dtype_, const Shape& shape_, const std::array<Dim, kMaxDims>& stride_)
-      : BasicView{data_, dtype_, shape_, stride_} {}
-  ConstView(const View& v) : BasicView{v.data, v.dtype, v.shape, v.stride} {}
+  ConstView(const void* data_, DType dtype_, const Shape& shape_, const std::array<Dim, kMaxDims>& stride_,
+            Device device_ = {})
+      : BasicView{data_, dtype_, shape_, stride_, device_} {}
+  ConstView(const View& v) : BasicView{v.data, v.dtype, v.shape, v.stride, v.device} {}
 };
 
 // Row-major strides of a shape.

@@ -1,4 +1,4 @@
-// Initial values of parameters: pure functions of (key, index).
+// Initial values of parameters: pure functions of (key, index), written to arrays on the host.
 #pragma once
 #include <functional>
 

@@ -33,7 +33,7 @@ class LinearMap : public Module {
   // x (…, in) -> (…, out). InputError naming the module's path if the last dimension is not `in`.
   Tensor operator()(const Tensor& x) const;
 
-  // W (out, in), exactly the matrix that forward applies; master dtype.
+  // W (out, in), exactly the matrix that forward applies; master dtype, on the host.
   virtual Array to_dense() const = 0;
   // Sets the factors to approximate `dense` (out, in); returns the relative Frobenius error.
   virtual double project(const Array& dense) = 0;

@@ -42,16 +42,17 @@ Scope Module::sub(std::string_view name) {
 Tensor Module::param(std::string_view name, const Shape& shape, const Init& init, const ParamInfo& info) {
   claim(name);
   const std::string path = scope_.below(name);
-  Array value = Array::empty(shape, scope_.master(), scope_.device());
+  // Drawn on the host: every device begins with the same weights.
+  Array value = Array::empty(shape, scope_.master());
   init(value, key_of(scope_.seed(), path));
-  own_.push_back({path, Tensor::leaf(std::move(value)), info});
+  own_.push_back({path, Tensor::leaf(value.to(scope_.device())), info});
   return own_.back().tensor;
 }
 
 Array Module::buffer(std::string_view name, Array value) {
   claim(name);
-  own_buffers_.emplace_back(scope_.below(name), value);
-  return value;
+  own_buffers_.emplace_back(scope_.below(name), value.to(scope_.device()));
+  return own_buffers_.back().second;
 }
 
 Parameters Module::parameters() const {

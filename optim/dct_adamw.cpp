@@ -75,7 +75,7 @@ DctAdamW::DctAdamW(const Parameters& parameters, const DctOptions& options)
 
 const Array& DctAdamW::basis(const Array& like, Dim n) {
   Array& basis = bases_[{like.dtype(), n}];
-  if (!basis.defined()) basis = dct_basis(n).to(like.dtype());
+  if (!basis.defined()) basis = dct_basis(n).to(like.dtype()).to(like.device());
   return basis;
 }
 
@@ -96,7 +96,7 @@ void DctAdamW::refresh(Slot& slot, const Array& gradient) {
 Array DctAdamW::directions(const Slot& slot) {
   const Array& indices = slot.state.at("indices");
   const Array& cosines = basis(slot.state.at("exp_avg"), tall_shape(slot.parameter)[2]);
-  const Array rows = Array::empty({indices.size(0), rank(), cosines.size(1)}, cosines.dtype());
+  const Array rows = Array::empty({indices.size(0), rank(), cosines.size(1)}, cosines.dtype(), cosines.device());
   for (Dim k = 0; k < indices.size(0); ++k) {
     const auto of_matrix = indices.select(0, k).to_vector<Dim>();
     for (Dim i = 0; i < rank(); ++i) {

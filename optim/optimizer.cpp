@@ -80,7 +80,7 @@ void Slot::add_state(const std::string& key) {
 }
 
 void Slot::add_state(const std::string& key, const Shape& shape, DType dtype) {
-  state[key] = Array::zeros(shape, dtype);
+  state[key] = Array::zeros(shape, dtype, is_floating(dtype) ? parameter.tensor.device() : Device{});
 }
 
 void check_state(std::string_view owner, const State& from, const State& to) {

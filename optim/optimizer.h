@@ -56,7 +56,8 @@ struct Slot {
 
   // Leaves what decays the weight in a step, lr weight_decay, as it is.
   void set_lr_scale(double scale);
-  // Adds a state of zeros, of the parameter's shape and dtype if none are given.
+  // Adds a state of zeros, of the parameter's shape and dtype if none are given: values beside the parameter, counts and
+  // indices on the host.
   void add_state(const std::string& key);
   void add_state(const std::string& key, const Shape& shape, DType dtype);
   Dim& steps();  // updates so far: the state "step"

@@ -13,7 +13,7 @@ namespace {
 // Matrices (batch, n, n) that bring columns into the order of falling values (batch, n) when multiplied from the right.
 Array sorting_permutation(const Array& values) {
   const Dim batch = values.size(0), n = values.size(1);
-  const Array permutation = Array::zeros({batch, n, n}, values.dtype());
+  const Array permutation = Array::zeros({batch, n, n}, values.dtype(), values.device());
   const Array rows = values.as_contiguous();
   std::vector<Dim> order(static_cast<std::size_t>(n));
   for (Dim k = 0; k < batch; ++k) {

@@ -42,7 +42,8 @@ Tensor Gpt2::hidden(const Tensor& tokens) const {
                " must be (B, T) with T at most the context ", config_.context);
   std::vector<std::int32_t> positions(static_cast<std::size_t>(tokens.size(1)));
   std::iota(positions.begin(), positions.end(), 0);
-  Tensor x = wte_(tokens) + wpe_(Array::from(positions, {tokens.size(1)}));
+  const Device device = scope().device();
+  Tensor x = wte_(tokens.value().to(device)) + wpe_(Array::from(positions, {tokens.size(1)}).to(device));
   x = dropout_(x);
   for (const auto& block : h_) {
     x = config_.checkpoint ? checkpoint([&](const Tensor& input) { return (*block)(input); }, x) : (*block)(x);

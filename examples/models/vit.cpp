@@ -52,7 +52,8 @@ Vit::Vit(const Scope& scope, const VitConfig& c)
 }
 
 Tensor Vit::operator()(const Tensor& images) const {
-  Tensor x = patch_embed_(images);
+  const Device device = scope().device();
+  Tensor x = patch_embed_(images.device() == device ? images : Tensor(images.value().to(device)));
   if (config_.class_token) {
     const Tensor token = F::cast(cls_token_, x.dtype());
     x = F::concat(F::expand(token, {x.size(0), 1, config_.width}), x, 1);

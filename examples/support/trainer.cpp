@@ -74,7 +74,7 @@ class Run {
     save();
     if (average_) average_->swap();
     task_.save_model(folder_);
-    metrics_.write(EndEvent{state_.step, limits_.elapsed(), static_cast<std::int64_t>(allocator().stats().peak),
+    metrics_.write(EndEvent{state_.step, limits_.elapsed(), static_cast<std::int64_t>(allocator(Device::parse(options_.device)).stats().peak),
                             limits_.stopped_by()});
     write_report(folder_.report(), task_.program, {{folder_.root.filename().string(), folder_.root}});
     progress_.message(concat("done: ", state_.step, " steps in ", format_duration(limits_.elapsed()), ", results in ",
@@ -88,14 +88,16 @@ class Run {
     const auto factor_of = [&](optim::Decay decay) {
       return optim::lr_factor_at(decay, state_.progress, options_.warmup, options_.final_lr);
     };
-    double loss = 0;
+    std::vector<Tensor> losses;
     for (std::int64_t batch = step * batches; batch < (step + 1) * batches; ++batch) {
       task_.model.train(static_cast<std::uint64_t>(batch));
-      const Tensor result = task_.loss(batch);
-      loss += result.item() / static_cast<double>(batches);
-      result.backward();
+      losses.push_back(task_.loss(batch));
+      losses.back().backward();
     }
     const optim::Clip clip = optim::clip_grad_norm(parameters_, options_.clip, static_cast<int>(batches));
+    // Only now: a GPU would have to be waited for, and is so once a step.
+    double loss = 0;
+    for (const Tensor& part : losses) loss += part.item() / static_cast<double>(batches);
     if (!std::isfinite(loss) || !std::isfinite(clip.norm)) {
       throw Error(concat("step ", step, ": the loss is ", loss, " and the gradient norm ", clip.norm,
                          "; the largest gradient is that of ", optim::largest_gradient(parameters_).name,

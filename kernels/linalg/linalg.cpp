@@ -84,7 +84,7 @@ void multiply_f64(const Array& a, const Array& b, const Array& y) {
 
 Svd svd(const Array& a) {
   const Dim m = a.size(0), n = a.size(1), k = std::min(m, n);
-  Array work = a.to(DType::f64).clone();
+  Array work = a.to(Device{}).to(DType::f64).clone();
   check_finite<double>("svd", work);
   Svd result{Array::empty({m, k}, DType::f64), Array::empty({k}, DType::f64), Array::empty({k, n}, DType::f64)};
   const auto failure = LAPACKE_dgesdd(LAPACK_ROW_MAJOR, 'S', static_cast<lapack_int>(m), static_cast<lapack_int>(n),
@@ -97,19 +97,19 @@ Svd svd(const Array& a) {
 
 Eigen eigh(const Array& a) {
   check_square("eigh", a);
-  const Eigen result{Array::empty({a.size(0), a.size(2)}, a.dtype()), a.clone()};
+  const Eigen result{Array::empty({a.size(0), a.size(2)}, a.dtype()), a.to(Device{}).clone()};
   dispatch("eigh", a.dtype(), [&]<class T>() {
     check_finite<T>("eigh", result.vectors);
     for_each_matrix<T>("eigh", "did not converge", result.vectors, [&](Dim k, lapack_int n, T* matrix) {
       return syevd(n, matrix, result.values.data<T>() + k * n);
     });
   });
-  return result;
+  return {result.values.to(a.device()), result.vectors.to(a.device())};
 }
 
 Array orthonormal_columns(const Array& a) {
   check_square("orthonormal_columns", a);
-  const Array q = a.clone();
+  const Array q = a.to(Device{}).clone();
   dispatch("orthonormal_columns", a.dtype(), [&]<class T>() {
     check_finite<T>("orthonormal_columns", q);
     for_each_matrix<T>("orthonormal_columns", "has no QR decomposition", q, [](Dim, lapack_int n, T* matrix) {
@@ -118,12 +118,12 @@ Array orthonormal_columns(const Array& a) {
       return verdict != 0 ? verdict : orgqr(n, matrix, tau.data());
     });
   });
-  return q;
+  return q.to(a.device());
 }
 
 Array damped(const Array& a, const std::function<double(Dim k)>& damping) {
   check_square("damped", a);
-  const Array result = a.clone();
+  const Array result = a.to(Device{}).clone();
   const Dim n = a.size(2);
   dispatch("damped", a.dtype(), [&]<class T>() {
     for (Dim k = 0; k < a.size(0); ++k) {
@@ -131,14 +131,14 @@ Array damped(const Array& a, const std::function<double(Dim k)>& damping) {
       for (Dim i = 0; i < n; ++i) result.data<T>()[(k * n + i) * n + i] += delta;
     }
   });
-  return result;
+  return result.to(a.device());
 }
 
 std::vector<double> traces(const Array& a) {
   check_square("traces", a);
   const Dim n = a.size(2);
   std::vector<double> result(static_cast<std::size_t>(a.size(0)));
-  const Array rows = a.as_contiguous();
+  const Array rows = a.to(Device{}).as_contiguous();
   dispatch("traces", a.dtype(), [&]<class T>() {
     for (Dim k = 0; k < a.size(0); ++k) {
       const T* matrix = rows.data<T>() + k * n * n;
@@ -150,13 +150,13 @@ std::vector<double> traces(const Array& a) {
 
 Array cholesky(const Array& a) {
   check_square("cholesky", a);
-  const Array factor = a.clone();
+  const Array factor = a.to(Device{}).clone();
   dispatch("cholesky", a.dtype(), [&]<class T>() {
     check_finite<T>("cholesky", factor);
     for_each_matrix<T>("cholesky", "is not positive definite", factor,
                        [](Dim, lapack_int n, T* matrix) { return potrf(n, matrix); });
   });
-  return factor;
+  return factor.to(a.device());
 }
 
 Array right_solve(const Array& factor, const Array& b) {
@@ -164,19 +164,20 @@ Array right_solve(const Array& factor, const Array& b) {
   ASHLAR_CHECK(b.ndim() == 3 && b.size(0) == factor.size(0) && b.size(2) == factor.size(2) && b.dtype() == factor.dtype(),
                "right_solve: b ", b.dtype(), " ", b.shape(), " does not fit the factor ", factor.dtype(), " ",
                factor.shape());
-  const Array x = b.clone();
+  const Array x = b.to(Device{}).clone();
   const Dim rows = b.size(1);
   dispatch("right_solve", b.dtype(), [&]<class T>() {
-    for_each_matrix<T>("right_solve", "cannot be solved", factor.as_contiguous(), [&](Dim k, lapack_int n, const T* matrix) {
+    for_each_matrix<T>("right_solve", "cannot be solved", factor.to(Device{}).as_contiguous(), [&](Dim k, lapack_int n, const T* matrix) {
       return potrs(n, static_cast<lapack_int>(rows), matrix, x.data<T>() + k * rows * n);
     });
   });
-  return x;
+  return x.to(b.device());
 }
 
 Array product(const Array& a, const Array& b) {
   Array y = Array::empty(a.shape().with(-1, b.size(-1)), a.dtype(), a.device());
-  if (a.dtype() == DType::f64 && b.dtype() == DType::f64 && y.numel() > 0 && a.size(-1) > 0) multiply_f64(a, b, y);
+  const bool on_host = a.device().type == DeviceType::cpu;
+  if (on_host && a.dtype() == DType::f64 && b.dtype() == DType::f64 && y.numel() > 0 && a.size(-1) > 0) multiply_f64(a, b, y);
   else kernels::matmul(y.exec(), a, b, y, {});
   return y;
 }

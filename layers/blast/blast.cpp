@@ -94,7 +94,8 @@ Tensor BlastLinear::forward(const Tensor& x, const Tensor& bias) const {
 }
 
 Array BlastLinear::to_dense() const {
-  return blast_to_dense({u_.value().to(DType::f64), v_.value().to(DType::f64), s_.value().to(DType::f64)})
+  const auto on_host = [](const Tensor& factor) { return factor.value().to(Device{}).to(DType::f64); };
+  return blast_to_dense({on_host(u_), on_host(v_), on_host(s_)})
       .slice(0, 0, out_features())
       .slice(1, 0, in_features())
       .to(scope().master())

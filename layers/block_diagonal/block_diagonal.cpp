@@ -64,7 +64,8 @@ void BlockDiagonalLinear::for_entries(Body&& body) const {
 }
 
 Array BlockDiagonalLinear::to_dense() const {
-  const Array dense = Array::zeros({out_features(), in_features()}, DType::f64), b = b_.value().to(DType::f64);
+  const Array dense = Array::zeros({out_features(), in_features()}, DType::f64);
+  const Array b = b_.value().to(Device{}).to(DType::f64);
   for_entries([&](Dim row, Dim column, Dim k) {
     dense.data<double>()[row * in_features() + column] = b.data<double>()[k];
   });
@@ -73,7 +74,7 @@ Array BlockDiagonalLinear::to_dense() const {
 
 double BlockDiagonalLinear::project(const Array& dense) {
   check_dense(dense);
-  const Array from = dense.to(DType::f64).as_contiguous(), b = Array::zeros(b_.shape(), DType::f64);
+  const Array from = dense.to(Device{}).to(DType::f64).as_contiguous(), b = Array::zeros(b_.shape(), DType::f64);
   for_entries([&](Dim row, Dim column, Dim k) {
     b.data<double>()[k] = from.data<double>()[row * in_features() + column];
   });

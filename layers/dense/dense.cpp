@@ -9,7 +9,7 @@ DenseLinear::DenseLinear(const Scope& scope, Dim in, Dim out, const LinearOption
 
 Tensor DenseLinear::forward(const Tensor& x, const Tensor& bias) const { return F::linear(x, weight_, bias); }
 
-Array DenseLinear::to_dense() const { return weight_.value().clone(); }
+Array DenseLinear::to_dense() const { return weight_.value().to(Device{}).clone(); }
 
 double DenseLinear::project(const Array& dense) {
   check_dense(dense);

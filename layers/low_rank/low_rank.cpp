@@ -57,7 +57,8 @@ LowRankLinear::LowRankLinear(const Scope& scope, Dim in, Dim out, Dim rank, cons
 Tensor LowRankLinear::forward(const Tensor& x, const Tensor& bias) const { return LowRankOp::apply(x, u_, v_, bias); }
 
 Array LowRankLinear::to_dense() const {
-  return linalg::product(u_.value().to(DType::f64), v_.value().to(DType::f64).transpose(0, 1)).to(scope().master());
+  const Array u = u_.value().to(Device{}).to(DType::f64), v = v_.value().to(Device{}).to(DType::f64);
+  return linalg::product(u, v.transpose(0, 1)).to(scope().master());
 }
 
 double LowRankLinear::project(const Array& dense) {

@@ -96,7 +96,7 @@ Array MonarchLinear::right_block(const Array& r, Dim i, Dim j) const {
 
 Array MonarchLinear::left_gram() const {
   const Dim blocks = structure_.blocks, c = block_rank();
-  const Array gram = Array::zeros({blocks, structure_.rank, structure_.rank}, scope().master());
+  const Array gram = Array::zeros({blocks, structure_.rank, structure_.rank}, scope().master(), scope().device());
   for (Dim i = 0; i < blocks; ++i) {
     for (Dim j = 0; j < blocks; ++j) {
       const Dim inputs = std::clamp(in_features() - j * block_columns(), Dim{0}, block_columns());
@@ -110,7 +110,7 @@ Array MonarchLinear::left_gram() const {
 Array MonarchLinear::right_gram() const {
   const auto [blocks, rank, interleaved] = structure_;
   const Dim c = block_rank();
-  const Array gram = Array::zeros({blocks, rank, rank}, scope().master());
+  const Array gram = Array::zeros({blocks, rank, rank}, scope().master(), scope().device());
   for (Dim i = 0; i < blocks; ++i) {
     const Dim left = interleaved ? (out_features() - i + blocks - 1) / blocks : out_features() - i * block_rows();
     for (Dim j = 0; j < blocks; ++j) {
@@ -127,7 +127,7 @@ Array MonarchLinear::right_gram() const {
 Array MonarchLinear::to_dense() const {
   const Dim blocks = structure_.blocks;
   const Array padded = Array::zeros({blocks * block_rows(), blocks * block_columns()}, DType::f64);
-  const Array r = r_.value().to(DType::f64), l = l_.value().to(DType::f64);
+  const Array r = r_.value().to(Device{}).to(DType::f64), l = l_.value().to(Device{}).to(DType::f64);
   for (Dim i = 0; i < blocks; ++i) {
     for (Dim j = 0; j < blocks; ++j) {
       copy(linalg::product(left_block(l, i, j), right_block(r, i, j)), dense_block(padded, i, j));

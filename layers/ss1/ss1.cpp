@@ -111,10 +111,10 @@ Tensor Ss1Linear::forward(const Tensor& x, const Tensor& bias) const {
 template <class Body>
 void Ss1Linear::for_entries(Body&& body) const {
   const Dim block = structure_.block, reduction = structure_.reduction, chunks = groups() * reduction;
-  const std::int32_t *shift = shift_.data<std::int32_t>(), *sign = sign_.data<std::int32_t>();
+  const auto shift = shift_.to_vector<std::int32_t>(), sign = sign_.to_vector<std::int32_t>();
   for_classes(shift_.size(0), out_features(), [&](Dim h, Dim begin, Dim end) {
     for (Dim chunk = 0; chunk < chunks; ++chunk) {
-      const Dim entry = h * chunks + chunk;
+      const auto entry = static_cast<std::size_t>(h * chunks + chunk);
       for (Dim k = 0; k < block; ++k) {
         const Dim column = chunk * block + (k + shift[entry]) % block, place = chunk / reduction * block + k;
         if (column >= in_features()) continue;
@@ -125,7 +125,8 @@ void Ss1Linear::for_entries(Body&& body) const {
 }
 
 Array Ss1Linear::to_dense() const {
-  const Array dense = Array::zeros({out_features(), in_features()}, DType::f64), z = z_.value().to(DType::f64);
+  const Array dense = Array::zeros({out_features(), in_features()}, DType::f64);
+  const Array z = z_.value().to(Device{}).to(DType::f64);
   for_entries([&](Dim row, Dim column, Dim k, int sign) {
     dense.data<double>()[row * in_features() + column] = sign * z.data<double>()[k];
   });
@@ -134,7 +135,7 @@ Array Ss1Linear::to_dense() const {
 
 double Ss1Linear::project(const Array& dense) {
   check_dense(dense);
-  const Array from = dense.to(DType::f64).as_contiguous(), z = Array::zeros(z_.shape(), DType::f64);
+  const Array from = dense.to(Device{}).to(DType::f64).as_contiguous(), z = Array::zeros(z_.shape(), DType::f64);
   std::vector<int> uses(static_cast<std::size_t>(z.numel()));  // fewer than c where some are in the padding
   for_entries([&](Dim row, Dim column, Dim k, int sign) {
     z.data<double>()[k] += sign * from.data<double>()[row * in_features() + column];

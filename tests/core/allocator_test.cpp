@@ -122,9 +122,9 @@ TEST_CASE("arrays return their memory with the last view of it") {
   CHECK(allocator().stats().current == before);
 }
 
-TEST_CASE("memory of a device that this build does not have is refused") {
-  CHECK(contains(error_of([] { allocator({DeviceType::cuda, 1}); }), "cuda:1"));
+TEST_CASE("memory of a device that this build or machine does not have is refused") {
+  CHECK(contains(error_of([] { allocator({DeviceType::cuda, 99}); }), "cuda:99"));
   CHECK(Device::parse("cpu") == Device{});
-  CHECK(contains(error_of([] { Device::parse("cuda:0"); }), "no CUDA"));
+  CHECK(contains(error_of([] { Device::parse("cuda:99"); }), "'cuda:99'"));
   CHECK(contains(error_of([] { Device::parse("gpu"); }), "'gpu'"));
 }

@@ -1,0 +1,33 @@
+// The seam between core and CUDA. A build with CUDA links runtime.cpp and copy.cu beside this file, one without links
+// absent.cpp: callers need not know which. Everything on a device happens in the order of its one stream.
+#pragma once
+#include <string>
+
+#include "core/allocator.h"
+#include "core/view.h"
+
+namespace ashlar::cuda {
+
+// Why device cuda:`index` cannot be used; empty if it can.
+std::string why_unusable(int index);
+
+// Stream-ordered device memory under the caching allocator: a block that was released may be handed out again at once,
+// because whatever still uses it comes earlier in the stream.
+Allocator& allocator(int index);
+
+// The device's cudaStream_t; made at first use. Makes the device the calling thread's current one.
+void* stream(int index);
+// Waits until the device has done all it was given, and reports what went wrong there.
+void synchronize(int index);
+
+// Copies by way of pinned memory and returns at once; `from` may be changed or freed then.
+void copy_to_device(int index, void* to, const void* from, std::size_t bytes);
+// Waits for what was queued before and for the copy.
+void copy_to_host(int index, void* to, const void* from, std::size_t bytes);
+
+// Within the device: values of one shape, any strides, with conversion of the dtype.
+void copy(int index, const ConstView& from, const View& to);
+// Any strides, any dtype.
+void fill(int index, const View& to, double value);
+
+}  // namespace ashlar::cuda

@@ -1,0 +1,52 @@
+# What the CUDA backend is built on: the CUDA compiler and runtime, and cuBLASLt, from a CUDA toolkit or from the Python
+# package nvidia-cublas. ASHLAR_CUDA_ROOTS names more folders that have include/ and lib/ below them.
+#
+# Machine code for compute capability 8.0 and 9.0, and PTX of 8.0, from which the driver makes code for newer GPUs.
+if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+  set(CMAKE_CUDA_ARCHITECTURES 80 90a-real)
+endif()
+include(CheckLanguage)
+check_language(CUDA)
+if(NOT CMAKE_CUDA_COMPILER AND EXISTS /usr/local/cuda/bin/nvcc)
+  set(CMAKE_CUDA_COMPILER /usr/local/cuda/bin/nvcc)
+endif()
+if(NOT CMAKE_CUDA_COMPILER)
+  message(FATAL_ERROR "ASHLAR_CUDA is on, but nvcc was not found. Install the CUDA toolkit (12 or newer) and put nvcc on "
+                      "the PATH, or set CMAKE_CUDA_COMPILER")
+endif()
+enable_language(CUDA)
+# CMake 3.25 does not know that nvcc has C++20.
+set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
+set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
+set(CMAKE_CUDA_STANDARD 20)
+set(CMAKE_CUDA_FLAGS_RELEASE "-O3")
+find_package(CUDAToolkit REQUIRED)
+
+set(ASHLAR_CUDA_ROOTS "" CACHE STRING "Folders in which to look for cuBLASLt (include/ and lib/ below them)")
+set(roots ${ASHLAR_CUDA_ROOTS} ${CUDAToolkit_TARGET_DIR} ${CUDAToolkit_LIBRARY_ROOT})
+# Where tests/cmake/install_cuda.sh puts the Python package, and where pip does.
+file(GLOB packaged ${PROJECT_SOURCE_DIR}/build/cuda-packages/nvidia/cu13 ${PROJECT_SOURCE_DIR}/build/cuda-packages/nvidia/*)
+list(APPEND roots ${packaged})
+find_program(ASHLAR_PYTHON NAMES python3)
+if(ASHLAR_PYTHON)
+  execute_process(COMMAND ${ASHLAR_PYTHON} -c "import sysconfig; print(sysconfig.get_path('purelib'))"
+                  OUTPUT_VARIABLE site OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+  file(GLOB packaged ${site}/nvidia/cu13 ${site}/nvidia/cublas)
+  list(APPEND roots ${packaged})
+endif()
+find_path(ASHLAR_CUBLAS_INCLUDE cublasLt.h HINTS ${roots} PATH_SUFFIXES include)
+find_library(ASHLAR_CUBLAS_LIBRARY NAMES cublasLt libcublasLt.so.13 libcublasLt.so.12 HINTS ${roots} PATH_SUFFIXES lib lib64)
+if(NOT ASHLAR_CUBLAS_INCLUDE OR NOT ASHLAR_CUBLAS_LIBRARY)
+  message(FATAL_ERROR "cuBLASLt was not found. It comes with the CUDA toolkit, or as a Python package: "
+                      "bash tests/cmake/install_cuda.sh (pip install nvidia-cublas, of the toolkit's version "
+                      "${CUDAToolkit_VERSION_MAJOR}.${CUDAToolkit_VERSION_MINOR}); or set ASHLAR_CUDA_ROOTS to a folder "
+                      "with include/cublasLt.h and lib/libcublasLt.so")
+endif()
+message(STATUS "cuBLASLt: ${ASHLAR_CUBLAS_LIBRARY}")
+
+add_library(ashlar_cuda INTERFACE)
+target_include_directories(ashlar_cuda SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS} ${ASHLAR_CUBLAS_INCLUDE})
+target_link_libraries(ashlar_cuda INTERFACE CUDA::cudart_static ${ASHLAR_CUBLAS_LIBRARY})
+target_compile_definitions(ashlar_cuda INTERFACE ASHLAR_CUDA=1)
+# constexpr functions (index arithmetic, Philox, bfloat16) are used on both sides as they are.
+target_compile_options(ashlar_cuda INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr>)
