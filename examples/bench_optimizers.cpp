@@ -208,7 +208,8 @@ void run(int argc, char** argv) {
   for (const std::string& name : split(s.models, ',')) {
     const Model& model = find_model(name);
     const Dim batch = s.batch ? s.batch : model.batch;
-    for (const std::string& layer : s.layers.empty() ? std::vector<std::string>{"dense", model.blast} : split(s.layers, ';')) {
+    const auto layers = s.layers.empty() ? std::vector<std::string>{"dense", model.blast} : split(s.layers, ';');
+    for (const std::string& layer : layers) {
       for (const std::string& optimizer_name : optimizers) {
         const Bench bench = model.make(s.dtype == "bf16" ? DType::bf16 : DType::f32, layer, batch);
         const auto optimizer = optim::make_optimizer(bench.model->parameters(), {.name = optimizer_name});

@@ -40,10 +40,10 @@ def parse_arguments():
     parser.add_argument("bin", type=Path, help="folder with train_vit and train_gpt")
     parser.add_argument("--out", type=Path, required=True, help="folder for the runs and table.md")
     parser.add_argument("--tasks", default="vit,gpt")
-    parser.add_argument("--layers", default="dense,blast", help="dense, blast (the model's), or a spec; separated by spaces if "
-                        "specs have commas")
+    parser.add_argument("--layers", default="dense,blast", help="dense, blast (the model's), or specs; these "
+                        "are separated by spaces")
     parser.add_argument("--optimizers", default="all")
-    parser.add_argument("--factors", default="0.3,1,3", help="of the default learning rates (lr and adamw_lr); 1 is always run")
+    parser.add_argument("--factors", default="0.3,1,3", help="of the default lr and adamw_lr; 1 is always run")
     parser.add_argument("--vit-steps", type=int, default=250)
     parser.add_argument("--gpt-steps", type=int, default=100)
     parser.add_argument("--vit-data", help="default: what the program finds or makes up")
@@ -167,7 +167,7 @@ def spread(values, form="{:.3f}"):
 
 
 def row(runs, again, reference):
-    """The table's row of an optimizer: its best run and, if there is one by now, the run with the second seed."""
+    """The table's row of an optimizer: its best run and, once there is one, the run with the second seed."""
     best = best_factor(runs)
     rates = ", ".join(f"{rate:.2g}" for rate in best.rates().values() if rate is not None)
     edge = " (edge)" if best.factor in (min(r.factor for r in runs), max(r.factor for r in runs)) and len(runs) > 1 else ""
