@@ -40,7 +40,8 @@ void check_same_keys(const std::map<std::string, Value>& from, const std::map<st
 
 }  // namespace
 
-std::vector<Projection> convert(Module& from, Module& to, const ProjectionDone& done) {
+std::vector<Projection> convert(Module& from, Module& to, const ProjectionDone& done,
+                                const std::function<ProjectionOptions(const std::string& path)>& options) {
   const auto old_maps = linear_maps(from), new_maps = linear_maps(to);
   check_same_keys(old_maps, new_maps, "linear map");
   const auto old_values = plain_parameters(from, old_maps), new_values = plain_parameters(to, new_maps);
@@ -54,8 +55,11 @@ std::vector<Projection> convert(Module& from, Module& to, const ProjectionDone& 
   for (const auto& [path, map] : new_maps) {
     const LinearMap& old = *old_maps.at(path);
     const Array dense = old.to_dense();
-    projections.push_back(
-        {path, old.spec(), map->spec(), map->project(dense), linalg::frobenius(dense.to(DType::f64))});
+    const ProjectionOptions own = options ? options(path) : ProjectionOptions();
+    const double error = map->project(dense, own);
+    projections.push_back({path, old.spec(), map->spec(), error,
+                           own.weighted() ? projection_error(map->to_dense(), dense, own) : error,
+                           linalg::frobenius(dense.to(DType::f64))});
     if (done) done(projections.back(), projections.size() - 1, new_maps.size());
   }
   return projections;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace ashlar {
 
@@ -9,7 +10,8 @@ LinearMap::LinearMap(const Scope& scope, Dim in, Dim out, const LinearOptions& o
     : Module(scope),
       in_(in),
       out_(out),
-      std_(options.std > 0 ? options.std : 1.0 / std::sqrt(3.0 * static_cast<double>(in))) {
+      std_(options.std > 0 ? options.std : 1.0 / std::sqrt(3.0 * static_cast<double>(in))),
+      authors_init_(options.authors_init) {
   ASHLAR_CHECK(in >= 1 && out >= 1, scope.path(), ": a linear map needs at least one input and one output, got ", in,
                " -> ", out);
   if (options.bias) bias_ = param("bias", {out}, init::zeros(), {.role = Role::bias, .fan_in = in, .fan_out = out});
@@ -18,16 +20,47 @@ LinearMap::LinearMap(const Scope& scope, Dim in, Dim out, const LinearOptions& o
 Tensor LinearMap::operator()(const Tensor& x) const {
   ASHLAR_CHECK(x.value().ndim() >= 1 && x.size(-1) == in_, "linear map ", scope().path(), " (", spec(),
                "): last dimension of x ", x.shape(), " must equal in_features ", in_);
-  const Tensor y = forward(F::reshape(x, x.shape().flattened_to(1)), bias_);
-  return F::reshape(y, x.shape().with(-1, out_));
+  const Tensor rows = F::reshape(x, x.shape().flattened_to(1));
+  if (observer_) observer_(rows.value());
+  return F::reshape(forward(rows, bias_), x.shape().with(-1, out_));
 }
 
-void LinearMap::check_dense(const Array& dense) const {
+void LinearMap::check_projection(const Array& dense, const ProjectionOptions& options) const {
+  const auto finite = [this](const char* what, const Array& values, double least) {
+    for (const double value : values.to_vector<double>()) {
+      ASHLAR_CHECK(std::isfinite(value) && value >= least, "project ", scope().path(), ": ", what, " a value that is ",
+                   std::isfinite(value) ? "negative" : "not finite");
+    }
+  };
+  constexpr double kAny = -std::numeric_limits<double>::infinity();
   ASHLAR_CHECK(dense.shape() == Shape({out_, in_}), "project ", scope().path(), ": the dense matrix ", dense.shape(),
                " must be (out, in) = (", out_, ", ", in_, ")");
-  for (const double value : dense.to_vector<double>()) {
-    ASHLAR_CHECK(std::isfinite(value), "project ", scope().path(), ": the dense matrix has a value that is not finite");
+  finite("the dense matrix has", dense, kAny);
+  if (!options.weighted()) return;
+  ASHLAR_CHECK(takes_weights(), "project ", scope().path(), ": ", spec(),
+               " cannot weigh its error; leave the weights out, or use low_rank");
+  const Array &moments = options.input_moments, &weights = options.row_weights;
+  ASHLAR_CHECK(!moments.defined() || !weights.defined(), "project ", scope().path(),
+               ": input_moments and row_weights exclude each other");
+  if (moments.defined()) {
+    ASHLAR_CHECK(moments.shape() == Shape({in_, in_}), "project ", scope().path(), ": input_moments ", moments.shape(),
+                 " must be (in, in) = (", in_, ", ", in_, ")");
+    finite("input_moments have", moments, kAny);
+  } else {
+    ASHLAR_CHECK(weights.shape() == Shape({out_}), "project ", scope().path(), ": row_weights ", weights.shape(),
+                 " must be (out) = (", out_, ")");
+    finite("row_weights have", weights, 0);
   }
+}
+
+double LinearMap::project(const Array& dense, const ProjectionOptions& options) {
+  check_projection(dense, options);
+  try {
+    fit(dense.to(Device{}).to(DType::f64).as_contiguous(), options);
+  } catch (const Error& error) {
+    throw Error(concat("project ", scope().path(), " onto ", spec(), ": ", error.what()));
+  }
+  return projection_error(to_dense(), dense);
 }
 
 void LinearMap::check_size(std::string_view what, Dim value, Dim most) const {
@@ -35,19 +68,12 @@ void LinearMap::check_size(std::string_view what, Dim value, Dim most) const {
                what, " must be from 1 to ", most);
 }
 
-double LinearMap::lr_scale(Dim fan_in, int factors) const {
-  return std::min(kMostLrScale, static_cast<double>(in_) / static_cast<double>(fan_in) / factors);
+Init LinearMap::factor_init(double std, Dim inputs) const {
+  return authors_init_ ? init::uniform(1.0 / std::sqrt(static_cast<double>(inputs))) : init::normal(std);
 }
 
-double relative_frobenius_error(const Array& a, const Array& b) {
-  const auto x = a.to_vector<double>(), y = b.to_vector<double>();
-  ASHLAR_CHECK(a.shape() == b.shape(), "relative_frobenius_error: shapes ", a.shape(), " and ", b.shape(), " differ");
-  double difference = 0, norm = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    difference += (x[i] - y[i]) * (x[i] - y[i]);
-    norm += y[i] * y[i];
-  }
-  return std::sqrt(difference / norm);
+double LinearMap::lr_scale(Dim fan_in, int factors) const {
+  return std::min(kMostLrScale, static_cast<double>(in_) / static_cast<double>(fan_in) / factors);
 }
 
 }  // namespace ashlar

@@ -2,6 +2,7 @@
 #pragma once
 #include "autograd/ops.h"
 #include "layers/module.h"
+#include "layers/projection.h"
 
 namespace ashlar {
 
@@ -20,6 +21,10 @@ struct LinearOptions {
   // represent: a structured layer passes on the variance of the dense one it replaces. 0: 1/sqrt(3 in), as PyTorch.
   double std = 0;
   bool hidden = true;  // ParamInfo::hidden of the factors
+  // Instead of `std`: every factor uniform in ±1/sqrt(its inputs), PyTorch's and that of the authors' code for low rank,
+  // Monarch, block-diagonal and SS1 ("init=authors" in a spec). The matrix of a product of two factors then has a third
+  // of the variance of PyTorch's dense one, that of SS1 `reduction` times it. For BLAST none was published.
+  bool authors_init = false;
 };
 
 // The couplings of BLAST would get in / (3 in_blocks): more than a rate tuned for a dense matrix bears.
@@ -35,11 +40,18 @@ class LinearMap : public Module {
 
   // W (out, in), exactly the matrix that forward applies; master dtype, on the host.
   virtual Array to_dense() const = 0;
-  // Sets the factors to approximate `dense` (out, in); returns the relative Frobenius error.
-  virtual double project(const Array& dense) = 0;
+  // Sets the factors to approximate `dense` (out, in); returns the relative Frobenius error, also where the options ask
+  // for a weighed one to be small. InputError naming the module's path for another shape, values that are not finite,
+  // weights that make no sense or that the kind cannot use; Error naming it if no factors can be found.
+  double project(const Array& dense, const ProjectionOptions& options = {});
+  // Whether project() can weigh its error.
+  virtual bool takes_weights() const { return false; }
   virtual LinearCost cost(Dim rows) const = 0;
   // The spec that makes this map, e.g. "blast:blocks=6,rank=192".
   virtual std::string spec() const = 0;
+
+  // Called with the inputs (rows, in) of every call from now on, to learn their statistics; empty: not any more.
+  void observe(std::function<void(const Array& x)> observer) { observer_ = std::move(observer); }
 
   Dim in_features() const { return in_; }
   Dim out_features() const { return out_; }
@@ -48,10 +60,13 @@ class LinearMap : public Module {
  protected:
   // x (R, in) -> (R, out); `bias` (out) or undefined.
   virtual Tensor forward(const Tensor& x, const Tensor& bias) const = 0;
-  void check_dense(const Array& dense) const;  // for project: shape and finite values
+  // What project() does after its checks: the factors for `dense` (out, in), f64 and contiguous.
+  virtual void fit(const Array& dense, const ProjectionOptions& options) = 0;
   // For constructors: InputError naming the layer unless 1 <= value <= most.
   void check_size(std::string_view what, Dim value, Dim most) const;
   double std() const { return std_; }
+  // The initial values of a factor with `inputs`: normal with this deviation, or as LinearOptions::authors_init says.
+  Init factor_init(double std, Dim inputs) const;
   // ParamInfo::lr_scale of a factor with `fan_in` inputs, one of `factors`: (in / fan_in) / factors, at most
   // kMostLrScale. Adam moves every weight by about the learning rate, and a product with d inputs by up to d times
   // that: a factor with fewer inputs than W takes a larger rate, and the factors share the change of W. Rule of muP
@@ -60,13 +75,14 @@ class LinearMap : public Module {
   double lr_scale(Dim fan_in, int factors) const;
 
  private:
+  void check_projection(const Array& dense, const ProjectionOptions& options) const;
+
   Dim in_, out_;
   double std_;
+  bool authors_init_;
   Tensor bias_;
+  std::function<void(const Array& x)> observer_;
 };
-
-// ‖a - b‖ / ‖b‖ in the Frobenius norm.
-double relative_frobenius_error(const Array& a, const Array& b);
 
 // The value handle that models hold: any LinearMap, made from a spec (design: "Spec of a linear map").
 class Linear {

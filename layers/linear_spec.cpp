@@ -33,7 +33,7 @@ std::string joined(const Names& names) {
 
 }  // namespace
 
-LinearSpec::LinearSpec(std::string_view text) : text_(text) {
+LinearSpec::LinearSpec(std::string_view text, std::string_view path) : text_(text), path_(path) {
   const std::size_t colon = text.find(':');
   kind_ = text.substr(0, colon);
   if (colon == std::string_view::npos) return;
@@ -74,6 +74,13 @@ bool LinearSpec::flag(std::string_view key) {
   return text == "1";
 }
 
+bool LinearSpec::authors_init() {
+  if (!has("init")) return false;
+  const std::string& text = value("init");
+  ASHLAR_CHECK(text == "authors" || text == "matched", "layer '", text_, "': init must be matched or authors, got '", text, "'");
+  return text == "authors";
+}
+
 double LinearSpec::ratio() {
   const std::string& text = value("ratio");
   double result = 0;
@@ -93,7 +100,7 @@ void LinearSpec::finish() const {
 Dim rank_for_ratio(const LinearSpec& spec, double ratio, Dim in, Dim out, Dim params_per_rank, Dim step) {
   const double dense = static_cast<double>(in) * static_cast<double>(out);
   const Dim rank = static_cast<Dim>(ratio * dense / static_cast<double>(params_per_rank)) / step * step;
-  ASHLAR_CHECK(rank >= step, "layer '", spec.text(), "' for ", in, " -> ", out, ": no rank that is a multiple of ", step,
+  ASHLAR_CHECK(rank >= step, "layer '", spec.text(), "' for ", spec.path(), " (", in, " -> ", out, "): no rank that is a multiple of ", step,
                " keeps ", ratio, " of the dense parameters; the smallest possible ratio is ",
                static_cast<double>(step * params_per_rank) / dense, " (rank ", step, ")");
   return rank;
@@ -107,16 +114,18 @@ Dim size_for_ratio(const LinearSpec& spec, double ratio, Dim in, Dim out, Dim mo
     if (static_cast<double>(params(size)) <= ratio * dense) return size;
     if (params(size) < params(smallest)) smallest = size;
   }
-  throw InputError(concat("layer '", spec.text(), "' for ", in, " -> ", out, ": no value of ", what, " keeps ", ratio,
+  throw InputError(concat("layer '", spec.text(), "' for ", spec.path(), " (", in, " -> ", out, "): no value of ", what, " keeps ", ratio,
                           " of the dense parameters; the smallest possible ratio is ",
                           static_cast<double>(params(smallest)) / dense, " (", what, "=", smallest, ")"));
 }
 
 std::unique_ptr<LinearMap> make_linear_map(const Scope& scope, Dim in, Dim out, std::string_view spec,
                                            const LinearOptions& options) {
-  LinearSpec parsed(spec);
+  LinearSpec parsed(spec, scope.path());
+  LinearOptions own = options;
+  own.authors_init = own.authors_init || parsed.authors_init();
   for (const auto& [kind, make] : kKinds) {
-    if (kind == parsed.kind()) return make(scope, in, out, parsed, options);
+    if (kind == parsed.kind()) return make(scope, in, out, parsed, own);
   }
   std::vector<std::string_view> kinds;
   for (const auto& [kind, make] : kKinds) kinds.push_back(kind);

@@ -10,11 +10,12 @@ namespace ashlar {
 // The arguments of a spec, read by the layer that it names.
 class LinearSpec {
  public:
-  // InputError for a text that is not kind[:key=value,…].
-  explicit LinearSpec(std::string_view text);
+  // InputError for a text that is not kind[:key=value,…]. `path`: of the layer, for errors.
+  explicit LinearSpec(std::string_view text, std::string_view path = {});
 
   const std::string& kind() const { return kind_; }
   const std::string& text() const { return text_; }
+  const std::string& path() const { return path_; }
   bool has(std::string_view key) {
     known_.emplace(key);
     return arguments_.contains(std::string(key));
@@ -24,6 +25,8 @@ class LinearSpec {
   Dim integer(std::string_view key, Dim fallback) { return has(key) ? integer(key) : fallback; }
   // 0 or 1; 0 if it is missing.
   bool flag(std::string_view key);
+  // "init=authors", which every kind takes; "init=matched" and nothing are the default.
+  bool authors_init();
   // The fraction of the dense parameters to keep, in (0, 1].
   double ratio();
   // To be called after all keys were read: InputError for keys that the kind does not know, listing those it does.
@@ -31,7 +34,7 @@ class LinearSpec {
 
  private:
   const std::string& value(std::string_view key);
-  std::string text_, kind_;
+  std::string text_, path_, kind_;
   std::map<std::string, std::string> arguments_;
   std::set<std::string> known_;  // the keys that were asked for
 };

@@ -57,13 +57,11 @@ Array without_padding(const Tensor& factors, Dim features) {
 BlastLinear::BlastLinear(const Scope& scope, Dim in, Dim out, const Structure& structure, const LinearOptions& options)
     : LinearMap(scope, in, out, options), structure_(structure) {
   const auto [out_blocks, in_blocks, rank] = structure;
-  const auto fits = [&](Dim value, Dim limit, std::string_view what) {
-    ASHLAR_CHECK(value >= 1 && value <= limit, "layer '", spec(), "' for ", scope.path(), " (", in, " -> ", out, "): ", what,
-                 " must be from 1 to ", limit);
-  };
-  fits(out_blocks, out, "out_blocks");
-  fits(in_blocks, in, "in_blocks");
-  fits(rank, std::min(in, out), "rank");
+  check_size("out_blocks", out_blocks, out);
+  check_size("in_blocks", in_blocks, in);
+  check_size("rank", rank, std::min(in, out));
+  ASHLAR_CHECK(!options.authors_init, "layer '", spec(), "' for ", scope.path(),
+               ": the authors of BLAST published no initialisation; leave init=authors out");
   const auto q = static_cast<double>(block_columns()), columns = static_cast<double>(in), width = static_cast<double>(rank);
   u_ = param("U", {out_blocks, block_rows(), rank}, init::normal(std() * std::sqrt(columns / width)),
              {.role = Role::matrix, .fan_in = rank, .fan_out = block_rows(), .batch_dims = 1, .hidden = options.hidden,
@@ -102,16 +100,15 @@ Array BlastLinear::to_dense() const {
       .as_contiguous();
 }
 
-double BlastLinear::project(const Array& dense) {
-  check_dense(dense);
+void BlastLinear::fit(const Array& dense, const ProjectionOptions& options) {
   const auto [out_blocks, in_blocks, rank] = structure_;
   Array padded = Array::zeros({out_blocks * block_rows(), in_blocks * block_columns()}, DType::f64);
   copy(dense, padded.slice(0, 0, out_features()).slice(1, 0, in_features()));
-  const BlastFactors factors = factorize_blast(padded, out_blocks, in_blocks, rank, {});
+  const BlastFactors factors = factorize_blast(padded, out_blocks, in_blocks, rank,
+                                               factorize_options(options.factorizer, padded.numel(), rank));
   copy(factors.u, u_.value());
   copy(factors.v, v_.value());
   copy(factors.s, s_.value());
-  return relative_frobenius_error(to_dense(), dense);
 }
 
 LinearCost BlastLinear::cost(Dim rows) const {

@@ -19,12 +19,12 @@ class BlastLinear final : public LinearMap {
   };
   BlastLinear(const Scope& scope, Dim in, Dim out, const Structure& structure, const LinearOptions& options);
   Array to_dense() const override;
-  double project(const Array& dense) override;
   LinearCost cost(Dim rows) const override;
   std::string spec() const override;
   const Structure& structure() const { return structure_; }
 
  protected:
+  void fit(const Array& dense, const ProjectionOptions& options) override;
   Tensor forward(const Tensor& x, const Tensor& bias) const override;
 
  private:

@@ -38,7 +38,7 @@ BlockDiagonalLinear::BlockDiagonalLinear(const Scope& scope, Dim in, Dim out, Di
     : LinearMap(scope, in, out, options), blocks_(blocks), shuffle_(shuffle) {
   check_size("blocks", blocks, std::min(in, out));
   const Dim p = block_rows(), q = block_columns();
-  b_ = param("B", {blocks, p, q}, init::normal(std() * std::sqrt(static_cast<double>(in) / static_cast<double>(q))),
+  b_ = param("B", {blocks, p, q}, factor_init(std() * std::sqrt(static_cast<double>(in) / static_cast<double>(q)), q),
              {.role = Role::matrix, .fan_in = q, .fan_out = p, .batch_dims = 1, .hidden = options.hidden,
               .lr_scale = lr_scale(q, 1)});
 }
@@ -72,14 +72,12 @@ Array BlockDiagonalLinear::to_dense() const {
   return dense.to(scope().master());
 }
 
-double BlockDiagonalLinear::project(const Array& dense) {
-  check_dense(dense);
-  const Array from = dense.to(Device{}).to(DType::f64).as_contiguous(), b = Array::zeros(b_.shape(), DType::f64);
+void BlockDiagonalLinear::fit(const Array& dense, const ProjectionOptions&) {
+  const Array b = Array::zeros(b_.shape(), DType::f64);
   for_entries([&](Dim row, Dim column, Dim k) {
-    b.data<double>()[k] = from.data<double>()[row * in_features() + column];
+    b.data<double>()[k] = dense.data<double>()[row * in_features() + column];
   });
   copy(b, b_.value());
-  return relative_frobenius_error(to_dense(), dense);
 }
 
 LinearCost BlockDiagonalLinear::cost(Dim rows) const {

@@ -14,12 +14,12 @@ class BlockDiagonalLinear final : public LinearMap {
  public:
   BlockDiagonalLinear(const Scope& scope, Dim in, Dim out, Dim blocks, bool shuffle, const LinearOptions& options);
   Array to_dense() const override;
-  // Takes the entries of the blocks and drops all others, which is the best approximation.
-  double project(const Array& dense) override;
   LinearCost cost(Dim rows) const override;
   std::string spec() const override;
 
  protected:
+  // Takes the entries of the blocks and drops all others, which is the best approximation.
+  void fit(const Array& dense, const ProjectionOptions& options) override;
   Tensor forward(const Tensor& x, const Tensor& bias) const override;
 
  private:

@@ -4,17 +4,15 @@ namespace ashlar {
 
 DenseLinear::DenseLinear(const Scope& scope, Dim in, Dim out, const LinearOptions& options)
     : LinearMap(scope, in, out, options),
-      weight_(param("weight", {out, in}, init::normal(std()),
+      weight_(param("weight", {out, in}, factor_init(std(), in),
                     {.role = Role::matrix, .fan_in = in, .fan_out = out, .hidden = options.hidden})) {}
 
 Tensor DenseLinear::forward(const Tensor& x, const Tensor& bias) const { return F::linear(x, weight_, bias); }
 
 Array DenseLinear::to_dense() const { return weight_.value().to(Device{}).clone(); }
 
-double DenseLinear::project(const Array& dense) {
-  check_dense(dense);
+void DenseLinear::fit(const Array& dense, const ProjectionOptions&) {
   copy(dense, weight_.value());
-  return 0.0;
 }
 
 LinearCost DenseLinear::cost(Dim rows) const {

@@ -10,11 +10,12 @@ class DenseLinear final : public LinearMap {
  public:
   DenseLinear(const Scope& scope, Dim in, Dim out, const LinearOptions& options);
   Array to_dense() const override;
-  double project(const Array& dense) override;
+  bool takes_weights() const override { return true; }  // there is no error to weigh
   LinearCost cost(Dim rows) const override;
   std::string spec() const override { return "dense"; }
 
  protected:
+  void fit(const Array& dense, const ProjectionOptions& options) override;
   Tensor forward(const Tensor& x, const Tensor& bias) const override;
 
  private:

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "autograd/function.h"
+#include "kernels/elementwise/elementwise.h"
 #include "kernels/linalg/linalg.h"
 #include "kernels/low_rank/low_rank.h"
 
@@ -38,18 +39,50 @@ Array gram_of(const Tensor& other) {
   return linalg::gram(other.value().reshape({1, shape[0], shape[1]}));
 }
 
+// C with C Cᵀ = moments, symmetric and positive semidefinite up to rounding.
+Array root_of(const Array& moments) {
+  const Dim n = moments.size(0);
+  const linalg::Eigen eigen = linalg::eigh(moments.to(DType::f64).as_contiguous().reshape({1, n, n}));
+  const Array root = eigen.vectors.reshape({n, n});
+  for (Dim row = 0; row < n; ++row) {
+    for (Dim k = 0; k < n; ++k) root.data<double>()[row * n + k] *= std::sqrt(std::max(0.0, eigen.values.data<double>()[k]));
+  }
+  return root;
+}
+
+// diag(weights)^½ a; undefined weights are ones.
+Array scaled_rows(const Array& a, const Array& weights) {
+  if (!weights.defined()) return a;
+  const Array scaled = a.clone();
+  const auto values = weights.to_vector<double>();
+  for (Dim i = 0; i < a.numel(); ++i) {
+    scaled.data<double>()[i] *= std::sqrt(values[static_cast<std::size_t>(i / a.size(1))]);
+  }
+  return scaled;
+}
+
+// Scales column k of u and of v, keeping their outer product, so that both have the same norm: gradients of equal size.
+void balance_columns(const Array& u, const Array& v) {
+  for (Dim k = 0; k < u.size(1); ++k) {
+    const Array left = u.slice(1, k, k + 1), right = v.slice(1, k, k + 1);
+    const double left_norm = linalg::frobenius(left), right_norm = linalg::frobenius(right);
+    if (left_norm == 0 || right_norm == 0) continue;
+    kernels::scale(u.exec(), left, std::sqrt(right_norm / left_norm), left);
+    kernels::scale(v.exec(), right, std::sqrt(left_norm / right_norm), right);
+  }
+}
+
 }  // namespace
 
 LowRankLinear::LowRankLinear(const Scope& scope, Dim in, Dim out, Dim rank, const LinearOptions& options)
     : LinearMap(scope, in, out, options), rank_(rank) {
-  ASHLAR_CHECK(rank >= 1 && rank <= std::min(in, out), "layer 'low_rank:rank=", rank, "' for ", scope.path(), " (", in,
-               " -> ", out, "): rank must be from 1 to ", std::min(in, out));
+  check_size("rank", rank, std::min(in, out));
   const auto columns = static_cast<double>(in), width = static_cast<double>(rank);
   // var V = 1/in and var U = in std²/rank: a product of variance std², with stages of equal size.
-  u_ = param("U", {out, rank}, init::normal(std() * std::sqrt(columns / width)),
+  u_ = param("U", {out, rank}, factor_init(std() * std::sqrt(columns / width), rank),
              {.role = Role::matrix, .fan_in = rank, .fan_out = out, .hidden = options.hidden, .lr_scale = lr_scale(rank, 2),
               .gram = [this] { return gram_of(v_); }});
-  v_ = param("V", {in, rank}, init::normal(1.0 / std::sqrt(columns)),
+  v_ = param("V", {in, rank}, factor_init(1.0 / std::sqrt(columns), in),
              {.role = Role::matrix, .fan_in = in, .fan_out = rank, .hidden = options.hidden, .lr_scale = lr_scale(in, 2),
               .gram = [this] { return gram_of(u_); }});
 }
@@ -61,18 +94,20 @@ Array LowRankLinear::to_dense() const {
   return linalg::product(u, v.transpose(0, 1)).to(scope().master());
 }
 
-double LowRankLinear::project(const Array& dense) {
-  check_dense(dense);
-  const linalg::Svd svd = linalg::svd(dense);
-  const Array u = svd.u.slice(1, 0, rank_).clone(), v = svd.vt.slice(0, 0, rank_).transpose(0, 1).clone();
-  for (Dim k = 0; k < rank_; ++k) {
-    const double root = std::sqrt(svd.s.data<double>()[k]);
-    for (Dim row = 0; row < out_features(); ++row) u.data<double>()[row * rank_ + k] *= root;
-    for (Dim row = 0; row < in_features(); ++row) v.data<double>()[row * rank_ + k] *= root;
+void LowRankLinear::fit(const Array& dense, const ProjectionOptions& options) {
+  Array u, v;
+  if (options.input_moments.defined()) {
+    // The left singular vectors P of W C: Ŵ = P Pᵀ W needs no inverse of C, which may be singular.
+    u = linalg::svd(linalg::product(dense, root_of(options.input_moments))).u.slice(1, 0, rank_).clone();
+    v = linalg::product(dense.transpose(0, 1), u);
+  } else {
+    // The right singular vectors Q of D W: Ŵ = W Q Qᵀ.
+    v = linalg::svd(scaled_rows(dense, options.row_weights)).vt.slice(0, 0, rank_).transpose(0, 1).clone();
+    u = linalg::product(dense, v);
   }
+  balance_columns(u, v);
   copy(u, u_.value());
   copy(v, v_.value());
-  return relative_frobenius_error(to_dense(), dense);
 }
 
 LinearCost LowRankLinear::cost(Dim rows) const {

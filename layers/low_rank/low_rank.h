@@ -11,13 +11,17 @@ class LowRankLinear final : public LinearMap {
  public:
   LowRankLinear(const Scope& scope, Dim in, Dim out, Dim rank, const LinearOptions& options);
   Array to_dense() const override;
-  // Truncated SVD: the best approximation of the rank (Eckart and Young), sqrt of the singular values on both sides.
-  double project(const Array& dense) override;
+  bool takes_weights() const override { return true; }
   LinearCost cost(Dim rows) const override;
   std::string spec() const override { return concat("low_rank:rank=", rank_); }
   Dim rank() const { return rank_; }
 
  protected:
+  // Truncated SVD: the best approximation of the rank (Eckart and Young), factors of equal size on both sides.
+  // With row weights d² (Hsu et al. 2022, "Language model compression with weighted low-rank factorization"), that of
+  // diag(d) W; with input moments C Cᵀ, that of W C, which minimises the error of the outputs. Each is the optimum of
+  // its norm.
+  void fit(const Array& dense, const ProjectionOptions& options) override;
   Tensor forward(const Tensor& x, const Tensor& bias) const override;
 
  private:

@@ -50,11 +50,11 @@ MonarchLinear::MonarchLinear(const Scope& scope, Dim in, Dim out, const Structur
   check_size("rank", rank, most);
   ASHLAR_CHECK(rank % blocks == 0, "layer '", spec(), "' for ", scope.path(), " (", in, " -> ", out,
                "): rank must be a multiple of blocks; ", std::max(rank / blocks, Dim{1}) * blocks, " would fit");
-  r_ = param("R", {blocks, rank, q}, init::normal(1.0 / std::sqrt(static_cast<double>(q))),
+  r_ = param("R", {blocks, rank, q}, factor_init(1.0 / std::sqrt(static_cast<double>(q)), q),
              {.role = Role::matrix, .fan_in = q, .fan_out = rank, .batch_dims = 1, .hidden = options.hidden,
               .lr_scale = lr_scale(q, 2), .gram = [this] { return right_gram(); }, .gram_on_rows = true});
   const double gain = std::sqrt(static_cast<double>(in) / static_cast<double>(rank));
-  l_ = param("L", {blocks, p, rank}, init::normal(std() * gain),
+  l_ = param("L", {blocks, p, rank}, factor_init(std() * gain, rank),
              {.role = Role::matrix, .fan_in = rank, .fan_out = p, .batch_dims = 1, .hidden = options.hidden,
               .lr_scale = lr_scale(rank, 2), .gram = [this] { return left_gram(); }});
 }
@@ -136,8 +136,7 @@ Array MonarchLinear::to_dense() const {
   return padded.slice(0, 0, out_features()).slice(1, 0, in_features()).to(scope().master()).as_contiguous();
 }
 
-double MonarchLinear::project(const Array& dense) {
-  check_dense(dense);
+void MonarchLinear::fit(const Array& dense, const ProjectionOptions&) {
   const Dim blocks = structure_.blocks, c = block_rank();
   const Array padded = Array::zeros({blocks * block_rows(), blocks * block_columns()}, DType::f64);
   copy(dense, padded.slice(0, 0, out_features()).slice(1, 0, in_features()));
@@ -156,7 +155,6 @@ double MonarchLinear::project(const Array& dense) {
       copy(vt, right_block(r_.value(), i, j));
     }
   }
-  return relative_frobenius_error(to_dense(), dense);
 }
 
 LinearCost MonarchLinear::cost(Dim rows) const {

@@ -24,12 +24,12 @@ class MonarchLinear final : public LinearMap {
   };
   MonarchLinear(const Scope& scope, Dim in, Dim out, const Structure& structure, const LinearOptions& options);
   Array to_dense() const override;
-  // Truncated SVD of every block: the best approximation, since the blocks have no factors in common.
-  double project(const Array& dense) override;
   LinearCost cost(Dim rows) const override;
   std::string spec() const override;
 
  protected:
+  // Truncated SVD of every block: the best approximation, since the blocks have no factors in common.
+  void fit(const Array& dense, const ProjectionOptions& options) override;
   Tensor forward(const Tensor& x, const Tensor& bias) const override;
 
  private:

@@ -95,7 +95,7 @@ Ss1Linear::Ss1Linear(const Scope& scope, Dim in, Dim out, const Structure& struc
   }
   shift_ = buffer("shift", Array::from(shift, table));
   sign_ = buffer("sign", Array::from(sign, table));
-  z_ = param("Z", {out, width()}, init::normal(std()),
+  z_ = param("Z", {out, width()}, factor_init(std(), width()),
              {.role = Role::matrix, .fan_in = in, .fan_out = out, .hidden = options.hidden});
 }
 
@@ -133,17 +133,15 @@ Array Ss1Linear::to_dense() const {
   return dense.to(scope().master());
 }
 
-double Ss1Linear::project(const Array& dense) {
-  check_dense(dense);
-  const Array from = dense.to(Device{}).to(DType::f64).as_contiguous(), z = Array::zeros(z_.shape(), DType::f64);
+void Ss1Linear::fit(const Array& dense, const ProjectionOptions&) {
+  const Array z = Array::zeros(z_.shape(), DType::f64);
   std::vector<int> uses(static_cast<std::size_t>(z.numel()));  // fewer than c where some are in the padding
   for_entries([&](Dim row, Dim column, Dim k, int sign) {
-    z.data<double>()[k] += sign * from.data<double>()[row * in_features() + column];
+    z.data<double>()[k] += sign * dense.data<double>()[row * in_features() + column];
     ++uses[static_cast<std::size_t>(k)];
   });
   for (std::size_t k = 0; k < uses.size(); ++k) z.data<double>()[k] /= std::max(1, uses[k]);
   copy(z, z_.value());
-  return relative_frobenius_error(to_dense(), dense);
 }
 
 LinearCost Ss1Linear::cost(Dim rows) const {

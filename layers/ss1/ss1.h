@@ -28,12 +28,12 @@ class Ss1Linear final : public LinearMap {
   };
   Ss1Linear(const Scope& scope, Dim in, Dim out, const Structure& structure, const LinearOptions& options);
   Array to_dense() const override;
-  // The mean of the entries of W that share a weight, with their signs: the least-squares solution.
-  double project(const Array& dense) override;
   LinearCost cost(Dim rows) const override;
   std::string spec() const override;
 
  protected:
+  // The mean of the entries of W that share a weight, with their signs: the least-squares solution.
+  void fit(const Array& dense, const ProjectionOptions& options) override;
   Tensor forward(const Tensor& x, const Tensor& bias) const override;
 
  private:

@@ -69,5 +69,5 @@ TEST_CASE("block_diagonal: sizes by ratio, and errors that say what would fit") 
                       Contains("layer 'block_diagonal:blocks=7' for  (8 -> 6): blocks must be from 1 to 6"));
   REQUIRE_THROWS_WITH(make(8, 8, "block_diagonal:ratio=0.1"), Contains("smallest possible ratio is 0.125 (blocks=8)"));
   REQUIRE_THROWS_WITH(make(8, 8, "block_diagonal:blocks=2,shuffle=2"), Contains("shuffle must be 0 or 1, got '2'"));
-  REQUIRE_THROWS_WITH(make(8, 8, "block_diagonal:blocks=2,rank=2"), Contains("it takes blocks, ratio, shuffle"));
+  REQUIRE_THROWS_WITH(make(8, 8, "block_diagonal:blocks=2,rank=2"), Contains("it takes blocks, init, ratio, shuffle"));
 }

@@ -1,4 +1,4 @@
-// Other structures as BLAST factors: a low-rank, a dense and a Monarch matrix and a Kronecker product are the same
+// Other structures as BLAST factors: a low-rank, a dense and a Monarch matrix and sums of Kronecker products are the same
 // matrices there, to rounding.
 #include "kernels/linalg/linalg.h"
 #include "tests/support/linear_map_suite.h"
@@ -77,22 +77,29 @@ TEST_CASE("a Monarch matrix is BLAST with a slot of the rank for each block of a
   }
 }
 
-TEST_CASE("a Kronecker product is BLAST with equal factors in all blocks, to 1e-12") {
-  const Array a = randn({kBlocks, kBlocks}, DType::f64, 4), b = randn({kP, kQ}, DType::f64, 5);
-  const linalg::Svd svd = linalg::svd(b);
-  const Array scaled = svd.u.clone();
-  for (Dim row = 0; row < kP; ++row) {
-    for (Dim k = 0; k < kP; ++k) scaled.data<double>()[row * kP + k] *= svd.s.data<double>()[k];
-  }
-  const Array blast = blast_matrix(scaled.reshape({1, kP, kP}).expand({kBlocks, kP, kP}),
-                                   svd.vt.transpose(0, 1).reshape({1, kQ, kP}).expand({kBlocks, kQ, kP}),
-                                   a.reshape({kBlocks, kBlocks, 1}).expand({kBlocks, kBlocks, kP}));
-  const Array expected = Array::empty({kOut, kIn}, DType::f64);
-  for (Dim row = 0; row < kOut; ++row) {
-    for (Dim column = 0; column < kIn; ++column) {
-      expected.data<double>()[row * kIn + column] = a.data<double>()[row / kP * kBlocks + column / kQ] *
-                                                    b.data<double>()[row % kP * kQ + column % kQ];
+TEST_CASE("a sum of Kronecker products is BLAST with equal factors in all blocks, to 1e-12") {
+  // sum_t a_t ⊗ b_t: the singular vectors of b_t, in a part of the rank of its own, coupled by the entries of a_t.
+  constexpr Dim kTerms = 2, kRank = kTerms * kP;
+  const Array u = Array::empty({kBlocks, kP, kRank}, DType::f64), v = Array::empty({kBlocks, kQ, kRank}, DType::f64);
+  const Array s = Array::empty({kBlocks, kBlocks, kRank}, DType::f64), expected = Array::zeros({kOut, kIn}, DType::f64);
+  for (Dim t = 0; t < kTerms; ++t) {
+    const auto key = static_cast<std::uint64_t>(4 + 2 * t);
+    const Array a = randn({kBlocks, kBlocks}, DType::f64, key), b = randn({kP, kQ}, DType::f64, key + 1);
+    const linalg::Svd svd = linalg::svd(b);
+    const Array scaled = svd.u.clone();
+    for (Dim row = 0; row < kP; ++row) {
+      for (Dim k = 0; k < kP; ++k) scaled.data<double>()[row * kP + k] *= svd.s.data<double>()[k];
+    }
+    const auto part = [t](const Array& factors) { return factors.slice(2, t * kP, (t + 1) * kP); };
+    copy(scaled.reshape({1, kP, kP}).expand({kBlocks, kP, kP}), part(u));
+    copy(svd.vt.transpose(0, 1).reshape({1, kQ, kP}).expand({kBlocks, kQ, kP}), part(v));
+    copy(a.reshape({kBlocks, kBlocks, 1}).expand({kBlocks, kBlocks, kP}), part(s));
+    for (Dim row = 0; row < kOut; ++row) {
+      for (Dim column = 0; column < kIn; ++column) {
+        expected.data<double>()[row * kIn + column] += a.data<double>()[row / kP * kBlocks + column / kQ] *
+                                                       b.data<double>()[row % kP * kQ + column % kQ];
+      }
     }
   }
-  REQUIRE(relative_error(blast, expected) <= 1e-12);
+  REQUIRE(relative_error(blast_matrix(u, v, s), expected) <= 1e-12);
 }

@@ -136,5 +136,5 @@ TEST_CASE("ss1: sizes by ratio, and errors that say what would fit") {
   REQUIRE_THROWS_WITH(make(8, 6, "ss1:reduction=2,block=5"), Contains("block must be from 1 to 4"));
   REQUIRE_THROWS_WITH(make(8, 6, "ss1:reduction=2,classes=7"), Contains("classes must be from 1 to 6"));
   REQUIRE_THROWS_WITH(make(8, 6, "ss1:ratio=0.1"), Contains("smallest possible ratio is 0.125 (reduction=8)"));
-  REQUIRE_THROWS_WITH(make(8, 6, "ss1:reduction=2,rank=3"), Contains("it takes block, classes, ratio, reduction"));
+  REQUIRE_THROWS_WITH(make(8, 6, "ss1:reduction=2,rank=3"), Contains("it takes block, classes, init, ratio, reduction"));
 }
