@@ -9,8 +9,10 @@
 #include "examples/models/saved.h"
 #include "examples/support/evaluate.h"
 #include "examples/support/program.h"
+#include "examples/support/progress.h"
 #include "examples/support/run_folder.h"
 #include "examples/support/training_options.h"
+#include "layers/calibrate.h"
 #include "layers/convert.h"
 
 namespace {
@@ -18,10 +20,12 @@ namespace {
 using namespace ashlar;
 using namespace ashlar::support;
 
+constexpr std::uint64_t kCalibrationSeed = 1;  // of the order in which samples are taken
+
 struct Settings {
-  std::filesystem::path in, out, data, tokenizer;
-  std::string layer, layer_at;
-  std::int64_t batch = 64, eval_windows = 0;
+  std::filesystem::path in, out, data, tokenizer, calibrate;
+  std::string layer, layer_at, weighting = "activation", factorize = "precgd";
+  std::int64_t batch = 64, eval_windows = 0, samples = 256;
   int threads = 0;
 };
 
@@ -32,11 +36,15 @@ struct Subject {
   BlockSpecs specs;                                               // of the file
   std::function<void(Model&, const SafetensorsFile&)> load;
   std::function<NamedArrays(const Model&)> save;
+  OrderedJson config;                               // for the programs that train on, without "linear"
   std::function<EvalEvent(const Model&)> evaluate;  // empty without data
+  // The loss of batch `index`, of so many samples, of the data to calibrate with.
+  std::function<std::function<Tensor(const Model&, Dim index)>(Dim batch)> calibration_loss;
 };
 
 Subject<Vit> vit_subject(const Settings& s, const SafetensorsFile& weights) {
-  const VitConfig config = read_vit_config(s.in.parent_path() / "config.json", weights);
+  const std::filesystem::path config_file = s.in.parent_path() / "config.json";
+  const VitConfig config = read_vit_config(config_file, weights);
   Subject<Vit> subject{
       .make =
           [config](const BlockSpecs& specs) {
@@ -47,17 +55,45 @@ Subject<Vit> vit_subject(const Settings& s, const SafetensorsFile& weights) {
       .specs = config.linear,
       .load = [](Vit& model, const SafetensorsFile& file) { import_weights(model, file, model.timm()); },
       .save = [](const Vit& model) { return export_weights(model, model.timm()); },
-      .evaluate = {}};
-  if (s.data.empty()) return subject;
-  const data::ImageDataset dataset = data::load_images(s.data);
-  const data::ImageEvaluation test(dataset.test, s.batch, data::channel_statistics(dataset.train));
-  subject.evaluate = [test](const Vit& model) { return evaluate(model, test, 0); };
+      .config = read_json(config_file),
+      .evaluate = {},
+      .calibration_loss = {}};
+  if (!s.data.empty()) {
+    const data::ImageDataset dataset = data::load_images(s.data);
+    const data::ImageEvaluation test(dataset.test, s.batch, data::channel_statistics(dataset.train));
+    subject.evaluate = [test](const Vit& model) { return evaluate(model, test, 0); };
+  }
+  if (!s.calibrate.empty()) {
+    const data::ImageSplit train = data::load_images(s.calibrate).train;
+    subject.calibration_loss = [train](Dim batch) {
+      const data::Augmentation none{.crop_padding = 0, .flip = false};
+      const data::ImageLoader loader(train, batch, kCalibrationSeed, none, data::channel_statistics(train));
+      return [loader](const Vit& model, Dim index) {
+        const data::ImageBatch samples = loader.at(index);
+        return F::cross_entropy(model(samples.images), {.target = samples.labels});
+      };
+    };
+  }
   return subject;
 }
 
+// What train_gpt needs to know of a model that may be one of Hugging Face's.
+OrderedJson gpt_config_json(const std::filesystem::path& file, const GptConfig& config,
+                            const std::filesystem::path& tokenizer) {
+  OrderedJson json = read_json(file);
+  json["width"] = config.width;
+  json["depth"] = config.depth;
+  json["heads"] = config.heads;
+  json["hidden"] = config.hidden;
+  json["context"] = config.context;
+  if (!tokenizer.empty()) json["tokenizer"] = tokenizer.string();
+  return json;
+}
+
 Subject<Gpt2> gpt_subject(const Settings& s) {
-  const std::filesystem::path folder = s.in.parent_path();
+  const std::filesystem::path folder = s.in.parent_path(), vocabulary = s.tokenizer.empty() ? folder : s.tokenizer;
   const GptConfig config = read_gpt_config(folder / "config.json");
+  const bool has_vocabulary = std::filesystem::exists(vocabulary / "encoder.json");
   Subject<Gpt2> subject{
       .make =
           [config](const BlockSpecs& specs) {
@@ -68,13 +104,35 @@ Subject<Gpt2> gpt_subject(const Settings& s) {
       .specs = config.linear,
       .load = [](Gpt2& model, const SafetensorsFile& file) { model.load(file); },
       .save = [](const Gpt2& model) { return export_weights(model, Gpt2::huggingface()); },
-      .evaluate = {}};
-  if (s.data.empty()) return subject;
-  const data::Tokenizer tokenizer = data::Tokenizer::load(s.tokenizer.empty() ? folder : s.tokenizer);
-  const TextSplit split = validation_split(data::load_text(s.data), tokenizer, std::max<Dim>(1, s.batch / 8), config.context,
-                                           s.eval_windows);
-  subject.evaluate = [split](const Gpt2& model) { return evaluate(model, split, 0); };
+      .config = gpt_config_json(folder / "config.json", config, has_vocabulary ? s.out : std::filesystem::path()),
+      .evaluate = {},
+      .calibration_loss = {}};
+  if (s.data.empty() && s.calibrate.empty()) return subject;
+  const data::Tokenizer tokenizer = data::Tokenizer::load(vocabulary);
+  ASHLAR_CHECK(tokenizer.vocab_size() <= config.vocab, vocabulary.string(), ": has ", tokenizer.vocab_size(),
+               " tokens and the model ", config.vocab, "; give the model's own with --tokenizer");
+  if (!s.data.empty()) {
+    const TextSplit split = validation_split(data::load_text(s.data), tokenizer, std::max<Dim>(1, s.batch / 8), config.context,
+                                             s.eval_windows);
+    subject.evaluate = [split](const Gpt2& model) { return evaluate(model, split, 0); };
+  }
+  if (!s.calibrate.empty()) {
+    const auto tokens = tokenizer.encode(data::load_text(s.calibrate).train);
+    subject.calibration_loss = [tokens, context = config.context](Dim batch) {
+      const data::TokenLoader loader(tokens, batch, context, kCalibrationSeed);
+      return [loader](const Gpt2& model, Dim index) {
+        const data::TokenBatch samples = loader.at(index);
+        return model.loss(samples.inputs, samples.targets);
+      };
+    };
+  }
   return subject;
+}
+
+std::string fixed(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.4f", value);
+  return text;
 }
 
 template <class Model>
@@ -92,6 +150,43 @@ void judge(const char* when, const Subject<Model>& subject, Model& model) {
   std::fflush(stdout);
 }
 
+// The maps that change, which must all be of kinds that take weights.
+template <class Model>
+std::set<std::string> changing_maps(Model& old_model, Model& new_model, const std::string& what) {
+  std::map<std::string, std::string> old_specs;
+  old_model.visit([&](Module& module) {
+    if (const auto* map = dynamic_cast<const LinearMap*>(&module)) old_specs[map->scope().path()] = map->spec();
+  });
+  std::set<std::string> paths;
+  new_model.visit([&](Module& module) {
+    const auto* map = dynamic_cast<const LinearMap*>(&module);
+    if (!map || old_specs[map->scope().path()] == map->spec()) return;
+    ASHLAR_CHECK(map->takes_weights(), what, ": ", map->scope().path(), " is to be ", map->spec(),
+                 ", which cannot weigh its error; leave ", what, " out, or use low_rank");
+    paths.insert(map->scope().path());
+  });
+  return paths;
+}
+
+template <class Model>
+Calibration calibrate(const Settings& s, const Subject<Model>& subject, Model& model, const std::set<std::string>& paths) {
+  const bool fisher = s.weighting == "fisher";
+  // The Fisher information is made of the gradients of single samples.
+  const Dim batch = fisher ? 1 : std::min<Dim>(s.batch, s.samples), count = (s.samples + batch - 1) / batch;
+  const auto loss = subject.calibration_loss(batch);
+  ItemProgress progress;
+  const auto sample = [&](Dim index) {
+    progress.update(index, count, "calibrating");
+    return loss(model, index);
+  };
+  model.eval();
+  const Calibration result =
+      fisher ? calibrate_fisher(model, paths, count, sample) : calibrate_activations(model, paths, count, sample);
+  progress.message(
+      concat("calibrated by the ", fisher ? "Fisher information of " : "inputs of ", count * batch, " samples"));
+  return result;
+}
+
 template <class Model>
 void compress(const Settings& s, const SafetensorsFile& weights, const Subject<Model>& subject) {
   BlockSpecs specs = subject.specs;
@@ -101,18 +196,33 @@ void compress(const Settings& s, const SafetensorsFile& weights, const Subject<M
     for (const std::string& place : parse_places(s.layer_at)) specs.at(place) = s.layer;
   }
   const auto old_model = subject.make(subject.specs), new_model = subject.make(specs);
+  std::set<std::string> weighed;
+  if (!s.calibrate.empty()) weighed = changing_maps(*old_model, *new_model, "--calibrate");
   subject.load(*old_model, weights);
   judge("before", subject, *old_model);
-  const auto projections = convert(*old_model, *new_model, [](const Projection& p, std::size_t index, std::size_t count) {
-    if (p.old_spec == p.new_spec) return;
-    std::printf("[%*zu/%zu] %-24s %s -> %s: relative error %.4f\n", static_cast<int>(std::to_string(count).size()), index + 1,
-                count, p.path.c_str(), p.old_spec.c_str(), p.new_spec.c_str(), p.error);
-    std::fflush(stdout);
-  });
-  std::printf("all matrices together: relative error %.4f\n", total_error(projections));
+  const Calibration calibration = weighed.empty() ? Calibration() : calibrate(s, subject, *old_model, weighed);
+  const Factorizer factorizer = parse_factorizer(s.factorize);
+  const auto options = [&](const std::string& path) {
+    ProjectionOptions own = calibration.contains(path) ? calibration.at(path) : ProjectionOptions();
+    own.factorizer = factorizer;
+    return own;
+  };
+  std::vector<Projection> projections;
+  {
+    ItemProgress progress;
+    projections = convert(*old_model, *new_model, [&](const Projection& p, std::size_t index, std::size_t count) {
+      if (p.old_spec != p.new_spec) {
+        const std::string of_outputs = weighed.contains(p.path) ? concat(", weighed ", fixed(p.weighted_error)) : "";
+        progress.message(concat(p.path, "  ", p.old_spec, " -> ", p.new_spec, ": relative error ", fixed(p.error),
+                                of_outputs));
+      }
+      progress.update(static_cast<std::int64_t>(index) + 1, static_cast<std::int64_t>(count), p.path);
+    }, options);
+  }
+  std::printf("all matrices together: relative error %s\n", fixed(total_error(projections)).c_str());
   judge("after", subject, *new_model);
 
-  OrderedJson config = read_json(s.in.parent_path() / "config.json");
+  OrderedJson config = subject.config;
   for (const std::string_view place : BlockSpecs::kPlaces) config["linear"][std::string(place)] = specs.at(place);
   const RunFolder out{s.out};
   make_writable_folder(s.out);
@@ -134,6 +244,13 @@ void run(int argc, char** argv) {
       .value_name("SPEC");
   options.add("layer_at", s.layer_at, "restrict --layer to these places, e.g. qkv,fc1,fc2").value_name("LIST");
   options.add("out", s.out, "folder for config.json and model.safetensors").value_name("DIR");
+  options.add("factorize", s.factorize, "how BLAST factors are found: preconditioned descent or alternating least squares")
+      .choices({"precgd", "als"});
+  options.add("calibrate", s.calibrate, "folder with data whose train split tells which errors matter (low_rank only)")
+      .value_name("DIR");
+  options.add("weighting", s.weighting, "what --calibrate learns: the inputs of each matrix, or the Fisher information of its rows")
+      .choices({"activation", "fisher"});
+  options.add("samples", s.samples, "images or text windows that --calibrate looks at").at_least(1);
   options.add("data", s.data, "folder with the data to evaluate on before and after").value_name("DIR");
   options.add("tokenizer", s.tokenizer, "folder with encoder.json and vocab.bpe, if not beside the model").value_name("DIR");
   options.add("batch", s.batch, "samples evaluated at a time").at_least(1);

@@ -8,6 +8,22 @@
 #include "core/error.h"
 
 namespace ashlar::support {
+
+const char* const kChartStyle = R"css(
+:root { --text: #1d1d1f; --soft: #63636b; --rule: #dcdce0;
+  --c0: #1f5fbf; --c1: #c2570c; --c2: #18794e; --c3: #8145b5; --c4: #b8325e; --c5: #0e7490; }
+@media (prefers-color-scheme: dark) { :root { --text: #ececee; --soft: #a0a0a8; --rule: #34343a;
+  --c0: #79aef8; --c1: #f2a065; --c2: #5fc999; --c3: #c195ee; --c4: #f28bad; --c5: #5cc4dd; } }
+.line { fill: none; stroke-width: 1.9; stroke-linejoin: round; stroke-linecap: round; }
+.faint { opacity: .28; stroke-width: 1; } .dashed { stroke-dasharray: 5 4; stroke-width: 1.5; }
+path.c0 { stroke: var(--c0); } path.c1 { stroke: var(--c1); } path.c2 { stroke: var(--c2); }
+path.c3 { stroke: var(--c3); } path.c4 { stroke: var(--c4); } path.c5 { stroke: var(--c5); }
+circle.c0 { fill: var(--c0); } circle.c1 { fill: var(--c1); } circle.c2 { fill: var(--c2); }
+circle.c3 { fill: var(--c3); } circle.c4 { fill: var(--c4); } circle.c5 { fill: var(--c5); }
+.grid { stroke: var(--rule); stroke-width: .8; } .axis { stroke: var(--soft); stroke-width: 1; }
+.tick { fill: var(--soft); font-size: 12px; } .label { fill: var(--text); font-size: 12.5px; }
+)css";
+
 namespace {
 
 // The picture, in units of its viewBox.
@@ -90,7 +106,7 @@ std::string render_axes(const Chart& chart, const Axis& x, const Axis& y) {
     const std::string at = number(y(tick));
     svg = concat(svg, "<line class=\"grid\" x1=\"", kLeft, "\" x2=\"", kWidth - kRight, "\" y1=\"", at, "\" y2=\"", at,
                  "\"/><text class=\"tick\" text-anchor=\"end\" x=\"", kLeft - 8, "\" y=\"", at, "\" dy=\"4\">",
-                 format_tick(tick, chart.percent), "</text>\n");
+                 chart.log_y ? concat(tick) : format_tick(tick, chart.percent), "</text>\n");
   }
   for (const double tick : axis_ticks(x.low, x.high, 7, false)) {
     svg = concat(svg, "<text class=\"tick\" text-anchor=\"middle\" x=\"", number(x(tick)), "\" y=\"",
@@ -198,7 +214,10 @@ std::vector<Point> smoothed(const std::vector<Point>& points, std::size_t reach)
   return result;
 }
 
-std::string render(const Chart& chart) {
+namespace {
+
+// Axes and lines, without a frame.
+std::string render_plot(const Chart& chart) {
   Range xs;
   for (const Line& line : chart.lines) {
     for (const Point& p : line.points) {
@@ -212,11 +231,41 @@ std::string render(const Chart& chart) {
   const Axis x{xs.low, xs.high, kLeft, kWidth - kRight, false};
   const Axis y{ys.low, ys.high, kHeight - kBottom, kTop, chart.log_y};
 
-  std::string lines;
-  for (const Line& line : chart.lines) lines += render_line(line, x, y);
+  std::string svg = render_axes(chart, x, y);
+  for (const Line& line : chart.lines) svg += render_line(line, x, y);
+  return svg;
+}
+
+}  // namespace
+
+std::string render(const Chart& chart) {
   return concat("<figure>\n<figcaption><h3>", escape_html(chart.title), "</h3><div class=\"legend\">", render_legend(chart),
                 "</div></figcaption>\n<svg viewBox=\"0 0 ", kWidth, ' ', kHeight, "\" role=\"img\" aria-label=\"",
-                escape_html(chart.title), "\">\n", render_axes(chart, x, y), lines, "</svg>\n</figure>\n");
+                escape_html(chart.title), "\">\n", render_plot(chart), "</svg>\n</figure>\n");
+}
+
+std::string render_svg(const std::vector<Chart>& charts) {
+  constexpr double kTitle = 30, kLegendLine = 18;
+  std::string body;
+  double top = 0;
+  for (const Chart& chart : charts) {
+    body = concat(body, "<text class=\"title\" x=\"", kLeft, "\" y=\"", top + 20, "\">", escape_html(chart.title),
+                  "</text>\n");
+    top += kTitle;
+    for (const Line& line : chart.lines) {
+      if (line.name.empty()) continue;
+      const std::string dashed = line.style == LineStyle::dashed ? " dashed" : "";
+      body = concat(body, "<path class=\"c", line.color % kChartColors, " line", dashed, "\" d=\"M", kLeft, ' ', top + 4,
+                    "h24\"/><text class=\"tick\" x=\"", kLeft + 32, "\" y=\"", top + 8, "\">", escape_html(line.name),
+                    "</text>\n");
+      top += kLegendLine;
+    }
+    body = concat(body, "<g transform=\"translate(0 ", top, ")\">\n", render_plot(chart), "</g>\n");
+    top += kHeight;
+  }
+  return concat("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 ", kWidth, ' ', top,
+                "\" font-family=\"sans-serif\">\n<style>", kChartStyle,
+                ".title { fill: var(--text); font-size: 15px; font-weight: 600; }\n</style>\n", body, "</svg>\n");
 }
 
 }  // namespace ashlar::support

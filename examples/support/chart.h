@@ -26,8 +26,12 @@ struct Chart {
   std::vector<Line> lines;
 };
 
-// A <figure> with legend and <svg>. Colours and fonts come from the page (report.cpp).
+// A <figure> with legend and <svg>. The page has kChartStyle, and the fonts (report.cpp).
 std::string render(const Chart& chart);
+// A file of its own, with the charts one below the other.
+std::string render_svg(const std::vector<Chart>& charts);
+// CSS of the classes and colours that charts use.
+extern const char* const kChartStyle;
 
 std::string escape_html(const std::string& text);
 // About `count` round values (1, 2 or 5 times a power of ten; several decades on a logarithmic axis) inside the range.

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdio>
 #include <iostream>
+#include <limits>
 
 #include "core/error.h"
 
@@ -24,6 +25,20 @@ std::string printed(const char* format, double value) {
   char text[64];
   std::snprintf(text, sizeof text, format, value);
   return text;
+}
+
+// "left  [=====     ] right" in at most `columns`; the bar only if there is room for one.
+std::string with_bar(const std::string& left, double fraction, const std::string& right, int columns) {
+  const int room = columns - static_cast<int>(left.size() + right.size()) - 5;
+  std::string line = left + "  ";
+  if (room >= 4) {
+    const int width = std::min(room, 30);
+    const auto filled = static_cast<int>(std::lround(std::clamp(fraction, 0.0, 1.0) * width));
+    const auto times = [](int count, char c) { return std::string(static_cast<std::size_t>(count), c); };
+    line = concat(line, '[', times(filled, '='), times(width - filled, ' '), "] ");
+  }
+  line += right;
+  return line.substr(0, static_cast<std::size_t>(std::max(columns, 0)));
 }
 
 }  // namespace
@@ -51,36 +66,48 @@ std::string format_count(double count) {
   return printed(whole || std::abs(count) >= 99.95 ? "%.0f" : std::abs(count) >= 9.995 ? "%.1f" : "%.2f", count) + suffix;
 }
 
-Progress::Progress(Unit unit) : Progress(std::cout, ::isatty(STDOUT_FILENO) == 1, 0, unit) {}
+StatusLine::StatusLine(std::ostream& out, bool terminal, int columns, Clock clock)
+    : out_(out), terminal_(terminal), columns_(columns), clock_(std::move(clock)) {}
 
-Progress::Progress(std::ostream& out, bool terminal, int columns, Unit unit, Clock clock)
-    : out_(out), terminal_(terminal), columns_(columns), unit_(unit), clock_(std::move(clock)) {}
+StatusLine::~StatusLine() { clear(); }
 
-Progress::~Progress() { clear(); }
+int StatusLine::columns() const { return (columns_ > 0 ? columns_ : terminal_columns()) - 1; }
 
-void Progress::clear() {
+void StatusLine::clear() {
   if (drawn_) out_ << "\r\x1b[K" << std::flush;
   drawn_ = false;
 }
 
-void Progress::message(const std::string& text) {
+void StatusLine::message(const std::string& text) {
   clear();
   out_ << text << '\n' << std::flush;
   if (terminal_) next_ = 0;
 }
 
-void Progress::update(const ProgressState& state) {
+bool StatusLine::due() {
   const double now = clock_();
-  if (started_ && now < next_) return;
+  if (started_ && now < next_) return false;
   started_ = true;
+  next_ = now + (terminal_ ? kRedrawSeconds : kLineSeconds);
+  return true;
+}
+
+void StatusLine::show(const std::string& line) {
   if (terminal_) {
-    next_ = now + kRedrawSeconds;
-    out_ << '\r' << bar(state) << "\x1b[K" << std::flush;
+    out_ << '\r' << line << "\x1b[K" << std::flush;
     drawn_ = true;
   } else {
-    next_ = now + kLineSeconds;
-    out_ << plain(state) << '\n' << std::flush;
+    out_ << line << '\n' << std::flush;
   }
+}
+
+Progress::Progress(Unit unit) : Progress(std::cout, ::isatty(STDOUT_FILENO) == 1, 0, unit) {}
+
+Progress::Progress(std::ostream& out, bool terminal, int columns, Unit unit, Clock clock)
+    : line_(out, terminal, columns, std::move(clock)), unit_(unit) {}
+
+void Progress::update(const ProgressState& state) {
+  if (line_.due()) line_.show(line_.terminal() ? bar(state) : plain(state));
 }
 
 std::string Progress::bar(const ProgressState& s) const {
@@ -88,24 +115,25 @@ std::string Progress::bar(const ProgressState& s) const {
   const std::string rest =
       concat(printed("%3.0f%%", 100 * s.fraction), "  loss ", printed("%.4f", s.loss), "  ", format_count(s.rate), " ",
              name_of(unit_), "s/s  ", format_duration(s.seconds_left), " left");
-  // One column stays free: a line that fills the terminal would wrap and could not be redrawn.
-  const int columns = (columns_ > 0 ? columns_ : terminal_columns()) - 1;
-  const int room = columns - static_cast<int>(step.size() + rest.size()) - 5;
-  std::string line = step + "  ";
-  if (room >= 4) {
-    const int width = std::min(room, 30);
-    const auto filled = static_cast<int>(std::lround(std::clamp(s.fraction, 0.0, 1.0) * width));
-    const auto times = [](int count, char c) { return std::string(static_cast<std::size_t>(count), c); };
-    line = concat(line, '[', times(filled, '='), times(width - filled, ' '), "] ");
-  }
-  line += rest;
-  return line.substr(0, static_cast<std::size_t>(std::max(columns, 0)));
+  return with_bar(step, s.fraction, rest, line_.columns());
 }
 
 std::string Progress::plain(const ProgressState& s) const {
   return concat("step ", s.step, "/", s.total_steps, "  loss ", printed("%.4f", s.loss), "  lr ", printed("%.3g", s.lr),
                 "  ", format_count(s.rate), " ", name_of(unit_), "s/s  elapsed ", format_duration(s.elapsed), "  left ",
                 format_duration(s.seconds_left));
+}
+
+ItemProgress::ItemProgress() : ItemProgress(std::cout, ::isatty(STDOUT_FILENO) == 1, 0) {}
+
+ItemProgress::ItemProgress(std::ostream& out, bool terminal, int columns, Clock clock)
+    : line_(out, terminal, columns, std::move(clock)), began_(line_.now()) {}
+
+void ItemProgress::update(std::int64_t done, std::int64_t count, const std::string& what) {
+  if (!line_.terminal() || !line_.due()) return;
+  const double fraction = static_cast<double>(done) / static_cast<double>(count);
+  const double left = done > 0 ? (line_.now() - began_) * (1 / fraction - 1) : std::numeric_limits<double>::quiet_NaN();
+  line_.show(with_bar(concat(done, "/", count), fraction, concat(what, "  ", format_duration(left), " left"), line_.columns()));
 }
 
 }  // namespace ashlar::support

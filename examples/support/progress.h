@@ -17,32 +17,65 @@ struct ProgressState {
   double elapsed = 0, seconds_left = 0;
 };
 
-class Progress {
+// The last line of the output: on a terminal redrawn in place, elsewhere a new one now and then.
+class StatusLine {
  public:
-  // On standard output; a terminal if it is one.
-  explicit Progress(Unit unit);
-  Progress(std::ostream& out, bool terminal, int columns, Unit unit, Clock clock = steady_seconds);
-  ~Progress();  // takes the bar away
-  Progress(const Progress&) = delete;
-  Progress& operator=(const Progress&) = delete;
+  StatusLine(std::ostream& out, bool terminal, int columns, Clock clock);
+  ~StatusLine();  // takes the line away
+  StatusLine(const StatusLine&) = delete;
+  StatusLine& operator=(const StatusLine&) = delete;
 
-  // Cheap: draws at most ten times a second, without a terminal the first time and then every five seconds.
-  void update(const ProgressState& state);
-  // A line that stays, such as the result of an evaluation; the bar goes on below it.
+  // Whether it is time to show the line again: ten times a second, without a terminal every five seconds.
+  bool due();
+  void show(const std::string& line);
+  // A line that stays; the status goes on below it.
   void message(const std::string& text);
+  bool terminal() const { return terminal_; }
+  double now() const { return clock_(); }
+  // One column stays free: a line that fills the terminal would wrap and could not be redrawn.
+  int columns() const;
 
  private:
-  std::string bar(const ProgressState& state) const;
-  std::string plain(const ProgressState& state) const;
   void clear();
 
   std::ostream& out_;
   bool terminal_;
   int columns_;  // 0: ask the terminal before each redraw
-  Unit unit_;
   Clock clock_;
   double next_ = 0;
   bool started_ = false, drawn_ = false;
+};
+
+class Progress {
+ public:
+  // On standard output; a terminal if it is one.
+  explicit Progress(Unit unit);
+  Progress(std::ostream& out, bool terminal, int columns, Unit unit, Clock clock = steady_seconds);
+
+  // Cheap: draws at most ten times a second, without a terminal the first time and then every five seconds.
+  void update(const ProgressState& state);
+  // A line that stays, such as the result of an evaluation; the bar goes on below it.
+  void message(const std::string& text) { line_.message(text); }
+
+ private:
+  std::string bar(const ProgressState& state) const;
+  std::string plain(const ProgressState& state) const;
+
+  StatusLine line_;
+  Unit unit_;
+};
+
+// How many of a number of things are done: a bar on a terminal, and nothing but the messages elsewhere.
+class ItemProgress {
+ public:
+  ItemProgress();  // on standard output
+  ItemProgress(std::ostream& out, bool terminal, int columns, Clock clock = steady_seconds);
+  void update(std::int64_t done, std::int64_t count, const std::string& what);
+  void message(const std::string& text) { line_.message(text); }
+
+ private:
+  StatusLine line_;
+  double began_;
 };
 
 std::string format_duration(double seconds);  // "4:32", "1:04:32"; "?" if it is not finite

@@ -16,10 +16,8 @@ namespace ashlar::support {
 namespace {
 
 constexpr const char* kStyle = R"css(
-:root { color-scheme: light dark; --page: #fdfdfc; --text: #1d1d1f; --soft: #63636b; --rule: #dcdce0; --card: #fff;
-  --c0: #1f5fbf; --c1: #c2570c; --c2: #18794e; --c3: #8145b5; --c4: #b8325e; --c5: #0e7490; }
-@media (prefers-color-scheme: dark) { :root { --page: #151517; --text: #ececee; --soft: #a0a0a8; --rule: #34343a;
-  --card: #1d1d20; --c0: #79aef8; --c1: #f2a065; --c2: #5fc999; --c3: #c195ee; --c4: #f28bad; --c5: #5cc4dd; } }
+:root { color-scheme: light dark; --page: #fdfdfc; --card: #fff; }
+@media (prefers-color-scheme: dark) { :root { --page: #151517; --card: #1d1d20; } }
 body { margin: 0 auto; max-width: 78rem; padding: 2.5rem 1.5rem 4rem; background: var(--page); color: var(--text);
   font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; letter-spacing: -.01em; }
@@ -33,14 +31,6 @@ figcaption { display: flex; flex-wrap: wrap; justify-content: space-between; gap
 .legend span { white-space: nowrap; }
 svg { display: block; width: 100%; height: auto; }
 svg.key { display: inline-block; width: 24px; height: 8px; margin-right: .4rem; vertical-align: middle; }
-.line { fill: none; stroke-width: 1.9; stroke-linejoin: round; stroke-linecap: round; }
-.faint { opacity: .28; stroke-width: 1; } .dashed { stroke-dasharray: 5 4; stroke-width: 1.5; }
-path.c0 { stroke: var(--c0); } path.c1 { stroke: var(--c1); } path.c2 { stroke: var(--c2); }
-path.c3 { stroke: var(--c3); } path.c4 { stroke: var(--c4); } path.c5 { stroke: var(--c5); }
-circle.c0 { fill: var(--c0); } circle.c1 { fill: var(--c1); } circle.c2 { fill: var(--c2); }
-circle.c3 { fill: var(--c3); } circle.c4 { fill: var(--c4); } circle.c5 { fill: var(--c5); }
-.grid { stroke: var(--rule); stroke-width: .8; } .axis { stroke: var(--soft); stroke-width: 1; }
-.tick { fill: var(--soft); font-size: 12px; } .label { fill: var(--text); font-size: 12.5px; }
 .scroll { overflow-x: auto; margin-top: 1.2rem; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .34rem 1.4rem .34rem 0; text-align: left; border-bottom: 1px solid var(--rule); vertical-align: top; }
@@ -247,7 +237,7 @@ void write_report(const std::filesystem::path& path, const std::string& title, c
   }
   write_file(path, concat("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
                           "content=\"width=device-width, initial-scale=1\">\n<title>",
-                          escape_html(title), "</title>\n<style>", kStyle, "</style>\n</head>\n<body>\n<header><h1>",
+                          escape_html(title), "</title>\n<style>", kChartStyle, kStyle, "</style>\n</head>\n<body>\n<header><h1>",
                           escape_html(title), "</h1>\n<p>", "Trained with Ashlar. Points are evaluations.",
                           "</p></header>\n<main>\n", body, "</main>\n</body>\n</html>\n"));
 }

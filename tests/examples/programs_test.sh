@@ -138,7 +138,87 @@ expect 2 "missing: " "$bin/train_vit" --config "$work/vit-dense/config.json" --i
 expect 2 "rank must be from 1 to" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer low_rank:rank=99 --out "$work/y"
 expect 2 "is the folder of --in" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer dense --out "$work/vit-dense"
 expect 2 "--layer-at: 'fc3' is unknown" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer dense --layer-at fc3 --out "$work/y"
+expect 2 "layer 'low_rank:ratio=0.1' for blocks.0.attn.qkv (16 -> 48): no rank that is a multiple of 8 keeps 0.1" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer low_rank:ratio=0.1 --out "$work/y"
+# weighed errors: learned from data, refused by kinds that cannot use them before anything is done
+dense="$work/vit-dense/model.safetensors"
+for weighting in activation fisher; do
+  expect 0 "" "$bin/compress" --in "$dense" --layer low_rank:rank=4 --calibrate "$work/images" --weighting $weighting --samples 12 --out "$work/vit-$weighting"
+  if [ "$(grep -c "low_rank:rank=4: relative error .*, weighed 0" "$work/out")" -eq 8 ]; then ok; else bad "compress --weighting $weighting: $(cat "$work/out")"; fi
+done
+if cmp -s "$work/vit-activation/model.safetensors" "$work/vit-fisher/model.safetensors"; then bad "both weightings give the same"; else ok; fi
+expect 0 "" "$bin/compress" --in "$work/gpt-a/model.safetensors" --layer low_rank:rank=4 --layer-at fc1,fc2 --calibrate "$work/text" --samples 8 --out "$work/gpt-weighed"
+expect 2 "--calibrate: blocks.0.attn.qkv is to be monarch:blocks=2,rank=8, which cannot weigh its error" "$bin/compress" --in "$dense" --layer monarch:blocks=2 --calibrate "$work/images" --out "$work/y"
+expect 2 "Valid: activation, fisher" "$bin/compress" --in "$dense" --layer low_rank:rank=4 --calibrate "$work/images" --weighting row --out "$work/y"
+expect 2 "$work/empty2" "$bin/compress" --in "$dense" --layer low_rank:rank=4 --calibrate "$work/empty2" --out "$work/y"
+for factorize in precgd als; do
+  expect 0 "" "$bin/compress" --in "$dense" --layer blast:blocks=2,rank=4 --factorize $factorize --out "$work/vit-$factorize"
+done
+if cmp -s "$work/vit-precgd/model.safetensors" "$work/vit-als/model.safetensors"; then bad "both factorisations give the same"; else ok; fi
+# every structure there and back: dense again, and the same network as the structure was
+for spec in low_rank:rank=4 monarch:blocks=2 blast:blocks=2,rank=4 ss1:reduction=2,classes=2 block_diagonal:blocks=2,shuffle=1; do
+  expect 0 "" "$bin/compress" --in "$dense" --layer $spec --out "$work/there" --data "$work/images"
+  there=$(grep -o "^after.*test loss.*" "$work/out" | grep -o "loss .*")
+  expect 0 "" "$bin/compress" --in "$work/there/model.safetensors" --layer dense --out "$work/back" --data "$work/images"
+  back=$(grep -o "^after.*test loss.*" "$work/out" | grep -o "loss .*")
+  if awk -v a="${there//[!0-9. ]/}" -v b="${back//[!0-9. ]/}" 'BEGIN { split(a, x, " "); split(b, y, " "); d = x[1] - y[1]; exit !(x[1] > 0 && d * d < 1e-8) }'; then ok; else bad "$spec and back: '$there' and '$back'"; fi
+  rm -r "$work/there" "$work/back"
+done
+# weights that are not finite name their layer and change nothing; zeros have a projection
+python3 - "$dense" "$work" <<'PY'
+import json, struct, sys
+raw = open(sys.argv[1], "rb").read()
+size = struct.unpack("<Q", raw[:8])[0]
+begin, end = json.loads(raw[8:8 + size])["blocks.1.mlp.fc1.weight"]["data_offsets"]
+import os, shutil
+for name, value in (("nan", struct.pack("<f", float("nan")) * ((end - begin) // 4)), ("zero", bytes(end - begin))):
+    folder = f"{sys.argv[2]}/vit-{name}"
+    os.makedirs(folder)
+    shutil.copy(os.path.dirname(sys.argv[1]) + "/config.json", folder)
+    open(f"{folder}/model.safetensors", "wb").write(raw[:8 + size + begin] + value + raw[8 + size + end:])
+PY
+cp "$work/vit-nan/model.safetensors" "$work/before"
+for spec in low_rank:rank=4 blast:blocks=2,rank=4 monarch:blocks=2; do
+  expect 2 "project blocks.1.mlp.fc1: the dense matrix has a value that is not finite" "$bin/compress" --in "$work/vit-nan/model.safetensors" --layer $spec --out "$work/y"
+  expect 0 "" "$bin/compress" --in "$work/vit-zero/model.safetensors" --layer $spec --out "$work/vit-of-zero"
+done
+same "the input of a refused compress" "$work/before" "$work/vit-nan/model.safetensors"
+# a GPT-2 in the names and the config of Hugging Face, with the prefix, tied head and masks that some files have
+golden=$(cd "$(dirname "$0")/../golden/gpt2" && pwd)
+mkdir "$work/hf"
+cp "$golden/config.json" "$work/hf/"
+python3 - "$golden/model.safetensors" "$work/hf/model.safetensors" <<'PY'
+import json, struct, sys
+raw = open(sys.argv[1], "rb").read()
+size = struct.unpack("<Q", raw[:8])[0]
+header, data = json.loads(raw[8:8 + size]), raw[8 + size:]
+header = {name if name == "__metadata__" else "transformer." + name: entry for name, entry in header.items()}
+for name, shape, count in (("lm_head.weight", header["transformer.wte.weight"]["shape"], None), ("transformer.h.0.attn.bias", [1, 1, 4, 4], 16)):
+    count = count or shape[0] * shape[1]
+    header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + 4 * count]}
+    data += bytes(4 * count)
+text = json.dumps(header).encode()
+open(sys.argv[2], "wb").write(struct.pack("<Q", len(text)) + text + data)
+PY
+expect 0 "" "$bin/compress" --in "$work/hf/model.safetensors" --layer low_rank:rank=8 --out "$work/hf-low"
+if [ "$(grep -c "dense -> low_rank:rank=8: relative error 0" "$work/out")" -eq 8 ]; then ok; else bad "compress of a Hugging Face GPT-2: $(cat "$work/out")"; fi
+expect 0 "" "$bin/compress" --in "$work/hf/model.safetensors" --layer dense --out "$work/hf-dense"
+expect 0 "" "$bin/compress" --in "$golden/model.safetensors" --layer dense --out "$work/hf-golden"
+same "with prefix and without" "$work/hf-dense/model.safetensors" "$work/hf-golden/model.safetensors"
+if python3 -c "
+import json, sys
+c = json.load(open(sys.argv[1]))
+assert (c['width'], c['depth'], c['heads'], c['context']) == (c['n_embd'], c['n_layer'], c['n_head'], c['n_positions'])
+assert c['linear']['fc1'] == 'low_rank:rank=8'
+" "$work/hf-low/config.json"; then ok; else bad "config of a compressed Hugging Face GPT-2: $(cat "$work/hf-low/config.json")"; fi
 if [ -e "$work/y" ]; then bad "a refused compress left $work/y"; else ok; fi
+
+# ---- blast_convergence
+expect 0 "" "$bin/blast_convergence" --size 24 --blocks 2 --rank 2 --larger-rank 4 --iterations 30 --out "$work/curves.svg"
+if [ "$(grep -c "^| .* matrix | [24] |" "$work/out")" -eq 8 ] && python3 -c "
+import sys, xml.dom.minidom
+assert len(xml.dom.minidom.parse(sys.argv[1]).getElementsByTagName('g')) == 2
+" "$work/curves.svg"; then ok; else bad "blast_convergence: $(cat "$work/out")"; fi
+expect 2 "--blocks 5 must divide --size 24" "$bin/blast_convergence" --size 24 --blocks 5 --out "$work/y"
 
 # ---- bench_layers
 expect 0 "" "$bin/bench_layers" --layers "dense;low_rank:rank=8;blast:blocks=2,rank=8" --shapes 32x48,48x16 --tokens 1,64 --repeats 2

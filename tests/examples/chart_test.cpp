@@ -1,0 +1,44 @@
+#include "examples/support/chart.h"
+
+#include <sstream>
+
+#include "examples/support/progress.h"
+#include "tests/support/catch.h"
+#include "tests/support/errors.h"
+
+using namespace ashlar::support;
+using ashlar::testing::contains;
+
+TEST_CASE("a picture of its own has all charts, their titles and their legends, and needs no page") {
+  const Chart one{"Exact <rank>", "iteration", "error", true, false, {{"plain", 0, LineStyle::solid, {{0, 1}, {10, 1e-14}}}}};
+  const Chart two{"Larger", "iteration", "error", true, false, {{"other", 1, LineStyle::dashed, {{0, 1}, {10, 0.1}}}}};
+  const std::string svg = render_svg({one, two});
+  CHECK(svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 640 "));
+  CHECK(svg.ends_with("</svg>\n"));
+  for (const char* part : {"Exact &lt;rank&gt;", "Larger", ">plain</text>", ">other</text>", "--c0: #",
+                           "path class=\"c1 line dashed\""}) {
+    CAPTURE(part);
+    CHECK(contains(svg, part));
+  }
+  CHECK(contains(svg, ">1e-14</text>"));  // and not 0
+}
+
+TEST_CASE("the progress of things shows how many are done on a terminal, and only messages elsewhere") {
+  std::ostringstream terminal, file;
+  double time = 0;
+  {
+    ItemProgress progress(terminal, true, 60, [&] { return time; });
+    progress.update(0, 4, "first");
+    time = 10;
+    progress.message("first: good");
+    progress.update(1, 4, "second");
+  }
+  CHECK(contains(terminal.str(), "0/4  ["));
+  CHECK(contains(terminal.str(), "first: good\n"));
+  CHECK(contains(terminal.str(), "second  0:30 left"));
+  CHECK(terminal.str().ends_with("\r\x1b[K"));
+  ItemProgress progress(file, false, 60, [&] { return time; });
+  progress.update(1, 4, "second");
+  progress.message("first: good");
+  CHECK(file.str() == "first: good\n");
+}
