@@ -157,19 +157,7 @@ void set_zero(const View& view) {
 void blast::backward(std::string_view operation, const Exec&, ConstView dy, ConstView x, ConstView u, ConstView v,
                      ConstView s, View dx, View du, View dv, View ds, View dbias) {
   const BackwardCall call{check_shapes(operation, x, dy, u, v, s, dbias), dy, x, u, v, s, dx, du, dv, ds, dbias};
-  const auto check_gradient = [&](const ConstView& gradient, const ConstView& of, std::string_view name) {
-    if (!gradient) return;
-    ASHLAR_CHECK(gradient.shape == of.shape && gradient.dtype == of.dtype, operation, ": ", name, " (", gradient.dtype,
-                 " ", gradient.shape, ") must be ", of.dtype, " ", of.shape);
-  };
-  check_gradient(dx, x, "dx");
-  check_gradient(du, u, "du");
-  check_gradient(dv, v, "dv");
-  check_gradient(ds, s, "ds");
-  for (const ConstView& gradient : {ConstView(du), ConstView(dv), ConstView(ds)}) {
-    ASHLAR_CHECK(!gradient || gradient.contiguous(), operation, ": gradients of factors must be contiguous");
-  }
-  ASHLAR_CHECK(!dx || dx.size(1) <= 1 || dx.step(1) == 1, operation, ": dx ", dx.shape, " must have contiguous rows");
+  check_gradients(operation, x, u, v, s, dx, du, dv, ds);
   if (call.shapes.rows == 0) {
     for (const View& gradient : {du, dv, ds, dbias}) set_zero(gradient);
     return;

@@ -43,4 +43,22 @@ Shapes check_shapes(std::string_view operation, const ConstView& x, const ConstV
   return {x.size(0), {n, v.size(0), v.size(1)}, {m, u.size(0), u.size(1)}, rank};
 }
 
+void check_gradients(std::string_view operation, const ConstView& x, const ConstView& u, const ConstView& v,
+                     const ConstView& s, const ConstView& dx, const ConstView& du, const ConstView& dv,
+                     const ConstView& ds) {
+  const auto check_gradient = [&](const ConstView& gradient, const ConstView& of, std::string_view name) {
+    if (!gradient) return;
+    ASHLAR_CHECK(gradient.shape == of.shape && gradient.dtype == of.dtype, operation, ": ", name, " (", gradient.dtype,
+                 " ", gradient.shape, ") must be ", of.dtype, " ", of.shape);
+  };
+  check_gradient(dx, x, "dx");
+  check_gradient(du, u, "du");
+  check_gradient(dv, v, "dv");
+  check_gradient(ds, s, "ds");
+  for (const ConstView& gradient : {du, dv, ds}) {
+    ASHLAR_CHECK(!gradient || gradient.contiguous(), operation, ": gradients of factors must be contiguous");
+  }
+  ASHLAR_CHECK(!dx || dx.size(1) <= 1 || dx.step(1) == 1, operation, ": dx ", dx.shape, " must have contiguous rows");
+}
+
 }  // namespace ashlar::kernels::blast

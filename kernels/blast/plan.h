@@ -5,6 +5,7 @@
 
 #include "core/parallel.h"
 #include "core/view.h"
+#include "kernels/blast/shapes.h"
 #include "kernels/small_gemm/small_gemm.h"
 #include "kernels/small_gemm/tile.h"
 
@@ -35,17 +36,6 @@ struct Chunks {
   Dim padded(Dim chunk) const { return round_up(size(chunk), lanes); }
   Dim padded_rank() const { return round_up(rank, lanes); }
 };
-
-// Sizes of a call, from checked views.
-struct Shapes {
-  Dim rows;
-  Side in, out;
-  Dim rank;
-};
-
-// Checks x (R, n), y (R, m), u (b1, p, r), v (b2, q, r), s (b1, b2, r; absent: one block each) and bias (m).
-Shapes check_shapes(std::string_view operation, const ConstView& x, const ConstView& y, const ConstView& u,
-                    const ConstView& v, const ConstView& s, const ConstView& bias);
 
 // A factor (blocks, length, r), packed chunk by chunk and block by block as second operand of small products:
 // as (features x rank) to go to the rank, or as (rank x features) to come back from it.

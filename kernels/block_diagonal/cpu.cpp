@@ -2,32 +2,15 @@
 #include "core/parallel.h"
 #include "kernels/block_diagonal/block_diagonal.h"
 #include "kernels/block_diagonal/blocks.h"
-#include "kernels/checks.h"
+#include "kernels/block_diagonal/problem.h"
 #include "kernels/small_gemm/range_sums.h"
 
 namespace ashlar::kernels::cpu {
 namespace {
 
+using namespace block_diagonal;
+
 constexpr Dim kTileRows = 64;
-
-// Sizes of a call, from checked views.
-struct Problem {
-  Dim rows, features;  // of x
-  Side in, out;        // with a shuffle all blocks are full: padding may come to stand in any of them
-  bool shuffle;
-};
-
-Problem check(std::string_view operation, const ConstView& x, const ConstView& y, const ConstView& w,
-              const ConstView& bias, bool shuffle) {
-  check_rows(operation, "x", x, x.dtype);
-  check_rows(operation, "y", y, x.dtype);
-  ASHLAR_CHECK(x.size(0) == y.size(0), operation, ": x ", x.shape, " and y ", y.shape, " must have as many rows");
-  ASHLAR_CHECK(w.shape.ndim() == 3 && w.size(0) >= 1, operation, ": w ", w.shape, " must be (blocks, p, q)");
-  const Dim n = x.size(1), m = y.size(1), blocks = w.size(0), p = ceil_div(m, blocks), q = ceil_div(n, blocks);
-  check_contiguous(operation, "w", w, {blocks, p, q}, master_dtype(x.dtype));
-  check_contiguous(operation, "bias", bias, {m}, master_dtype(x.dtype));
-  return {x.size(0), n, {shuffle ? blocks * q : n, blocks, q}, {m, blocks, p}, shuffle};
-}
 
 // Calls body(k, place in x) for the features of a block, in order; those of the padding are at places beyond x.
 template <class Body>
@@ -152,9 +135,7 @@ void block_diagonal_backward(const Exec&, ConstView dy, ConstView x, ConstView w
                              View dbias) {
   constexpr std::string_view operation = "block_diagonal_backward";
   const Problem problem = check(operation, x, dy, w, dbias, shuffle);
-  check_rows(operation, "dx", dx, x.dtype);
-  ASHLAR_CHECK(!dx || dx.shape == x.shape, operation, ": dx ", dx.shape, " must have the shape of x ", x.shape);
-  check_contiguous(operation, "dw", dw, w.shape, w.dtype);
+  check_gradients(x, w, dx, dw);
   dispatch_floating(x.dtype, operation, [&]<class T>() { backward_typed<T>(problem, dy, x, w, dx, dw, dbias); });
 }
 

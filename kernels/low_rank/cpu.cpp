@@ -1,25 +1,11 @@
 #include "kernels/low_rank/cpu.h"
 
 #include "kernels/blast/cpu.h"
+#include "kernels/low_rank/as_blocks.h"
 
 namespace ashlar::kernels::cpu {
-namespace {
 
-// (m, r) as (1, m, r): the only block.
-template <class AnyView>
-AnyView as_block(AnyView factor) {
-  if (!factor) return factor;
-  factor.shape = Shape{1, factor.size(0), factor.size(1)};
-  factor.stride = contiguous_strides(factor.shape);
-  return factor;
-}
-
-void check_factor(std::string_view operation, const ConstView& factor, std::string_view name) {
-  ASHLAR_CHECK(!factor || (factor.shape.ndim() == 2 && factor.contiguous()), operation, ": ", name,
-               " must be a contiguous matrix, got ", factor.shape);
-}
-
-}  // namespace
+using namespace low_rank;
 
 void low_rank_forward(const Exec& exec, ConstView x, ConstView u, ConstView v, ConstView bias, View y) {
   check_factor("low_rank_forward", u, "u");

@@ -1,40 +1,16 @@
 // Monarch products on tiles of rows whose hidden features stay in the cache.
 #include "core/parallel.h"
 #include "kernels/block_diagonal/blocks.h"
-#include "kernels/checks.h"
 #include "kernels/monarch/monarch.h"
+#include "kernels/monarch/problem.h"
 #include "kernels/small_gemm/range_sums.h"
 
 namespace ashlar::kernels::cpu {
 namespace {
 
+using namespace monarch;
+
 constexpr Dim kForwardRows = 32, kBackwardRows = 64;
-
-// Sizes of a call, from checked views. `a` and `h` are the hidden features as R makes them, in b2 blocks of (b1, c),
-// and as L takes them, in b1 blocks of (b2, c).
-struct Problem {
-  Dim rows;
-  Side in, a, h, out;
-  Dim rank;  // c
-};
-
-Problem check(std::string_view operation, const ConstView& x, const ConstView& y, const ConstView& h, const ConstView& r,
-              const ConstView& l, const ConstView& bias) {
-  const DType master = master_dtype(x.dtype);
-  check_rows(operation, "x", x, x.dtype);
-  check_rows(operation, "y", y, x.dtype);
-  ASHLAR_CHECK(x.size(0) == y.size(0), operation, ": x ", x.shape, " and y ", y.shape, " must have as many rows");
-  ASHLAR_CHECK(r.shape.ndim() == 3 && l.shape.ndim() == 3 && r.size(0) >= 1 && l.size(0) >= 1 &&
-                   r.size(1) >= l.size(0) && r.size(1) % l.size(0) == 0,
-               operation, ": r ", r.shape, " must be (b2, b1 c, q) for l ", l.shape, ", (b1, p, b2 c)");
-  const Dim n = x.size(1), m = y.size(1), b1 = l.size(0), b2 = r.size(0), c = r.size(1) / b1;
-  const Dim p = ceil_div(m, b1), q = ceil_div(n, b2), hidden = b1 * b2 * c;
-  check_contiguous(operation, "r", r, {b2, b1 * c, q}, master);
-  check_contiguous(operation, "l", l, {b1, p, b2 * c}, master);
-  check_contiguous(operation, "bias", bias, {m}, master);
-  check_contiguous(operation, "h", h, {x.size(0), hidden}, x.dtype);
-  return {x.size(0), {n, b2, q}, {hidden, b2, b1 * c}, {hidden, b1, b2 * c}, {m, b1, p}, c};
-}
 
 // Moves the features that block i of one side shares with every block of the other: `block` (rows, others * c) holds
 // them for block i alone, `all` (rows, others * blocks * c) for all blocks, grouped by the other side.
@@ -210,11 +186,7 @@ void monarch_backward(const Exec&, ConstView dy, ConstView x, ConstView h, Const
                       View dl, View dbias) {
   constexpr std::string_view operation = "monarch_backward";
   const Problem problem = check(operation, x, dy, h, r, l, dbias);
-  ASHLAR_CHECK(h || !dl || problem.rows == 0, operation, ": h must be given for the gradient of l");
-  check_rows(operation, "dx", dx, x.dtype);
-  ASHLAR_CHECK(!dx || dx.shape == x.shape, operation, ": dx ", dx.shape, " must have the shape of x ", x.shape);
-  check_contiguous(operation, "dr", dr, r.shape, r.dtype);
-  check_contiguous(operation, "dl", dl, l.shape, l.dtype);
+  check_gradients(problem, x, h, r, l, dx, dr, dl);
   const BackwardCall call{dy, x, h, r, l, dx, dr, dl, dbias};
   dispatch_floating(x.dtype, operation, [&]<class T>() { Backward<T>(problem, call).run(); });
 }
