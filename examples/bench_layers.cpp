@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <sstream>
 
+#include "core/cuda/cuda.h"
 #include "core/parallel.h"
 #include "examples/support/options.h"
 #include "examples/support/program.h"
@@ -71,18 +72,24 @@ struct Times {
   std::vector<double> forward, backward;  // milliseconds, one for each repeat
 };
 
-double milliseconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+// What a GPU was given is only queued: times begin and end when it has nothing left to do.
+std::chrono::steady_clock::time_point now_on(Device device) {
+  if (device.type == DeviceType::cuda) cuda::synchronize(device.index);
+  return std::chrono::steady_clock::now();
+}
+double milliseconds_since(std::chrono::steady_clock::time_point start, Device device) {
+  return std::chrono::duration<double, std::milli>(now_on(device) - start).count();
 }
 
 // One forward and one backward pass; the gradients are those of the input and of every parameter.
 void time_once(const Linear& layer, const Tensor& x, const Array& dy, Times& times) {
-  const auto start = std::chrono::steady_clock::now();
+  const Device device = x.device();
+  const auto start = now_on(device);
   const Tensor y = layer(x);
-  times.forward.push_back(milliseconds_since(start));
-  const auto middle = std::chrono::steady_clock::now();
+  times.forward.push_back(milliseconds_since(start, device));
+  const auto middle = now_on(device);
   y.backward(dy);
-  times.backward.push_back(milliseconds_since(middle));
+  times.backward.push_back(milliseconds_since(middle, device));
   x.zero_grad();
   for (const Parameter& parameter : layer.map().parameters()) parameter.tensor.zero_grad();
 }
@@ -106,8 +113,8 @@ void print(const Settings& s, const std::string& spec, const MapShape& shape, Di
   const double fastest = *std::min_element(times.begin(), times.end());
   if (s.table) {
     std::printf("%-30s %12s %7lld %-8s %9.3f %9.3f %8.1f %9.3f %8.2f %6.2f %10.2f\n", spec.c_str(),
-                concat(shape.in, " x ", shape.out).c_str(), static_cast<long long>(tokens), pass, ms, fastest, gflops, dense_ms,
-                speedup, ratio, speedup / ratio);
+                concat(shape.in, " x ", shape.out).c_str(), static_cast<long long>(tokens), pass, ms, fastest, gflops,
+                dense_ms, speedup, ratio, speedup / ratio);
   } else {
     std::printf("%s\n", OrderedJson{{"layer", spec},       {"in", shape.in},     {"out", shape.out},
                                     {"tokens", tokens},    {"dtype", s.dtype},   {"device", s.device},
@@ -122,10 +129,11 @@ void print(const Settings& s, const std::string& spec, const MapShape& shape, Di
 
 void bench(const Settings& s, const std::string& spec, const MapShape& shape, Dim tokens) {
   const DType dtype = s.dtype == "bf16" ? DType::bf16 : DType::f32;
-  const Scope scope = Scope::root(dtype, 1, Device::parse(s.device));
+  const Device device = Device::parse(s.device);
+  const Scope scope = Scope::root(dtype, 1, device);
   const Linear layer(scope, shape.in, shape.out, spec), dense(scope, shape.in, shape.out, "dense");
-  const Tensor x = Tensor::leaf(random_array({tokens, shape.in}, dtype, 1));
-  const Array dy = random_array({tokens, shape.out}, dtype, 2);
+  const Tensor x = Tensor::leaf(random_array({tokens, shape.in}, dtype, 1).to(device));
+  const Array dy = random_array({tokens, shape.out}, dtype, 2).to(device);
   Times times, dense_times, warm_up;
   for (int i = 0; i < 2; ++i) {
     time_once(dense, x, dy, warm_up);

@@ -33,11 +33,11 @@ class StridedRows {
     for (std::size_t d = 0; d + 1 < ndim_; ++d) rows_ *= size_[d];
   }
 
-  Dim rows() const { return rows_; }
-  Dim columns() const { return columns_; }
-  const Offsets& column_steps() const { return column_step_; }
+  constexpr Dim rows() const { return rows_; }
+  constexpr Dim columns() const { return columns_; }
+  constexpr const Offsets& column_steps() const { return column_step_; }
   // Where row `row` begins in each operand.
-  Offsets row_offsets(Dim row) const {
+  constexpr Offsets row_offsets(Dim row) const {
     Offsets offsets{};
     for (std::size_t d = ndim_ - 1; d-- > 0;) {
       const Dim index = row % size_[d];

@@ -39,12 +39,21 @@ void add_adam_state(Slot& slot) {
   slot.add_state("exp_avg_sq");
 }
 
+namespace {
+
+kernels::AdamWTensor adamw_tensor(Slot& slot, const AdamSettings& settings, const Update& update) {
+  return {{update.lr, settings.beta1, settings.beta2, settings.eps, slot.weight_decay, update.grad_scale, slot.steps()},
+          update.gradient,
+          slot.parameter.tensor.value(),
+          slot.state.at("exp_avg"),
+          slot.state.at("exp_avg_sq")};
+}
+
+}  // namespace
+
 void adamw_step(Slot& slot, const AdamSettings& settings, const Update& update) {
-  const Array& weight = slot.parameter.tensor.value();
-  const kernels::AdamWUpdate values{update.lr,           settings.beta1,    settings.beta2, settings.eps,
-                                    slot.weight_decay, update.grad_scale, slot.steps()};
-  kernels::adamw_update(weight.exec(), values, update.gradient, weight, slot.state.at("exp_avg"),
-                        slot.state.at("exp_avg_sq"));
+  const kernels::AdamWTensor tensor = adamw_tensor(slot, settings, update);
+  kernels::adamw_update_all(slot.parameter.tensor.value().exec(), {&tensor, 1});
 }
 
 Array adam_direction(const AdamSettings& settings, Dim step, const Array& gradient, const Array& m, const Array& v) {
@@ -59,6 +68,14 @@ AdamW::AdamW(const Parameters& parameters, const AdamWOptions& options)
     : Optimizer(parameters, options), settings_(options.adam) {
   check_adam_settings("adamw", settings_);
   for (Slot& slot : slots()) add_adam_state(slot);
+}
+
+void AdamW::update_all(const std::vector<Update>& updates) {
+  std::vector<kernels::AdamWTensor> tensors;
+  for (std::size_t i = 0; i < updates.size(); ++i) {
+    if (updates[i].gradient.defined()) tensors.push_back(adamw_tensor(slots()[i], settings_, updates[i]));
+  }
+  kernels::adamw_update_all(slots().front().parameter.tensor.value().exec(), tensors);
 }
 
 void AdamW::update(Slot& slot, const Update& update) { adamw_step(slot, settings_, update); }

@@ -21,6 +21,7 @@ class AdamW : public Optimizer {
   explicit AdamW(const Parameters& parameters, const AdamWOptions& options = {});
 
  private:
+  void update_all(const std::vector<Update>& updates) override;
   void update(Slot& slot, const Update& update) override;
   AdamSettings settings_;
 };

@@ -1,6 +1,5 @@
 #include "optim/sgd.h"
 
-#include "kernels/update/update.h"
 #include "optim/optimizer_kind.h"
 
 namespace ashlar::optim {
@@ -36,11 +35,24 @@ Sgd::Sgd(const Parameters& parameters, const SgdOptions& options)
   for (Slot& slot : slots()) slot.add_state("momentum_buffer");
 }
 
+kernels::SgdTensor Sgd::tensor_of(Slot& slot, const Update& update) const {
+  return {{update.lr, momentum_, slot.weight_decay, update.grad_scale, nesterov_},
+          update.gradient,
+          slot.parameter.tensor.value(),
+          momentum_ > 0 ? View(slot.state.at("momentum_buffer")) : View()};
+}
+
+void Sgd::update_all(const std::vector<Update>& updates) {
+  std::vector<kernels::SgdTensor> tensors;
+  for (std::size_t i = 0; i < updates.size(); ++i) {
+    if (updates[i].gradient.defined()) tensors.push_back(tensor_of(slots()[i], updates[i]));
+  }
+  kernels::sgd_update_all(slots().front().parameter.tensor.value().exec(), tensors);
+}
+
 void Sgd::update(Slot& slot, const Update& update) {
-  const Array& weight = slot.parameter.tensor.value();
-  const kernels::SgdUpdate settings{update.lr, momentum_, slot.weight_decay, update.grad_scale, nesterov_};
-  const View buffer = momentum_ > 0 ? View(slot.state.at("momentum_buffer")) : View();
-  kernels::sgd_update(weight.exec(), settings, update.gradient, weight, buffer);
+  const kernels::SgdTensor tensor = tensor_of(slot, update);
+  kernels::sgd_update_all(slot.parameter.tensor.value().exec(), {&tensor, 1});
 }
 
 }  // namespace ashlar::optim

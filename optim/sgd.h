@@ -1,5 +1,6 @@
 // Stochastic gradient descent with momentum, as torch.optim.SGD with dampening 0.
 #pragma once
+#include "kernels/update/update.h"
 #include "optim/optimizer.h"
 
 namespace ashlar::optim {
@@ -20,6 +21,8 @@ class Sgd : public Optimizer {
   explicit Sgd(const Parameters& parameters, const SgdOptions& options = {});
 
  private:
+  kernels::SgdTensor tensor_of(Slot& slot, const Update& update) const;
+  void update_all(const std::vector<Update>& updates) override;
   void update(Slot& slot, const Update& update) override;
   double momentum_;
   bool nesterov_;

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds the release preset and runs all tests, in under 15 minutes on two cores. Tests that
-# read real data find it through ASHLAR_DATA and skip without it.
+# read real data find it through ASHLAR_DATA and skip without it. Where nvcc is, the CUDA kernels are compiled (for 8.0 and
+# 9.0a) and linked too; running them takes a GPU and tests/gpu.sh. ASHLAR_CUDA=off leaves them out, on insists on them; else
+# they are left out, and said to be, where cuBLASLt can neither be found nor fetched.
 #
 #   bash tests/run.sh          optimised
 #   bash tests/run.sh dev      with ASan, UBSan and warnings as errors, without the slow tests: about 20 minutes
@@ -31,5 +33,18 @@ select=()
 [ "$preset" = release ] || select=(-LE slow)
 failed=0
 ctest --preset "$preset" "${select[@]}" || failed=1
+# The CUDA kernels: all compiled and linked into one program; what is built on them is the same code as above.
+if [ "$preset" = release ] && [ "${ASHLAR_CUDA:-auto}" != off ] && { command -v nvcc || [ -x /usr/local/cuda/bin/nvcc ]; } >/dev/null; then
+  if command -v ccache >/dev/null; then options+=(-DCMAKE_CUDA_COMPILER_LAUNCHER=ccache); fi
+  generator=()
+  if command -v ninja >/dev/null && [ ! -f build/cuda/CMakeCache.txt ]; then generator=(-G Ninja); fi
+  if ! bash tests/cmake/install_cuda.sh; then
+    echo "tests/run.sh: the CUDA kernels were not compiled: no cuBLASLt" >&2
+    [ "${ASHLAR_CUDA:-auto}" = auto ] || failed=1
+  else
+    { cmake --preset cuda -DASHLAR_TESTS=ON "${generator[@]}" "${options[@]}" &&
+      cmake --build --preset cuda -j "$jobs" --target cuda_link && build/cuda/bin/cuda_link; } || failed=1
+  fi
+fi
 echo "tests/run.sh took $SECONDS seconds"
 exit "$failed"

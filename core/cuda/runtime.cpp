@@ -65,11 +65,14 @@ std::unique_ptr<DeviceState> make_state(int index) {
   const std::string reason = why_unusable(index);
   if (!reason.empty()) throw InputError(concat("device cuda:", index, ": ", reason));
   auto state = std::make_unique<DeviceState>();
+  int current = 0;  // the thread's device, which stream() keeps track of
+  ASHLAR_CUDA_CHECK(cudaGetDevice(&current));
   ASHLAR_CUDA_CHECK(cudaSetDevice(index));
   ASHLAR_CUDA_CHECK(cudaStreamCreateWithFlags(&state->stream, cudaStreamNonBlocking));
+  ASHLAR_CUDA_CHECK(cudaSetDevice(current));
   const cudaStream_t stream = state->stream;
-  const RawMemory memory{[index, stream](std::size_t bytes) -> void* {
-                           ASHLAR_CUDA_CHECK(cudaSetDevice(index));
+  // The memory is that of the stream's device.
+  const RawMemory memory{[stream](std::size_t bytes) -> void* {
                            void* data = nullptr;
                            const cudaError_t status = cudaMallocAsync(&data, bytes, stream);
                            if (status == cudaErrorMemoryAllocation) {

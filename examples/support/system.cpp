@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "core/array.h"
+#include "core/cuda/cuda.h"
 #include "kernels/isa.h"
 #include "kernels/matmul/matmul.h"
 
@@ -57,14 +58,20 @@ std::int64_t peak_resident_bytes() {
 }
 
 double measured_matmul_rate(const Device& device, DType dtype) {
-  constexpr Dim kSize = 1024;
-  const Array a = Array::full({kSize, kSize}, 0.5, dtype, device), b = a.clone(), y = empty_like(a);
+  const bool gpu = device.type == DeviceType::cuda;
+  const Dim size = gpu ? 8192 : 1024;
+  const auto wait = [&] {
+    if (gpu) cuda::synchronize(device.index);
+  };
+  const Array a = Array::full({size, size}, 0.5, dtype, device), b = a.clone(), y = empty_like(a);
   double best = 0;
   for (int run = 0; run < 8; ++run) {
+    wait();
     const auto start = std::chrono::steady_clock::now();
     kernels::matmul(a.exec(), a, b, y, {});
+    wait();
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    best = std::max(best, 2.0 * kSize * kSize * kSize / seconds.count());
+    best = std::max(best, 2.0 * static_cast<double>(size * size * size) / seconds.count());
   }
   return best;
 }

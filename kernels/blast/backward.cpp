@@ -2,7 +2,6 @@
 #include "kernels/blast/cpu.h"
 #include "kernels/blast/problem.h"
 #include "kernels/blocks/range_sums.h"
-#include "kernels/checks.h"
 #include "kernels/matmul/matmul.h"
 
 namespace ashlar::kernels::cpu {
@@ -19,13 +18,13 @@ struct BackwardCall {
 template <class C>
 class Backward {
  public:
-  Backward(const Exec& exec, const Problem& problem, const BackwardCall& call)
+  Backward(const Exec& exec, const Shapes& shapes, const BackwardCall& call)
       : exec_(exec),
-        p_(problem),
+        p_(shapes),
         call_(call),
         left_(exec, call.u, call.x.dtype),
         right_(exec, call.a ? ConstView{} : call.v, call.x.dtype),
-        right_transposed_(Operand::transposed(exec, call.dx ? call.v : ConstView{}, call.x.dtype, problem.rows)),
+        right_transposed_(Operand::transposed(exec, call.dx ? call.v : ConstView{}, call.x.dtype, shapes.rows)),
         coupling_(call.s ? pack_coupling(call.s) : Array()),
         ranges_(p_.rows, kMaxRanges),
         du_(call.du, ranges_.count),
@@ -90,9 +89,9 @@ class Backward {
   // sum (blocks, length, r) = or += featuresᵀ hidden, block by block.
   void add_factor(const Side& side, const ConstView& features, const ConstView& hidden, bool accumulate,
                   const View& sum) const {
-    for_runs(side, [&](const BlockRun& run) {
-      matmul(exec_, transposed(block_columns(features, side, run, run.from)), hidden_blocks(hidden, run),
-             block_weights(sum, run, run.from, p_.rank), {.accumulate = accumulate});
+    for_runs(side, [&](const BlockPairRun& run) {
+      matmul(exec_, transposed(block_columns(features, side, run, run.inputs)), hidden_blocks(hidden, run),
+             block_weights(sum, run, run.inputs, p_.rank), {.accumulate = accumulate});
     });
   }
 
@@ -104,7 +103,7 @@ class Backward {
   }
 
   const Exec& exec_;
-  const Problem& p_;
+  const Shapes& p_;
   const BackwardCall& call_;
   Operand left_, right_, right_transposed_;
   Array coupling_;
@@ -116,21 +115,17 @@ class Backward {
 
 void blast::backward(std::string_view operation, const Exec& exec, ConstView dy, ConstView x, ConstView a, ConstView u,
                      ConstView v, ConstView s, View dx, View du, View dv, View ds, View dbias) {
-  const Problem problem = check_problem(operation, x, dy, u, v, s, dbias, a);
-  check_rows(operation, "dx", dx, x.dtype);
-  ASHLAR_CHECK(!dx || dx.shape == x.shape, operation, ": dx ", dx.shape, " must have the shape of x ", x.shape);
-  check_contiguous(operation, "du", du, u.shape, u.dtype);
-  check_contiguous(operation, "dv", dv, v.shape, v.dtype);
-  if (s) check_contiguous(operation, "ds", ds, s.shape, s.dtype);
-  if (problem.rows == 0) {
+  const Shapes shapes = check_shapes(operation, x, dy, u, v, s, dbias, a);
+  check_gradients(operation, x, u, v, s, dx, du, dv, ds);
+  if (shapes.rows == 0) {
     for (const View& gradient : {du, dv, ds, dbias}) {
       if (gradient) fill(exec, gradient, 0);
     }
     return;
   }
   const BackwardCall call{dy, x, a, u, v, s, dx, du, dv, ds, dbias};
-  if (u.dtype == DType::f64) Backward<double>(exec, problem, call).run();
-  else Backward<float>(exec, problem, call).run();
+  if (u.dtype == DType::f64) Backward<double>(exec, shapes, call).run();
+  else Backward<float>(exec, shapes, call).run();
 }
 
 void blast_backward(const Exec& exec, ConstView dy, ConstView x, ConstView a, ConstView u, ConstView v, ConstView s,

@@ -4,11 +4,18 @@
 
 namespace ashlar::kernels {
 
+namespace cuda {
+void blast_forward(const Exec& exec, ConstView x, ConstView u, ConstView v, ConstView s, ConstView bias, View a,
+                   View y);
+void blast_backward(const Exec& exec, ConstView dy, ConstView x, ConstView a, ConstView u, ConstView v, ConstView s,
+                    View dx, View du, View dv, View ds, View dbias);
+}  // namespace cuda
+
 constinit const Kernel<void(const Exec&, ConstView, ConstView, ConstView, ConstView, ConstView, View, View)> blast_forward{
-    "blast_forward", &cpu::blast_forward, nullptr};
+    "blast_forward", &cpu::blast_forward, ASHLAR_CUDA_FN(cuda::blast_forward)};
 
 constinit const Kernel<void(const Exec&, ConstView, ConstView, ConstView, ConstView, ConstView, ConstView, View, View, View,
                             View, View)>
-    blast_backward{"blast_backward", &cpu::blast_backward, nullptr};
+    blast_backward{"blast_backward", &cpu::blast_backward, ASHLAR_CUDA_FN(cuda::blast_backward)};
 
 }  // namespace ashlar::kernels

@@ -9,7 +9,7 @@ void blast::forward(std::string_view operation, const Exec& exec, ConstView x, C
                     ConstView bias, View a, View y) {
   using namespace kernels::blast;
   constexpr Dim kCacheBytes = 2048 * 1024;
-  const Problem p = check_problem(operation, x, y, u, v, s, bias, a);
+  const Shapes p = check_shapes(operation, x, y, u, v, s, bias, a);
   const Operand left = Operand::transposed(exec, u, x.dtype, p.rows), right(exec, v, x.dtype);
   const Array coupling = s ? pack_coupling(s) : Array();
   const Dim row_values = (p.in.blocks + (s ? p.out.blocks : 0)) * blast_padded_rank(p.rank);

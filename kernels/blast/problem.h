@@ -1,23 +1,11 @@
-// The sizes of a BLAST call, and the views of its hidden features.
+// The hidden features of a BLAST call on the CPU, and the products that lead to them and back.
 #pragma once
-#include <string_view>
-
 #include "kernels/blast/blast.h"
 #include "kernels/blast/coupling.h"
+#include "kernels/blast/shapes.h"
 #include "kernels/blocks/blocks.h"
 
 namespace ashlar::kernels::blast {
-
-struct Problem {
-  Dim rows;
-  Side in, out;
-  Dim rank;
-};
-
-// Checks x (R, n), y (R, m), u (b1, p, r), v (b2, q, r), s (b1, b2, r; absent: one block each), bias (m) and a (R, b2, r)
-// with padded blocks where s couples them; s, bias and a may be absent.
-Problem check_problem(std::string_view operation, const ConstView& x, const ConstView& y, const ConstView& u,
-                      const ConstView& v, const ConstView& s, const ConstView& bias, const ConstView& a);
 
 // Room for A or C of a tile: (R, blocks, r).
 inline Array hidden_features(Dim rows, Dim blocks, Dim rank, DType dtype) {
@@ -26,7 +14,7 @@ inline Array hidden_features(Dim rows, Dim blocks, Dim rank, DType dtype) {
 
 // hidden (R, blocks, r) -> (count, R, r): the blocks of a run as a batch.
 template <class AnyView>
-AnyView hidden_blocks(const AnyView& hidden, const BlockRun& run) {
+AnyView hidden_blocks(const AnyView& hidden, const BlockPairRun& run) {
   return strided(hidden, run.first * hidden.step(1), {run.count, hidden.size(0), hidden.size(2)},
                  {hidden.step(1), hidden.step(0), 1});
 }

@@ -2,8 +2,8 @@
 // of a tile once for both products.
 #include "core/parallel.h"
 #include "kernels/block_diagonal/block_diagonal.h"
+#include "kernels/block_diagonal/problem.h"
 #include "kernels/blocks/range_sums.h"
-#include "kernels/checks.h"
 #include "kernels/matmul/matmul.h"
 
 namespace ashlar::kernels::cpu {
@@ -11,26 +11,9 @@ namespace {
 
 constexpr Dim kCacheBytes = 512 * 1024;
 
-// Sizes of a call, from checked views.
-struct Problem {
-  Dim rows, features;  // of x
-  Side in, out;        // with a shuffle all blocks are full: padding may come to stand in any of them
-  bool shuffle;
-  Dim row_bytes;
-};
+using namespace block_diagonal;
 
-Problem check(std::string_view operation, const ConstView& x, const ConstView& y, const ConstView& w,
-              const ConstView& bias, bool shuffle) {
-  check_rows(operation, "x", x, x.dtype);
-  check_rows(operation, "y", y, x.dtype);
-  ASHLAR_CHECK(x.size(0) == y.size(0), operation, ": x ", x.shape, " and y ", y.shape, " must have as many rows");
-  ASHLAR_CHECK(w.shape.ndim() == 3 && w.size(0) >= 1, operation, ": w ", w.shape, " must be (blocks, p, q)");
-  const Dim n = x.size(1), m = y.size(1), blocks = w.size(0), p = ceil_div(m, blocks), q = ceil_div(n, blocks);
-  check_contiguous(operation, "w", w, {blocks, p, q}, master_dtype(x.dtype));
-  check_contiguous(operation, "bias", bias, {m}, master_dtype(x.dtype));
-  const Dim row_bytes = (n + m) * static_cast<Dim>(size_of(x.dtype));
-  return {x.size(0), n, {shuffle ? blocks * q : n, blocks, q}, {m, blocks, p}, shuffle, row_bytes};
-}
+Dim row_bytes(const Problem& p, DType dtype) { return (p.in.size + p.out.size) * static_cast<Dim>(size_of(dtype)); }
 
 // Calls body(place of a feature among the shuffled ones, its place in x) for all of x.
 template <class Body>
@@ -87,17 +70,17 @@ void backward_typed(const Exec& exec, const Problem& p, const BackwardCall& call
     if (dw) {
       const Array own = p.shuffle ? shuffled(p, x) : Array();
       if (p.shuffle) x = own;
-      for_runs(p.in, p.out, [&](const BlockRun& run) {
-        matmul(exec, transposed(block_columns(dy, p.out, run, run.to)), block_columns(x, p.in, run, run.from),
-               block_weights(dw.view(range), run, run.to, run.from), {.accumulate = accumulate});
+      for_runs(p.in, p.out, [&](const BlockPairRun& run) {
+        matmul(exec, transposed(block_columns(dy, p.out, run, run.outputs)), block_columns(x, p.in, run, run.inputs),
+               block_weights(dw.view(range), run, run.outputs, run.inputs), {.accumulate = accumulate});
       });
     }
     if (call.dx) {
       const View dx = rows_of(call.dx, begin, rows);
       const Array own = p.shuffle ? Array::empty({rows, p.in.size}, dx.dtype) : Array();
-      for_runs(p.in, p.out, [&](const BlockRun& run) {
-        matmul(exec, block_columns(dy, p.out, run, run.to), block_weights(weights.view(), run, run.to, run.from),
-               block_columns(p.shuffle ? View(own) : dx, p.in, run, run.from), {});
+      for_runs(p.in, p.out, [&](const BlockPairRun& run) {
+        matmul(exec, block_columns(dy, p.out, run, run.outputs), block_weights(weights.view(), run, run.outputs, run.inputs),
+               block_columns(p.shuffle ? View(own) : dx, p.in, run, run.inputs), {});
       });
       if (p.shuffle) unshuffle(p, own, dx);
     }
@@ -105,7 +88,7 @@ void backward_typed(const Exec& exec, const Problem& p, const BackwardCall& call
   if (dw) std::fill_n(call.dw.as<C>(), call.dw.numel(), C{0});  // the padding
   parallel_items(ranges.count, [&](Dim range) {
     const Dim begin = ranges.begin(range);
-    const Tiles tiles(ranges.begin(range + 1) - begin, p.row_bytes, kCacheBytes);
+    const Tiles tiles(ranges.begin(range + 1) - begin, row_bytes(p, call.x.dtype), kCacheBytes);
     if (dw && range > 0) std::fill_n(dw.at(range), call.dw.numel(), C{0});
     for (Dim i = 0; i < tiles.count; ++i) tile(range, begin + tiles.begin(i), tiles.length(i), i > 0);
   });
@@ -119,15 +102,15 @@ void block_diagonal_forward(const Exec& exec, ConstView x, ConstView w, ConstVie
   const Problem p = check("block_diagonal_forward", x, y, w, bias, shuffle);
   if (y.numel() == 0) return;
   const Operand weights = Operand::transposed(exec, w, x.dtype, p.rows);
-  const Tiles tiles = Tiles::shared(p.rows, p.row_bytes, kCacheBytes);
+  const Tiles tiles = Tiles::shared(p.rows, row_bytes(p, x.dtype), kCacheBytes);
   parallel_items(tiles.count, [&](Dim tile) {
     const Dim begin = tiles.begin(tile), rows = tiles.length(tile);
     const Array own = shuffle ? shuffled(p, rows_of(x, begin, rows)) : Array();
     const ConstView x_tile = shuffle ? ConstView(own) : rows_of(x, begin, rows);
     const View y_tile = rows_of(y, begin, rows);
-    for_runs(p.in, p.out, [&](const BlockRun& run) {
-      multiply_blocks(exec, block_columns(x_tile, p.in, run, run.from), block_weights(weights.view(), run, run.from, run.to),
-                      block_bias(bias, p.out, run, run.to), block_columns(y_tile, p.out, run, run.to));
+    for_runs(p.in, p.out, [&](const BlockPairRun& run) {
+      multiply_blocks(exec, block_columns(x_tile, p.in, run, run.inputs), block_weights(weights.view(), run, run.inputs, run.outputs),
+                      block_bias(bias, p.out, run, run.outputs), block_columns(y_tile, p.out, run, run.outputs));
     });
   });
 }
@@ -136,9 +119,7 @@ void block_diagonal_backward(const Exec& exec, ConstView dy, ConstView x, ConstV
                              View dbias) {
   constexpr std::string_view operation = "block_diagonal_backward";
   const Problem problem = check(operation, x, dy, w, dbias, shuffle);
-  check_rows(operation, "dx", dx, x.dtype);
-  ASHLAR_CHECK(!dx || dx.shape == x.shape, operation, ": dx ", dx.shape, " must have the shape of x ", x.shape);
-  check_contiguous(operation, "dw", dw, w.shape, w.dtype);
+  check_gradients(x, w, dx, dw);
   if (problem.rows == 0) {
     for (const View& gradient : {dw, dbias}) {
       if (gradient) fill(exec, gradient, 0);

@@ -4,33 +4,16 @@
 #include <algorithm>
 
 #include "core/array.h"
+#include "kernels/block_views.h"
 #include "kernels/elementwise/elementwise.h"
-#include "kernels/rounding.h"
 #include "kernels/views.h"
 
 namespace ashlar::kernels {
 
-// One side of a matrix: `size` features in `blocks` blocks of `length`; the last ones may be short or empty.
-struct Side {
-  Dim size, blocks, length;
-  Dim begin(Dim block) const { return std::min(size, block * length); }
-  Dim count(Dim block) const { return std::min(size, (block + 1) * length) - begin(block); }
-};
-
-// Neighbouring blocks of one size on both sides of a matrix: a batch of products.
-struct BlockRun {
-  Dim first, count;  // blocks
-  Dim from, to;      // features of each on the two sides
-};
-
-// Calls body(run) for all blocks: the full ones together, then the shorter ones.
+// Calls body(run) for all blocks, a batch of products each: the full ones together, then the shorter ones.
 template <class Body>
-void for_runs(const Side& from, const Side& to, Body&& body) {
-  for (Dim first = 0, next = 0; first < from.blocks; first = next) {
-    const Dim a = from.count(first), b = to.count(first);
-    for (next = first + 1; next < from.blocks && from.count(next) == a && to.count(next) == b;) ++next;
-    body(BlockRun{first, next - first, a, b});
-  }
+void for_runs(const Side& inputs, const Side& outputs, Body&& body) {
+  for (const BlockPairRun& run : runs_of(inputs, outputs)) body(run);
 }
 template <class Body>
 void for_runs(const Side& side, Body&& body) {
@@ -39,13 +22,13 @@ void for_runs(const Side& side, Body&& body) {
 
 // rows (R, features) -> (count, R, length): `length` features of each block of a run.
 template <class AnyView>
-AnyView block_columns(const AnyView& rows, const Side& side, const BlockRun& run, Dim length) {
+AnyView block_columns(const AnyView& rows, const Side& side, const BlockPairRun& run, Dim length) {
   return strided(rows, run.first * side.length, {run.count, rows.size(0), length}, {side.length, rows.step(0), 1});
 }
 
 // weights (blocks, p, q) -> (count, rows, columns): the upper left part of each block of a run.
 template <class AnyView>
-AnyView block_weights(const AnyView& weights, const BlockRun& run, Dim rows, Dim columns) {
+AnyView block_weights(const AnyView& weights, const BlockPairRun& run, Dim rows, Dim columns) {
   return strided(weights, run.first * weights.step(0), {run.count, rows, columns},
                  {weights.step(0), weights.step(1), weights.step(2)});
 }
@@ -76,7 +59,7 @@ class Operand {
 };
 
 // bias (features) -> (count, 1, length): the part that belongs to a run. An absent bias stays absent.
-inline ConstView block_bias(const ConstView& bias, const Side& side, const BlockRun& run, Dim length) {
+inline ConstView block_bias(const ConstView& bias, const Side& side, const BlockPairRun& run, Dim length) {
   if (!bias) return bias;
   return strided(bias, run.first * side.length, {run.count, 1, length}, {side.length, 0, 1});
 }

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/cross_entropy/checks.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/simd.h"
 
@@ -149,8 +150,6 @@ namespace cpu {
 namespace {
 
 void check_targets(std::string_view name, const ConstView& ids, Dim rows, Dim classes, Dim lowest) {
-  ASHLAR_CHECK(ids.shape == Shape{rows} && ids.dtype == DType::i32, "cross_entropy: ", name, " must be i32 of shape (",
-               rows, "), got ", ids.dtype, " ", ids.shape);
   for (Dim row = 0; row < rows; ++row) {
     const Dim id = ids.as<std::int32_t>()[row * ids.step(0)];
     ASHLAR_CHECK(id >= lowest && id < classes, "cross_entropy: ", name, " ", id, " of row ", row, " is outside [",
@@ -162,27 +161,10 @@ void check_targets(std::string_view name, const ConstView& ids, Dim rows, Dim cl
 
 void cross_entropy(const Exec&, ConstView logits, CrossEntropyTargets targets, double gradient_scale, View losses,
                    View dlogits) {
-  ASHLAR_CHECK(logits.shape.ndim() == 2 && (logits.step(1) == 1 || logits.size(1) == 1), "cross_entropy: logits ",
-               logits.shape, " must be (rows, classes) with a contiguous last dimension");
+  check_cross_entropy(logits, targets, losses, dlogits);
   const Dim rows = logits.size(0), classes = logits.size(1);
-  const DType master = master_dtype(logits.dtype);
-  ASHLAR_CHECK(losses.shape == Shape{rows} && losses.dtype == master, "cross_entropy: losses must be ", master,
-               " of shape (", rows, "), got ", losses.dtype, " ", losses.shape);
-  if (dlogits) {
-    ASHLAR_CHECK(dlogits.shape == logits.shape && (dlogits.step(1) == 1 || classes == 1),
-                 "cross_entropy: dlogits ", dlogits.shape, " must have the shape of logits ", logits.shape,
-                 " and a contiguous last dimension");
-    ASHLAR_CHECK(dlogits.dtype == logits.dtype || (dlogits.dtype == DType::f32 && dlogits.data != logits.data),
-                 "cross_entropy: dlogits must be ", logits.dtype, " like logits, or f32 in other memory, got ",
-                 dlogits.dtype);
-  }
   check_targets("target", targets.target, rows, classes, -1);
   if (targets.other) check_targets("other target", targets.other, rows, classes, 0);
-  if (targets.weight) {
-    ASHLAR_CHECK(targets.weight.shape == Shape{rows} && targets.weight.dtype == DType::f32,
-                 "cross_entropy: weight must be f32 of shape (", rows, "), got ", targets.weight.dtype, " ",
-                 targets.weight.shape);
-  }
   const Work work{logits, targets, gradient_scale, losses, dlogits};
   const auto run = ASHLAR_DISPATCH(cross_entropy_rows);
   parallel_for(rows, row_grain(4 * classes), [&](Dim begin, Dim end) { run(work, begin, end); });

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "core/random.h"
+#include "kernels/dropout/checks.h"
 #include "kernels/dropout/dropout.h"
 #include "kernels/simd.h"
 
@@ -17,9 +18,6 @@ namespace ashlar::kernels {
 namespace {
 
 constexpr std::size_t kWords = 1024;  // random words made at a time; they stay in the L1 cache
-
-// uniform(index) = (bits >> 8) 2^-24 >= p exactly when (bits >> 8) >= ceil(p 2^24).
-std::uint32_t threshold_of(const DropMask& mask) { return static_cast<std::uint32_t>(std::ceil(mask.p * 0x1p24)); }
 
 }  // namespace
 }  // namespace ashlar::kernels
@@ -96,7 +94,7 @@ void dropout_of(const T* x, const DropMask& mask, T* y, Dim begin, Dim end) {
   const hn::ScalableTag<std::int32_t> di32;  // 24-bit numbers: the cheaper signed comparison will do
   alignas(64) std::uint32_t words[kWords];
   const A scale = static_cast<A>(1 / (1 - mask.p));
-  const std::uint32_t threshold = threshold_of(mask);
+  const std::uint32_t threshold = drop::threshold_of(mask);
   constexpr Dim step = kWords;
   for (Dim block = begin; block < end; block += step) {
     const Dim count = end - block < step ? end - block : step;
@@ -145,19 +143,8 @@ HWY_EXPORT(dropout_range);
 HWY_EXPORT(scale_range);
 
 namespace cpu {
-namespace {
-
-void check(std::string_view operation, const ConstView& x, const DropMask& mask, const View& y) {
-  ASHLAR_CHECK(x.shape == y.shape && x.dtype == y.dtype && x.contiguous() && y.contiguous(), operation,
-               ": x and y must be contiguous, of one shape and dtype, got ", x.shape, " ", x.dtype, " and ", y.shape,
-               " ", y.dtype);
-  ASHLAR_CHECK(mask.p >= 0 && mask.p <= 1, operation, ": p must be in [0, 1], got ", mask.p);
-}
-
-}  // namespace
-
 void dropout(const Exec&, ConstView x, DropMask mask, View y) {
-  check("dropout", x, mask, y);
+  drop::check("dropout", x, mask, y);
   constexpr Dim step = kWords;
   const Dim count = x.numel(), blocks = (count + step - 1) / step;
   const auto run = ASHLAR_DISPATCH(dropout_range);
@@ -167,12 +154,12 @@ void dropout(const Exec&, ConstView x, DropMask mask, View y) {
 }
 
 void drop_path(const Exec&, ConstView x, DropMask mask, View y) {
-  check("drop_path", x, mask, y);
+  drop::check("drop_path", x, mask, y);
   ASHLAR_CHECK(x.shape.ndim() >= 1, "drop_path: needs a dimension of samples, got a scalar");
   if (x.numel() == 0) return;
   const Dim sample = x.numel() / x.size(0);
   const Random random(mask.key, mask.stream);
-  const std::uint32_t threshold = threshold_of(mask);
+  const std::uint32_t threshold = drop::threshold_of(mask);
   const double scale = 1 / (1 - mask.p);
   const auto run = ASHLAR_DISPATCH(scale_range);
   parallel_for(x.size(0), row_grain(sample), [&](Dim begin, Dim end) {

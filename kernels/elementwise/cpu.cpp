@@ -1,6 +1,7 @@
 // Elementwise work on the CPU. Operands are all f64, or each f32 or bf16 with arithmetic in f32. The bits of a result
 // do not depend on the strides.
 #include "core/array.h"
+#include "kernels/elementwise/checks.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/simd.h"
 #include "kernels/strided.h"
@@ -125,17 +126,7 @@ HWY_EXPORT(cast_range);
 namespace cpu {
 namespace {
 
-void check_operand(std::string_view operation, const ConstView& operand, const View& y) {
-  ASHLAR_CHECK(operand.shape == y.shape, operation, ": shapes ", operand.shape, " and ", y.shape,
-               " differ; expand the smaller one first");
-  ASHLAR_CHECK(is_floating(operand.dtype) && is_floating(y.dtype), operation,
-               ": needs floating dtypes (f64, f32 or bf16), got ", operand.dtype, " and ", y.dtype);
-}
-void check_same_width(std::string_view operation, const ConstView& operand, const View& y) {
-  check_operand(operation, operand, y);
-  ASHLAR_CHECK((operand.dtype == DType::f64) == (y.dtype == DType::f64), operation, ": cannot mix ", operand.dtype,
-               " and ", y.dtype, "; cast first");
-}
+using namespace elementwise;
 
 // Calls body(row_begin, row_end, column_begin, column_end) on parts of the rows, in parallel.
 template <class Body>

@@ -1,5 +1,6 @@
 // Table lookup on the CPU. The gradient is split between threads by columns: no two threads write one value, and
 // rows that share an id are added in the order of the batch whatever the number of threads.
+#include "kernels/embedding/checks.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/simd.h"
 
@@ -58,13 +59,7 @@ constexpr Dim kColumnBlock = 16;  // a cache line of f32: two threads rarely wri
 
 // table (V, C), rows (N, C), ids (N) in [0, V).
 void check(std::string_view operation, const ConstView& table, const ConstView& ids, const ConstView& rows) {
-  const bool matrices = table.shape.ndim() == 2 && rows.shape.ndim() == 2;
-  ASHLAR_CHECK(matrices && table.size(1) == rows.size(1) && ids.shape == Shape{rows.size(0)}, operation, ": table ",
-               table.shape, ", ids ", ids.shape, " and rows ", rows.shape, " must be (V, C), (N) and (N, C)");
-  const bool dense = table.size(1) == 1 || (table.step(1) == 1 && rows.step(1) == 1);
-  ASHLAR_CHECK(dense, operation, ": the last dimensions of table ", table.shape, " and rows ", rows.shape,
-               " must be contiguous");
-  ASHLAR_CHECK(ids.dtype == DType::i32, operation, ": ids must be i32, got ", ids.dtype);
+  check_embedding(operation, table, ids, rows);
   for (Dim n = 0; n < ids.size(0); ++n) {
     const Dim id = ids.as<std::int32_t>()[n * ids.step(0)];
     ASHLAR_CHECK(id >= 0 && id < table.size(0), operation, ": id ", id, " at position ", n, " is outside [0, ",
@@ -82,8 +77,7 @@ void embedding_forward(const Exec&, ConstView table, ConstView ids, View y) {
 
 void embedding_backward(const Exec&, ConstView ids, ConstView dy, View dtable) {
   check("embedding_backward", dtable, ids, dy);
-  ASHLAR_CHECK(dtable.dtype == master_dtype(dy.dtype), "embedding_backward: dtable must be ", master_dtype(dy.dtype),
-               " for dy ", dy.dtype, ", got ", dtable.dtype);
+  check_embedding_gradient(dy, dtable);
   const Dim columns = dy.size(1), blocks = (columns + kColumnBlock - 1) / kColumnBlock;
   const auto run = ASHLAR_DISPATCH(accumulate_columns);
   parallel_for(blocks, row_grain(dy.size(0) * kColumnBlock), [&](Dim begin, Dim end) {

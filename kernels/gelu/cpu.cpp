@@ -2,6 +2,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "kernels/gelu/checks.h"
 #include "kernels/gelu/gelu.h"
 #include "kernels/simd.h"
 
@@ -132,17 +133,10 @@ namespace {
 
 constexpr Dim kGeluGrain = kGrain / 4;  // an exponential and a division cost several memory accesses
 
-void check(std::string_view operation, const ConstView& x, const ConstView& other) {
-  ASHLAR_CHECK(x.shape == other.shape, operation, ": shapes ", x.shape, " and ", other.shape, " differ");
-  ASHLAR_CHECK(x.dtype == other.dtype, operation, ": dtypes ", x.dtype, " and ", other.dtype, " differ");
-  ASHLAR_CHECK(x.contiguous() && other.contiguous(), operation, ": needs contiguous arrays, shape ", x.shape,
-               "; copy with as_contiguous() first");
-}
-
 }  // namespace
 
 void gelu_forward(const Exec&, ConstView x, Gelu kind, View y) {
-  check("gelu_forward", x, y);
+  gelu::check("gelu_forward", x, y);
   const auto run = ASHLAR_DISPATCH(gelu_forward_range);
   parallel_for(x.numel(), kGeluGrain, [&](Dim begin, Dim end) {
     run(x.dtype, kind, advance(x.data, x.dtype, begin), advance(y.data, y.dtype, begin), end - begin);
@@ -150,8 +144,8 @@ void gelu_forward(const Exec&, ConstView x, Gelu kind, View y) {
 }
 
 void gelu_backward(const Exec&, ConstView x, ConstView dy, Gelu kind, View dx) {
-  check("gelu_backward", x, dy);
-  check("gelu_backward", x, dx);
+  gelu::check("gelu_backward", x, dy);
+  gelu::check("gelu_backward", x, dx);
   const auto run = ASHLAR_DISPATCH(gelu_backward_range);
   parallel_for(x.numel(), kGeluGrain, [&](Dim begin, Dim end) {
     run(x.dtype, kind, advance(x.data, x.dtype, begin), advance(dy.data, dy.dtype, begin),

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "core/array.h"
+#include "kernels/layer_norm/checks.h"
 #include "kernels/layer_norm/layer_norm.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/simd.h"
@@ -180,36 +181,11 @@ namespace {
 constexpr Dim kMaxChunks = 64;
 constexpr Dim kRowsPerChunk = 32;
 
-// A (rows, columns) operand like x, its last dimension contiguous; `per_row` and `per_column` vectors of master dtype.
-struct Checker {
-  std::string_view operation;
-  const ConstView& x;
-
-  void matrix(std::string_view name, const ConstView& v) const {
-    ASHLAR_CHECK(v.shape.ndim() == 2 && v.shape == x.shape && v.dtype == x.dtype, operation, ": ", name, " ", v.shape,
-                 " ", v.dtype, " must be (rows, columns) like x ", x.shape, " ", x.dtype);
-    ASHLAR_CHECK(v.step(1) == 1 || v.size(1) == 1, operation, ": the last dimension of ", name, " ", v.shape,
-                 " must be contiguous; copy with as_contiguous() first");
-  }
-  void vector(std::string_view name, const ConstView& v, int dim) const {
-    const DType master = master_dtype(x.dtype);
-    ASHLAR_CHECK(v.shape == Shape{x.size(dim)} && v.dtype == master && v.contiguous(), operation, ": ", name, " ",
-                 v.shape, " ", v.dtype, " must be contiguous, of size ", x.size(dim), " and dtype ", master,
-                 " for x ", x.shape, " ", x.dtype);
-  }
-};
-
 }  // namespace
 
 void layer_norm_forward(const Exec&, ConstView x, ConstView weight, ConstView bias, double eps, View y, View mean,
                         View rstd) {
-  const Checker check{"layer_norm_forward", x};
-  check.matrix("x", x);
-  check.matrix("y", y);
-  check.vector("weight", weight, 1);
-  check.vector("bias", bias, 1);
-  check.vector("mean", mean, 0);
-  check.vector("rstd", rstd, 0);
+  layer_norm::check_forward(x, weight, bias, y, mean, rstd);
   const Forward work{x, weight, bias, eps, y, mean, rstd};
   const auto rows = ASHLAR_DISPATCH(forward_rows);
   parallel_for(x.size(0), row_grain(x.size(1)), [&](Dim begin, Dim end) { rows(work, begin, end); });
@@ -217,16 +193,7 @@ void layer_norm_forward(const Exec&, ConstView x, ConstView weight, ConstView bi
 
 void layer_norm_backward(const Exec& exec, ConstView dy, ConstView x, ConstView weight, ConstView mean, ConstView rstd,
                          ConstView add, View dx, View dweight, View dbias) {
-  const Checker check{"layer_norm_backward", x};
-  check.matrix("x", x);
-  check.matrix("dy", dy);
-  if (add) check.matrix("add", add);
-  if (dx) check.matrix("dx", dx);
-  check.vector("weight", weight, 1);
-  check.vector("mean", mean, 0);
-  check.vector("rstd", rstd, 0);
-  if (dweight) check.vector("dweight", dweight, 1);
-  if (dbias) check.vector("dbias", dbias, 1);
+  layer_norm::check_backward(dy, x, weight, mean, rstd, add, dx, dweight, dbias);
   const Backward work{dy, x, weight, mean, rstd, add, dx};
   const auto rows = ASHLAR_DISPATCH(backward_rows);
   if (!dweight && !dbias) {

@@ -11,63 +11,13 @@
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/isa.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/matmul/problem.h"
 #include "kernels/small_gemm/tile.h"
-#include "kernels/views.h"
 
 namespace ashlar::kernels::cpu {
 namespace {
 
-// One product: batch shape, M, N, K, and where the operands lie.
-struct Problem {
-  ConstView a, b;  // (batch…, M, K), (batch…, K, N)
-  View y;          // (batch…, M, N)
-  MatmulOptions options;
-  Dim m() const { return y.size(-2); }
-  Dim n() const { return y.size(-1); }
-  Dim k() const { return a.size(-1); }
-  int batch_dims() const { return y.shape.ndim() - 2; }
-};
-
-Shape batch_shape(const ConstView& v) { return Shape(v.shape.sizes().first(static_cast<std::size_t>(v.shape.ndim() - 2))); }
-
-// The view with leading dimensions of stride 0 added, and batch sizes of 1 repeated, so that it has y's batch shape.
-ConstView broadcast_batch(const ConstView& v, const View& y) {
-  const int added = y.shape.ndim() - v.shape.ndim();
-  ConstView result = v;
-  result.shape = y.shape.with(-2, v.size(-2)).with(-1, v.size(-1));
-  for (int d = 0; d < y.shape.ndim(); ++d) {
-    const bool repeated = d < added || (d < y.shape.ndim() - 2 && v.size(d - added) == 1);
-    result.stride[static_cast<std::size_t>(d)] = repeated ? 0 : v.step(d - added);
-  }
-  return result;
-}
-
-Problem check(const ConstView& a, const ConstView& b, const View& y, const MatmulOptions& options) {
-  const auto shapes = [&] { return concat("a ", a.dtype, a.shape, ", b ", b.dtype, b.shape, ", y ", y.dtype, y.shape); };
-  ASHLAR_CHECK(a.shape.ndim() >= 2 && b.shape.ndim() >= 2 && y.shape.ndim() >= 2,
-               "matmul: operands need two dimensions or more; ", shapes());
-  ASHLAR_CHECK(a.size(-1) == b.size(-2), "matmul: last dimension of a must equal the last but one of b; ", shapes());
-  ASHLAR_CHECK(y.size(-2) == a.size(-2) && y.size(-1) == b.size(-1), "matmul: y must be (…, M, N); ", shapes());
-  for (const ConstView* operand : {&a, &b}) {
-    const int added = y.shape.ndim() - operand->shape.ndim();
-    ASHLAR_CHECK(added >= 0, "matmul: y has too few dimensions; ", shapes());
-    for (int d = 0; d < operand->shape.ndim() - 2; ++d) {
-      ASHLAR_CHECK(operand->size(d) == y.size(d + added) || operand->size(d) == 1,
-                   "matmul: batch dimensions do not match; ", shapes());
-    }
-  }
-  const bool f64 = y.dtype == DType::f64;
-  for (const DType dtype : {a.dtype, b.dtype, y.dtype}) {
-    ASHLAR_CHECK(is_floating(dtype) && (dtype == DType::f64) == f64,
-                 "matmul: operands must be all f64, or each f32 or bf16; ", shapes());
-  }
-  if (options.bias) {
-    ASHLAR_CHECK(options.bias.shape == Shape({y.size(-1)}) && options.bias.dtype == master_dtype(y.dtype),
-                 "matmul: bias ", options.bias.dtype, options.bias.shape, " must be ", master_dtype(y.dtype), "(",
-                 y.size(-1), ")");
-  }
-  return {broadcast_batch(a, y), broadcast_batch(b, y), y, options};
-}
+using namespace products;
 
 // ---------------------------------------------------------------- f64: a plain loop, for gradient checks
 
@@ -252,23 +202,6 @@ class ThreadsFor {
   int before_;
 };
 
-// The view at one index of a dimension, without that dimension.
-template <class Pointer>
-BasicView<Pointer> select(const BasicView<Pointer>& v, int dim, Dim index) {
-  using Byte = std::conditional_t<std::is_const_v<std::remove_pointer_t<Pointer>>, const std::byte, std::byte>;
-  std::vector<Dim> sizes(v.shape.sizes().begin(), v.shape.sizes().end());
-  sizes.erase(sizes.begin() + dim);
-  BasicView<Pointer> result{static_cast<Byte*>(v.data) + index * v.step(dim) * static_cast<Dim>(size_of(v.dtype)), v.dtype,
-                            Shape(sizes), v.stride};
-  std::copy(v.stride.begin() + dim + 1, v.stride.end(), result.stride.begin() + dim);
-  return result;
-}
-
-Problem select(const Problem& p, int dim, Dim index) {
-  const auto a = select(p.a, dim, index), b = select(p.b, dim, index);
-  return {{a.data, a.dtype, a.shape, a.stride}, {b.data, b.dtype, b.shape, b.stride}, select(p.y, dim, index), p.options};
-}
-
 void run_library(Problem p) {
   for (int d = p.batch_dims() - 1; d >= 0; --d) {
     if (p.y.size(d) == 1) p = select(p, d, 0);
@@ -332,20 +265,7 @@ void matmul(const Exec& exec, ConstView a, ConstView b, View y, MatmulOptions op
   const Problem problem = check(a, b, y, options);
   if (y.numel() == 0) return;
   if (y.dtype == DType::f64) return matmul_f64(problem);
-  if (problem.k() == 0) {
-    // The empty sum.
-    if (options.bias) {
-      ConstView bias = options.bias;
-      bias.shape = y.shape;
-      bias.stride = {};
-      bias.stride[static_cast<std::size_t>(y.shape.ndim() - 1)] = options.bias.step(0);
-      if (options.accumulate) linear_combination(exec, bias, 1.0, y, 1.0, y);
-      else cast(exec, bias, y);
-    } else if (!options.accumulate) {
-      fill(exec, y, 0.0);
-    }
-    return;
-  }
+  if (problem.k() == 0) return empty_sum(exec, y, options);
   matmul_library(exec, problem);
 }
 

@@ -1,38 +1,14 @@
 // Monarch products on tiles of rows whose hidden features stay in the cache.
 #include "core/parallel.h"
 #include "kernels/blocks/range_sums.h"
-#include "kernels/checks.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/monarch/monarch.h"
+#include "kernels/monarch/problem.h"
 
 namespace ashlar::kernels::cpu {
 namespace {
 
-// Sizes of a call, from checked views. `a` and `h` are the hidden features as R makes them, in b2 blocks of (b1, c),
-// and as L takes them, in b1 blocks of (b2, c).
-struct Problem {
-  Dim rows;
-  Side in, a, h, out;
-  Dim rank;  // c
-};
-
-Problem check(std::string_view operation, const ConstView& x, const ConstView& y, const ConstView& h, const ConstView& r,
-              const ConstView& l, const ConstView& bias) {
-  const DType master = master_dtype(x.dtype);
-  check_rows(operation, "x", x, x.dtype);
-  check_rows(operation, "y", y, x.dtype);
-  ASHLAR_CHECK(x.size(0) == y.size(0), operation, ": x ", x.shape, " and y ", y.shape, " must have as many rows");
-  ASHLAR_CHECK(r.shape.ndim() == 3 && l.shape.ndim() == 3 && r.size(0) >= 1 && l.size(0) >= 1 &&
-                   r.size(1) >= l.size(0) && r.size(1) % l.size(0) == 0,
-               operation, ": r ", r.shape, " must be (b2, b1 c, q) for l ", l.shape, ", (b1, p, b2 c)");
-  const Dim n = x.size(1), m = y.size(1), b1 = l.size(0), b2 = r.size(0), c = r.size(1) / b1;
-  const Dim p = ceil_div(m, b1), q = ceil_div(n, b2), hidden = b1 * b2 * c;
-  check_contiguous(operation, "r", r, {b2, b1 * c, q}, master);
-  check_contiguous(operation, "l", l, {b1, p, b2 * c}, master);
-  check_contiguous(operation, "bias", bias, {m}, master);
-  check_contiguous(operation, "h", h, {x.size(0), hidden}, x.dtype);
-  return {x.size(0), {n, b2, q}, {hidden, b2, b1 * c}, {hidden, b1, b2 * c}, {m, b1, p}, c};
-}
+using namespace monarch;
 
 // from (R, blocks, others, c) -> to (R, others, blocks, c)
 void regroup(const ConstView& from, Dim blocks, Dim others, Dim c, const View& to) {
@@ -97,27 +73,27 @@ class Backward {
     }
     if (call_.dl) {
       const ConstView h = rows_of(call_.h, begin, rows);
-      for_runs(p_.h, p_.out, [&](const BlockRun& run) {
-        matmul(exec_, transposed(block_columns(dy, p_.out, run, run.to)), block_columns(h, p_.h, run, run.from),
-               block_weights(dl_.view(range), run, run.to, run.from), {.accumulate = accumulate});
+      for_runs(p_.h, p_.out, [&](const BlockPairRun& run) {
+        matmul(exec_, transposed(block_columns(dy, p_.out, run, run.outputs)), block_columns(h, p_.h, run, run.inputs),
+               block_weights(dl_.view(range), run, run.outputs, run.inputs), {.accumulate = accumulate});
       });
     }
     if (!call_.dr && !call_.dx) return;
     const Array dh = Array::empty({rows, p_.h.size}, x.dtype), da = empty_like(dh);
-    for_runs(p_.h, p_.out, [&](const BlockRun& run) {
-      matmul(exec_, block_columns(dy, p_.out, run, run.to), block_weights(left_.view(), run, run.to, run.from),
-             block_columns(View(dh), p_.h, run, run.from), {});
+    for_runs(p_.h, p_.out, [&](const BlockPairRun& run) {
+      matmul(exec_, block_columns(dy, p_.out, run, run.outputs), block_weights(left_.view(), run, run.outputs, run.inputs),
+             block_columns(View(dh), p_.h, run, run.inputs), {});
     });
     regroup(dh, p_.out.blocks, p_.in.blocks, p_.rank, da);
     const ConstView a = da;
-    for_runs(p_.in, p_.a, [&](const BlockRun& run) {
+    for_runs(p_.in, p_.a, [&](const BlockPairRun& run) {
       if (call_.dr) {
-        matmul(exec_, transposed(block_columns(a, p_.a, run, run.to)), block_columns(x, p_.in, run, run.from),
-               block_weights(dr_.view(range), run, run.to, run.from), {.accumulate = accumulate});
+        matmul(exec_, transposed(block_columns(a, p_.a, run, run.outputs)), block_columns(x, p_.in, run, run.inputs),
+               block_weights(dr_.view(range), run, run.outputs, run.inputs), {.accumulate = accumulate});
       }
       if (call_.dx) {
-        matmul(exec_, block_columns(a, p_.a, run, run.to), block_weights(right_.view(), run, run.to, run.from),
-               block_columns(rows_of(call_.dx, begin, rows), p_.in, run, run.from), {});
+        matmul(exec_, block_columns(a, p_.a, run, run.outputs), block_weights(right_.view(), run, run.outputs, run.inputs),
+               block_columns(rows_of(call_.dx, begin, rows), p_.in, run, run.inputs), {});
       }
     });
   }
@@ -145,15 +121,15 @@ void monarch_forward(const Exec& exec, ConstView x, ConstView r, ConstView l, Co
     const View y_tile = rows_of(y, begin, rows);
     const Array a = Array::empty({rows, p.h.size}, x.dtype), own_h = h ? Array() : empty_like(a);
     const View h_tile = h ? rows_of(h, begin, rows) : View(own_h);
-    for_runs(p.in, p.a, [&](const BlockRun& run) {
-      matmul(exec, block_columns(x_tile, p.in, run, run.from), block_weights(right.view(), run, run.from, run.to),
-             block_columns(View(a), p.a, run, run.to), {});
+    for_runs(p.in, p.a, [&](const BlockPairRun& run) {
+      matmul(exec, block_columns(x_tile, p.in, run, run.inputs), block_weights(right.view(), run, run.inputs, run.outputs),
+             block_columns(View(a), p.a, run, run.outputs), {});
     });
     regroup(a, p.in.blocks, p.out.blocks, p.rank, h_tile);
-    for_runs(p.h, p.out, [&](const BlockRun& run) {
-      multiply_blocks(exec, block_columns(ConstView(h_tile), p.h, run, run.from),
-                      block_weights(left.view(), run, run.from, run.to), block_bias(bias, p.out, run, run.to),
-                      block_columns(y_tile, p.out, run, run.to));
+    for_runs(p.h, p.out, [&](const BlockPairRun& run) {
+      multiply_blocks(exec, block_columns(ConstView(h_tile), p.h, run, run.inputs),
+                      block_weights(left.view(), run, run.inputs, run.outputs), block_bias(bias, p.out, run, run.outputs),
+                      block_columns(y_tile, p.out, run, run.outputs));
     });
   });
 }
@@ -162,11 +138,7 @@ void monarch_backward(const Exec& exec, ConstView dy, ConstView x, ConstView h, 
                       View dl, View dbias) {
   constexpr std::string_view operation = "monarch_backward";
   const Problem problem = check(operation, x, dy, h, r, l, dbias);
-  ASHLAR_CHECK(h || !dl || problem.rows == 0, operation, ": h must be given for the gradient of l");
-  check_rows(operation, "dx", dx, x.dtype);
-  ASHLAR_CHECK(!dx || dx.shape == x.shape, operation, ": dx ", dx.shape, " must have the shape of x ", x.shape);
-  check_contiguous(operation, "dr", dr, r.shape, r.dtype);
-  check_contiguous(operation, "dl", dl, l.shape, l.dtype);
+  check_gradients(problem, x, h, r, l, dx, dr, dl);
   if (problem.rows == 0) {
     for (const View& gradient : {dr, dl, dbias}) {
       if (gradient) fill(exec, gradient, 0);

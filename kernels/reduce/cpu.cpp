@@ -1,8 +1,7 @@
 // Sums on the CPU. Work is cut by the shape alone and the pieces are added in order, so the bits of a result do not
 // depend on the number of threads.
-#include <vector>
-
 #include "core/array.h"
+#include "kernels/reduce/layout.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/simd.h"
 
@@ -87,53 +86,11 @@ HWY_EXPORT(row_square_sum);
 namespace cpu {
 namespace {
 
+using namespace sums;
+
 constexpr Dim kMaxChunks = 64;     // pieces of one sum: as many threads can share it
 constexpr Dim kRowsPerChunk = 32;  // so that adding up the pieces costs little
 constexpr Dim kColumnBlock = 64;   // columns that one thread takes at least: whole cache lines of bf16
-
-// A dimension of x and y, or neighbours that merge into one; a reduced one has no step in y.
-struct Axis {
-  Dim size, x, y;
-};
-struct Layout {
-  std::vector<Axis> kept, reduced;
-  bool last_is_kept = false;
-};
-
-Layout layout_of(const ConstView& x, const View& y) {
-  Layout layout;
-  bool previous_kept = false, first = true;
-  for (int d = 0; d < x.shape.ndim(); ++d) {
-    const Dim size = x.size(d);
-    if (size == 1) continue;
-    const bool kept = y.size(d) != 1;
-    auto& axes = kept ? layout.kept : layout.reduced;
-    const Axis axis{size, x.step(d), kept ? y.step(d) : 0};
-    const bool merges = !first && kept == previous_kept && axes.back().x == axis.x * size &&
-                        axes.back().y == axis.y * size;
-    if (merges) axes.back() = {axes.back().size * size, axis.x, axis.y};
-    else axes.push_back(axis);
-    previous_kept = kept, first = false;
-  }
-  layout.last_is_kept = previous_kept;
-  return layout;
-}
-
-// Offsets in x and y of element `index` of the row-major range over `axes`.
-std::pair<Dim, Dim> offsets(const std::vector<Axis>& axes, Dim index) {
-  std::pair<Dim, Dim> result{0, 0};
-  for (auto axis = axes.rbegin(); axis != axes.rend(); ++axis) {
-    result.first += index % axis->size * axis->x;
-    result.second += index % axis->size * axis->y;
-    index /= axis->size;
-  }
-  return result;
-}
-Dim count_of(const std::vector<Axis>& axes) {
-  Dim count = 1;
-  for (const Axis& axis : axes) count *= axis.size;
-  return count;
-}
 
 void set(const View& y, Dim offset, double value) {
   dispatch_floating(y.dtype, "sum_to", [&]<class Y>() { y.as<Y>()[offset] = convert<Y>(value); });
@@ -203,14 +160,7 @@ double sum_pieces(Run run, const ConstView& x, const void* data, Dim count) {
 }  // namespace
 
 void sum_to(const Exec&, ConstView x, View y) {
-  ASHLAR_CHECK(x.shape.ndim() == y.shape.ndim(), "sum_to: shapes ", x.shape, " and ", y.shape,
-               " must have the same number of dimensions");
-  for (int d = 0; d < x.shape.ndim(); ++d) {
-    ASHLAR_CHECK(y.size(d) == x.size(d) || y.size(d) == 1, "sum_to: shape ", x.shape, " cannot be summed to ",
-                 y.shape, "; each size must be kept or become 1");
-  }
-  ASHLAR_CHECK(is_floating(x.dtype) && is_floating(y.dtype), "sum_to: needs floating dtypes (f64, f32 or bf16), got ",
-               x.dtype, " and ", y.dtype);
+  check_sum_to(x, y);
   if (y.numel() == 0) return;
   const Layout layout = layout_of(x, y);
   const Dim kept = count_of(layout.kept), reduced = x.numel() == 0 ? 0 : count_of(layout.reduced);
@@ -241,10 +191,14 @@ void sum_to(const Exec&, ConstView x, View y) {
 }
 
 void sum_of_squares(const Exec&, ConstView x, View y) {
-  ASHLAR_CHECK(x.contiguous(), "sum_of_squares: needs a contiguous array, shape ", x.shape);
-  ASHLAR_CHECK(y.numel() == 1 && y.dtype == DType::f64, "sum_of_squares: the result must be one f64, not ", y.shape,
-               " ", y.dtype);
+  check_sum_of_squares(x, y);
   *y.as<double>() = sum_pieces(ASHLAR_DISPATCH(row_square_sum), x, x.data, x.numel());
+}
+
+void sums_of_squares(const Exec&, std::span<const ConstView> xs, View y) {
+  check_sums_of_squares(xs, y);
+  const auto run = ASHLAR_DISPATCH(row_square_sum);
+  for (std::size_t i = 0; i < xs.size(); ++i) y.as<double>()[i] = sum_pieces(run, xs[i], xs[i].data, xs[i].numel());
 }
 
 }  // namespace cpu

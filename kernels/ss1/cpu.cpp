@@ -2,8 +2,8 @@
 #include <vector>
 
 #include "core/parallel.h"
-#include "kernels/checks.h"
 #include "kernels/small_gemm/tile.h"
+#include "kernels/ss1/sizes.h"
 #include "kernels/ss1/ss1.h"
 
 namespace ashlar::kernels::cpu {
@@ -22,16 +22,8 @@ struct Problem {
 
 Problem check(std::string_view operation, const ConstView& x, const ConstView& u, const ConstView& shift,
               const ConstView& sign) {
-  check_rows(operation, "x", x, x.dtype);
-  ASHLAR_CHECK(shift.shape.ndim() == 3 && shift.numel() > 0 && u.shape.ndim() == 3 && u.size(2) % shift.size(1) == 0,
-               operation, ": shift ", shift.shape, " must be (H, G, c) for u ", u.shape, ", (H, R, G B)");
-  const Dim sketches = shift.size(0), groups = shift.size(1), reduction = shift.size(2), block = u.size(2) / groups;
-  check_contiguous(operation, "shift", shift, shift.shape, DType::i32);
-  check_contiguous(operation, "sign", sign, shift.shape, DType::i32);
-  check_contiguous(operation, "u", u, {sketches, x.size(0), groups * block}, x.dtype);
-  const Dim n = x.size(1);
-  ASHLAR_CHECK(n <= groups * reduction * block, operation, ": x ", x.shape, " has more than the ",
-               groups * reduction * block, " features of the table ", shift.shape);
+  const ss1::Sizes sizes = ss1::check(operation, x, u, shift, sign);
+  const auto [rows, n, sketches, groups, reduction, block] = sizes;
   Problem problem{x.size(0), n, sketches, groups * block, {}};
   for (Dim entry = 0; entry < shift.numel(); ++entry) {
     const Dim chunk = entry % (groups * reduction) * block, at_u = entry / reduction % groups * block;

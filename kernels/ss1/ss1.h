@@ -8,7 +8,7 @@
 namespace ashlar::kernels {
 
 // x (R, n), rows contiguous, u (H, R, G B), contiguous: f64, f32 or bf16. shift and sign (H, G, c): i32, contiguous,
-// from 0 to B - 1 and 1 or -1. n is at most G c B.
+// from 0 to B - 1 and 1 or -1 (checked where the host can see them). n is at most G c B.
 extern const Kernel<void(const Exec&, ConstView x, ConstView shift, ConstView sign, View u)> ss1_sketch;
 
 // The gradient of the above: dx[(g c + i) B + (k + shift_hgi) mod B] = sum_h sign_hgi du_h[g B + k].

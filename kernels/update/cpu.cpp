@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "kernels/simd.h"
+#include "kernels/update/checks.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/update/cpu.cpp"
@@ -120,16 +121,6 @@ namespace {
 // Threads get whole blocks: vectors start at the same elements for any number of threads.
 constexpr Dim kBlock = 1024;
 
-void check_like(std::string_view name, const ConstView& x, const char* what, const ConstView& w) {
-  ASHLAR_CHECK(x.dtype == w.dtype && x.shape == w.shape && x.contiguous(), name, ": ", what, " ", x.dtype, " ", x.shape,
-               " must be contiguous and match the weight ", w.dtype, " ", w.shape);
-}
-
-void check_weight(std::string_view name, const ConstView& w) {
-  ASHLAR_CHECK(w.dtype == DType::f32 || w.dtype == DType::f64, name, ": weights must be f32 or f64, got ", w.dtype);
-  ASHLAR_CHECK(w.contiguous(), name, ": the weight ", w.shape, " must be contiguous");
-}
-
 // body(begin, count) on ranges that cover [0, total).
 template <class Body>
 void for_each_range(Dim total, const Body& body) {
@@ -141,9 +132,7 @@ void for_each_range(Dim total, const Body& body) {
 }  // namespace
 
 void sgd_update(const Exec&, const SgdUpdate& p, ConstView dw, View w, View buffer) {
-  check_weight("sgd_update", w);
-  check_like("sgd_update", dw, "gradient", w);
-  if (buffer) check_like("sgd_update", buffer, "momentum buffer", w);
+  updates::check_sgd(dw, w, buffer);
   const auto run = [&]<class T>(const auto& kernel) {
     for_each_range(w.numel(), [&](Dim begin, Dim count) {
       kernel(p, count, dw.as<T>() + begin, w.as<T>() + begin, buffer ? buffer.as<T>() + begin : nullptr);
@@ -154,11 +143,7 @@ void sgd_update(const Exec&, const SgdUpdate& p, ConstView dw, View w, View buff
 }
 
 void adamw_update(const Exec&, const AdamWUpdate& p, ConstView dw, View w, View m, View v) {
-  check_weight("adamw_update", w);
-  check_like("adamw_update", dw, "gradient", w);
-  check_like("adamw_update", m, "first moment", w);
-  check_like("adamw_update", v, "second moment", w);
-  ASHLAR_CHECK(p.step >= 1, "adamw_update: steps count from 1, got ", p.step);
+  updates::check_adamw(p, dw, w, m, v);
   const auto run = [&]<class T>(const auto& kernel) {
     for_each_range(w.numel(), [&](Dim begin, Dim count) {
       kernel(p, count, dw.as<T>() + begin, w.as<T>() + begin, m.as<T>() + begin, v.as<T>() + begin);
@@ -166,6 +151,14 @@ void adamw_update(const Exec&, const AdamWUpdate& p, ConstView dw, View w, View 
   };
   if (w.dtype == DType::f32) run.operator()<float>(ASHLAR_DISPATCH(adamw_f32));
   else run.operator()<double>(ASHLAR_DISPATCH(adamw_f64));
+}
+
+void sgd_update_all(const Exec& exec, std::span<const SgdTensor> tensors) {
+  for (const auto& [update, dw, w, buffer] : tensors) sgd_update(exec, update, dw, w, buffer);
+}
+
+void adamw_update_all(const Exec& exec, std::span<const AdamWTensor> tensors) {
+  for (const auto& [update, dw, w, m, v] : tensors) adamw_update(exec, update, dw, w, m, v);
 }
 
 }  // namespace ashlar::kernels::cpu

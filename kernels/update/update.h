@@ -4,6 +4,8 @@
 // gradient on the fly: the clip factor divided by the number of accumulated batches. Results do not depend on the
 // number of threads.
 #pragma once
+#include <span>
+
 #include "kernels/kernel.h"
 
 namespace ashlar::kernels {
@@ -16,6 +18,13 @@ struct SgdUpdate {
   bool nesterov = false;
 };
 extern const Kernel<void(const Exec&, const SgdUpdate&, ConstView dw, View w, View buffer)> sgd_update;
+// The same for many parameters at once: on a GPU a launch for dozens of them.
+struct SgdTensor {
+  SgdUpdate update;
+  ConstView dw;
+  View w, buffer;
+};
+extern const Kernel<void(const Exec&, std::span<const SgdTensor>)> sgd_update_all;
 
 // With g = grad_scale dw, in update number `step` (counted from 1):
 //   m <- beta1 m + (1 - beta1) g,  v <- beta2 v + (1 - beta2) g^2
@@ -26,5 +35,11 @@ struct AdamWUpdate {
   Dim step = 1;
 };
 extern const Kernel<void(const Exec&, const AdamWUpdate&, ConstView dw, View w, View m, View v)> adamw_update;
+struct AdamWTensor {
+  AdamWUpdate update;
+  ConstView dw;
+  View w, m, v;
+};
+extern const Kernel<void(const Exec&, std::span<const AdamWTensor>)> adamw_update_all;
 
 }  // namespace ashlar::kernels

@@ -22,7 +22,7 @@ struct BlastOp : Function<BlastOp> {
                        const Dim& out) {
     const Array rows = x.as_contiguous();
     Array y = Array::empty({x.size(0), out}, x.dtype(), x.device()), a;
-    if (ctx.recording() && saves_a(v.size(1))) {
+    if (ctx.recording() && x.device().type == DeviceType::cpu && saves_a(v.size(1))) {
       const Dim padded = kernels::blast_padded_rank(v.size(2));
       a = Array::empty({x.size(0), v.size(0), padded}, x.dtype(), x.device()).slice(2, 0, v.size(2));
     }

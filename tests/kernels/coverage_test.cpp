@@ -88,6 +88,11 @@ const std::map<std::string, Probe>& probes() {
   const Exec cpu;
   static const std::map<std::string, Probe> table{
       {"adamw_update", [=](DType t) { kernels::adamw_update(cpu, {}, matrix(t), matrix(t), matrix(t), matrix(t)); }},
+      {"adamw_update_all",
+       [=](DType t) {
+         const kernels::AdamWTensor tensor{{}, matrix(t), matrix(t), matrix(t), matrix(t)};
+         kernels::adamw_update_all(cpu, {&tensor, 1});
+       }},
       {"attention_backward",
        [=](DType t) {
          kernels::attention_backward(cpu, heads(t), heads(t), heads(t), heads(t), heads(t), factor(t, {1, 1, 2}), 1, true,
@@ -167,12 +172,23 @@ const std::map<std::string, Probe>& probes() {
       {"multiply", [=](DType t) { kernels::multiply(cpu, matrix(t), matrix(t), matrix(t)); }},
       {"scale", [=](DType t) { kernels::scale(cpu, matrix(t), 1, matrix(t)); }},
       {"sgd_update", [=](DType t) { kernels::sgd_update(cpu, {}, matrix(t), matrix(t), matrix(t)); }},
+      {"sgd_update_all",
+       [=](DType t) {
+         const kernels::SgdTensor tensor{{}, matrix(t), matrix(t), matrix(t)};
+         kernels::sgd_update_all(cpu, {&tensor, 1});
+       }},
       {"ss1_sketch", [=](DType t) { kernels::ss1_sketch(cpu, matrix(t), turns(), ones(), Array::zeros({1, 2, 2}, t)); }},
       {"ss1_sketch_backward",
        [=](DType t) { kernels::ss1_sketch_backward(cpu, Array::zeros({1, 2, 2}, t), turns(), ones(), matrix(t)); }},
       {"sum_of_squares",
        [=](DType t) { kernels::sum_of_squares(cpu, matrix(t), Array::zeros({1}, DType::f64)); }},
       {"sum_to", [=](DType t) { kernels::sum_to(cpu, matrix(t), Array::zeros({1, 3}, t)); }},
+      {"sums_of_squares",
+       [=](DType t) {
+         const Array x = matrix(t);
+         const ConstView view = x;
+         kernels::sums_of_squares(cpu, {&view, 1}, Array::zeros({1}, DType::f64));
+       }},
   };
   return table;
 }

@@ -1,0 +1,69 @@
+// Attention on CUDA: checks, and the choice between tensor cores and the plain kernels.
+#include "kernels/attention/cuda.h"
+#include "kernels/attention/heads.h"
+#include "kernels/device.cuh"
+
+namespace ashlar::kernels::cuda {
+namespace {
+
+using namespace attention;
+
+// Rows of a head are read 16 bytes at a time.
+bool aligned(const ConstView& v) {
+  constexpr Dim kVector = 8;
+  return v.step(0) % kVector == 0 && v.step(1) % kVector == 0 && v.step(2) % kVector == 0 &&
+         reinterpret_cast<std::uintptr_t>(v.data) % 16 == 0;
+}
+template <class... Views>
+bool for_tensor_cores(const ConstView& q, const Views&... others) {
+  const Dim depth = q.size(3);
+  return q.dtype == DType::bf16 && (depth == 32 || depth == 64 || depth == 128) && aligned(q) && (aligned(others) && ...);
+}
+
+void check_contiguous_rows(std::string_view operation, const ConstView& lse) {
+  ASHLAR_CHECK(lse.contiguous(), operation, ": lse ", lse.shape, " must be contiguous on a GPU");
+}
+
+}  // namespace
+
+void attention_forward(const Exec& exec, ConstView q, ConstView k, ConstView v, double scale, bool causal, View o,
+                       View lse) {
+  constexpr std::string_view kName = "attention_forward";
+  ASHLAR_CHECK(q.shape.ndim() == 4, kName, ": q must be (B, H, T, D), got ", q.shape);
+  check_heads(kName, q, q, "q");
+  check_heads(kName, q, k, "k");
+  check_heads(kName, q, v, "v");
+  check_heads(kName, q, o, "o");
+  if (lse) {
+    check_lse(kName, q, lse);
+    check_contiguous_rows(kName, lse);
+  }
+  if (q.numel() == 0) return;
+  const ForwardCall call{q, k, v, scale, causal, o, lse};
+  if (for_tensor_cores(q, k, v, o)) forward_tensor_cores(exec, call);
+  else forward_plain(exec, call);
+}
+
+void attention_backward(const Exec& exec, ConstView d_o, ConstView q, ConstView k, ConstView v, ConstView o, ConstView lse,
+                        double scale, bool causal, View dq, View dk, View dv) {
+  constexpr std::string_view kName = "attention_backward";
+  ASHLAR_CHECK(q.shape.ndim() == 4, kName, ": q must be (B, H, T, D), got ", q.shape);
+  check_heads(kName, q, q, "q");
+  check_heads(kName, q, d_o, "d_o");
+  check_heads(kName, q, k, "k");
+  check_heads(kName, q, v, "v");
+  check_heads(kName, q, o, "o");
+  check_heads(kName, q, dq, "dq");
+  check_heads(kName, q, dk, "dk");
+  check_heads(kName, q, dv, "dv");
+  check_lse(kName, q, lse);
+  check_contiguous_rows(kName, lse);
+  if (q.numel() == 0) return;
+  const Array delta = Array::empty(lse.shape, lse.dtype, exec.device);
+  row_products(exec, d_o, o, delta);
+  const BackwardCall call{d_o, q, k, v, o, lse, delta, scale, causal, dq, dk, dv};
+  if (for_tensor_cores(q, k, v, d_o, dq, dk, dv)) backward_tensor_cores(exec, call);
+  else backward_plain(exec, call);
+}
+
+}  // namespace ashlar::kernels::cuda

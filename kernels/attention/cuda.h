@@ -1,0 +1,30 @@
+// The parts of attention on CUDA: on tensor cores for bf16 heads of 32, 64 or 128 features, plain for the rest.
+#pragma once
+#include "core/device.h"
+#include "core/view.h"
+
+namespace ashlar::kernels::attention {
+
+struct ForwardCall {
+  ConstView q, k, v;
+  double scale;
+  bool causal;
+  View o, lse;  // lse may be absent; contiguous
+};
+struct BackwardCall {
+  ConstView d_o, q, k, v, o, lse;
+  ConstView delta;  // (B, H, T) like lse: Σ d_o o of each row
+  double scale;
+  bool causal;
+  View dq, dk, dv;
+};
+
+void forward_plain(const Exec& exec, const ForwardCall& call);
+void forward_tensor_cores(const Exec& exec, const ForwardCall& call);
+
+// delta (B, H, T) = Σ d_o o
+void row_products(const Exec& exec, const ConstView& d_o, const ConstView& o, const View& delta);
+void backward_plain(const Exec& exec, const BackwardCall& call);
+void backward_tensor_cores(const Exec& exec, const BackwardCall& call);
+
+}  // namespace ashlar::kernels::attention

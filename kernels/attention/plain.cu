@@ -1,0 +1,195 @@
+// Attention for every dtype and head size up to 256, a warp for each row: what the tensor cores do not take (f32, f64, odd
+// sizes), and the reference for what they do.
+#include "kernels/attention/cuda.h"
+#include "kernels/device.cuh"
+
+namespace ashlar::kernels::attention {
+namespace {
+
+using namespace device;
+
+constexpr int kWarps = kThreads / kWarp;
+constexpr int kPerLane = 8, kMaxDepth = kPerLane * kWarp;
+
+// The rows of all heads of a (B, H, T, D) view; row r is position r % T of head r / T.
+template <class T>
+struct HeadRows {
+  T* data;
+  Dim batch_step, head_step, ld, heads, length;
+  __device__ T* row(Dim head, Dim position) const {
+    return data + head / heads * batch_step + head % heads * head_step + position * ld;
+  }
+};
+template <class T, class AnyView>
+HeadRows<T> rows_of(const AnyView& v) {
+  return {static_cast<T*>(v.data), v.step(0), v.step(1), v.step(2), v.size(1), v.size(2)};
+}
+
+// A row of a head in registers: lane l holds features l, l + 32, …
+template <class A>
+struct Row {
+  A value[kPerLane];
+
+  __device__ void clear() {
+    for (A& v : value) v = 0;
+  }
+  template <class T>
+  __device__ void load(const T* from, Dim depth, int lane, A factor = 1) {
+    for (int k = 0; k < kPerLane; ++k) {
+      const int d = lane + k * kWarp;
+      value[k] = d < depth ? convert<A>(from[d]) * factor : A{0};
+    }
+  }
+  template <class T>
+  __device__ void store(T* to, Dim depth, int lane, A factor) const {
+    for (int k = 0; k < kPerLane; ++k) {
+      if (lane + k * kWarp < depth) to[lane + k * kWarp] = convert<T>(value[k] * factor);
+    }
+  }
+  __device__ void add(const Row& other, A factor) {
+    for (int k = 0; k < kPerLane; ++k) value[k] += factor * other.value[k];
+  }
+  __device__ A dot(const Row& other) const {
+    A sum = 0;
+    for (int k = 0; k < kPerLane; ++k) sum += value[k] * other.value[k];
+    return warp_sum(sum);
+  }
+};
+
+// The row of this warp among `rows`, or -1.
+__device__ Dim own_row(Dim rows) {
+  const Dim row = Dim{blockIdx.x} * kWarps + threadIdx.x / kWarp;
+  return row < rows ? row : -1;
+}
+unsigned blocks_of(Dim rows) { return static_cast<unsigned>((rows + kWarps - 1) / kWarps); }
+
+template <class T, class A>
+__global__ void forward_rows(Dim rows, Dim depth, HeadRows<const T> q, HeadRows<const T> k, HeadRows<const T> v, A scale,
+                             bool causal, HeadRows<T> o, A* lse) {
+  const Dim row = own_row(rows);
+  if (row < 0) return;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const Dim head = row / q.length, position = row % q.length, keys = causal ? position + 1 : q.length;
+  Row<A> query, sums, other;
+  query.load(q.row(head, position), depth, lane, scale);
+  sums.clear();
+  A max = -INFINITY, sum = 0;
+  for (Dim key = 0; key < keys; ++key) {
+    other.load(k.row(head, key), depth, lane);
+    const A score = query.dot(other), next = score > max ? score : max;
+    const A factor = exp(max - next), p = exp(score - next);
+    max = next;
+    sum = sum * factor + p;
+    other.load(v.row(head, key), depth, lane);
+    for (int i = 0; i < kPerLane; ++i) sums.value[i] = sums.value[i] * factor + p * other.value[i];
+  }
+  sums.store(o.row(head, position), depth, lane, 1 / sum);
+  if (lse && lane == 0) lse[row] = max + log(sum);
+}
+
+template <class T, class A>
+__global__ void products(Dim rows, Dim depth, HeadRows<const T> d_o, HeadRows<const T> o, A* delta) {
+  const Dim row = own_row(rows);
+  if (row < 0) return;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const Dim head = row / o.length, position = row % o.length;
+  A sum = 0;
+  const T *const gradient = d_o.row(head, position), *const output = o.row(head, position);
+  for (Dim d = lane; d < depth; d += kWarp) sum += convert<A>(gradient[d]) * convert<A>(output[d]);
+  sum = warp_sum(sum);
+  if (lane == 0) delta[row] = sum;
+}
+
+template <class T, class A>
+struct Operands {
+  HeadRows<const T> d_o, q, k, v;
+  const A *lse, *delta;
+  A scale;
+  bool causal;
+};
+
+template <class T, class A>
+__global__ void query_gradients(Dim rows, Dim depth, Operands<T, A> call, HeadRows<T> dq) {
+  const Dim row = own_row(rows);
+  if (row < 0) return;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const Dim head = row / dq.length, position = row % dq.length, keys = call.causal ? position + 1 : dq.length;
+  Row<A> query, gradient, sums, key_row, value_row;
+  query.load(call.q.row(head, position), depth, lane, call.scale);
+  gradient.load(call.d_o.row(head, position), depth, lane);
+  sums.clear();
+  for (Dim key = 0; key < keys; ++key) {
+    key_row.load(call.k.row(head, key), depth, lane);
+    value_row.load(call.v.row(head, key), depth, lane);
+    const A p = exp(query.dot(key_row) - call.lse[row]);
+    sums.add(key_row, p * (gradient.dot(value_row) - call.delta[row]));
+  }
+  sums.store(dq.row(head, position), depth, lane, call.scale);
+}
+
+template <class T, class A>
+__global__ void key_gradients(Dim rows, Dim depth, Operands<T, A> call, HeadRows<T> dk, HeadRows<T> dv) {
+  const Dim row = own_row(rows);
+  if (row < 0) return;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const Dim length = dk.length, head = row / length, position = row % length;
+  Row<A> key, value, sum_k, sum_v, query, gradient;
+  key.load(call.k.row(head, position), depth, lane, call.scale);
+  value.load(call.v.row(head, position), depth, lane);
+  sum_k.clear();
+  sum_v.clear();
+  for (Dim i = call.causal ? position : 0; i < length; ++i) {
+    query.load(call.q.row(head, i), depth, lane);
+    gradient.load(call.d_o.row(head, i), depth, lane);
+    const A p = exp(key.dot(query) - call.lse[head * length + i]);
+    sum_v.add(gradient, p);
+    sum_k.add(query, p * (value.dot(gradient) - call.delta[head * length + i]));
+  }
+  sum_k.store(dk.row(head, position), depth, lane, call.scale);
+  sum_v.store(dv.row(head, position), depth, lane, A{1});
+}
+
+Dim rows_in(const ConstView& q) { return q.size(0) * q.size(1) * q.size(2); }
+
+void check_depth(const ConstView& q) {
+  ASHLAR_CHECK(q.size(3) <= kMaxDepth, "attention: heads of ", q.size(3), " features are too large for a GPU; at most ",
+               kMaxDepth, " (use more heads)");
+}
+
+}  // namespace
+
+void forward_plain(const Exec& exec, const ForwardCall& c) {
+  check_depth(c.q);
+  const Dim rows = rows_in(c.q);
+  dispatch_floating(c.q.dtype, "attention_forward", [&]<class T>() {
+    using A = accumulate_t<T>;
+    forward_rows<T, A><<<blocks_of(rows), kThreads, 0, queue(exec)>>>(
+        rows, c.q.size(3), rows_of<const T>(c.q), rows_of<const T>(c.k), rows_of<const T>(c.v), static_cast<A>(c.scale),
+        c.causal, rows_of<T>(c.o), c.lse.as<A>());
+  });
+  ASHLAR_CUDA_CHECK_LAUNCH();
+}
+
+void row_products(const Exec& exec, const ConstView& d_o, const ConstView& o, const View& delta) {
+  const Dim rows = rows_in(o);
+  dispatch_floating(o.dtype, "attention_backward", [&]<class T>() {
+    products<<<blocks_of(rows), kThreads, 0, queue(exec)>>>(rows, o.size(3), rows_of<const T>(d_o), rows_of<const T>(o),
+                                                            delta.as<accumulate_t<T>>());
+  });
+  ASHLAR_CUDA_CHECK_LAUNCH();
+}
+
+void backward_plain(const Exec& exec, const BackwardCall& c) {
+  check_depth(c.q);
+  const Dim rows = rows_in(c.q), depth = c.q.size(3);
+  dispatch_floating(c.q.dtype, "attention_backward", [&]<class T>() {
+    using A = accumulate_t<T>;
+    const Operands<T, A> call{rows_of<const T>(c.d_o), rows_of<const T>(c.q), rows_of<const T>(c.k), rows_of<const T>(c.v),
+                              c.lse.as<A>(),           c.delta.as<A>(),       static_cast<A>(c.scale), c.causal};
+    query_gradients<<<blocks_of(rows), kThreads, 0, queue(exec)>>>(rows, depth, call, rows_of<T>(c.dq));
+    key_gradients<<<blocks_of(rows), kThreads, 0, queue(exec)>>>(rows, depth, call, rows_of<T>(c.dk), rows_of<T>(c.dv));
+  });
+  ASHLAR_CUDA_CHECK_LAUNCH();
+}
+
+}  // namespace ashlar::kernels::attention

@@ -1,0 +1,62 @@
+// What attention's tensor-core kernels share: heads in memory, their rows as tiles, and reductions of rows of results.
+#pragma once
+#include "kernels/mma.cuh"
+
+namespace ashlar::kernels::attention {
+
+using namespace tensor;
+
+// The heads of a (B, H, T, D) view.
+struct Heads {
+  Bf16* data;
+  Dim batch_step, head_step, ld, heads;
+  __device__ Bf16* head(Dim index) const { return data + index / heads * batch_step + index % heads * head_step; }
+};
+template <class AnyView>
+Heads heads_of(const AnyView& v) {
+  auto* const data = static_cast<Bf16*>(const_cast<void*>(static_cast<const void*>(v.data)));
+  return {data, v.step(0), v.step(1), v.step(2), v.size(1)};
+}
+
+// Rows [first, first + rows) of a head with `length` rows; zeros beyond. All threads of the block take part.
+template <int D>
+__device__ void load_rows(const Bf16* head, Dim ld, Dim first, int rows, Dim length, const Tile<D>& tile) {
+  constexpr int kVectors = D / 8;  // of 16 bytes in a row
+  for (int i = static_cast<int>(threadIdx.x); i < rows * kVectors; i += static_cast<int>(blockDim.x)) {
+    const int row = i / kVectors, column = i % kVectors * 8;
+    uint4 values{0, 0, 0, 0};
+    if (first + row < length) values = *reinterpret_cast<const uint4*>(head + (first + row) * ld + column);
+    *reinterpret_cast<uint4*>(tile.data + row * Tile<D>::kLd + column) = values;
+  }
+}
+
+// Rows row … + 16 of a head from fragments (16, D), times `factor` of each of the lane's two rows; none beyond `length`.
+template <int D>
+__device__ void store_rows(const FragmentC (&c)[D / kMmaN], const float (&factor)[2], Bf16* head, Dim ld, Dim row,
+                           Dim length, int lane) {
+  for (int half = 0; half < 2; ++half) {
+    const Dim r = row + c_row(lane, 2 * half);
+    if (r >= length) continue;
+    for (int n = 0; n < D / kMmaN; ++n) {
+      *reinterpret_cast<__nv_bfloat162*>(head + r * ld + n * kMmaN + c_column(lane, 0)) =
+          __floats2bfloat162_rn(c[n].r[2 * half] * factor[half], c[n].r[2 * half + 1] * factor[half]);
+    }
+  }
+}
+
+// Over the four lanes that share a row of C.
+__device__ inline float row_max(float value) {
+  value = fmaxf(value, __shfl_xor_sync(device::kAllLanes, value, 1));
+  return fmaxf(value, __shfl_xor_sync(device::kAllLanes, value, 2));
+}
+__device__ inline float row_sum(float value) {
+  value += __shfl_xor_sync(device::kAllLanes, value, 1);
+  return value + __shfl_xor_sync(device::kAllLanes, value, 2);
+}
+
+constexpr int kWarps = 4, kTileThreads = kWarps * device::kWarp;
+constexpr int kOwnRows = kWarps * kMmaM;  // rows of a block's result
+constexpr float kLog2E = 1.4426950408889634f, kLn2 = 0.6931471805599453f;
+
+
+}  // namespace ashlar::kernels::attention

@@ -1,0 +1,102 @@
+// The coupling of BLAST on CUDA: elementwise along the rank, a small matrix across the blocks.
+#include "kernels/blast/cuda.h"
+#include "kernels/device.cuh"
+
+namespace ashlar::kernels::cuda {
+void sum_to(const Exec& exec, ConstView x, View y);
+}
+
+namespace ashlar::kernels::blast {
+namespace {
+
+using namespace device;
+
+// A thread has one value of the rank and a few rows, so that a value of s serves several products.
+constexpr int kRowsAtOnce = 4;
+
+template <class T>
+__global__ void couple_rows(Dim rows, Dim rank, CouplingSteps steps, const accumulate_t<T>* s, const T* a, T* c) {
+  using A = accumulate_t<T>;
+  const Dim k = Dim{blockIdx.x} * kWarp + threadIdx.x;
+  const Dim first = (Dim{blockIdx.y} * blockDim.y + threadIdx.y) * kRowsAtOnce;
+  if (k >= rank) return;
+  for (Dim i = 0; i < steps.outputs; ++i) {
+    A sum[kRowsAtOnce] = {};
+    for (Dim j = 0; j < steps.inputs; ++j) {
+      const A factor = s[i * steps.s_out + j * steps.s_in + k];
+      for (int r = 0; r < kRowsAtOnce; ++r) {
+        if (first + r < rows) sum[r] += factor * convert<A>(a[((first + r) * steps.inputs + j) * rank + k]);
+      }
+    }
+    for (int r = 0; r < kRowsAtOnce; ++r) {
+      if (first + r < rows) c[((first + r) * steps.outputs + i) * rank + k] = convert<T>(sum[r]);
+    }
+  }
+}
+
+// Block (k, chunk of rows, i): 32 values of the rank, eight rows at a time; partial (chunks, b1, b2, r).
+constexpr int kRowLanes = kThreads / kWarp, kBlocksAtOnce = 8;
+
+template <class T>
+__global__ void gradient_parts(Dim rows, Dim rank, Dim outputs, Dim inputs, const T* a, const T* dc,
+                               accumulate_t<T>* partial) {
+  using A = accumulate_t<T>;
+  __shared__ A shared[kRowLanes][kWarp];
+  const int lane = static_cast<int>(threadIdx.x) % kWarp, row_lane = static_cast<int>(threadIdx.x) / kWarp;
+  const Dim k = Dim{blockIdx.x} * kWarp + lane, chunk = blockIdx.y, chunks = gridDim.y, i = blockIdx.z;
+  const Dim begin = rows * chunk / chunks, end = rows * (chunk + 1) / chunks;
+  for (Dim first = 0; first < inputs; first += kBlocksAtOnce) {
+    const Dim count = min(inputs - first, Dim{kBlocksAtOnce});
+    A sum[kBlocksAtOnce] = {};
+    if (k < rank) {
+      for (Dim row = begin + row_lane; row < end; row += kRowLanes) {
+        const A gradient = convert<A>(dc[(row * outputs + i) * rank + k]);
+#pragma unroll
+        for (int j = 0; j < kBlocksAtOnce; ++j) {
+          if (j < count) sum[j] += gradient * convert<A>(a[(row * inputs + first + j) * rank + k]);
+        }
+      }
+    }
+#pragma unroll
+    for (int j = 0; j < kBlocksAtOnce; ++j) {
+      if (j >= count) break;
+      __syncthreads();
+      shared[row_lane][lane] = sum[j];
+      __syncthreads();
+      if (row_lane > 0 || k >= rank) continue;
+      A total = shared[0][lane];
+      for (int r = 1; r < kRowLanes; ++r) total += shared[r][lane];
+      partial[((chunk * outputs + i) * inputs + first + j) * rank + k] = total;
+    }
+  }
+}
+
+}  // namespace
+
+void couple(const Exec& exec, const ConstView& a, const ConstView& s, const CouplingSteps& steps, const View& c) {
+  const Dim rows = a.size(0), rank = a.size(2);
+  if (c.numel() == 0) return;
+  const dim3 threads(kWarp, kThreads / kWarp);
+  const dim3 grid(blocks_for(rank, kWarp), blocks_for(rows, Dim{threads.y} * kRowsAtOnce));
+  dispatch_floating(a.dtype, "blast", [&]<class T>() {
+    couple_rows<<<grid, threads, 0, queue(exec)>>>(rows, rank, steps, s.as<accumulate_t<T>>(), a.as<T>(), c.as<T>());
+  });
+  ASHLAR_CUDA_CHECK_LAUNCH();
+}
+
+void couple_gradient(const Exec& exec, const ConstView& a, const ConstView& dc, const View& ds) {
+  const Dim rows = a.size(0), rank = a.size(2), inputs = a.size(1), outputs = dc.size(1);
+  constexpr Dim kRowsPerChunk = 128, kMaxChunks = 64;
+  const Dim chunks = std::clamp<Dim>(rows / kRowsPerChunk, 1, kMaxChunks);
+  const Array partial = Array::empty({chunks, outputs * inputs * rank}, ds.dtype, exec.device);
+  const dim3 grid(blocks_for(rank, kWarp), static_cast<unsigned>(chunks), static_cast<unsigned>(outputs));
+  dispatch_floating(a.dtype, "blast", [&]<class T>() {
+    gradient_parts<<<grid, kThreads, 0, queue(exec)>>>(rows, rank, outputs, inputs, a.as<T>(), dc.as<T>(),
+                                                       View(partial).as<accumulate_t<T>>());
+  });
+  ASHLAR_CUDA_CHECK_LAUNCH();
+  const Dim values = ds.numel();
+  cuda::sum_to(exec, partial, View{ds.data, ds.dtype, Shape{1, values}, {values, 1}, ds.device});
+}
+
+}  // namespace ashlar::kernels::blast

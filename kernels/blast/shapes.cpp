@@ -1,0 +1,56 @@
+#include "kernels/blast/shapes.h"
+
+#include "kernels/blast/blast.h"
+#include "kernels/checks.h"
+
+namespace ashlar::kernels::blast {
+
+Shapes check_shapes(std::string_view operation, const ConstView& x, const ConstView& y, const ConstView& u,
+                    const ConstView& v, const ConstView& s, const ConstView& bias, const ConstView& a) {
+  const DType master = master_dtype(x.dtype);
+  check_rows(operation, "x", x, x.dtype);
+  check_rows(operation, "y", y, x.dtype);
+  ASHLAR_CHECK(x.size(0) == y.size(0), operation, ": x ", x.shape, " and y ", y.shape, " must have as many rows");
+  const auto check_factor = [&](const ConstView& factor, std::string_view name) {
+    ASHLAR_CHECK(factor.shape.ndim() == 3 && factor.size(0) >= 1, operation, ": ", name,
+                 " must be (blocks, features, r), got ", factor.shape);
+    check_contiguous(operation, name, factor, factor.shape, master);
+  };
+  check_factor(u, "u");
+  check_factor(v, "v");
+  const Dim n = x.size(1), m = y.size(1), rank = u.size(2);
+  ASHLAR_CHECK(u.size(1) == ceil_div(m, u.size(0)), operation, ": u ", u.shape, " must be (b1, ceil(m / b1), r) for y ",
+               y.shape);
+  ASHLAR_CHECK(v.size(1) == ceil_div(n, v.size(0)), operation, ": v ", v.shape, " must be (b2, ceil(n / b2), r) for x ",
+               x.shape);
+  ASHLAR_CHECK(rank >= 1 && v.size(2) == rank, operation, ": u ", u.shape, " and v ", v.shape,
+               " must have the same rank, at least 1");
+  if (s) {
+    const Shape expected{u.size(0), v.size(0), rank};
+    ASHLAR_CHECK(s.shape == expected, operation, ": s ", s.shape, " must be ", expected, " for u ", u.shape, " and v ",
+                 v.shape);
+    check_contiguous(operation, "s", s, expected, master);
+  } else {
+    ASHLAR_CHECK(u.size(0) == 1 && v.size(0) == 1, operation, ": without s, u ", u.shape, " and v ", v.shape,
+                 " must have one block");
+  }
+  check_contiguous(operation, "bias", bias, {m}, master);
+  if (a) {
+    const Shape expected{x.size(0), v.size(0), rank};
+    ASHLAR_CHECK(a.shape == expected && a.dtype == x.dtype && a.step(2) == 1 && (!s || a.step(1) >= blast_padded_rank(rank)), operation,
+                 ": a ", a.dtype, a.shape, " must be ", x.dtype, expected, " with blocks ", blast_padded_rank(rank), " apart");
+  }
+  return {x.size(0), {n, v.size(0), v.size(1)}, {m, u.size(0), u.size(1)}, rank};
+}
+
+void check_gradients(std::string_view operation, const ConstView& x, const ConstView& u, const ConstView& v,
+                     const ConstView& s, const ConstView& dx, const ConstView& du, const ConstView& dv,
+                     const ConstView& ds) {
+  check_rows(operation, "dx", dx, x.dtype);
+  ASHLAR_CHECK(!dx || dx.shape == x.shape, operation, ": dx ", dx.shape, " must have the shape of x ", x.shape);
+  check_contiguous(operation, "du", du, u.shape, u.dtype);
+  check_contiguous(operation, "dv", dv, v.shape, v.dtype);
+  if (s) check_contiguous(operation, "ds", ds, s.shape, s.dtype);
+}
+
+}  // namespace ashlar::kernels::blast

@@ -1,0 +1,98 @@
+// Block-diagonal products on CUDA: a batch of products for all full blocks. Shuffled channels are gathered into a copy.
+#include "kernels/block_diagonal/problem.h"
+#include "kernels/block_views.h"
+#include "kernels/device.cuh"
+#include "kernels/matmul/cuda.h"
+
+namespace ashlar::kernels::cuda {
+
+void sum_to(const Exec& exec, ConstView x, View y);
+
+namespace {
+
+using namespace device;
+using namespace block_diagonal;
+
+// to (R, columns)[t, at] = from (R, limit)[t, place of at], 0 where the place is beyond.
+template <class T>
+__global__ void gather_channels(Dim rows, Dim columns, Dim blocks, Dim length, const T* from, Dim ld_from, Dim limit, T* to,
+                                Dim ld_to) {
+  for (Dim row = blockIdx.y; row < rows; row += gridDim.y) {
+    for (Dim at = Dim{blockIdx.x} * kThreads + threadIdx.x; at < columns; at += Dim{gridDim.x} * kThreads) {
+      const Dim place = shuffled_place(at, blocks, length);
+      to[row * ld_to + at] = place < limit ? from[row * ld_from + place] : convert<T>(0.0f);
+    }
+  }
+}
+
+void gather(const Exec& exec, Dim blocks, Dim length, const ConstView& from, const View& to) {
+  const Dim rows = to.size(0), columns = to.size(1);
+  if (rows * columns == 0) return;
+  const dim3 grid(blocks_for(columns, kThreads, 1 << 12), blocks_for(rows, 1, 1 << 15));
+  dispatch_floating(to.dtype, "block_diagonal", [&]<class T>() {
+    gather_channels<<<grid, kThreads, 0, queue(exec)>>>(rows, columns, blocks, length, from.as<T>(), from.step(0),
+                                                        from.size(1), to.as<T>(), to.step(0));
+  });
+  ASHLAR_CUDA_CHECK_LAUNCH();
+}
+
+// Blocks of w (b, p, q) as (count, outputs, inputs), without the padding.
+template <class AnyView>
+AnyView weights(const AnyView& w, const BlockPairRun& run) {
+  const Dim p = w.size(1), q = w.size(2);
+  return matrices(w, run.count, run.outputs, run.inputs, {run.first * p * q, p * q, q, 1});
+}
+BlockRun inputs_of(const BlockPairRun& run) { return {run.first, run.count, run.inputs}; }
+BlockRun outputs_of(const BlockPairRun& run) { return {run.first, run.count, run.outputs}; }
+
+// x, or its channels as the blocks take them (R, b q).
+struct Channels {
+  Array copy;
+  ConstView view;
+};
+Channels channels_of(const Exec& exec, const Problem& p, const ConstView& x) {
+  if (!p.shuffle) return {{}, x};
+  Channels channels;
+  channels.copy = Array::empty({p.rows, p.in.size}, x.dtype, exec.device);
+  gather(exec, p.in.blocks, p.in.length, x, channels.copy);
+  channels.view = channels.copy;
+  return channels;
+}
+
+}  // namespace
+
+void block_diagonal_forward(const Exec& exec, ConstView x, ConstView w, ConstView bias, bool shuffle, View y) {
+  const Problem p = check("block_diagonal_forward", x, y, w, bias, shuffle);
+  if (y.numel() == 0) return;
+  const Channels channels = channels_of(exec, p, x);
+  for (const BlockPairRun& run : runs_of(p.in, p.out)) {
+    matmul_blocks(exec, column_blocks(channels.view, inputs_of(run), p.in.length), transposed_matrices(weights(w, run)),
+                  column_blocks(y, outputs_of(run), p.out.length), bias_blocks(bias, outputs_of(run), p.out.length));
+  }
+}
+
+void block_diagonal_backward(const Exec& exec, ConstView dy, ConstView x, ConstView w, bool shuffle, View dx, View dw,
+                             View dbias) {
+  const Problem p = check("block_diagonal_backward", x, dy, w, dbias, shuffle);
+  check_gradients(x, w, dx, dw);
+  const int device = exec.device.index;
+  if (dbias) sum_to(exec, dy, View{dbias.data, dbias.dtype, Shape{1, p.out.size}, {p.out.size, 1}, dbias.device});
+  const bool padded = p.out.size < p.out.blocks * p.out.length || p.in.size < p.in.blocks * p.in.length;
+  if (dw && (padded || p.rows == 0)) ashlar::cuda::fill(device, dw, 0);
+  if (p.rows == 0) return;
+  const Channels channels = dw ? channels_of(exec, p, x) : Channels{};
+  const Array d_channels = dx && p.shuffle ? Array::empty({p.rows, p.in.size}, x.dtype, exec.device) : Array();
+  const View to = d_channels.defined() ? View(d_channels) : dx;
+  for (const BlockPairRun& run : runs_of(p.in, p.out)) {
+    const ConstView dy_blocks = column_blocks(dy, outputs_of(run), p.out.length);
+    if (dw) {
+      matmul_blocks(exec, transposed_matrices(dy_blocks), column_blocks(channels.view, inputs_of(run), p.in.length),
+                    weights(dw, run), {});
+    }
+    if (dx) matmul_blocks(exec, dy_blocks, weights(w, run), column_blocks(to, inputs_of(run), p.in.length), {});
+  }
+  // The shuffle of (q, b) undoes that of (b, q).
+  if (d_channels.defined()) gather(exec, p.in.length, p.in.blocks, d_channels, dx);
+}
+
+}  // namespace ashlar::kernels::cuda

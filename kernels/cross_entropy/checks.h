@@ -1,0 +1,38 @@
+// Checks that every device makes: of shapes and dtypes, not of the values of the targets.
+#pragma once
+#include <string_view>
+
+#include "kernels/cross_entropy/cross_entropy.h"
+
+namespace ashlar::kernels {
+
+inline void check_cross_entropy(const ConstView& logits, const CrossEntropyTargets& targets, const ConstView& losses,
+                                const ConstView& dlogits) {
+  ASHLAR_CHECK(logits.shape.ndim() == 2 && (logits.step(1) == 1 || logits.size(1) == 1), "cross_entropy: logits ",
+               logits.shape, " must be (rows, classes) with a contiguous last dimension");
+  const Dim rows = logits.size(0), classes = logits.size(1);
+  const DType master = master_dtype(logits.dtype);
+  ASHLAR_CHECK(losses.shape == Shape{rows} && losses.dtype == master, "cross_entropy: losses must be ", master,
+               " of shape (", rows, "), got ", losses.dtype, " ", losses.shape);
+  if (dlogits) {
+    ASHLAR_CHECK(dlogits.shape == logits.shape && (dlogits.step(1) == 1 || classes == 1),
+                 "cross_entropy: dlogits ", dlogits.shape, " must have the shape of logits ", logits.shape,
+                 " and a contiguous last dimension");
+    ASHLAR_CHECK(dlogits.dtype == logits.dtype || (dlogits.dtype == DType::f32 && dlogits.data != logits.data),
+                 "cross_entropy: dlogits must be ", logits.dtype, " like logits, or f32 in other memory, got ",
+                 dlogits.dtype);
+  }
+  const auto check_ids = [rows](std::string_view name, const ConstView& ids) {
+    ASHLAR_CHECK(ids.shape == Shape{rows} && ids.dtype == DType::i32, "cross_entropy: ", name,
+                 " must be i32 of shape (", rows, "), got ", ids.dtype, " ", ids.shape);
+  };
+  check_ids("target", targets.target);
+  if (targets.other) check_ids("other target", targets.other);
+  if (targets.weight) {
+    ASHLAR_CHECK(targets.weight.shape == Shape{rows} && targets.weight.dtype == DType::f32,
+                 "cross_entropy: weight must be f32 of shape (", rows, "), got ", targets.weight.dtype, " ",
+                 targets.weight.shape);
+  }
+}
+
+}  // namespace ashlar::kernels

@@ -1,0 +1,115 @@
+// What the CUDA kernels share: launching, vectors of values, and sums over warps and blocks in a fixed order.
+#pragma once
+#include <algorithm>
+
+#include "core/array.h"
+#include "core/cuda/check.cuh"
+#include "core/cuda/cuda.h"
+
+namespace ashlar::kernels::device {
+
+constexpr int kThreads = 256;  // of a block, unless a kernel says otherwise
+constexpr int kWarp = 32;
+constexpr unsigned kAllLanes = 0xffffffffu;
+
+inline cudaStream_t queue(const Exec& exec) { return static_cast<cudaStream_t>(ashlar::cuda::stream(exec.device.index)); }
+
+// Blocks for `work` items of which a block takes `per_block`; kernels stride over what is beyond the limit.
+inline unsigned blocks_for(Dim work, Dim per_block, Dim limit = Dim{1} << 20) {
+  return static_cast<unsigned>(std::clamp<Dim>((work + per_block - 1) / per_block, 1, limit));
+}
+
+// N neighbouring values, loaded and stored at once; their address is a multiple of their size.
+template <class T, int N>
+struct alignas(sizeof(T) * N) Pack {
+  T value[N];
+};
+
+template <int N, class T>
+__device__ Pack<T, N> load(const T* from) {
+  return *reinterpret_cast<const Pack<T, N>*>(from);
+}
+template <int N, class T>
+__device__ void store(const Pack<T, N>& pack, T* to) {
+  *reinterpret_cast<Pack<T, N>*>(to) = pack;
+}
+
+template <class T>
+bool aligned_for(const T* data, int n) {
+  return reinterpret_cast<std::uintptr_t>(data) % (sizeof(T) * static_cast<std::size_t>(n)) == 0;
+}
+
+template <class A>
+__device__ A warp_sum(A value) {
+  for (int step = kWarp / 2; step > 0; step /= 2) value += __shfl_xor_sync(kAllLanes, value, step);
+  return value;
+}
+template <class A>
+__device__ A warp_max(A value) {
+  for (int step = kWarp / 2; step > 0; step /= 2) value = max(value, __shfl_xor_sync(kAllLanes, value, step));
+  return value;
+}
+
+// The sum over a block of at most 1024 threads (whole warps), for all of them. `shared` holds 32 values and may be used
+// again after the next barrier of the block's own.
+template <class A>
+__device__ A block_sum(A value, A* shared) {
+  value = warp_sum(value);
+  __syncthreads();
+  if (threadIdx.x % kWarp == 0) shared[threadIdx.x / kWarp] = value;
+  __syncthreads();
+  A total = 0;
+  for (unsigned warp = 0; warp < blockDim.x / kWarp; ++warp) total += shared[warp];
+  return total;
+}
+template <class A>
+__device__ A block_max(A value, A* shared) {
+  value = warp_max(value);
+  __syncthreads();
+  if (threadIdx.x % kWarp == 0) shared[threadIdx.x / kWarp] = value;
+  __syncthreads();
+  A total = shared[0];
+  for (unsigned warp = 1; warp < blockDim.x / kWarp; ++warp) total = max(total, shared[warp]);
+  return total;
+}
+
+// y[i] = f(x[i]…) in the type of the arithmetic; y may be one of x.
+template <int N, class F, class Y, class... X>
+__global__ void map_values(Dim count, F f, Y* y, const X*... x) {
+  using A = accumulate_t<Y>;
+  const Dim packs = count / N, first = Dim{blockIdx.x} * blockDim.x + threadIdx.x;
+  const auto apply = [&](auto... operand) {
+    Pack<Y, N> result;
+    for (int i = 0; i < N; ++i) result.value[i] = convert<Y>(f(convert<A>(operand.value[i])...));
+    return result;
+  };
+  for (Dim p = first; p < packs; p += Dim{gridDim.x} * blockDim.x) store<N>(apply(load<N>(x + p * N)...), y + p * N);
+  if (const Dim i = packs * N + first; i < count) y[i] = convert<Y>(f(convert<A>(x[i])...));
+}
+
+// Calls the kernel above on contiguous values.
+template <class F, class Y, class... X>
+void map(const Exec& exec, Dim count, const F& f, Y* y, const X*... x) {
+  if (count == 0) return;
+  constexpr int kWide = static_cast<int>(16 / std::max({sizeof(Y), sizeof(X)...}));
+  const bool aligned = (aligned_for(x, kWide) && ... && aligned_for(y, kWide));
+  const unsigned blocks = blocks_for(count, kThreads * (aligned ? kWide : 1));
+  if (aligned) map_values<kWide><<<blocks, kThreads, 0, queue(exec)>>>(count, f, y, x...);
+  else map_values<1><<<blocks, kThreads, 0, queue(exec)>>>(count, f, y, x...);
+  ASHLAR_CUDA_CHECK_LAUNCH();
+}
+
+template <class Body>
+void dispatch_f32_bf16(DType dtype, const Body& body) {
+  if (dtype == DType::bf16) body.template operator()<bfloat16>();
+  else body.template operator()<float>();
+}
+
+// A kernel's dynamic shared memory above the 48 KiB that need no asking; Error where the device has less.
+template <class Kernel>
+void allow_shared_memory(Kernel* kernel, std::size_t bytes) {
+  if (bytes <= 48 * 1024) return;
+  ASHLAR_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)));
+}
+
+}  // namespace ashlar::kernels::device

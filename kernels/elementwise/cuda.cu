@@ -1,0 +1,98 @@
+// Elementwise work on CUDA. What is contiguous goes by in vectors; other layouts are walked row by row (strided.h).
+#include "kernels/device.cuh"
+#include "kernels/elementwise/checks.h"
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/strided.h"
+
+namespace ashlar::kernels::cuda {
+namespace {
+
+using namespace device;
+using namespace elementwise;
+
+template <class A>
+struct LinearCombination {
+  A alpha, beta;
+  __device__ A operator()(A a, A b) const { return alpha * a + beta * b; }
+};
+template <class A>
+struct Product {
+  __device__ A operator()(A a, A b) const { return a * b; }
+};
+template <class A>
+struct Scaled {
+  A alpha;
+  __device__ A operator()(A x, A) const { return alpha * x; }
+};
+
+template <class F, class A, class B, class Y>
+__global__ void strided_rows(StridedRows rows, F f, const A* a, const B* b, Y* y) {
+  using C = accumulate_t<Y>;
+  const auto& step = rows.column_steps();
+  for (Dim row = blockIdx.y; row < rows.rows(); row += gridDim.y) {
+    const auto offset = rows.row_offsets(row);
+    for (Dim c = Dim{blockIdx.x} * kThreads + threadIdx.x; c < rows.columns(); c += Dim{gridDim.x} * kThreads) {
+      const C left = convert<C>(a[offset[0] + c * step[0]]), right = convert<C>(b[offset[1] + c * step[1]]);
+      y[offset[2] + c * step[2]] = convert<Y>(f(left, right));
+    }
+  }
+}
+
+template <class F, class A, class B, class Y>
+void run_typed(const Exec& exec, const F& f, const ConstView& a, const ConstView& b, const View& y) {
+  if (y.numel() == 0) return;
+  if (a.contiguous() && b.contiguous() && y.contiguous()) {
+    return map(exec, y.numel(), f, y.as<Y>(), a.as<A>(), b.as<B>());
+  }
+  const StridedRows rows(y.shape, {a.stride, b.stride, y.stride});
+  const dim3 grid(blocks_for(rows.columns(), kThreads, 1 << 16), blocks_for(rows.rows(), 1, 1 << 15));
+  strided_rows<<<grid, kThreads, 0, queue(exec)>>>(rows, f, a.as<A>(), b.as<B>(), y.as<Y>());
+  ASHLAR_CUDA_CHECK_LAUNCH();
+}
+
+// make_f(A{}) gives the functor for arithmetic in A.
+template <class MakeF>
+void run(const Exec& exec, const MakeF& make_f, const ConstView& a, const ConstView& b, const View& y) {
+  if (y.dtype == DType::f64) {
+    return run_typed<decltype(make_f(0.0)), double, double, double>(exec, make_f(0.0), a, b, y);
+  }
+  using F = decltype(make_f(0.0f));
+  const F f = make_f(0.0f);
+  dispatch_f32_bf16(a.dtype, [&]<class A>() {
+    dispatch_f32_bf16(b.dtype, [&]<class B>() {
+      dispatch_f32_bf16(y.dtype, [&]<class Y>() { run_typed<F, A, B, Y>(exec, f, a, b, y); });
+    });
+  });
+}
+
+}  // namespace
+
+void linear_combination(const Exec& exec, ConstView a, double alpha, ConstView b, double beta, View y) {
+  check_same_width("linear_combination", a, y);
+  check_same_width("linear_combination", b, y);
+  const auto make_f = [=](auto like) {
+    using A = decltype(like);
+    return LinearCombination<A>{static_cast<A>(alpha), static_cast<A>(beta)};
+  };
+  run(exec, make_f, a, b, y);
+}
+
+void multiply(const Exec& exec, ConstView a, ConstView b, View y) {
+  check_same_width("multiply", a, y);
+  check_same_width("multiply", b, y);
+  run(exec, [](auto like) { return Product<decltype(like)>{}; }, a, b, y);
+}
+
+void scale(const Exec& exec, ConstView x, double alpha, View y) {
+  check_same_width("scale", x, y);
+  run(exec, [=](auto like) { return Scaled<decltype(like)>{static_cast<decltype(like)>(alpha)}; }, x, x, y);
+}
+
+void cast(const Exec& exec, ConstView x, View y) {
+  check_operand("cast", x, y);
+  ashlar::cuda::copy(exec.device.index, x, y);
+}
+
+void fill(const Exec& exec, View y, double value) { ashlar::cuda::fill(exec.device.index, y, value); }
+
+}  // namespace ashlar::kernels::cuda

@@ -1,0 +1,248 @@
+// Matrix products by cuBLASLt, the bias in the epilogue. What the library does not take (a layout without a unit stride,
+// operands of two dtypes) is brought into a form that it does. f32 is computed in f32, without TF32.
+#include <cublasLt.h>
+
+#include <map>
+#include <mutex>
+
+#include "kernels/device.cuh"
+#include "kernels/matmul/cuda.h"
+#include "kernels/matmul/layout.h"
+
+namespace ashlar::kernels::cuda {
+namespace {
+
+using namespace device;
+using namespace products;
+
+void check_library(cublasStatus_t status, const char* call, int line) {
+  if (status == CUBLAS_STATUS_SUCCESS) return;
+  throw Error(concat("cuda: ", cublasLtGetStatusString(status), " (", cublasLtGetStatusName(status), ") from ", call, " at ",
+                     __FILE__, ":", line));
+}
+#define ASHLAR_CUBLAS_CHECK(call) check_library((call), #call, __LINE__)
+
+constexpr std::size_t kWorkspace = std::size_t{32} << 20;  // what NVIDIA recommends for Hopper
+
+cublasLtHandle_t handle_of(int device) {
+  static std::mutex mutex;
+  static std::map<int, cublasLtHandle_t> handles;
+  const std::lock_guard lock(mutex);
+  cublasLtHandle_t& handle = handles[device];
+  if (!handle) ASHLAR_CUBLAS_CHECK(cublasLtCreate(&handle));
+  return handle;
+}
+
+cudaDataType_t library_dtype(DType dtype) {
+  return dtype == DType::f64 ? CUDA_R_64F : dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F;
+}
+
+// The largest power of two, up to 256, that divides the address.
+std::uint32_t alignment_of(const void* data) {
+  const auto address = reinterpret_cast<std::uintptr_t>(data) | 256u;
+  return static_cast<std::uint32_t>(address & ~(address - 1));
+}
+
+// What the choice of an algorithm depends on. The library sees columns: it computes yᵀ (N, M) = bᵀ aᵀ.
+struct Call {
+  int device;
+  DType operands, result;
+  Dim m, n, k, batch;           // of y (M, N) = a (M, K) b (K, N)
+  MatrixLayout a, b;
+  Dim ld_y, a_step, b_step, y_step;  // steps from one product of the batch to the next
+  std::uint32_t a_alignment, b_alignment, y_alignment;
+  Dim bias_step;  // from one product to the next; 0: all have the same
+  bool bias, accumulate;
+
+  std::vector<Dim> key() const {
+    return {device, static_cast<Dim>(operands), static_cast<Dim>(result), m, n, k, batch, a.by_rows, a.ld, b.by_rows, b.ld,
+            ld_y, a_step, b_step, y_step, a_alignment, b_alignment, y_alignment, bias_step, bias, accumulate};
+  }
+};
+
+struct Plan {
+  cublasLtMatmulDesc_t product = nullptr;
+  cublasLtMatrixLayout_t a = nullptr, b = nullptr, y = nullptr;
+  cublasLtMatmulAlgo_t algorithm{};
+  bool found = false;
+};
+
+cublasLtMatrixLayout_t make_layout(DType dtype, Dim rows, Dim columns, Dim ld, Dim batch, Dim step) {
+  cublasLtMatrixLayout_t layout = nullptr;
+  ASHLAR_CUBLAS_CHECK(cublasLtMatrixLayoutCreate(&layout, library_dtype(dtype), static_cast<std::uint64_t>(rows),
+                                                 static_cast<std::uint64_t>(columns), ld));
+  const auto count = static_cast<std::int32_t>(batch);
+  ASHLAR_CUBLAS_CHECK(cublasLtMatrixLayoutSetAttribute(layout, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count, sizeof count));
+  ASHLAR_CUBLAS_CHECK(
+      cublasLtMatrixLayoutSetAttribute(layout, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &step, sizeof step));
+  return layout;
+}
+
+template <class Value>
+void set(cublasLtMatmulDesc_t product, cublasLtMatmulDescAttributes_t attribute, const Value& value) {
+  ASHLAR_CUBLAS_CHECK(cublasLtMatmulDescSetAttribute(product, attribute, &value, sizeof value));
+}
+template <class Value>
+void set(cublasLtMatmulPreference_t preference, cublasLtMatmulPreferenceAttributes_t attribute, const Value& value) {
+  ASHLAR_CUBLAS_CHECK(cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof value));
+}
+
+Plan make_plan(const Call& c) {
+  const bool f64 = c.operands == DType::f64;
+  Plan plan;
+  ASHLAR_CUBLAS_CHECK(cublasLtMatmulDescCreate(&plan.product, f64 ? CUBLAS_COMPUTE_64F : CUBLAS_COMPUTE_32F,
+                                               f64 ? CUDA_R_64F : CUDA_R_32F));
+  // Rows of ours are columns of theirs: what is stored by rows is already the transpose that they want.
+  set(plan.product, CUBLASLT_MATMUL_DESC_TRANSA, c.b.by_rows ? CUBLAS_OP_N : CUBLAS_OP_T);
+  set(plan.product, CUBLASLT_MATMUL_DESC_TRANSB, c.a.by_rows ? CUBLAS_OP_N : CUBLAS_OP_T);
+  if (c.bias) {
+    set(plan.product, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+    set(plan.product, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, library_dtype(c.result));
+    if (c.bias_step > 0) set(plan.product, CUBLASLT_MATMUL_DESC_BIAS_BATCH_STRIDE, c.bias_step);
+  }
+  plan.b = make_layout(c.operands, c.b.by_rows ? c.n : c.k, c.b.by_rows ? c.k : c.n, c.b.ld, c.batch, c.b_step);
+  plan.a = make_layout(c.operands, c.a.by_rows ? c.k : c.m, c.a.by_rows ? c.m : c.k, c.a.ld, c.batch, c.a_step);
+  plan.y = make_layout(c.result, c.n, c.m, c.ld_y, c.batch, c.y_step);
+
+  cublasLtMatmulPreference_t preference = nullptr;
+  ASHLAR_CUBLAS_CHECK(cublasLtMatmulPreferenceCreate(&preference));
+  set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kWorkspace);
+  set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, c.b_alignment);
+  set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, c.a_alignment);
+  set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, c.y_alignment);
+  set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, c.y_alignment);
+  // A split inner dimension is added up in f32 and in order.
+  constexpr std::uint32_t kInOrder = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+  set(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, kInOrder);
+  cublasLtMatmulHeuristicResult_t best{};
+  int count = 0;
+  const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(handle_of(c.device), plan.product, plan.b, plan.a, plan.y,
+                                                               plan.y, preference, 1, &best, &count);
+  cublasLtMatmulPreferenceDestroy(preference);
+  plan.found = status == CUBLAS_STATUS_SUCCESS && count == 1;
+  plan.algorithm = best.algo;
+  return plan;
+}
+
+// The search takes longer than most products: each kind of call is looked up once.
+const Plan& plan_for(const Call& call) {
+  static std::mutex mutex;
+  static std::map<std::vector<Dim>, Plan> cache;
+  const std::lock_guard lock(mutex);
+  std::vector<Dim> key = call.key();
+  const auto found = cache.find(key);
+  return found != cache.end() ? found->second : cache.emplace(std::move(key), make_plan(call)).first->second;
+}
+
+// y += bias on every row; bias (N), or (B, N) for y (B, M, N).
+void add_bias(const Exec& exec, const View& y, const ConstView& bias) {
+  ConstView rows = bias;
+  rows.shape = y.shape;
+  rows.stride = {};
+  rows.stride[static_cast<std::size_t>(y.shape.ndim() - 1)] = bias.step(-1);
+  if (bias.shape.ndim() == 2 && y.shape.ndim() == 3) rows.stride[0] = bias.step(0);
+  linear_combination(exec, rows, 1.0, y, 1.0, y);
+}
+
+// Operands of one dtype with unit strides, y by rows.
+void run_library(const Exec& exec, const Problem& given) {
+  const Problem p = merged_batches(given);
+  if (p.batch_dims() > 1) {
+    for (Dim i = 0; i < p.y.size(0); ++i) run_library(exec, select(p, 0, i));
+    return;
+  }
+  const bool batched = p.batch_dims() == 1;
+  const auto step = [&](const ConstView& v) { return batched ? v.step(0) : Dim{0}; };
+  const ConstView y = p.y;
+  Call call{exec.device.index, p.a.dtype, y.dtype, p.m(), p.n(), p.k(), batched ? y.size(0) : 1,
+            *matrix_layout(p.a), *matrix_layout(p.b), p.m() == 1 ? p.n() : y.step(-2), step(p.a), step(p.b), step(y),
+            alignment_of(p.a.data), alignment_of(p.b.data), alignment_of(y.data),
+            p.options.bias.shape.ndim() == 2 ? p.n() : 0,
+            // In f64 the library has no such epilogue.
+            p.options.bias && y.dtype != DType::f64, p.options.accumulate};
+  if (call.bias && !plan_for(call).found) call.bias = false;
+  Plan plan = plan_for(call);
+  if (!plan.found) {
+    throw Error(concat("matmul: cuBLASLt has no algorithm for a ", p.a.dtype, p.a.shape, ", b ", p.b.dtype, p.b.shape,
+                       ", y ", y.dtype, y.shape));
+  }
+  Array bias;  // the library wants it in the dtype of the result
+  if (call.bias) {
+    bias = Array::empty(p.options.bias.shape, y.dtype, exec.device);
+    ashlar::cuda::copy(exec.device.index, p.options.bias, bias);
+    set(plan.product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, ConstView(bias).data);
+  }
+  const Array workspace = Array::empty({static_cast<Dim>(kWorkspace)}, DType::u8, exec.device);
+  const double alpha = 1, beta = p.options.accumulate ? 1 : 0;
+  const auto alpha32 = static_cast<float>(alpha), beta32 = static_cast<float>(beta);
+  const bool f64 = y.dtype == DType::f64;
+  ASHLAR_CUBLAS_CHECK(cublasLtMatmul(handle_of(call.device), plan.product, f64 ? static_cast<const void*>(&alpha) : &alpha32,
+                                     p.b.data, plan.b, p.a.data, plan.a, f64 ? static_cast<const void*>(&beta) : &beta32,
+                                     y.data, plan.y, p.y.data, plan.y, &plan.algorithm, View(workspace).data, kWorkspace,
+                                     queue(exec)));
+  if (p.options.bias && !call.bias) add_bias(exec, p.y, p.options.bias);
+}
+
+// A contiguous copy in `dtype` that keeps stride 0 for repeated batches, so that only distinct values are converted.
+Array converted(const Exec& exec, const ConstView& v, DType dtype) {
+  ConstView distinct = v;
+  for (int d = 0; d < v.shape.ndim(); ++d) {
+    if (v.step(d) == 0) distinct.shape = distinct.shape.with(d, 1);
+  }
+  const Array result = Array::empty(distinct.shape, dtype, exec.device);
+  ashlar::cuda::copy(exec.device.index, distinct, result);
+  return result.expand(v.shape);
+}
+
+// A copy of weights that are contiguous along their columns keeps that order: the library takes both.
+Array operand(const Exec& exec, const ConstView& v, DType dtype) {
+  const auto layout = matrix_layout(v);
+  if (!layout || layout->by_rows) return converted(exec, v, dtype);
+  return converted(exec, transposed(v), dtype).transpose(-2, -1);
+}
+
+// A checked problem of any layout, with K > 0 and a y that is not empty.
+void multiply(const Exec& exec, Problem p) {
+  // The library writes rows. A y with unit stride along its columns is the product of the transposed operands.
+  if (p.y.step(-1) != 1 && p.n() != 1 && p.y.step(-2) == 1 && !p.options.bias) {
+    p = {transposed(p.b), transposed(p.a), transposed(p.y), p.options};
+  }
+  const bool bf16 = p.a.dtype == DType::bf16 || p.b.dtype == DType::bf16;
+  const DType dtype = p.y.dtype == DType::f64 ? DType::f64 : bf16 ? DType::bf16 : DType::f32;
+  Array a_copy, b_copy, y_copy;
+  if (p.a.dtype != dtype || !matrix_layout(p.a)) p.a = a_copy = operand(exec, p.a, dtype);
+  if (p.b.dtype != dtype || !matrix_layout(p.b)) p.b = b_copy = operand(exec, p.b, dtype);
+  const View target = p.y;
+  const auto y_layout = matrix_layout(p.y);
+  const bool direct = (target.dtype == dtype || dtype == DType::bf16) && y_layout && y_layout->by_rows;
+  if (!direct) {
+    y_copy = Array::empty(target.shape, dtype == DType::f64 ? DType::f64 : DType::f32, exec.device);
+    if (p.options.accumulate) ashlar::cuda::copy(exec.device.index, target, y_copy);
+    p.y = y_copy;
+  }
+  run_library(exec, p);
+  if (!direct) ashlar::cuda::copy(exec.device.index, y_copy, target);
+}
+
+}  // namespace
+
+void matmul(const Exec& exec, ConstView a, ConstView b, View y, MatmulOptions options) {
+  const Problem p = check(a, b, y, options);
+  if (y.numel() == 0) return;
+  if (p.k() == 0) return empty_sum(exec, y, options);
+  multiply(exec, p);
+}
+
+void matmul_blocks(const Exec& exec, ConstView a, ConstView b, View y, ConstView bias) {
+  Problem p = check(a, b, y, {});
+  if (y.numel() == 0) return;
+  if (p.k() == 0) {
+    ashlar::cuda::fill(exec.device.index, y, 0);
+    if (bias) add_bias(exec, y, bias);
+    return;
+  }
+  p.options.bias = bias;
+  multiply(exec, p);
+}
+
+}  // namespace ashlar::kernels::cuda

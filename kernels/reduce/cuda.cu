@@ -1,0 +1,215 @@
+// Sums on CUDA. Work is cut by the shape alone and pieces are added in order, so a result has the same bits every time.
+#include "kernels/device.cuh"
+#include "kernels/reduce/layout.h"
+#include "kernels/reduce/reduce.h"
+#include "kernels/tensor_table.h"
+
+namespace ashlar::kernels::cuda {
+namespace {
+
+using namespace device;
+using namespace sums;
+
+// Axes as kernels take them.
+struct Axes {
+  int count = 0;
+  Axis axis[kMaxDims] = {};
+  Dim numel = 1;
+
+  explicit Axes(const std::vector<Axis>& axes) {
+    for (const Axis& a : axes) axis[count++] = a, numel *= a.size;
+  }
+  // Offsets in x and y of element `index` of the row-major range.
+  __device__ void offsets(Dim index, Dim& x, Dim& y) const {
+    for (int d = count - 1; d >= 0; --d) {
+      x += index % axis[d].size * axis[d].x;
+      y += index % axis[d].size * axis[d].y;
+      index /= axis[d].size;
+    }
+  }
+};
+
+// A block for each sum; its threads stride over what is summed and are added up in order.
+template <class T, class Y>
+__global__ void block_sums(Axes kept, Axes reduced, const T* x, Y* y) {
+  __shared__ double shared[kWarp];
+  for (Dim k = blockIdx.x; k < kept.numel; k += gridDim.x) {
+    Dim from = 0, to = 0, unused = 0;
+    kept.offsets(k, from, to);
+    double sum = 0;
+    for (Dim r = threadIdx.x; r < reduced.numel; r += kThreads) {
+      Dim at = from;
+      reduced.offsets(r, at, unused);
+      sum += convert<double>(x[at]);
+    }
+    const double total = block_sum(sum, shared);
+    if (threadIdx.x == 0) y[to] = convert<Y>(total);
+  }
+}
+
+// x (outer, rows, columns) with contiguous columns. Block (b, chunk, o) sums 32 columns over its chunk of rows, eight rows
+// at a time, into partial (outer, chunks, columns).
+struct ColumnSums {
+  Dim outer, rows, columns, chunks;
+  Dim x_outer, ld, y_outer;  // steps
+};
+constexpr int kRowLanes = kThreads / kWarp;
+
+template <class T, class Y>
+__global__ void column_sums(ColumnSums s, const T* x, Y* partial) {
+  using A = accumulate_t<T>;
+  __shared__ A shared[kRowLanes][kWarp];
+  const int lane = static_cast<int>(threadIdx.x) % kWarp, row_lane = static_cast<int>(threadIdx.x) / kWarp;
+  const Dim c = Dim{blockIdx.x} * kWarp + lane, chunk = blockIdx.y;
+  const Dim begin = s.rows * chunk / s.chunks, end = s.rows * (chunk + 1) / s.chunks;
+  for (Dim o = blockIdx.z; o < s.outer; o += gridDim.z) {
+    A sum = 0;
+    if (c < s.columns) {
+      for (Dim r = begin + row_lane; r < end; r += kRowLanes) sum += convert<A>(x[o * s.x_outer + r * s.ld + c]);
+    }
+    __syncthreads();  // the sums before have been read
+    shared[row_lane][lane] = sum;
+    __syncthreads();
+    if (row_lane > 0 || c >= s.columns) continue;
+    for (int r = 1; r < kRowLanes; ++r) sum += shared[r][lane];
+    partial[o * s.y_outer + chunk * s.columns + c] = convert<Y>(sum);
+  }
+}
+
+template <class T, class Y>
+void launch_column_sums(const Exec& exec, const ColumnSums& s, const T* x, Y* y) {
+  const dim3 grid(blocks_for(s.columns, kWarp), static_cast<unsigned>(s.chunks), blocks_for(s.outer, 1, 1 << 15));
+  column_sums<<<grid, kThreads, 0, queue(exec)>>>(s, x, y);
+  ASHLAR_CUDA_CHECK_LAUNCH();
+}
+
+// y (outer, columns) = Σ_rows x. Where there is but one such sum, its rows are cut into chunks.
+template <class T, class Y>
+void sum_rows(const Exec& exec, ColumnSums s, const T* x, Y* y) {
+  using A = accumulate_t<T>;
+  constexpr Dim kRowsPerChunk = 128, kMaxChunks = 256;
+  s.chunks = s.outer > 1 ? 1 : std::clamp<Dim>(s.rows / kRowsPerChunk, 1, kMaxChunks);
+  if (s.chunks == 1) return launch_column_sums(exec, s, x, y);
+  const Array partial = Array::empty({s.chunks, s.columns}, dtype_of<A>(), exec.device);
+  A* const parts = View(partial).as<A>();
+  launch_column_sums(exec, s, x, parts);
+  const ColumnSums last{1, s.chunks, s.columns, 1, 0, s.columns, 0};
+  launch_column_sums(exec, last, static_cast<const A*>(parts), y);
+}
+
+template <class T>
+__global__ void square_sums(Dim count, const T* x, double* partial) {
+  __shared__ double shared[kWarp];
+  double sum = 0;
+  for (Dim i = Dim{blockIdx.x} * kThreads + threadIdx.x; i < count; i += Dim{gridDim.x} * kThreads) {
+    const double value = convert<double>(x[i]);
+    sum += value * value;
+  }
+  const double total = block_sum(sum, shared);
+  if (threadIdx.x == 0) partial[blockIdx.x] = total;
+}
+
+// The tensors of one dtype among `xs`: partial sums of their chunks, and for each the sum of its partial sums in order.
+template <class T>
+struct SquaresItem {
+  const T* data;
+  Dim count;
+  double* sum;
+};
+template <class T>
+using SquaresTable = TensorTable<SquaresItem<T>, 64>;
+
+template <class T>
+__global__ void table_square_sums(const __grid_constant__ SquaresTable<T> table, double* partial) {
+  __shared__ double shared[kWarp];
+  const int tensor = table.find(blockIdx.x);
+  const SquaresItem<T>& item = table.item[tensor];
+  const Dim begin = (blockIdx.x - table.first[tensor]) * kTensorChunk, end = min(begin + kTensorChunk, item.count);
+  double sum = 0;
+  for (Dim i = begin + threadIdx.x; i < end; i += kThreads) {
+    const double value = convert<double>(item.data[i]);
+    sum += value * value;
+  }
+  const double total = block_sum(sum, shared);
+  if (threadIdx.x == 0) partial[blockIdx.x] = total;
+}
+
+template <class T>
+__global__ void add_partial_sums(const __grid_constant__ SquaresTable<T> table, const double* partial) {
+  __shared__ double shared[kWarp];
+  const int tensor = static_cast<int>(blockIdx.x);
+  double sum = 0;
+  for (Dim i = table.first[tensor] + threadIdx.x; i < table.first[tensor + 1]; i += kThreads) sum += partial[i];
+  const double total = block_sum(sum, shared);
+  if (threadIdx.x == 0) *table.item[tensor].sum = total;
+}
+
+template <class T>
+void launch(const Exec& exec, SquaresTable<T>& table) {
+  if (table.count == 0) return;
+  const Shape blocks{std::max<Dim>(1, table.blocks())};
+  const Array partial = Array::empty(blocks, DType::f64, exec.device);
+  double* const parts = View(partial).as<double>();
+  if (table.blocks() > 0) {
+    table_square_sums<<<static_cast<unsigned>(table.blocks()), kThreads, 0, queue(exec)>>>(table, parts);
+  }
+  add_partial_sums<<<static_cast<unsigned>(table.count), kThreads, 0, queue(exec)>>>(table, parts);
+  ASHLAR_CUDA_CHECK_LAUNCH();
+  table = {};
+}
+
+}  // namespace
+
+void sums_of_squares(const Exec& exec, std::span<const ConstView> xs, View y) {
+  check_sums_of_squares(xs, y);
+  const auto add = [&]<class T>() {
+    SquaresTable<T> table;
+    for (std::size_t i = 0; i < xs.size(); ++i) {
+      if (xs[i].dtype != dtype_of<T>()) continue;
+      if (table.full()) launch(exec, table);
+      table.add({xs[i].as<T>(), xs[i].numel(), y.as<double>() + i}, xs[i].numel());
+    }
+    launch(exec, table);
+  };
+  add.template operator()<double>();
+  add.template operator()<float>();
+  add.template operator()<bfloat16>();
+}
+
+void sum_to(const Exec& exec, ConstView x, View y) {
+  check_sum_to(x, y);
+  if (y.numel() == 0) return;
+  const Layout layout = layout_of(x, y);
+  if (layout.reduced.empty() && x.numel() > 0) return ashlar::cuda::copy(exec.device.index, x, y);
+  if (x.numel() == 0) return ashlar::cuda::fill(exec.device.index, y, 0);
+  const std::size_t kept_axes = layout.kept.size();
+  const bool columns = layout.reduced.size() == 1 && (kept_axes == 1 || kept_axes == 2) && layout.last_is_kept &&
+                       layout.kept.back().x == 1 && layout.kept.back().y == 1;
+  dispatch_floating(x.dtype, "sum_to", [&]<class T>() {
+    dispatch_floating(y.dtype, "sum_to", [&]<class Y>() {
+      if (columns) {
+        const Axis outer = kept_axes == 2 ? layout.kept[0] : Axis{1, 0, 0}, &rows = layout.reduced[0];
+        const ColumnSums sums{outer.size, rows.size, layout.kept.back().size, 1, outer.x, rows.x, outer.y};
+        return sum_rows(exec, sums, x.as<T>(), y.as<Y>());
+      }
+      const Axes kept(layout.kept), reduced(layout.reduced);
+      block_sums<<<blocks_for(kept.numel, 1), kThreads, 0, queue(exec)>>>(kept, reduced, x.as<T>(), y.as<Y>());
+      ASHLAR_CUDA_CHECK_LAUNCH();
+    });
+  });
+}
+
+void sum_of_squares(const Exec& exec, ConstView x, View y) {
+  check_sum_of_squares(x, y);
+  const Dim count = x.numel();
+  const unsigned blocks = blocks_for(count, 16 * kThreads, 1024);
+  const Array partial = Array::empty({static_cast<Dim>(blocks)}, DType::f64, exec.device);
+  double* const parts = View(partial).as<double>();
+  dispatch_floating(x.dtype, "sum_of_squares", [&]<class T>() {
+    square_sums<<<blocks, kThreads, 0, queue(exec)>>>(count, x.as<T>(), parts);
+  });
+  ASHLAR_CUDA_CHECK_LAUNCH();
+  sum_to(exec, partial, y);
+}
+
+}  // namespace ashlar::kernels::cuda

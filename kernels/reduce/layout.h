@@ -1,0 +1,82 @@
+// Sums as every device sees them: checked, and with neighbouring dimensions merged.
+#pragma once
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "core/view.h"
+
+namespace ashlar::kernels::sums {
+
+inline void check_sum_to(const ConstView& x, const View& y) {
+  ASHLAR_CHECK(x.shape.ndim() == y.shape.ndim(), "sum_to: shapes ", x.shape, " and ", y.shape,
+               " must have the same number of dimensions");
+  for (int d = 0; d < x.shape.ndim(); ++d) {
+    ASHLAR_CHECK(y.size(d) == x.size(d) || y.size(d) == 1, "sum_to: shape ", x.shape, " cannot be summed to ",
+                 y.shape, "; each size must be kept or become 1");
+  }
+  ASHLAR_CHECK(is_floating(x.dtype) && is_floating(y.dtype), "sum_to: needs floating dtypes (f64, f32 or bf16), got ",
+               x.dtype, " and ", y.dtype);
+}
+
+inline void check_sum_of_squares(const ConstView& x, const View& y) {
+  ASHLAR_CHECK(x.contiguous(), "sum_of_squares: needs a contiguous array, shape ", x.shape);
+  ASHLAR_CHECK(y.numel() == 1 && y.dtype == DType::f64, "sum_of_squares: the result must be one f64, not ", y.shape,
+               " ", y.dtype);
+}
+
+inline void check_sums_of_squares(std::span<const ConstView> xs, const View& y) {
+  const auto count = static_cast<Dim>(xs.size());
+  ASHLAR_CHECK(y.shape == Shape{count} && y.dtype == DType::f64 && y.contiguous(), "sums_of_squares: the results must be ",
+               count, " f64, not ", y.shape, " ", y.dtype);
+  for (const ConstView& x : xs) {
+    ASHLAR_CHECK(x.contiguous() && is_floating(x.dtype), "sums_of_squares: needs contiguous floating arrays, got ", x.dtype,
+                 x.shape);
+  }
+}
+
+// A dimension of x and y, or neighbours that merge into one; a reduced one has no step in y.
+struct Axis {
+  Dim size, x, y;
+};
+struct Layout {
+  std::vector<Axis> kept, reduced;
+  bool last_is_kept = false;
+};
+
+inline Layout layout_of(const ConstView& x, const View& y) {
+  Layout layout;
+  bool previous_kept = false, first = true;
+  for (int d = 0; d < x.shape.ndim(); ++d) {
+    const Dim size = x.size(d);
+    if (size == 1) continue;
+    const bool kept = y.size(d) != 1;
+    auto& axes = kept ? layout.kept : layout.reduced;
+    const Axis axis{size, x.step(d), kept ? y.step(d) : 0};
+    const bool merges = !first && kept == previous_kept && axes.back().x == axis.x * size &&
+                        axes.back().y == axis.y * size;
+    if (merges) axes.back() = {axes.back().size * size, axis.x, axis.y};
+    else axes.push_back(axis);
+    previous_kept = kept, first = false;
+  }
+  layout.last_is_kept = previous_kept;
+  return layout;
+}
+
+// Offsets in x and y of element `index` of the row-major range over `axes`.
+inline std::pair<Dim, Dim> offsets(const std::vector<Axis>& axes, Dim index) {
+  std::pair<Dim, Dim> result{0, 0};
+  for (auto axis = axes.rbegin(); axis != axes.rend(); ++axis) {
+    result.first += index % axis->size * axis->x;
+    result.second += index % axis->size * axis->y;
+    index /= axis->size;
+  }
+  return result;
+}
+inline Dim count_of(const std::vector<Axis>& axes) {
+  Dim count = 1;
+  for (const Axis& axis : axes) count *= axis.size;
+  return count;
+}
+
+}  // namespace ashlar::kernels::sums

@@ -1,0 +1,79 @@
+// Sketches on CUDA: a thread for each value of the result.
+#include "kernels/device.cuh"
+#include "kernels/ss1/sizes.h"
+#include "kernels/ss1/ss1.h"
+
+namespace ashlar::kernels::cuda {
+namespace {
+
+using namespace device;
+using namespace ss1;
+
+// shift and sign (H, G, c)
+struct Table {
+  const std::int32_t *shift, *sign;
+};
+
+// Blocks (columns, rows, sketches).
+template <class T>
+__global__ void sketch(Sizes s, Table table, const T* x, Dim ld, T* u) {
+  using A = accumulate_t<T>;
+  const Dim h = blockIdx.z;
+  for (Dim row = blockIdx.y; row < s.rows; row += gridDim.y) {
+    for (Dim at = Dim{blockIdx.x} * kThreads + threadIdx.x; at < s.width(); at += Dim{gridDim.x} * kThreads) {
+      const Dim group = at / s.block, k = at % s.block;
+      A sum = 0;
+      for (Dim i = 0; i < s.reduction; ++i) {
+        const Dim entry = (h * s.groups + group) * s.reduction + i, feature = feature_of(s, group, i, k, table.shift[entry]);
+        if (feature < s.features) sum += static_cast<A>(table.sign[entry]) * convert<A>(x[row * ld + feature]);
+      }
+      u[(h * s.rows + row) * s.width() + at] = convert<T>(sum);
+    }
+  }
+}
+
+template <class T>
+__global__ void sketch_gradient(Sizes s, Table table, const T* du, T* dx, Dim ld) {
+  using A = accumulate_t<T>;
+  for (Dim row = blockIdx.y; row < s.rows; row += gridDim.y) {
+    for (Dim f = Dim{blockIdx.x} * kThreads + threadIdx.x; f < s.features; f += Dim{gridDim.x} * kThreads) {
+      const Dim chunk = f / s.block, group = chunk / s.reduction;
+      A sum = 0;
+      for (Dim h = 0; h < s.sketches; ++h) {
+        const Dim entry = h * s.groups * s.reduction + chunk;
+        const Dim at = group * s.block + place_of(s, f % s.block, table.shift[entry]);
+        sum += static_cast<A>(table.sign[entry]) * convert<A>(du[(h * s.rows + row) * s.width() + at]);
+      }
+      dx[row * ld + f] = convert<T>(sum);
+    }
+  }
+}
+
+dim3 grid_of(Dim columns, Dim rows, Dim sketches) {
+  return {blocks_for(columns, kThreads, 1 << 12), blocks_for(rows, 1, 1 << 15), static_cast<unsigned>(sketches)};
+}
+
+}  // namespace
+
+void ss1_sketch(const Exec& exec, ConstView x, ConstView shift, ConstView sign, View u) {
+  const Sizes s = check("ss1_sketch", x, u, shift, sign);
+  if (u.numel() == 0) return;
+  const Table table{shift.as<std::int32_t>(), sign.as<std::int32_t>()};
+  dispatch_floating(x.dtype, "ss1_sketch", [&]<class T>() {
+    sketch<<<grid_of(s.width(), s.rows, s.sketches), kThreads, 0, queue(exec)>>>(s, table, x.as<T>(), x.step(0), u.as<T>());
+  });
+  ASHLAR_CUDA_CHECK_LAUNCH();
+}
+
+void ss1_sketch_backward(const Exec& exec, ConstView du, ConstView shift, ConstView sign, View dx) {
+  const Sizes s = check("ss1_sketch_backward", dx, du, shift, sign);
+  if (dx.numel() == 0) return;
+  const Table table{shift.as<std::int32_t>(), sign.as<std::int32_t>()};
+  dispatch_floating(dx.dtype, "ss1_sketch_backward", [&]<class T>() {
+    sketch_gradient<<<grid_of(s.features, s.rows, 1), kThreads, 0, queue(exec)>>>(s, table, du.as<T>(), dx.as<T>(),
+                                                                                 dx.step(0));
+  });
+  ASHLAR_CUDA_CHECK_LAUNCH();
+}
+
+}  // namespace ashlar::kernels::cuda

@@ -1,0 +1,139 @@
+// Optimizer updates on CUDA: one pass over memory, dozens of parameters in a launch.
+#include <cmath>
+
+#include "kernels/device.cuh"
+#include "kernels/tensor_table.h"
+#include "kernels/update/checks.h"
+#include "kernels/update/update.h"
+
+namespace ashlar::kernels::cuda {
+namespace {
+
+using namespace device;
+using namespace updates;
+
+template <class A>
+struct SgdItem {
+  Dim count;
+  const A* dw;
+  A *w, *buffer;
+  A lr, momentum, weight_decay, grad_scale;
+  bool nesterov;
+
+  __device__ void update(Dim i) const {
+    const A g = grad_scale * dw[i] + weight_decay * w[i];
+    if (!buffer) {
+      w[i] -= lr * g;
+      return;
+    }
+    const A b = momentum * buffer[i] + g;
+    buffer[i] = b;
+    w[i] -= lr * (nesterov ? g + momentum * b : b);
+  }
+};
+
+template <class A>
+struct AdamWItem {
+  Dim count;
+  const A* dw;
+  A *w, *m, *v;
+  A grad_scale, new1, beta2, new2, keep, step_size, v_scale, eps;
+
+  __device__ void update(Dim i) const {
+    const A g = grad_scale * dw[i];
+    const A m_new = m[i] + new1 * (g - m[i]), v_new = beta2 * v[i] + new2 * g * g;
+    m[i] = m_new;
+    v[i] = v_new;
+    w[i] = keep * w[i] - step_size * (m_new / (sqrt(v_new) * v_scale + eps));
+  }
+};
+
+template <class Item>
+using ItemTable = TensorTable<Item, 24>;
+
+template <class Item>
+__global__ void update_chunks(const __grid_constant__ ItemTable<Item> table) {
+  const int tensor = table.find(blockIdx.x);
+  const Item& item = table.item[tensor];
+  const Dim begin = (blockIdx.x - table.first[tensor]) * kTensorChunk, end = min(begin + kTensorChunk, item.count);
+  for (Dim i = begin + threadIdx.x; i < end; i += kThreads) item.update(i);
+}
+
+template <class Item>
+void launch(const Exec& exec, ItemTable<Item>& table) {
+  if (table.blocks() > 0) {
+    update_chunks<<<static_cast<unsigned>(table.blocks()), kThreads, 0, queue(exec)>>>(table);
+    ASHLAR_CUDA_CHECK_LAUNCH();
+  }
+  table = {};
+}
+
+template <class A>
+SgdItem<A> item_of(const SgdTensor& t) {
+  const SgdUpdate& p = t.update;
+  return {t.w.numel(),       t.dw.as<A>(),      t.w.as<A>(),
+          t.buffer.as<A>(),  static_cast<A>(p.lr), static_cast<A>(p.momentum),
+          static_cast<A>(p.weight_decay), static_cast<A>(p.grad_scale), p.nesterov};
+}
+
+template <class A>
+AdamWItem<A> item_of(const AdamWTensor& t) {
+  const AdamWUpdate& p = t.update;
+  const auto number = static_cast<double>(p.step);
+  return {t.w.numel(),
+          t.dw.as<A>(),
+          t.w.as<A>(),
+          t.m.as<A>(),
+          t.v.as<A>(),
+          static_cast<A>(p.grad_scale),
+          static_cast<A>(1 - p.beta1),
+          static_cast<A>(p.beta2),
+          static_cast<A>(1 - p.beta2),
+          static_cast<A>(1 - p.lr * p.weight_decay),
+          static_cast<A>(p.lr / (1 - std::pow(p.beta1, number))),
+          static_cast<A>(1 / std::sqrt(1 - std::pow(p.beta2, number))),
+          static_cast<A>(p.eps)};
+}
+
+// The tensors of weights in A, as many as fit in a launch.
+template <class A, class Tensor>
+void update_tensors(const Exec& exec, std::span<const Tensor> tensors) {
+  using Item = decltype(item_of<A>(tensors.front()));
+  ItemTable<Item> table;
+  for (const Tensor& tensor : tensors) {
+    if (tensor.w.dtype != dtype_of<A>()) continue;
+    if (table.full()) launch(exec, table);
+    table.add(item_of<A>(tensor), tensor.w.numel());
+  }
+  launch(exec, table);
+}
+
+template <class Tensor>
+void update_both(const Exec& exec, std::span<const Tensor> tensors) {
+  update_tensors<float>(exec, tensors);
+  update_tensors<double>(exec, tensors);
+}
+
+}  // namespace
+
+void sgd_update_all(const Exec& exec, std::span<const SgdTensor> tensors) {
+  for (const SgdTensor& t : tensors) check_sgd(t.dw, t.w, t.buffer);
+  update_both(exec, tensors);
+}
+
+void adamw_update_all(const Exec& exec, std::span<const AdamWTensor> tensors) {
+  for (const AdamWTensor& t : tensors) check_adamw(t.update, t.dw, t.w, t.m, t.v);
+  update_both(exec, tensors);
+}
+
+void sgd_update(const Exec& exec, const SgdUpdate& p, ConstView dw, View w, View buffer) {
+  const SgdTensor tensor{p, dw, w, buffer};
+  sgd_update_all(exec, {&tensor, 1});
+}
+
+void adamw_update(const Exec& exec, const AdamWUpdate& p, ConstView dw, View w, View m, View v) {
+  const AdamWTensor tensor{p, dw, w, m, v};
+  adamw_update_all(exec, {&tensor, 1});
+}
+
+}  // namespace ashlar::kernels::cuda

@@ -1,0 +1,277 @@
+// Every slot on a GPU against the CPU, on small and ragged shapes, in every dtype that both take.
+#include "kernels/attention/attention.h"
+#include "kernels/cross_entropy/cross_entropy.h"
+#include "kernels/dropout/dropout.h"
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/embedding/embedding.h"
+#include "kernels/gelu/gelu.h"
+#include "kernels/layer_norm/layer_norm.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/reduce/reduce.h"
+#include "kernels/ss1/ss1.h"
+#include "kernels/update/update.h"
+#include "tests/cuda/support.h"
+
+using namespace ashlar;
+using namespace ashlar::test;
+
+namespace {
+
+const std::vector<DType> kFloating{DType::f64, DType::f32, DType::bf16};
+
+}  // namespace
+
+TEST_CASE("copies, casts and fills of any layout", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType from : kFloating) {
+    for (const DType to : kFloating) {
+      INFO(from << " to " << to);
+      const Array x = randn({5, 33, 7}, from, 1);
+      same_on_gpu({x}, {Array::zeros({5, 33, 7}, to), Array::zeros({7, 33, 5}, to)}, 0,
+                  [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                    kernels::cast(exec, in[0], out[0]);
+                    kernels::cast(exec, in[0], out[1].transpose(0, 2));
+                  });
+    }
+  }
+  for (const DType dtype : {DType::f64, DType::f32, DType::bf16, DType::i64, DType::i32, DType::u8}) {
+    same_on_gpu({}, {Array::zeros({9, 5}, dtype), Array::zeros({9, 5}, dtype)}, 0,
+                [](const Exec& exec, const Arrays&, const Arrays& out) {
+                  kernels::fill(exec, out[0], 3);
+                  kernels::fill(exec, out[1].slice(1, 1, 4), 2);
+                });
+  }
+  const Array there = randn({300, 17}, DType::f32, 2).to(kGpu);
+  CHECK(bitwise_equal(there.to(Device{}), randn({300, 17}, DType::f32, 2)));
+  CHECK(bitwise_equal(there.transpose(0, 1).to(Device{}), randn({300, 17}, DType::f32, 2).transpose(0, 1)));
+  CHECK(there.select(0, 0).slice(0, 3, 4).item() == randn({300, 17}, DType::f32, 2).to_vector<double>()[3]);
+}
+
+TEST_CASE("elementwise operations", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    for (const Dim size : {Dim{1}, Dim{1000}, Dim{4099}}) {
+      INFO(dtype << " " << size);
+      const Array a = randn({3, size}, dtype, 1), b = randn({3, size}, dtype, 2), row = randn({size}, dtype, 3);
+      same_on_gpu({a, b, row}, {nan_like(a), nan_like(a), nan_like(a), nan_like(a)}, gpu_tolerance(dtype),
+                  [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                    kernels::linear_combination(exec, in[0], 2.5, in[1], -1, out[0]);
+                    kernels::multiply(exec, in[0], in[2].expand(in[0].shape()), out[1]);
+                    kernels::scale(exec, in[0], 0.3, out[2]);
+                    kernels::linear_combination(exec, in[0], 1, in[2].expand(in[0].shape()), 3, out[3]);
+                  });
+    }
+  }
+}
+
+TEST_CASE("gelu", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    for (const auto kind : {kernels::Gelu::erf, kernels::Gelu::tanh}) {
+      const Array x = randn({7, 301}, dtype, 1), dy = randn({7, 301}, dtype, 2);
+      same_on_gpu({x, dy}, {nan_like(x), nan_like(x)}, gpu_tolerance(dtype),
+                  [=](const Exec& exec, const Arrays& in, const Arrays& out) {
+                    kernels::gelu_forward(exec, in[0], kind, out[0]);
+                    kernels::gelu_backward(exec, in[0], in[1], kind, out[1]);
+                  });
+    }
+  }
+}
+
+TEST_CASE("dropout draws the same masks", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    const Array x = randn({13, 257}, dtype, 1);
+    const kernels::DropMask mask{0.3, 0x123456789abcdefULL, 77};
+    same_on_gpu({x}, {nan_like(x), nan_like(x)}, 1e-7, [=](const Exec& exec, const Arrays& in, const Arrays& out) {
+      kernels::dropout(exec, in[0], mask, out[0]);
+      kernels::drop_path(exec, in[0], mask, out[1]);
+    });
+  }
+}
+
+TEST_CASE("layer norm", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    for (const auto [rows, columns] : {std::pair<Dim, Dim>{1, 5}, {70, 384}, {1030, 96}, {33, 3072}}) {
+      INFO(dtype << " " << rows << " x " << columns);
+      const DType master = master_dtype(dtype);
+      const Shape shape{rows, columns};
+      const Array x = randn(shape, dtype, 1), dy = randn(shape, dtype, 2), w = randn({columns}, master, 3),
+                  b = randn({columns}, master, 4), add = randn(shape, dtype, 5);
+      const Array row = Array::zeros({rows}, master);
+      const Arrays results{nan_like(x), nan_like(row), nan_like(row), nan_like(x), nan_like(w), nan_like(w), nan_like(x)};
+      same_on_gpu({x, dy, w, b, add}, results, gpu_tolerance(dtype), [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                    kernels::layer_norm_forward(exec, in[0], in[2], in[3], 1e-5, out[0], out[1], out[2]);
+                    kernels::layer_norm_backward(exec, in[1], in[0], in[2], out[1], out[2], in[4], out[3], out[4], out[5]);
+                    kernels::layer_norm_backward(exec, in[1], in[0], in[2], out[1], out[2], {}, out[6], {}, {});
+                  });
+    }
+  }
+}
+
+TEST_CASE("attention, forward and backward", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    for (const bool causal : {false, true}) {
+      // Heads of 32, 64 and 128 in bf16 go to the tensor cores; lengths around the sizes of their tiles.
+      for (const auto [time, depth] : {std::pair<Dim, Dim>{1, 64}, {65, 64}, {64, 32}, {130, 128}, {200, 64}, {33, 20}}) {
+        INFO(dtype << " T " << time << " D " << depth << (causal ? " causal" : ""));
+        const Dim batch = 2, heads = 3, width = heads * depth;
+        const Array qkv = randn({batch, time, 3, heads, depth}, dtype, 1), dy = randn({batch, time, heads, depth}, dtype, 2);
+        const Array lse = Array::zeros({batch, heads, time}, master_dtype(dtype));
+        const double scale = 1 / std::sqrt(static_cast<double>(depth));
+        same_on_gpu({qkv, dy}, {nan_like(dy), nan_like(lse), nan_like(qkv)}, gpu_tolerance(dtype),
+                    [=](const Exec& exec, const Arrays& in, const Arrays& out) {
+                      const auto part = [](const Array& a, Dim which) { return a.select(2, which).transpose(1, 2); };
+                      const Array q = part(in[0], 0), k = part(in[0], 1), v = part(in[0], 2), o = out[0].transpose(1, 2);
+                      kernels::attention_forward(exec, q, k, v, scale, causal, o, out[1]);
+                      kernels::attention_backward(exec, in[1].transpose(1, 2), q, k, v, o, out[1], scale, causal,
+                                                  part(out[2], 0), part(out[2], 1), part(out[2], 2));
+                    });
+        CHECK(width == heads * depth);
+      }
+    }
+  }
+}
+
+TEST_CASE("cross entropy with mixed targets and in place", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    for (const Dim classes : {Dim{10}, Dim{1000}, Dim{50257}}) {
+      INFO(dtype << " " << classes);
+      const Dim rows = 6;
+      const Array logits = randn({rows, classes}, dtype, 1), losses = Array::zeros({rows}, master_dtype(dtype));
+      const auto ids = random_ids({rows}, static_cast<std::uint32_t>(classes), 2);
+      const Array target = Array::from(std::vector<std::int32_t>{0, -1, 3, 9, 5, 1}, {rows});
+      const Array weight = Array::from(std::vector<float>{1, 0.5f, 0.25f, 0, 0.75f, 0.3f}, {rows});
+      same_on_gpu({logits, target, ids, weight}, {nan_like(losses), nan_like(logits), logits, nan_like(losses)},
+                  gpu_tolerance(dtype), [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                    kernels::cross_entropy(exec, in[0], {in[1], in[2], in[3], 0.1}, 0.5, out[0], out[1]);
+                    kernels::cross_entropy(exec, out[2], {.target = in[1]}, 0.25, out[3], out[2]);
+                  });
+    }
+  }
+}
+
+TEST_CASE("embedding", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    const Array table = randn({50, 300}, master_dtype(dtype), 1), ids = random_ids({700}, 50, 2);
+    const Array dy = randn({700, 300}, dtype, 3);
+    same_on_gpu({table, ids, dy}, {nan_like(dy), randn({50, 300}, master_dtype(dtype), 4)}, gpu_tolerance(dtype),
+                [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                  kernels::embedding_forward(exec, in[0], in[1], out[0]);
+                  kernels::embedding_backward(exec, in[1], in[2], out[1]);
+                });
+  }
+}
+
+TEST_CASE("sums", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    const DType master = master_dtype(dtype);
+    const Array x = randn({40, 33, 70}, dtype, 1);
+    const std::vector<Shape> targets{{1, 1, 70}, {40, 1, 70}, {40, 33, 1}, {1, 33, 1}, {1, 1, 1}, {40, 33, 70}};
+    for (const Shape& to : targets) {
+      INFO(dtype << " to " << to_string(to));
+      same_on_gpu({x}, {Array::full(to, NAN, master)}, gpu_tolerance(dtype),
+                  [](const Exec& exec, const Arrays& in, const Arrays& out) { kernels::sum_to(exec, in[0], out[0]); });
+    }
+    same_on_gpu({x}, {Array::zeros({1}, DType::f64)}, 1e-12,
+                [](const Exec& exec, const Arrays& in, const Arrays& out) { kernels::sum_of_squares(exec, in[0], out[0]); });
+  }
+}
+
+TEST_CASE("squares of many arrays", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    Arrays all;
+    for (std::uint64_t i = 0; i < 70; ++i) all.push_back(randn({static_cast<Dim>(i * i * 5)}, dtype, i));
+    same_on_gpu(all, {Array::zeros({70}, DType::f64)}, 1e-12, [](const Exec& exec, const Arrays& in, const Arrays& out) {
+      const std::vector<ConstView> views(in.begin(), in.end());
+      kernels::sums_of_squares(exec, views, out[0]);
+    });
+  }
+}
+
+TEST_CASE("products of any layout", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    const DType master = master_dtype(dtype);
+    for (const auto& [m, k, n] : {std::array<Dim, 3>{1, 1, 1}, {64, 48, 80}, {33, 17, 65}, {130, 768, 96}, {5, 3, 50257}}) {
+      INFO(dtype << " " << m << " x " << k << " x " << n);
+      const Array a = randn({m, k}, dtype, 1), at = randn({k, m}, dtype, 2), b = randn({k, n}, master, 3),
+                  bt = randn({n, k}, dtype, 4), bias = randn({n}, master, 5), y = randn({m, n}, dtype, 6), wide = randn({m, n}, master, 7);
+      same_on_gpu({a, at, b, bt, bias}, {nan_like(y), nan_like(y), y, wide, randn({n, m}, master, 8)}, gpu_tolerance(dtype),
+                  [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                    kernels::matmul(exec, in[0], in[2], out[0], {});
+                    kernels::matmul(exec, in[0], in[3].transpose(0, 1), out[1], {.bias = in[4]});
+                    kernels::matmul(exec, in[1].transpose(0, 1), in[2], out[2], {.accumulate = true});
+                    kernels::matmul(exec, in[0], in[2], out[3], {.bias = in[4], .accumulate = true});
+                    kernels::matmul(exec, in[0], in[2], out[4].transpose(0, 1), {});
+                  });
+    }
+    const Array a = randn({3, 2, 20, 12}, dtype, 1), b = randn({2, 12, 24}, dtype, 2), y = randn({3, 2, 20, 24}, dtype, 3);
+    same_on_gpu({a, b}, {nan_like(y), nan_like(y)}, gpu_tolerance(dtype),
+                [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                  kernels::matmul(exec, in[0], in[1], out[0], {});
+                  kernels::matmul(exec, in[0], in[1].select(0, 1), out[1], {});
+                });
+    const Arrays nothing{randn({4, 0}, dtype, 1), randn({0, 5}, dtype, 2), randn({5}, master, 3)};
+    same_on_gpu(nothing, {nan_like(randn({4, 5}, dtype, 4))}, gpu_tolerance(dtype), [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                  kernels::matmul(exec, in[0], in[1], out[0], {.bias = in[2]});
+                });
+  }
+}
+
+TEST_CASE("sketches", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    // H 2, G 3, c 2, B 4 on 22 of 24 features
+    const Array x = randn({9, 22}, dtype, 1), du = randn({2, 9, 12}, dtype, 2);
+    const Array shift = random_ids({2, 3, 2}, 4, 3);
+    std::vector<std::int32_t> signs = random_ids({12}, 2, 4).to_vector<std::int32_t>();
+    for (auto& sign : signs) sign = 2 * sign - 1;
+    same_on_gpu({x, du, shift, Array::from(signs, {2, 3, 2})}, {nan_like(du), nan_like(x)}, gpu_tolerance(dtype),
+                [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                  kernels::ss1_sketch(exec, in[0], in[2], in[3], out[0]);
+                  kernels::ss1_sketch_backward(exec, in[1], in[2], in[3], out[1]);
+                });
+  }
+}
+
+TEST_CASE("updates of many parameters", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : {DType::f64, DType::f32}) {
+    Arrays gradients, state;
+    for (std::uint64_t i = 0; i < 30; ++i) {
+      const Shape shape{static_cast<Dim>(1 + 700 * i)};
+      gradients.push_back(randn(shape, dtype, i));
+      state.push_back(randn(shape, dtype, 100 + i));                 // w
+      state.push_back(randn(shape, dtype, 200 + i));                 // m
+      state.push_back(Array::full(shape, 0.5, dtype));               // v
+      state.push_back(randn(shape, dtype, 300 + i));                 // w of SGD
+      state.push_back(randn(shape, dtype, 400 + i));                 // its buffer
+    }
+    same_on_gpu(gradients, state, gpu_tolerance(dtype), [](const Exec& exec, const Arrays& in, const Arrays& out) {
+      std::vector<kernels::AdamWTensor> adam;
+      std::vector<kernels::SgdTensor> sgd;
+      for (std::size_t i = 0; i < in.size(); ++i) {
+        const double lr = 0.01 * static_cast<double>(i);
+        const kernels::AdamWUpdate update{.lr = lr, .weight_decay = 0.1, .grad_scale = 0.5, .step = 3};
+        adam.push_back({update, in[i], out[5 * i], out[5 * i + 1], out[5 * i + 2]});
+        const kernels::SgdUpdate descent{.lr = 0.1, .momentum = 0.9, .weight_decay = 0.01, .nesterov = true};
+        sgd.push_back({descent, in[i], out[5 * i + 3], out[5 * i + 4]});
+      }
+      kernels::adamw_update_all(exec, adam);
+      kernels::sgd_update_all(exec, sgd);
+    });
+  }
+}
+
+TEST_CASE("operands of two devices are refused", "[cuda]") {
+  if (!has_gpu()) return;
+  const Array here = randn({2}, DType::f32, 1), there = here.to(kGpu);
+  CHECK_THROWS_AS(kernels::multiply(there.exec(), here, there, there), InputError);
+}

@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# Everything that needs a GPU, in one command, on a machine that has a GPU, CUDA 13 and Python and nothing of ours:
+#
+#   here:   cmake --preset cuda -DASHLAR_TESTS=ON && cmake --build --preset cuda && bash tests/bundle_gpu.sh build/cuda
+#   there:  bash tests/gpu.sh build/gpu_bundle.tar.xz        (or the folder of a bundle, or a build folder)
+#
+# The tests compare the GPU with the CPU for every kernel and layer; compute-sanitizer looks for stray reads and races on
+# small shapes; bench_layers and two training benchmarks are timed, next to PyTorch where python3 has it. Full logs go to
+# the folder OUT (build/gpu_logs if not set); the summary comes last. The exit code is 0 if all tests passed.
+# ASHLAR_GPU_MINUTES limits a single step (8); a step that takes longer is stopped and counts as failed.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+[ $# -ge 1 ] && [ -e "$1" ] || { echo "usage: bash tests/gpu.sh BUNDLE [quick]" >&2; exit 2; }
+bundle=$1
+quick=${2:-}
+logs=${OUT:-build/gpu_logs}
+minutes=${ASHLAR_GPU_MINUTES:-8}
+mkdir -p "$logs"
+if [ -f "$bundle" ]; then
+  folder=$(mktemp -d)
+  tar -C "$folder" -xf "$bundle" || exit 2
+  bundle=$folder
+fi
+bin=$bundle/bin
+[ -x "$bin/test_cuda" ] || { echo "tests/gpu.sh: no test_cuda in $bin; build the cuda preset first" >&2; exit 2; }
+
+# cuBLASLt is part of the machine: of its toolkit, or of the Python environment that holds PyTorch.
+libraries=$bundle/lib
+for site in $(python3 -c 'import site, sysconfig; print(*{sysconfig.get_path("purelib"), *site.getsitepackages()})' 2>/dev/null); do
+  for folder in "$site"/nvidia/cu13/lib "$site"/nvidia/cublas/lib; do
+    [ -d "$folder" ] && libraries+=:$folder
+  done
+done
+libraries+=:/usr/local/cuda/lib64
+export ASHLAR_REQUIRE_GPU=1
+
+summary=$logs/summary.txt
+: >"$summary"
+failed=0
+note() { echo "$*" | tee -a "$summary"; }
+
+# step NAME COMMAND…: output to NAME.log, one line to the summary.
+step() {
+  local name=$1 began=$SECONDS status=0
+  shift
+  local own=()
+  [ "$1" = python3 ] || own=(env "LD_LIBRARY_PATH=$libraries")  # PyTorch brings libraries of its own
+  timeout "${minutes}m" "${own[@]}" "$@" >"$logs/$name.log" 2>&1 || status=$?
+  if [ "$status" = 0 ]; then
+    note "passed  $name ($((SECONDS - began)) s)"
+  else
+    note "FAILED  $name with $status ($((SECONDS - began)) s): $(grep -m1 -E 'error|FAILED|Error|cuda:' "$logs/$name.log" || tail -n 1 "$logs/$name.log")"
+    failed=1
+  fi
+}
+
+note "commit $(cat "$bundle/revision" 2>/dev/null || git rev-parse --short HEAD 2>/dev/null || echo unknown), $(date -u +%F)"
+note "$(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null || echo 'nvidia-smi not found')"
+step missing_libraries bash -c "! ldd '$bin/test_cuda' '$bin/train_gpt' | grep 'not found'"
+
+step test_cuda "$bin/test_cuda" --durations yes
+# The CPU's kernels too: this processor may have instructions that the project's own machines lack. The coverage table is
+# read from the sources, where they were built.
+step test_kernels "$bin/test_kernels" "~[coverage]"
+if command -v compute-sanitizer >/dev/null; then
+  # The training runs are left out: a sanitizer makes every launch a hundred times slower.
+  for tool in memcheck racecheck; do
+    step "$tool" compute-sanitizer --tool "$tool" --error-exitcode 9 "$bin/test_cuda" "[cuda]~[training]"
+  done
+else
+  note "skipped compute-sanitizer: not on this machine"
+fi
+[ "$quick" = quick ] && { note "quick: no benchmarks"; exit "$failed"; }
+
+step bench_layers "$bin/bench_layers" --device cuda --dtype bf16 --tokens 8192 --shapes 768x768,768x3072,3072x768,3072x3072 \
+  --layers "low_rank:ratio=0.5;low_rank:ratio=0.25;blast:blocks=6,ratio=0.5;blast:blocks=6,ratio=0.3;monarch:blocks=4;ss1:reduction=4;block_diagonal:blocks=4" \
+  --table
+
+runs=$(mktemp -d)
+python3 tests/compare/pairs_tokenizer.py "$runs/tokenizer"
+gpt2=(--tokenizer "$runs/tokenizer" --width 768 --depth 12 --heads 12 --context 1024 --batch 32 --dtype bf16 --device cuda
+  --optimizer adamw --log-every 5 --steps 60 --eval-windows 32 --overwrite)
+vit_s=(--width 384 --depth 12 --heads 6 --patch 4 --batch 1024 --dtype bf16 --device cuda --optimizer adamw --log-every 5
+  --steps 60 --overwrite)
+torch=no
+python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null && torch=yes
+# Twice each and by turns: what heats up or slows down the card meets all of them.
+for round in 1 2; do
+  step "gpt2_dense_$round" "$bin/train_gpt" "${gpt2[@]}" --out "$runs/gpt2_dense_$round"
+  step "gpt2_blast_$round" "$bin/train_gpt" "${gpt2[@]}" --layer blast:blocks=6,rank=192 --layer-at qkv,fc1,fc2 --out "$runs/gpt2_blast_$round"
+  step "vit_s_$round" "$bin/train_vit" "${vit_s[@]}" --out "$runs/vit_s_$round"
+  [ $torch = yes ] && step "gpt2_torch_$round" python3 tests/compare/gpt2_torch.py --batch 32 --steps 60
+done
+[ $torch = yes ] || note "skipped PyTorch: python3 has none that sees the GPU"
+
+note ""
+note "tokens/s or images/s, median of the lines after step 20:"
+for run in gpt2_dense_1 gpt2_dense_2 gpt2_blast_1 gpt2_blast_2 vit_s_1 vit_s_2; do
+  [ -f "$runs/$run/metrics.jsonl" ] && cp "$runs/$run/metrics.jsonl" "$logs/$run.jsonl" &&
+    note "$run $(python3 tests/compare/median_rate.py "$runs/$run/metrics.jsonl")"
+done
+for round in 1 2; do
+  [ -f "$logs/gpt2_torch_$round.log" ] && note "gpt2_torch_$round $(tail -n 1 "$logs/gpt2_torch_$round.log")"
+done
+note ""
+[ -f "$logs/bench_layers.log" ] && note "$(cat "$logs/bench_layers.log")"
+note ""
+note "$([ $failed = 0 ] && echo 'all steps passed' || echo 'some steps FAILED'); logs in $logs"
+exit "$failed"
