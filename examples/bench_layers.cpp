@@ -3,10 +3,10 @@
 #include <charconv>
 #include <chrono>
 #include <cstdio>
-#include <sstream>
 
 #include "core/cuda/cuda.h"
 #include "core/parallel.h"
+#include "examples/support/bench.h"
 #include "examples/support/options.h"
 #include "examples/support/program.h"
 #include "examples/support/system.h"
@@ -34,15 +34,6 @@ constexpr const char* kSweepLayers =
     "blast:blocks=3,ratio=0.5;blast:blocks=6,ratio=0.5;blast:blocks=16,ratio=0.5;"
     "blast:blocks=3,ratio=0.3;blast:blocks=6,ratio=0.3;blast:blocks=16,ratio=0.3";
 constexpr const char* kSweepShapes = "384x384,384x1536,1536x384,768x768,768x3072,3072x768";
-
-std::vector<std::string> split(const std::string& text, char separator) {
-  std::vector<std::string> parts;
-  std::istringstream stream(text);
-  for (std::string part; std::getline(stream, part, separator);) {
-    if (!part.empty()) parts.push_back(part);
-  }
-  return parts;
-}
 
 Dim positive(const std::string& text, const char* option) {
   Dim value = 0;
@@ -92,12 +83,6 @@ void time_once(const Linear& layer, const Tensor& x, const Array& dy, Times& tim
   times.backward.push_back(milliseconds_since(middle, device));
   x.zero_grad();
   for (const Parameter& parameter : layer.map().parameters()) parameter.tensor.zero_grad();
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const std::size_t middle = values.size() / 2;
-  return values.size() % 2 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
 void print_header() {

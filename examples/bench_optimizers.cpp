@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <cstdio>
 #include <ctime>
-#include <sstream>
 
 #include "core/parallel.h"
 #include "core/random.h"
 #include "examples/models/gpt2.h"
 #include "examples/models/vit.h"
+#include "examples/support/bench.h"
 #include "examples/support/options.h"
 #include "examples/support/program.h"
 #include "examples/support/system.h"
@@ -84,21 +84,6 @@ const Model& find_model(const std::string& name) {
     if (name == model.name) return model;
   }
   throw InputError(concat("--models: '", name, "' is unknown; valid are gpt_mini, vit_tiny"));
-}
-
-std::vector<std::string> split(const std::string& text, char separator) {
-  std::vector<std::string> parts;
-  std::istringstream stream(text);
-  for (std::string part; std::getline(stream, part, separator);) {
-    if (!part.empty()) parts.push_back(part);
-  }
-  return parts;
-}
-
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  const std::size_t middle = values.size() / 2;
-  return values.size() % 2 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
 // Processor time of the whole process in milliseconds: what else runs on the machine is not in it. With several threads
