@@ -80,7 +80,7 @@ void run(int argc, char** argv) {
         const auto points = curve(s, target, rank, descent);
         chart.lines.push_back({concat(name, ", ", how), color++, LineStyle::solid, points});
         std::string row = concat("| ", name, " | ", rank, " | ", how, " |");
-        for (const std::size_t at : {1, 10, 30, 100, 300}) {
+        for (const std::size_t at : {1u, 10u, 30u, 100u, 300u}) {
           char text[32];
           if (at < points.size()) std::snprintf(text, sizeof text, " %.0e |", points[at].y);
           else std::snprintf(text, sizeof text, " – |");

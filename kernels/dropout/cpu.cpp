@@ -41,7 +41,7 @@ HWY_INLINE Blocks<D> first_round_input(D d, std::uint64_t block, std::uint64_t s
 }
 
 template <class D>
-HWY_INLINE Blocks<D> philox_round(D d, const Blocks<D>& c, hn::Vec<D> k0, hn::Vec<D> k1) {
+HWY_INLINE Blocks<D> philox_round(D, const Blocks<D>& c, hn::Vec<D> k0, hn::Vec<D> k1) {
   const hn::Repartition<std::uint32_t, D> d32;
   const auto p0 = hn::MulEven(hn::BitCast(d32, c.c0), hn::Set(d32, 0xD2511F53u));
   const auto p1 = hn::MulEven(hn::BitCast(d32, c.c2), hn::Set(d32, 0xCD9E8D57u));

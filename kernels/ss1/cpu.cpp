@@ -23,8 +23,8 @@ struct Problem {
 Problem check(std::string_view operation, const ConstView& x, const ConstView& u, const ConstView& shift,
               const ConstView& sign) {
   const ss1::Sizes sizes = ss1::check(operation, x, u, shift, sign);
-  const auto [rows, n, sketches, groups, reduction, block] = sizes;
-  Problem problem{x.size(0), n, sketches, groups * block, {}};
+  const Dim n = sizes.features, groups = sizes.groups, reduction = sizes.reduction, block = sizes.block;
+  Problem problem{x.size(0), n, sizes.sketches, groups * block, {}};
   for (Dim entry = 0; entry < shift.numel(); ++entry) {
     const Dim chunk = entry % (groups * reduction) * block, at_u = entry / reduction % groups * block;
     const Dim turn = shift.as<std::int32_t>()[entry], signed_one = sign.as<std::int32_t>()[entry];
