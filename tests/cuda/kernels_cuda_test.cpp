@@ -93,7 +93,7 @@ TEST_CASE("dropout draws the same masks", "[cuda]") {
 TEST_CASE("layer norm", "[cuda]") {
   if (!has_gpu()) return;
   for (const DType dtype : kFloating) {
-    for (const auto [rows, columns] : {std::pair<Dim, Dim>{1, 5}, {70, 384}, {1030, 96}, {33, 3072}}) {
+    for (const auto& [rows, columns] : {std::pair<Dim, Dim>{1, 5}, {70, 384}, {1030, 96}, {33, 3072}}) {
       INFO(dtype << " " << rows << " x " << columns);
       const DType master = master_dtype(dtype);
       const Shape shape{rows, columns};
@@ -115,9 +115,10 @@ TEST_CASE("attention, forward and backward", "[cuda]") {
   for (const DType dtype : kFloating) {
     for (const bool causal : {false, true}) {
       // Heads of 32, 64 and 128 in bf16 go to the tensor cores; lengths around the sizes of their tiles.
-      for (const auto [time, depth] : {std::pair<Dim, Dim>{1, 64}, {65, 64}, {64, 32}, {130, 128}, {200, 64}, {33, 20}}) {
+      for (const auto& [time, depth] : {std::pair<Dim, Dim>{1, 64}, {65, 64}, {64, 32}, {130, 128}, {200, 64},
+                                        {33, 20}}) {
         INFO(dtype << " T " << time << " D " << depth << (causal ? " causal" : ""));
-        const Dim batch = 2, heads = 3, width = heads * depth;
+        const Dim batch = 2, heads = 3;
         const Array qkv = randn({batch, time, 3, heads, depth}, dtype, 1), dy = randn({batch, time, heads, depth}, dtype, 2);
         const Array lse = Array::zeros({batch, heads, time}, master_dtype(dtype));
         const double scale = 1 / std::sqrt(static_cast<double>(depth));
@@ -129,7 +130,6 @@ TEST_CASE("attention, forward and backward", "[cuda]") {
                       kernels::attention_backward(exec, in[1].transpose(1, 2), q, k, v, o, out[1], scale, causal,
                                                   part(out[2], 0), part(out[2], 1), part(out[2], 2));
                     });
-        CHECK(width == heads * depth);
       }
     }
   }
