@@ -25,7 +25,8 @@ class Backward {
         left_(exec, call.u, call.x.dtype),
         right_(exec, call.a ? ConstView{} : call.v, call.x.dtype),
         right_transposed_(Operand::transposed(exec, call.dx ? call.v : ConstView{}, call.x.dtype, shapes.rows)),
-        coupling_(call.s ? pack_coupling(call.s) : Array()),
+        coupling_(call.s && call.du ? pack_coupling(call.s, false, call.x.dtype) : Array()),
+        reverse_coupling_(call.s ? pack_coupling(call.s, true, call.x.dtype) : Array()),
         ranges_(p_.rows, kMaxRanges),
         du_(call.du, ranges_.count),
         dv_(call.dv, ranges_.count),
@@ -33,7 +34,7 @@ class Backward {
         dbias_(call.dbias, ranges_.count) {}
 
   void run() const {
-    constexpr Dim kCacheBytes = 1536 * 1024;
+    constexpr Dim kCacheBytes = 8192 * 1024;  // sums over rows are read and written once a tile, so that long tiles pay
     const Dim row_values = (call_.s ? 2 : 1) * (p_.in.blocks + p_.out.blocks) * blast_padded_rank(p_.rank);
     const Dim row_bytes = row_values * static_cast<Dim>(size_of(call_.x.dtype));
     parallel_items(ranges_.count, [&](Dim range) {
@@ -73,17 +74,29 @@ class Backward {
       to_rank(exec_, p_.in, x, right_.view(), own_a);
       a = own_a;
     }
-    if (call_.du) {
-      const Array c = call_.s ? hidden_features(rows, outputs, p_.rank, dtype) : Array();
-      if (call_.s) couple(coupling_, false, a, c);
-      add_factor(p_.out, dy, call_.s ? ConstView(c) : a, accumulate, du_.view(range));
-    }
-    if (call_.ds) couple_gradient(a, dc, accumulate, ds_.view(range));
+    const Array c = call_.s && call_.du ? hidden_features(rows, outputs, p_.rank, dtype) : Array();
+    const Array da = call_.s && need_da ? hidden_features(rows, inputs, p_.rank, dtype) : dc;
+    if (call_.s) couple_tile(a, dc, accumulate, c, ds_.view(range), need_da ? View(da) : View{});
+    if (call_.du) add_factor(p_.out, dy, call_.s ? ConstView(c) : a, accumulate, du_.view(range));
     if (!need_da) return;
-    const Array da = call_.s ? hidden_features(rows, inputs, p_.rank, dtype) : dc;
-    if (call_.s) couple(coupling_, true, dc, da);
     if (call_.dv) add_factor(p_.in, x, da, accumulate, dv_.view(range));
     if (call_.dx) from_rank(exec_, p_.in, da, right_transposed_.view(), {}, rows_of(call_.dx, begin, rows));
+  }
+
+  // c, ds and da of a tile, some of the rank at a time: A and dC come from a slower cache only once.
+  void couple_tile(const ConstView& a, const ConstView& dc, bool accumulate, const View& c, const View& ds,
+                   const View& da) const {
+    constexpr Dim kGroups = 2;
+    for (Dim group = 0; group < ceil_div(p_.rank, kGroup); group += kGroups) {
+      const Dim k = group * kGroup, count = std::min(kGroups * kGroup, p_.rank - k);
+      const auto part = [&](const auto& view) {
+        return strided(view, k, view.shape.with(2, count), {view.step(0), view.step(1), 1});
+      };
+      const auto part_of = [&](const Array& packed) { return packed.slice(0, group, group + ceil_div(count, kGroup)); };
+      if (c) couple(part_of(coupling_), part(a), part(c));
+      if (ds) couple_gradient(part(a), part(dc), accumulate, part(ds));
+      if (da) couple(part_of(reverse_coupling_), part(dc), part(da));
+    }
   }
 
   // sum (blocks, length, r) = or += featuresᵀ hidden, block by block.
@@ -106,7 +119,7 @@ class Backward {
   const Shapes& p_;
   const BackwardCall& call_;
   Operand left_, right_, right_transposed_;
-  Array coupling_;
+  Array coupling_, reverse_coupling_;
   RowRanges ranges_;
   RangeSums<C> du_, dv_, ds_, dbias_;
 };

@@ -1,6 +1,7 @@
 #include "kernels/blast/coupling.h"
 
-#include <algorithm>
+#include "kernels/blast/coupling_loops.h"
+#include "kernels/views.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/blast/coupling.cpp"
@@ -8,33 +9,11 @@
 #include <hwy/foreach_target.h>
 #include "kernels/simd-inl.h"
 
-#ifndef ASHLAR_KERNELS_BLAST_COUPLING_ONCE
-#define ASHLAR_KERNELS_BLAST_COUPLING_ONCE
-namespace ashlar::kernels::blast {
-
-// Of one call: sizes, and steps in elements. What is read again and again should stay in the first-level cache.
-struct Coupling {
-  Dim rows, rank, inputs, outputs;
-  Dim in_row, in_block, out_row, out_block;
-  Dim s_in, s_out;  // in the packed coupling
-};
-constexpr Dim kInputBytes = 12 * 1024, kGradientBytes = 40 * 1024;
-
-// `count` blocks in nearly equal groups of at most `most`: 6 by 4 is 3 + 3, not 4 + 2.
-constexpr Dim group_size(Dim count, Dim most) {
-  const Dim groups = (count + most - 1) / most;
-  return (count + groups - 1) / groups;
-}
-
-}  // namespace ashlar::kernels::blast
-#endif
-
 HWY_BEFORE_NAMESPACE();
 namespace ashlar::kernels::HWY_NAMESPACE {
 namespace {
 
-using blast::Coupling;
-using blast::kGroup;
+using namespace blast;
 
 // Vectors of accumulators: kBlockOut x kBlockRows, or x kBlockIn. With their operands they fill 32 registers (AVX-512,
 // Arm64) or 16.
@@ -54,11 +33,11 @@ HWY_INLINE void couple_block(const Coupling& g, const T* HWY_RESTRICT in, const 
     V a[kRows];
     for (int r = 0; r < kRows; ++r) a[r] = load(d, in + r * g.in_row);
     for (int o = 0; o < kOutputs; ++o) {
-      const V sv = hn::LoadU(d, s + o * g.s_out);
+      const V sv = hn::LoadU(d, s + o * g.inputs * kGroup);
       for (int r = 0; r < kRows; ++r) sum[o][r] = hn::MulAdd(sv, a[r], sum[o][r]);
     }
     in += g.in_block;
-    s += g.s_in;
+    s += kGroup;
   }
   HWY_UNROLL(8)
   for (int o = 0; o < kOutputs; ++o) {
@@ -80,8 +59,8 @@ void couple_rows(const Coupling& g, Dim rows, const T* in, const C* s, T* out) {
 // inputs do too.
 template <class T, class C>
 void couple_all(const Coupling& g, const T* in, const C* packed, T* out) {
-  const Dim step = lanes(Tag<C>()), outputs = blast::group_size(g.outputs, kBlockOut);
-  const Dim run = std::max<Dim>(1, blast::kInputBytes / (64 * g.inputs * kBlockRows)) * kBlockRows;
+  const Dim step = lanes(Tag<C>()), outputs = group_size(g.outputs, kBlockOut);
+  const Dim run = std::max<Dim>(1, kInputBytes / (64 * g.inputs * kBlockRows)) * kBlockRows;
   for (Dim group = 0; group < g.rank; group += kGroup) {
     for (Dim row = 0; row < g.rows; row += run) {
       const Dim rows = std::min(run, g.rows - row);
@@ -89,7 +68,7 @@ void couple_all(const Coupling& g, const T* in, const C* packed, T* out) {
         const Dim count = std::min(outputs, g.outputs - o);
         for (Dim k = 0; k < kGroup; k += step) {
           const T* const from = in + row * g.in_row + group + k;
-          const C* const s = packed + group * g.inputs * g.outputs + o * g.s_out + k;
+          const C* const s = packed + group * g.inputs * g.outputs + o * g.inputs * kGroup + k;
           T* const to = out + row * g.out_row + o * g.out_block + group + k;
           if (count == 4) couple_rows<4>(g, rows, from, s, to);
           else if (count == 3) couple_rows<3>(g, rows, from, s, to);
@@ -125,7 +104,7 @@ HWY_INLINE void gradient_block(const Coupling& g, Dim rows, const T* HWY_RESTRIC
   for (int o = 0; o < kOutputs; ++o) {
     HWY_UNROLL(8)
     for (int i = 0; i < kInputs; ++i) {
-      C* const to = ds + (o * g.inputs + i) * g.rank;
+      C* const to = ds + (o * g.inputs + i) * g.ds_step;
       if (count == lanes(d)) {
         hn::StoreU(accumulate ? hn::Add(sum[o][i], hn::LoadU(d, to)) : sum[o][i], d, to);
       } else {
@@ -137,10 +116,10 @@ HWY_INLINE void gradient_block(const Coupling& g, Dim rows, const T* HWY_RESTRIC
 
 template <int kOutputs, class T, class C>
 void gradient_outputs(const Coupling& g, Dim rows, const T* in, const T* d_out, Dim count, bool accumulate, C* ds) {
-  const Dim group = blast::group_size(g.inputs, kBlockIn);
+  const Dim group = group_size(g.inputs, kBlockIn);
   for (Dim i = 0; i < g.inputs; i += group) {
     const T* const from = in + i * g.in_block;
-    C* const to = ds + i * g.rank;
+    C* const to = ds + i * g.ds_step;
     const Dim inputs = std::min(group, g.inputs - i);
     if (inputs == 4) gradient_block<kOutputs, 4>(g, rows, from, d_out, count, accumulate, to);
     else if (inputs == 3) gradient_block<kOutputs, 3>(g, rows, from, d_out, count, accumulate, to);
@@ -152,8 +131,8 @@ void gradient_outputs(const Coupling& g, Dim rows, const T* in, const T* d_out, 
 // A group of the rank and a run of rows at a time: what that is in all blocks fits the first-level cache.
 template <class T, class C>
 void gradient_all(const Coupling& g, const T* in, const T* d_out, bool accumulate, C* ds) {
-  const Dim step = lanes(Tag<C>()), outputs = blast::group_size(g.outputs, kBlockOut);
-  const Dim run = std::clamp<Dim>(blast::kGradientBytes / (64 * (g.inputs + g.outputs)), 8, 64);
+  const Dim step = lanes(Tag<C>()), outputs = group_size(g.outputs, kBlockOut);
+  const Dim run = std::clamp<Dim>(kGradientBytes / (64 * (g.inputs + g.outputs)), 8, 64);
   for (Dim group = 0; group < g.rank; group += kGroup) {
     for (Dim row = 0; row < g.rows; row += run) {
       const Dim rows = std::min(run, g.rows - row);
@@ -163,7 +142,7 @@ void gradient_all(const Coupling& g, const T* in, const T* d_out, bool accumulat
         for (Dim k = group; k < std::min(group + kGroup, g.rank); k += step) {
           const T* const from = in + row * g.in_row + k;
           const T* const gradient = d_out + row * g.out_row + o * g.out_block + k;
-          C* const to = ds + o * g.inputs * g.rank + k;
+          C* const to = ds + o * g.inputs * g.ds_step + k;
           const Dim count = std::min(step, g.rank - k);
           if (blocks == 4) gradient_outputs<4>(g, rows, from, gradient, count, add, to);
           else if (blocks == 3) gradient_outputs<3>(g, rows, from, gradient, count, add, to);
@@ -199,31 +178,41 @@ HWY_EXPORT(gradient_typed);
 
 namespace blast {
 
-Array pack_coupling(const ConstView& s) {
-  const Dim pairs = s.size(0) * s.size(1), rank = s.size(2);
-  const Array packed = Array::zeros({(rank + kGroup - 1) / kGroup, s.size(0), s.size(1), kGroup}, s.dtype);
+Array pack_coupling(const ConstView& s, bool reverse, DType activations) {
+  const Dim rank = s.size(2), groups = ceil_div(rank, kGroup);
+  const ConstView from = reverse ? strided(s, 0, {s.size(1), s.size(0), rank}, {s.step(1), s.step(0), 1}) : s;
+  const Dim outputs = from.size(0), inputs = from.size(1);
+  const bool in_pairs = couples_pairs(activations);
+  const Array packed = in_pairs ? Array::zeros({groups, outputs, ceil_div(inputs, 2), kGroup, 2}, DType::bf16)
+                                : Array::zeros({groups, outputs, inputs, kGroup}, s.dtype);
   dispatch_floating(s.dtype, "pack_coupling", [&]<class T>() {
-    T* to = packed.data<T>();
-    for (Dim k = 0; k < rank; k += kGroup) {
-      for (Dim pair = 0; pair < pairs; ++pair, to += kGroup) {
-        std::copy_n(s.as<T>() + pair * rank + k, std::min(kGroup, rank - k), to);
+    for (Dim o = 0; o < outputs; ++o) {
+      for (Dim i = 0; i < inputs; ++i) {
+        const T* const values = from.as<T>() + o * from.step(0) + i * from.step(1);
+        for (Dim k = 0; k < rank; ++k) {
+          if (in_pairs) {
+            const Dim pair = (k / kGroup * outputs + o) * ceil_div(inputs, 2) + i / 2;
+            packed.data<bfloat16>()[(pair * kGroup + k % kGroup) * 2 + i % 2] = convert<bfloat16>(values[k]);
+          } else {
+            packed.data<T>()[((k / kGroup * outputs + o) * inputs + i) * kGroup + k % kGroup] = values[k];
+          }
+        }
       }
     }
   });
   return packed;
 }
 
-void couple(const Array& packed, bool reverse, const ConstView& in, const View& out) {
-  const Dim b2 = packed.size(2), step_i = b2 * kGroup, step_j = kGroup;
-  const Coupling g{in.size(0),  in.size(2),  in.size(1),  out.size(1),
-                   in.step(0),  in.step(1),  out.step(0), out.step(1),
-                   reverse ? step_i : step_j, reverse ? step_j : step_i};
-  ASHLAR_DISPATCH(couple_typed)(in.dtype, g, in.data, ConstView(packed).data, out.data);
+void couple(const Array& packed, const ConstView& in, const View& out) {
+  const Coupling g{in.size(0), in.size(2), in.size(1), out.size(1), in.step(0), in.step(1), out.step(0), out.step(1), 0};
+  if (packed.dtype() == DType::bf16) couple_pairs(g, in.as<bfloat16>(), packed.data<bfloat16>(), out.as<bfloat16>());
+  else ASHLAR_DISPATCH(couple_typed)(in.dtype, g, in.data, ConstView(packed).data, out.data);
 }
 
 void couple_gradient(const ConstView& a, const ConstView& dc, bool accumulate, const View& ds) {
-  const Coupling g{a.size(0), a.size(2), a.size(1), dc.size(1), a.step(0), a.step(1), dc.step(0), dc.step(1), 0, 0};
-  ASHLAR_DISPATCH(gradient_typed)(a.dtype, g, a.data, dc.data, accumulate, ds.data);
+  const Coupling g{a.size(0), a.size(2), a.size(1), dc.size(1), a.step(0), a.step(1), dc.step(0), dc.step(1), ds.step(1)};
+  if (couples_pairs(a.dtype)) gradient_pairs(g, a.as<bfloat16>(), dc.as<bfloat16>(), accumulate, ds.as<float>());
+  else ASHLAR_DISPATCH(gradient_typed)(a.dtype, g, a.data, dc.data, accumulate, ds.data);
 }
 
 }  // namespace blast

@@ -11,7 +11,7 @@ void blast::forward(std::string_view operation, const Exec& exec, ConstView x, C
   constexpr Dim kCacheBytes = 2048 * 1024;
   const Shapes p = check_shapes(operation, x, y, u, v, s, bias, a);
   const Operand left = Operand::transposed(exec, u, x.dtype, p.rows), right(exec, v, x.dtype);
-  const Array coupling = s ? pack_coupling(s) : Array();
+  const Array coupling = s ? pack_coupling(s, false, x.dtype) : Array();
   const Dim row_values = (p.in.blocks + (s ? p.out.blocks : 0)) * blast_padded_rank(p.rank);
   const Tiles tiles = Tiles::shared(p.rows, row_values * static_cast<Dim>(size_of(x.dtype)), kCacheBytes);
   parallel_items(tiles.count, [&](Dim tile) {
@@ -21,7 +21,7 @@ void blast::forward(std::string_view operation, const Exec& exec, ConstView x, C
     if (s) own_c = hidden_features(rows, p.out.blocks, p.rank, x.dtype);
     const View a_tile = a ? rows_of(a, begin, rows) : View(own_a), c_tile = s ? View(own_c) : a_tile;
     to_rank(exec, p.in, rows_of(x, begin, rows), right.view(), a_tile);
-    if (s) couple(coupling, false, a_tile, c_tile);
+    if (s) couple(coupling, a_tile, c_tile);
     from_rank(exec, p.out, c_tile, left.view(), bias, rows_of(y, begin, rows));
   });
 }

@@ -12,6 +12,7 @@
 #include "kernels/isa.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/matmul/problem.h"
+#include "kernels/matmul/small_bf16.h"
 #include "kernels/small_gemm/tile.h"
 
 namespace ashlar::kernels::cpu {
@@ -24,21 +25,13 @@ using namespace products;
 void matmul_f64(const Problem& p) {
   const Dim m = p.m(), n = p.n(), k = p.k();
   const Dim batches = batch_shape(p.y).numel();
-  const auto origin = [&](const auto& view, Dim batch) {
-    Dim offset = 0;
-    for (int d = p.batch_dims() - 1; d >= 0; --d) {
-      offset += batch % view.size(d) * view.step(d);
-      batch /= view.size(d);
-    }
-    return offset;
-  };
   parallel_for(batches * m, std::max<Dim>(1, 10000 / std::max<Dim>(1, n * k)), [&](Dim begin, Dim end) {
     std::vector<double> row(static_cast<std::size_t>(n));
     for (Dim item = begin; item < end; ++item) {
       const Dim batch = item / m, i = item % m;
-      const double* a = p.a.as<double>() + origin(p.a, batch) + i * p.a.step(-2);
-      const double* b = p.b.as<double>() + origin(p.b, batch);
-      double* y = p.y.as<double>() + origin(p.y, batch) + i * p.y.step(-2);
+      const double* a = p.a.as<double>() + batch_offset(p.a, batch) + i * p.a.step(-2);
+      const double* b = p.b.as<double>() + batch_offset(p.b, batch);
+      double* y = p.y.as<double>() + batch_offset(p.y, batch) + i * p.y.step(-2);
       for (Dim j = 0; j < n; ++j) {
         double start = p.options.bias ? p.options.bias.as<double>()[j * p.options.bias.step(0)] : 0.0;
         if (p.options.accumulate) start += y[j * p.y.step(-1)];
@@ -243,6 +236,7 @@ void matmul_library(const Exec& exec, Problem p) {
   if (p.y.step(-1) != 1 && p.n() != 1 && p.y.step(-2) == 1 && !p.options.bias) {
     p = {transposed(p.b), transposed(p.a), transposed(p.y), p.options};
   }
+  if (multiplies_bf16() && is_small_bf16(p)) return matmul_small_bf16(p);
   const DType operand = multiplies_bf16() && (p.a.dtype == DType::bf16 || p.b.dtype == DType::bf16) ? DType::bf16 : DType::f32;
   Array a, b, y;
   if (p.a.dtype != operand || !has_unit_stride(p.a)) p.a = a = converted(exec, p.a, operand);

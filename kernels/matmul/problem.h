@@ -23,6 +23,16 @@ inline Shape batch_shape(const ConstView& v) {
   return Shape(v.shape.sizes().first(static_cast<std::size_t>(v.shape.ndim() - 2)));
 }
 
+// Elements from the first product of a batch to another, in row-major order of the batch shape.
+inline Dim batch_offset(const ConstView& v, Dim batch) {
+  Dim offset = 0;
+  for (int d = v.shape.ndim() - 3; d >= 0; --d) {
+    offset += batch % v.size(d) * v.step(d);
+    batch /= v.size(d);
+  }
+  return offset;
+}
+
 // The view with leading dimensions of stride 0 added, and batch sizes of 1 repeated, so that it has y's batch shape.
 inline ConstView broadcast_batch(const ConstView& v, const View& y) {
   const int added = y.shape.ndim() - v.shape.ndim();

@@ -5,8 +5,9 @@ in equal time.
     taskset -c 1 python3 tests/compare/optimizers.py build/release/bin --out runs/optimizers \\
         --vit-data CIFAR --gpt-data WIKITEXT [--budget MINUTES] [--tasks vit] [--layers blast] [--optimizers adamw,muon]
 
-Each optimizer runs with the same few multiples of its default learning rates (--factors), all with seed 1; the best one
-again with seed 2. Every run has the same number of steps and a learning rate that stays constant after the warm-up, so
+Each optimizer runs with the same few multiples of its default learning rates (--factors), all with seed 1; while the best
+is the smallest or the largest of them, the next one beyond (of 0.03, 0.1, … 30) as well; the best one again with seed 2.
+What is AdamW on a layer, as the READMEs of the optimizers say, does not run there. Every run has the same number of steps and a learning rate that stays constant after the warm-up, so
 that its curve may be cut anywhere: at AdamW's time as well as at the last step. No run is needed twice.
 
 - Losses are of the training batches, smoothed over the last tenth of the run: within the first epoch every batch is new
@@ -32,6 +33,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SEEDS = (1, 2)
 CONFIGS = {"vit": "vit_tiny_cifar10.json", "gpt": "gpt_mini_wikitext2.json"}
 BLAST = {"vit": "blast:blocks=3,ratio=0.5", "gpt": "blast:blocks=4,ratio=0.5"}
+LADDER = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+# No Gram matrices without factors, no projection of factors that are thinner than its rank.
+SAME_AS_ADAMW = {"dense": ("precgd", "scaled_gd"), "blast": ("galore", "dct_adamw")}
 METRICS = {"vit": ("accuracy", "test accuracy", "{:.1%}"), "gpt": ("word_perplexity", "valid word perplexity", "{:.0f}")}
 
 
@@ -171,7 +175,8 @@ def row(runs, again, reference):
     best = best_factor(runs)
     rates = ", ".join(f"{rate:.2g}" for rate in best.rates().values() if rate is not None)
     edge = " (edge)" if best.factor in (min(r.factor for r in runs), max(r.factor for r in runs)) and len(runs) > 1 else ""
-    grid = ", ".join("diverged" if run.diverged() else f"{run.final_loss():.3f}" if run.finished() else "…" for run in runs)
+    grid = ", ".join(f"{run.factor:g}: " + ("diverged" if run.diverged() else f"{run.final_loss():.3f}" if run.finished() else "…")
+                     for run in runs)
     results = [compare(run, reference(run.seed)) for run in (best, again) if run and run.finished()]
     if None in results:
         return f"| {best.optimizer} | diverged | {grid} |" + " |" * 7
@@ -189,14 +194,29 @@ class Comparison:
         # AdamW is what the others are measured by.
         self.optimizers = ["adamw", *(name for name in self.optimizers if name != "adamw")]
         layers = args.layers.split() if ":" in args.layers else args.layers.split(",")
-        self.cells = [(task, layer) for task in args.tasks.split(",") for layer in layers]
+        self.cells = [(task, layer) for layer in layers for task in args.tasks.split(",")]
 
     def all_optimizers(self):
         result = subprocess.run([self.args.bin / "train_vit", "--optimizer", "?"], capture_output=True, text=True)
         return re.search(r"[Vv]alid:? (?:are )?(.*)", result.stderr).group(1).strip(". ").split(", ")
 
+    def optimizers_of(self, cell):
+        return [name for name in self.optimizers if name not in SAME_AS_ADAMW.get(cell[1], ())]
+
     def grid(self, cell, optimizer):
-        return [Run(self.args, *cell, optimizer, factor, SEEDS[0]) for factor in self.factors]
+        """The runs with seed 1 in the order of their learning rates, finished or not."""
+        def runs(factors):
+            return [Run(self.args, *cell, optimizer, factor, SEEDS[0]) for factor in sorted(factors)]
+
+        factors = set(self.factors)
+        while all(run.finished() for run in runs(factors)):
+            best = best_factor(runs(factors)).factor
+            beyond = [factor for factor in LADDER if factor > best][:1] if best == max(factors) else \
+                     [factor for factor in LADDER if factor < best][-1:] if best == min(factors) else []
+            if not beyond:
+                break
+            factors.add(beyond[0])
+        return runs(factors)
 
     def again(self, cell, optimizer):
         """The run of the best learning rate with the second seed, once the grid is complete."""
@@ -207,7 +227,7 @@ class Comparison:
 
     def runs_left(self):
         """In the order of their use: default learning rates first, which also tell the others'; second seeds last."""
-        everything = [(cell, optimizer) for cell in self.cells for optimizer in self.optimizers]
+        everything = [(cell, optimizer) for cell in self.cells for optimizer in self.optimizers_of(cell)]
         grids = [sorted(self.grid(*pair), key=lambda run: run.factor != 1) for pair in everything]
         left = [run for grid in grids for run in grid if not run.finished()]
         return left or [run for run in (self.again(*pair) for pair in everything) if run and not run.finished()]
@@ -215,7 +235,8 @@ class Comparison:
     def go(self):
         while left := self.runs_left():
             run = left[0]
-            alike = [other for name in self.optimizers for other in self.grid((run.task, run.layer), name)]
+            cell = run.task, run.layer
+            alike = [other for name in self.optimizers_of(cell) for other in self.grid(cell, name)]
             guess = max((event["elapsed"] for other in alike for event in other.events("end")), default=0)
             if time.monotonic() - self.began + guess > 60 * self.args.budget:
                 print(f"stopped by the budget; at least {len(left)} runs are left")
@@ -229,7 +250,7 @@ class Comparison:
     def write_table(self):
         text = ["# Optimizers compared", ""]
         for cell in self.cells:
-            started = [name for name in self.optimizers if best_factor(self.grid(cell, name))]
+            started = [name for name in self.optimizers_of(cell) if best_factor(self.grid(cell, name))]
             if not started:
                 continue
             adamw = best_factor(self.grid(cell, "adamw"))
@@ -240,7 +261,7 @@ class Comparison:
 
             task, layer = cell
             text += [f"## {task}, {BLAST[task] if layer == 'blast' else layer}, {adamw.steps} steps", "",
-                     f"| optimizer | lr | final loss at {', '.join(f'{factor:g}' for factor in self.factors)} × default | "
+                     "| optimizer | lr | final loss by multiple of the default lr | "
                      f"loss, equal steps | loss, AdamW's time | {METRICS[task][1]} | steps to AdamW's loss | time to it | "
                      "ms a step | state MiB |", "| --- " * 10 + "|"]
             text += [row(self.grid(cell, name), self.again(cell, name), reference) for name in started] + [""]

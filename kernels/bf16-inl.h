@@ -1,0 +1,57 @@
+// AVX-512's products of bf16, for files that are worth writing for them: the versions of Highway that are common have
+// none. The instruction adds the products of two pairs of bf16 values to an f32 in each of 16 lanes. A file defines its
+// kernels between HWY_PUSH_ATTRIBUTES(ASHLAR_BF16_TARGET) and HWY_POP_ATTRIBUTES, without lambdas, and calls them only
+// where multiplies_bf16() says so.
+#pragma once
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include <cstring>
+
+#include <hwy/base.h>
+
+#include "core/dtype.h"
+
+#define ASHLAR_BF16_TARGET "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16"
+
+#if HWY_COMPILER_GCC && !HWY_COMPILER_CLANG
+// g++ 12 warns of the undefined values in its own header.
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
+HWY_PUSH_ATTRIBUTES(ASHLAR_BF16_TARGET)
+
+namespace ashlar::kernels {
+namespace {
+
+using Pair = std::uint32_t;  // two neighbours in a sum, the first in the lower half
+constexpr Dim kPairLanes = 16;
+
+HWY_INLINE __m512bh as_bf16(__m512i bits) {
+  __m512bh values;
+  std::memcpy(&values, &bits, sizeof values);
+  return values;
+}
+HWY_INLINE __m512 add_products(__m512 sum, __m512i a, __m512i b) { return _mm512_dpbf16_ps(sum, as_bf16(a), as_bf16(b)); }
+
+// 16 pairs of a value of `first` and one of `second`.
+HWY_INLINE __m512i pairs(__m256i first, __m256i second) {
+  const __m512i order = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6, 37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
+  return _mm512_permutex2var_epi16(_mm512_castsi256_si512(first), order, _mm512_castsi256_si512(second));
+}
+
+HWY_INLINE __m512 widen(__m256i values) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(values), 16));
+}
+HWY_INLINE __m256i rounded(__m512 values) {
+  const __m256bh result = _mm512_cvtneps_pbh(values);
+  __m256i bits;
+  std::memcpy(&bits, &result, sizeof bits);
+  return bits;
+}
+
+}  // namespace
+}  // namespace ashlar::kernels
+
+HWY_POP_ATTRIBUTES
+#endif

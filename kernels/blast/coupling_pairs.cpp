@@ -1,0 +1,161 @@
+// The coupling by products of bf16, two at a time: pairs of inputs in couple(), pairs of rows in couple_gradient().
+#include "kernels/bf16-inl.h"
+#include "kernels/blast/coupling_loops.h"
+#include "kernels/matmul/matmul.h"
+
+namespace ashlar::kernels::blast {
+
+#if defined(__x86_64__)
+
+bool couples_pairs(DType activations) { return activations == DType::bf16 && multiplies_bf16(Device{}); }
+
+HWY_PUSH_ATTRIBUTES(ASHLAR_BF16_TARGET)
+namespace {
+
+constexpr int kBlock = 4;  // blocks by rows, or by blocks: 16 accumulators
+static_assert(kGroup == kPairLanes);
+
+HWY_INLINE __m256i load_group(const bfloat16* from) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+}
+
+// A group of the rank for kOutputs output blocks and kRows rows.
+template <int kOutputs, int kRows>
+HWY_INLINE void couple_block(const Coupling& g, const bfloat16* in, const Pair* s, bfloat16* out) {
+  __m512 sum[kOutputs][kRows];
+  for (int o = 0; o < kOutputs; ++o) {
+    for (int r = 0; r < kRows; ++r) sum[o][r] = _mm512_setzero_ps();
+  }
+  const Dim pair_count = ceil_div(g.inputs, 2);
+  for (Dim i = 0; i < g.inputs; i += 2, s += kGroup, in += 2 * g.in_block) {
+    __m512i a[kRows];
+    for (int r = 0; r < kRows; ++r) {
+      const bfloat16* const first = in + r * g.in_row;
+      a[r] = pairs(load_group(first), i + 1 < g.inputs ? load_group(first + g.in_block) : _mm256_setzero_si256());
+    }
+    for (int o = 0; o < kOutputs; ++o) {
+      const __m512i factors = _mm512_loadu_si512(s + o * pair_count * kGroup);
+      for (int r = 0; r < kRows; ++r) sum[o][r] = add_products(sum[o][r], factors, a[r]);
+    }
+  }
+  for (int o = 0; o < kOutputs; ++o) {
+    for (int r = 0; r < kRows; ++r) {
+      bfloat16* const to = out + o * g.out_block + r * g.out_row;
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), rounded(sum[o][r]));
+    }
+  }
+}
+
+template <int kOutputs>
+void couple_rows(const Coupling& g, Dim rows, const bfloat16* in, const Pair* s, bfloat16* out) {
+  Dim r = 0;
+  for (; r + kBlock <= rows; r += kBlock) couple_block<kOutputs, kBlock>(g, in + r * g.in_row, s, out + r * g.out_row);
+  for (; r < rows; ++r) couple_block<kOutputs, 1>(g, in + r * g.in_row, s, out + r * g.out_row);
+}
+
+void couple_rows(Dim outputs, const Coupling& g, Dim rows, const bfloat16* in, const Pair* s, bfloat16* out) {
+  if (outputs == 4) couple_rows<4>(g, rows, in, s, out);
+  else if (outputs == 3) couple_rows<3>(g, rows, in, s, out);
+  else if (outputs == 2) couple_rows<2>(g, rows, in, s, out);
+  else couple_rows<1>(g, rows, in, s, out);
+}
+
+// Gradients of kOutputs x kInputs couplings for `mask` of a group of the rank; ds points to the first of them.
+template <int kOutputs, int kInputs>
+HWY_INLINE void gradient_block(const Coupling& g, Dim rows, const bfloat16* in, const bfloat16* d_out, __mmask16 mask,
+                               bool accumulate, float* ds) {
+  __m512 sum[kOutputs][kInputs];
+  for (int o = 0; o < kOutputs; ++o) {
+    for (int i = 0; i < kInputs; ++i) sum[o][i] = _mm512_setzero_ps();
+  }
+  for (Dim r = 0; r < rows; r += 2, in += 2 * g.in_row, d_out += 2 * g.out_row) {
+    const bool both = r + 1 < rows;
+    __m512i a[kInputs];
+    for (int i = 0; i < kInputs; ++i) {
+      const bfloat16* const first = in + i * g.in_block;
+      a[i] = pairs(load_group(first), both ? load_group(first + g.in_row) : _mm256_setzero_si256());
+    }
+    for (int o = 0; o < kOutputs; ++o) {
+      const bfloat16* const first = d_out + o * g.out_block;
+      const __m512i d = pairs(load_group(first), both ? load_group(first + g.out_row) : _mm256_setzero_si256());
+      for (int i = 0; i < kInputs; ++i) sum[o][i] = add_products(sum[o][i], d, a[i]);
+    }
+  }
+  for (int o = 0; o < kOutputs; ++o) {
+    for (int i = 0; i < kInputs; ++i) {
+      float* const to = ds + (o * g.inputs + i) * g.ds_step;
+      const __m512 before = accumulate ? _mm512_maskz_loadu_ps(mask, to) : _mm512_setzero_ps();
+      _mm512_mask_storeu_ps(to, mask, _mm512_add_ps(before, sum[o][i]));
+    }
+  }
+}
+
+template <int kOutputs>
+void gradient_outputs(const Coupling& g, Dim rows, const bfloat16* in, const bfloat16* d_out, Dim count, bool accumulate,
+                      float* ds) {
+  const Dim group = group_size(g.inputs, kBlock);
+  const auto mask = static_cast<__mmask16>((1u << count) - 1);
+  for (Dim i = 0; i < g.inputs; i += group) {
+    const bfloat16* const from = in + i * g.in_block;
+    float* const to = ds + i * g.ds_step;
+    const Dim inputs = std::min(group, g.inputs - i);
+    if (inputs == 4) gradient_block<kOutputs, 4>(g, rows, from, d_out, mask, accumulate, to);
+    else if (inputs == 3) gradient_block<kOutputs, 3>(g, rows, from, d_out, mask, accumulate, to);
+    else if (inputs == 2) gradient_block<kOutputs, 2>(g, rows, from, d_out, mask, accumulate, to);
+    else gradient_block<kOutputs, 1>(g, rows, from, d_out, mask, accumulate, to);
+  }
+}
+
+void gradient_outputs(Dim outputs, const Coupling& g, Dim rows, const bfloat16* in, const bfloat16* d_out, Dim count,
+                      bool accumulate, float* ds) {
+  if (outputs == 4) gradient_outputs<4>(g, rows, in, d_out, count, accumulate, ds);
+  else if (outputs == 3) gradient_outputs<3>(g, rows, in, d_out, count, accumulate, ds);
+  else if (outputs == 2) gradient_outputs<2>(g, rows, in, d_out, count, accumulate, ds);
+  else gradient_outputs<1>(g, rows, in, d_out, count, accumulate, ds);
+}
+
+}  // namespace
+HWY_POP_ATTRIBUTES
+
+// A run of rows whose inputs stay in the first-level cache, and two groups of the rank, a cache line, at a time.
+void couple_pairs(const Coupling& g, const bfloat16* in, const bfloat16* packed, bfloat16* out) {
+  const Dim outputs = group_size(g.outputs, kBlock), pair_count = ceil_div(g.inputs, 2), line = 2 * kGroup;
+  const Dim run = std::max<Dim>(1, kInputBytes / (64 * g.inputs * kBlock)) * kBlock;
+  for (Dim first = 0; first < g.rank; first += line) {
+    for (Dim row = 0; row < g.rows; row += run) {
+      for (Dim o = 0; o < g.outputs; o += outputs) {
+        for (Dim k = first; k < std::min(first + line, g.rank); k += kGroup) {
+          const Pair* const s = reinterpret_cast<const Pair*>(packed) + (k / kGroup * g.outputs + o) * pair_count * kGroup;
+          couple_rows(std::min(outputs, g.outputs - o), g, std::min(run, g.rows - row), in + row * g.in_row + k, s,
+                      out + row * g.out_row + o * g.out_block + k);
+        }
+      }
+    }
+  }
+}
+
+void gradient_pairs(const Coupling& g, const bfloat16* in, const bfloat16* d_out, bool accumulate, float* ds) {
+  const Dim outputs = group_size(g.outputs, kBlock), line = 2 * kGroup;
+  const Dim run = std::clamp<Dim>(kGradientBytes / (64 * (g.inputs + g.outputs)) / 2 * 2, 8, 64);
+  for (Dim first = 0; first < g.rank; first += line) {
+    for (Dim row = 0; row < g.rows; row += run) {
+      for (Dim o = 0; o < g.outputs; o += outputs) {
+        for (Dim k = first; k < std::min(first + line, g.rank); k += kGroup) {
+          gradient_outputs(std::min(outputs, g.outputs - o), g, std::min(run, g.rows - row), in + row * g.in_row + k,
+                           d_out + row * g.out_row + o * g.out_block + k, std::min(kGroup, g.rank - k),
+                           accumulate || row > 0, ds + o * g.inputs * g.ds_step + k);
+        }
+      }
+    }
+  }
+}
+
+#else
+
+bool couples_pairs(DType) { return false; }
+void couple_pairs(const Coupling&, const bfloat16*, const bfloat16*, bfloat16*) {}
+void gradient_pairs(const Coupling&, const bfloat16*, const bfloat16*, bool, float*) {}
+
+#endif
+
+}  // namespace ashlar::kernels::blast

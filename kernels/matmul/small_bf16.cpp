@@ -1,0 +1,218 @@
+#include "kernels/matmul/small_bf16.h"
+
+#include "core/parallel.h"
+#include "kernels/bf16-inl.h"
+#include "kernels/small_gemm/tile.h"
+
+#if defined(__x86_64__)
+
+namespace ashlar::kernels::products {
+namespace {
+
+constexpr Dim kLanes = kPairLanes, kMostVectors = 4;
+constexpr Dim kMostValues = Dim{1} << 16;  // of b, so that it stays in the second-level cache
+
+// Some columns of one product: a in pairs along K, at any two steps, and b packed.
+struct Panel {
+  const bfloat16* a;  // of the first row
+  Dim row_step, pair_step;
+  Dim inner;          // values of a row of a: K, or rounded up to pairs
+  const Pair* b;      // (pairs, vectors, kLanes)
+  const float* bias;  // or null
+  Dim y_step;
+  bool accumulate;
+  std::uint16_t last;  // columns of the last vector, as bits
+};
+
+}  // namespace
+}  // namespace ashlar::kernels::products
+
+HWY_PUSH_ATTRIBUTES(ASHLAR_BF16_TARGET)
+
+namespace ashlar::kernels::products {
+namespace {
+
+// y = or += sum, for a vector of a row.
+HWY_INLINE void finish(bool accumulate, __m512 sum, __mmask16 mask, float* y) {
+  if (accumulate) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, y));
+  _mm512_mask_storeu_ps(y, mask, sum);
+}
+HWY_INLINE void finish(bool accumulate, __m512 sum, __mmask16 mask, bfloat16* y) {
+  if (accumulate) sum = _mm512_add_ps(sum, widen(_mm256_maskz_loadu_epi16(mask, y)));
+  _mm256_mask_storeu_epi16(y, mask, rounded(sum));
+}
+
+// The pair at `a`; of the last one of an odd K only the first value exists.
+template <bool kWhole>
+HWY_INLINE __m512i broadcast_pair(const bfloat16* a) {
+  Pair pair = 0;
+  std::memcpy(&pair, a, kWhole ? sizeof(Pair) : sizeof(bfloat16));
+  return _mm512_set1_epi32(static_cast<int>(pair));
+}
+
+template <bool kWhole, int kRows, int kVectors>
+HWY_INLINE void add_pair(const bfloat16* a, Dim row_step, const Pair* b, __m512 (&sum)[kRows][kVectors]) {
+  __m512i columns[kVectors];
+  for (int v = 0; v < kVectors; ++v) columns[v] = _mm512_loadu_si512(b + v * kLanes);
+  for (int r = 0; r < kRows; ++r) {
+    const __m512i row = broadcast_pair<kWhole>(a + r * row_step);
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = add_products(sum[r][v], row, columns[v]);
+  }
+}
+
+template <int kRows, int kVectors, class Y>
+HWY_INLINE void multiply_rows(const Panel& p, const bfloat16* a, Y* y) {
+  __m512 sum[kRows][kVectors];
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = _mm512_setzero_ps();
+  }
+  const Pair* b = p.b;
+  for (Dim k = 0; k < p.inner / 2; ++k, a += p.pair_step, b += kVectors * kLanes) add_pair<true>(a, p.row_step, b, sum);
+  if (p.inner % 2 != 0) add_pair<false>(a, p.row_step, b, sum);
+  for (int v = 0; v < kVectors; ++v) {
+    const auto mask = static_cast<__mmask16>(v + 1 < kVectors ? 0xffff : p.last);
+    const __m512 bias = p.bias ? _mm512_maskz_loadu_ps(mask, p.bias + v * kLanes) : _mm512_setzero_ps();
+    for (int r = 0; r < kRows; ++r) {
+      finish(p.accumulate, _mm512_add_ps(sum[r][v], bias), mask, y + r * p.y_step + v * kLanes);
+    }
+  }
+}
+
+// As many rows at a time as their accumulators, 24 or fewer, leave registers for the operands.
+template <int kVectors, class Y>
+void multiply_panel(const Panel& p, Dim rows, Y* y) {
+  constexpr int kRows = kVectors == 1 ? 16 : 24 / kVectors;
+  Dim r = 0;
+  for (; r + kRows <= rows; r += kRows) multiply_rows<kRows, kVectors>(p, p.a + r * p.row_step, y + r * p.y_step);
+  for (; r + 4 <= rows; r += 4) multiply_rows<4, kVectors>(p, p.a + r * p.row_step, y + r * p.y_step);
+  for (; r < rows; ++r) multiply_rows<1, kVectors>(p, p.a + r * p.row_step, y + r * p.y_step);
+}
+
+template <class Y>
+void multiply_panel(const Panel& p, Dim vectors, Dim rows, Y* y) {
+  if (vectors == 4) multiply_panel<4>(p, rows, y);
+  else if (vectors == 3) multiply_panel<3>(p, rows, y);
+  else if (vectors == 2) multiply_panel<2>(p, rows, y);
+  else multiply_panel<1>(p, rows, y);
+}
+
+// to (rows / 2, width): pairs of rows, with zeros for a missing last row and in the columns beyond.  from (rows, columns)
+void pack_pairs(const bfloat16* from, Dim step, Dim rows, Dim columns, Dim width, Pair* to) {
+  for (Dim row = 0; row < rows; row += 2, from += 2 * step, to += width) {
+    for (Dim column = 0; column < width; column += kLanes) {
+      const Dim count = std::min(columns - column, kLanes);
+      const auto mask = static_cast<__mmask16>((1u << count) - 1), mask_2 = static_cast<__mmask16>(row + 1 < rows ? mask : 0);
+      const __m256i first = _mm256_maskz_loadu_epi16(mask, from + column);
+      _mm512_storeu_si512(to + column, pairs(first, _mm256_maskz_loadu_epi16(mask_2, from + step + column)));
+    }
+  }
+}
+
+void multiply_panel(const Panel& p, Dim vectors, Dim rows, float* y) { multiply_panel<float>(p, vectors, rows, y); }
+void multiply_panel(const Panel& p, Dim vectors, Dim rows, bfloat16* y) { multiply_panel<bfloat16>(p, vectors, rows, y); }
+
+}  // namespace
+}  // namespace ashlar::kernels::products
+
+HWY_POP_ATTRIBUTES
+
+namespace ashlar::kernels::products {
+namespace {
+
+bool by_rows(const ConstView& a) { return a.step(-1) == 1 || a.size(-1) == 1; }
+bool by_columns(const ConstView& a) { return a.step(-2) == 1 || a.size(-2) == 1; }
+
+// Multiplies one product of a batch after the other on one thread.
+class Multiplier {
+ public:
+  explicit Multiplier(const Problem& p)
+      : p_(p),
+        pairs_(ceil_div(p.k(), 2)),
+        vectors_(ceil_div(p.n(), kLanes)),
+        a_width_(by_rows(p.a) ? 0 : round_up(p.m(), kLanes)),
+        packed_(pairs_ * (vectors_ * kLanes + a_width_)) {}
+
+  void pack(Dim batch) {
+    a_ = p_.a.as<bfloat16>() + batch_offset(p_.a, batch);
+    const bfloat16* const b = p_.b.as<bfloat16>() + batch_offset(p_.b, batch);
+    for_panels([&](Dim column, Dim vectors) {
+      pack_pairs(b + column, p_.b.step(-2), p_.k(), p_.n() - column, vectors * kLanes, packed_.data() + pairs_ * column);
+    });
+    if (a_width_ > 0) pack_pairs(a_, p_.a.step(-1), p_.k(), p_.m(), a_width_, packed_a());
+  }
+
+  void multiply(Dim batch, Dim begin, Dim end) const {
+    const Dim y_offset = batch_offset(p_.y, batch) + begin * p_.y.step(-2);
+    for_panels([&](Dim column, Dim vectors) {
+      const Dim columns = std::min(p_.n() - column, vectors * kLanes), in_last = columns - (vectors - 1) * kLanes;
+      Panel panel{.a = a_ + begin * p_.a.step(-2),
+                  .row_step = p_.a.step(-2),
+                  .pair_step = 2,
+                  .inner = p_.k(),
+                  .b = packed_.data() + pairs_ * column,
+                  .bias = p_.options.bias ? p_.options.bias.as<float>() + column : nullptr,
+                  .y_step = p_.y.step(-2),
+                  .accumulate = p_.options.accumulate,
+                  .last = static_cast<std::uint16_t>((1u << in_last) - 1)};
+      if (a_width_ > 0) {
+        panel.a = reinterpret_cast<const bfloat16*>(packed_a() + begin);
+        panel.row_step = 2;
+        panel.pair_step = 2 * a_width_;
+        panel.inner = 2 * pairs_;
+      }
+      if (p_.y.dtype == DType::f32) multiply_panel(panel, vectors, end - begin, p_.y.as<float>() + y_offset + column);
+      else multiply_panel(panel, vectors, end - begin, p_.y.as<bfloat16>() + y_offset + column);
+    });
+  }
+
+ private:
+  // body(first column, vectors) for panels of nearly equal width.
+  template <class Body>
+  void for_panels(const Body& body) const {
+    const Dim panels = ceil_div(vectors_, kMostVectors);
+    for (Dim i = 0; i < panels; ++i) {
+      const Dim begin = vectors_ * i / panels, end = vectors_ * (i + 1) / panels;
+      body(begin * kLanes, end - begin);
+    }
+  }
+  Pair* packed_a() const { return packed_.data() + pairs_ * vectors_ * kLanes; }
+
+  const Problem& p_;
+  Dim pairs_, vectors_;
+  Dim a_width_;           // of a row of pairs, where a is packed
+  Scratch<Pair> packed_;  // b, panel by panel (pairs, vectors, kLanes); a (pairs, a_width)
+  const bfloat16* a_ = nullptr;
+};
+
+}  // namespace
+
+bool is_small_bf16(const Problem& p) {
+  return p.a.dtype == DType::bf16 && p.b.dtype == DType::bf16 && (p.b.step(-1) == 1 || p.n() == 1) &&
+         (p.y.step(-1) == 1 || p.n() == 1) && (by_rows(p.a) || by_columns(p.a)) && p.k() <= 1024 && p.k() * p.n() <= kMostValues;
+}
+
+void matmul_small_bf16(const Problem& p) {
+  constexpr Dim kRows = 48, kWorthAThread = Dim{1} << 19;
+  const Dim chunks = ceil_div(p.m(), kRows);
+  const Dim grain = std::max<Dim>(1, kWorthAThread / (kRows * p.n() * p.k()));
+  parallel_for(batch_shape(p.y).numel() * chunks, grain, [&](Dim begin, Dim end) {
+    Multiplier multiplier(p);
+    while (begin < end) {
+      const Dim batch = begin / chunks, last = std::min(end, (batch + 1) * chunks);
+      multiplier.pack(batch);
+      multiplier.multiply(batch, begin % chunks * kRows, std::min(p.m(), (last - batch * chunks) * kRows));
+      begin = last;
+    }
+  });
+}
+
+}  // namespace ashlar::kernels::products
+
+#else
+
+namespace ashlar::kernels::products {
+bool is_small_bf16(const Problem&) { return false; }
+void matmul_small_bf16(const Problem&) {}
+}  // namespace ashlar::kernels::products
+
+#endif
