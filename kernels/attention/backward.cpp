@@ -182,15 +182,7 @@ void backward(const BackwardCall& call) {
 void attention_backward(const Exec&, ConstView d_o, ConstView q, ConstView k, ConstView v, ConstView o, ConstView lse,
                         double scale, bool causal, View dq, View dk, View dv) {
   constexpr std::string_view kName = "attention_backward";
-  ASHLAR_CHECK(q.shape.ndim() == 4, kName, ": q must be (B, H, T, D), got ", q.shape);
-  check_heads(kName, q, q, "q");
-  check_heads(kName, q, d_o, "d_o");
-  check_heads(kName, q, k, "k");
-  check_heads(kName, q, v, "v");
-  check_heads(kName, q, o, "o");
-  check_heads(kName, q, dq, "dq");
-  check_heads(kName, q, dk, "dk");
-  check_heads(kName, q, dv, "dv");
+  check_heads(kName, q, {{"d_o", d_o}, {"k", k}, {"v", v}, {"o", o}, {"dq", dq}, {"dk", dk}, {"dv", dv}});
   check_lse(kName, q, lse);
   if (q.numel() == 0) return;
   const BackwardCall call{d_o, q, k, v, o, lse, scale, causal, dq, dk, dv};

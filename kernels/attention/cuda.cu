@@ -29,11 +29,7 @@ void check_contiguous_rows(std::string_view operation, const ConstView& lse) {
 void attention_forward(const Exec& exec, ConstView q, ConstView k, ConstView v, double scale, bool causal, View o,
                        View lse) {
   constexpr std::string_view kName = "attention_forward";
-  ASHLAR_CHECK(q.shape.ndim() == 4, kName, ": q must be (B, H, T, D), got ", q.shape);
-  check_heads(kName, q, q, "q");
-  check_heads(kName, q, k, "k");
-  check_heads(kName, q, v, "v");
-  check_heads(kName, q, o, "o");
+  check_heads(kName, q, {{"k", k}, {"v", v}, {"o", o}});
   if (lse) {
     check_lse(kName, q, lse);
     check_contiguous_rows(kName, lse);
@@ -47,15 +43,7 @@ void attention_forward(const Exec& exec, ConstView q, ConstView k, ConstView v, 
 void attention_backward(const Exec& exec, ConstView d_o, ConstView q, ConstView k, ConstView v, ConstView o, ConstView lse,
                         double scale, bool causal, View dq, View dk, View dv) {
   constexpr std::string_view kName = "attention_backward";
-  ASHLAR_CHECK(q.shape.ndim() == 4, kName, ": q must be (B, H, T, D), got ", q.shape);
-  check_heads(kName, q, q, "q");
-  check_heads(kName, q, d_o, "d_o");
-  check_heads(kName, q, k, "k");
-  check_heads(kName, q, v, "v");
-  check_heads(kName, q, o, "o");
-  check_heads(kName, q, dq, "dq");
-  check_heads(kName, q, dk, "dk");
-  check_heads(kName, q, dv, "dv");
+  check_heads(kName, q, {{"d_o", d_o}, {"k", k}, {"v", v}, {"o", o}, {"dq", dq}, {"dk", dk}, {"dv", dv}});
   check_lse(kName, q, lse);
   check_contiguous_rows(kName, lse);
   if (q.numel() == 0) return;

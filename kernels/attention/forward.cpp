@@ -99,11 +99,7 @@ void forward(const ForwardCall& call) {
 void attention_forward(const Exec&, ConstView q, ConstView k, ConstView v, double scale, bool causal, View o,
                        View lse) {
   constexpr std::string_view kName = "attention_forward";
-  ASHLAR_CHECK(q.shape.ndim() == 4, kName, ": q must be (B, H, T, D), got ", q.shape);
-  check_heads(kName, q, q, "q");
-  check_heads(kName, q, k, "k");
-  check_heads(kName, q, v, "v");
-  check_heads(kName, q, o, "o");
+  check_heads(kName, q, {{"k", k}, {"v", v}, {"o", o}});
   if (lse) check_lse(kName, q, lse);
   if (q.numel() == 0) return;
   const ForwardCall call{q, k, v, scale, causal, o, lse};

@@ -39,12 +39,22 @@ struct Tiles {
 // do not compete for the same sets of the cache.
 constexpr Dim row_length(Dim columns) { return (columns + kRowPadding - 1) / kRowPadding / 2 * 2 * kRowPadding + kRowPadding; }
 
-// Checks of both directions; `operation` starts the message.
-inline void check_heads(std::string_view operation, const ConstView& q, const ConstView& other, std::string_view name) {
-  ASHLAR_CHECK(other.shape == q.shape, operation, ": ", name, " ", other.shape, " must have the shape of q ", q.shape);
-  ASHLAR_CHECK(other.dtype == q.dtype, operation, ": ", name, " is ", other.dtype, " but q is ", q.dtype);
-  ASHLAR_CHECK(other.size(-1) <= 1 || other.step(-1) == 1, operation, ": the last dimension of ", name, " ", other.shape,
-               " must be contiguous; make it so first");
+// Checks of both directions and on every device: q is (B, H, T, D), and the others are as it is. `operation` starts the
+// message.
+struct NamedOperand {
+  std::string_view name;
+  ConstView view;
+};
+inline void check_heads(std::string_view operation, const ConstView& q, std::initializer_list<NamedOperand> others) {
+  ASHLAR_CHECK(q.shape.ndim() == 4, operation, ": q must be (B, H, T, D), got ", q.shape);
+  const auto check = [&](std::string_view name, const ConstView& view) {
+    ASHLAR_CHECK(view.shape == q.shape, operation, ": ", name, " ", view.shape, " must have the shape of q ", q.shape);
+    ASHLAR_CHECK(view.dtype == q.dtype, operation, ": ", name, " is ", view.dtype, " but q is ", q.dtype);
+    ASHLAR_CHECK(view.size(-1) <= 1 || view.step(-1) == 1, operation, ": the last dimension of ", name, " ", view.shape,
+                 " must be contiguous; make it so first");
+  };
+  check("q", q);
+  for (const NamedOperand& other : others) check(other.name, other.view);
 }
 
 inline void check_lse(std::string_view operation, const ConstView& q, const ConstView& lse) {

@@ -102,10 +102,10 @@ class Backward {
   // sum (blocks, length, r) = or += featuresᵀ hidden, block by block.
   void add_factor(const Side& side, const ConstView& features, const ConstView& hidden, bool accumulate,
                   const View& sum) const {
-    for_runs(side, [&](const BlockPairRun& run) {
+    for (const BlockRun& run : runs_of(side)) {
       matmul(exec_, transposed(block_columns(features, side, run, run.inputs)), hidden_blocks(hidden, run),
              block_weights(sum, run, run.inputs, p_.rank), {.accumulate = accumulate});
-    });
+    }
   }
 
   // The rows of a factor's gradient beyond the features.

@@ -4,7 +4,7 @@
 #include "core/array.h"
 #include "core/cuda/cuda.h"
 #include "kernels/blast/shapes.h"
-#include "kernels/block_views.h"
+#include "kernels/blocks/views.h"
 #include "kernels/matmul/cuda.h"
 
 namespace ashlar::kernels::cuda {
@@ -22,13 +22,14 @@ Array rank_values(const Shapes& shapes, const Side& side, DType dtype, Device de
 template <class AnyView>
 AnyView rank_blocks(const AnyView& values, const BlockRun& run) {
   const Dim blocks = values.size(1), rank = values.size(2);
-  return matrices(values, run.count, values.size(0), rank, {run.first * rank, rank, blocks * rank, 1});
+  return strided(values, run.first * rank, {run.count, values.size(0), rank}, {rank, blocks * rank, 1});
 }
 
 // to_i = from_i factor_i: features of a side to the rank.
 void to_rank(const Exec& exec, const Side& side, const ConstView& from, const ConstView& factor, const View& to) {
   for (const BlockRun& run : runs_of(side)) {
-    cuda::matmul_blocks(exec, column_blocks(from, run, side.length), factor_blocks(factor, run), rank_blocks(to, run), {});
+    cuda::matmul_blocks(exec, block_columns(from, side, run, run.inputs),
+                        block_weights(factor, run, run.inputs, factor.size(2)), rank_blocks(to, run), {});
   }
 }
 
@@ -36,8 +37,8 @@ void to_rank(const Exec& exec, const Side& side, const ConstView& from, const Co
 void from_rank(const Exec& exec, const Side& side, const ConstView& from, const ConstView& factor, const ConstView& bias,
                const View& to) {
   for (const BlockRun& run : runs_of(side)) {
-    cuda::matmul_blocks(exec, rank_blocks(from, run), transposed_matrices(factor_blocks(factor, run)),
-                        column_blocks(to, run, side.length), bias_blocks(bias, run, side.length));
+    cuda::matmul_blocks(exec, rank_blocks(from, run), transposed(block_weights(factor, run, run.inputs, factor.size(2))),
+                        block_columns(to, side, run, run.inputs), block_bias(bias, side, run, run.inputs));
   }
 }
 
@@ -47,8 +48,8 @@ void factor_gradient(const Exec& exec, const Side& side, const ConstView& featur
   if (side.blocks * side.length > side.size || values.size(0) == 0) ashlar::cuda::fill(exec.device.index, gradient, 0);
   if (values.size(0) == 0) return;
   for (const BlockRun& run : runs_of(side)) {
-    cuda::matmul_blocks(exec, transposed_matrices(column_blocks(features, run, side.length)), rank_blocks(values, run),
-                        factor_blocks(gradient, run), {});
+    cuda::matmul_blocks(exec, transposed(block_columns(features, side, run, run.inputs)), rank_blocks(values, run),
+                        block_weights(gradient, run, run.inputs, gradient.size(2)), {});
   }
 }
 

@@ -5,18 +5,18 @@
 namespace ashlar::kernels::blast {
 
 void to_rank(const Exec& exec, const Side& side, const ConstView& features, const ConstView& factor, const View& hidden) {
-  for_runs(side, [&](const BlockPairRun& run) {
+  for (const BlockRun& run : runs_of(side)) {
     matmul(exec, block_columns(features, side, run, run.inputs), block_weights(factor, run, run.inputs, factor.size(2)),
            hidden_blocks(hidden, run), {});
-  });
+  }
 }
 
 void from_rank(const Exec& exec, const Side& side, const ConstView& hidden, const ConstView& factor, const ConstView& bias,
                const View& features) {
-  for_runs(side, [&](const BlockPairRun& run) {
+  for (const BlockRun& run : runs_of(side)) {
     multiply_blocks(exec, hidden_blocks(hidden, run), block_weights(factor, run, factor.size(1), run.outputs),
                     block_bias(bias, side, run, run.outputs), block_columns(features, side, run, run.outputs));
-  });
+  }
 }
 
 }  // namespace ashlar::kernels::blast

@@ -14,7 +14,7 @@ inline Array hidden_features(Dim rows, Dim blocks, Dim rank, DType dtype) {
 
 // hidden (R, blocks, r) -> (count, R, r): the blocks of a run as a batch.
 template <class AnyView>
-AnyView hidden_blocks(const AnyView& hidden, const BlockPairRun& run) {
+AnyView hidden_blocks(const AnyView& hidden, const BlockRun& run) {
   return strided(hidden, run.first * hidden.step(1), {run.count, hidden.size(0), hidden.size(2)},
                  {hidden.step(1), hidden.step(0), 1});
 }

@@ -70,18 +70,18 @@ void backward_typed(const Exec& exec, const Problem& p, const BackwardCall& call
     if (dw) {
       const Array own = p.shuffle ? shuffled(p, x) : Array();
       if (p.shuffle) x = own;
-      for_runs(p.in, p.out, [&](const BlockPairRun& run) {
+      for (const BlockRun& run : runs_of(p.in, p.out)) {
         matmul(exec, transposed(block_columns(dy, p.out, run, run.outputs)), block_columns(x, p.in, run, run.inputs),
                block_weights(dw.view(range), run, run.outputs, run.inputs), {.accumulate = accumulate});
-      });
+      }
     }
     if (call.dx) {
       const View dx = rows_of(call.dx, begin, rows);
       const Array own = p.shuffle ? Array::empty({rows, p.in.size}, dx.dtype) : Array();
-      for_runs(p.in, p.out, [&](const BlockPairRun& run) {
+      for (const BlockRun& run : runs_of(p.in, p.out)) {
         matmul(exec, block_columns(dy, p.out, run, run.outputs), block_weights(weights.view(), run, run.outputs, run.inputs),
                block_columns(p.shuffle ? View(own) : dx, p.in, run, run.inputs), {});
-      });
+      }
       if (p.shuffle) unshuffle(p, own, dx);
     }
   };
@@ -108,10 +108,10 @@ void block_diagonal_forward(const Exec& exec, ConstView x, ConstView w, ConstVie
     const Array own = shuffle ? shuffled(p, rows_of(x, begin, rows)) : Array();
     const ConstView x_tile = shuffle ? ConstView(own) : rows_of(x, begin, rows);
     const View y_tile = rows_of(y, begin, rows);
-    for_runs(p.in, p.out, [&](const BlockPairRun& run) {
+    for (const BlockRun& run : runs_of(p.in, p.out)) {
       multiply_blocks(exec, block_columns(x_tile, p.in, run, run.inputs), block_weights(weights.view(), run, run.inputs, run.outputs),
                       block_bias(bias, p.out, run, run.outputs), block_columns(y_tile, p.out, run, run.outputs));
-    });
+    }
   });
 }
 

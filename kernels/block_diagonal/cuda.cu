@@ -1,6 +1,6 @@
 // Block-diagonal products on CUDA: a batch of products for all full blocks. Shuffled channels are gathered into a copy.
 #include "kernels/block_diagonal/problem.h"
-#include "kernels/block_views.h"
+#include "kernels/blocks/views.h"
 #include "kernels/device.cuh"
 #include "kernels/matmul/cuda.h"
 
@@ -38,12 +38,9 @@ void gather(const Exec& exec, Dim blocks, Dim length, const ConstView& from, con
 
 // Blocks of w (b, p, q) as (count, outputs, inputs), without the padding.
 template <class AnyView>
-AnyView weights(const AnyView& w, const BlockPairRun& run) {
-  const Dim p = w.size(1), q = w.size(2);
-  return matrices(w, run.count, run.outputs, run.inputs, {run.first * p * q, p * q, q, 1});
+AnyView weights(const AnyView& w, const BlockRun& run) {
+  return block_weights(w, run, run.outputs, run.inputs);
 }
-BlockRun inputs_of(const BlockPairRun& run) { return {run.first, run.count, run.inputs}; }
-BlockRun outputs_of(const BlockPairRun& run) { return {run.first, run.count, run.outputs}; }
 
 // x, or its channels as the blocks take them (R, b q).
 struct Channels {
@@ -65,9 +62,9 @@ void block_diagonal_forward(const Exec& exec, ConstView x, ConstView w, ConstVie
   const Problem p = check("block_diagonal_forward", x, y, w, bias, shuffle);
   if (y.numel() == 0) return;
   const Channels channels = channels_of(exec, p, x);
-  for (const BlockPairRun& run : runs_of(p.in, p.out)) {
-    matmul_blocks(exec, column_blocks(channels.view, inputs_of(run), p.in.length), transposed_matrices(weights(w, run)),
-                  column_blocks(y, outputs_of(run), p.out.length), bias_blocks(bias, outputs_of(run), p.out.length));
+  for (const BlockRun& run : runs_of(p.in, p.out)) {
+    matmul_blocks(exec, block_columns(channels.view, p.in, run, run.inputs), transposed(weights(w, run)),
+                  block_columns(y, p.out, run, run.outputs), block_bias(bias, p.out, run, run.outputs));
   }
 }
 
@@ -83,13 +80,13 @@ void block_diagonal_backward(const Exec& exec, ConstView dy, ConstView x, ConstV
   const Channels channels = dw ? channels_of(exec, p, x) : Channels{};
   const Array d_channels = dx && p.shuffle ? Array::empty({p.rows, p.in.size}, x.dtype, exec.device) : Array();
   const View to = d_channels.defined() ? View(d_channels) : dx;
-  for (const BlockPairRun& run : runs_of(p.in, p.out)) {
-    const ConstView dy_blocks = column_blocks(dy, outputs_of(run), p.out.length);
+  for (const BlockRun& run : runs_of(p.in, p.out)) {
+    const ConstView dy_blocks = block_columns(dy, p.out, run, run.outputs);
     if (dw) {
-      matmul_blocks(exec, transposed_matrices(dy_blocks), column_blocks(channels.view, inputs_of(run), p.in.length),
+      matmul_blocks(exec, transposed(dy_blocks), block_columns(channels.view, p.in, run, run.inputs),
                     weights(dw, run), {});
     }
-    if (dx) matmul_blocks(exec, dy_blocks, weights(w, run), column_blocks(to, inputs_of(run), p.in.length), {});
+    if (dx) matmul_blocks(exec, dy_blocks, weights(w, run), block_columns(to, p.in, run, run.inputs), {});
   }
   // The shuffle of (q, b) undoes that of (b, q).
   if (d_channels.defined()) gather(exec, p.in.length, p.in.blocks, d_channels, dx);

@@ -4,34 +4,10 @@
 #include <algorithm>
 
 #include "core/array.h"
-#include "kernels/block_views.h"
+#include "kernels/blocks/views.h"
 #include "kernels/elementwise/elementwise.h"
-#include "kernels/views.h"
 
 namespace ashlar::kernels {
-
-// Calls body(run) for all blocks, a batch of products each: the full ones together, then the shorter ones.
-template <class Body>
-void for_runs(const Side& inputs, const Side& outputs, Body&& body) {
-  for (const BlockPairRun& run : runs_of(inputs, outputs)) body(run);
-}
-template <class Body>
-void for_runs(const Side& side, Body&& body) {
-  for_runs(side, side, body);
-}
-
-// rows (R, features) -> (count, R, length): `length` features of each block of a run.
-template <class AnyView>
-AnyView block_columns(const AnyView& rows, const Side& side, const BlockPairRun& run, Dim length) {
-  return strided(rows, run.first * side.length, {run.count, rows.size(0), length}, {side.length, rows.step(0), 1});
-}
-
-// weights (blocks, p, q) -> (count, rows, columns): the upper left part of each block of a run.
-template <class AnyView>
-AnyView block_weights(const AnyView& weights, const BlockPairRun& run, Dim rows, Dim columns) {
-  return strided(weights, run.first * weights.step(0), {run.count, rows, columns},
-                 {weights.step(0), weights.step(1), weights.step(2)});
-}
 
 // Weights (blocks, K, N) as the products with rows of features take them: in the dtype of the activations.
 class Operand {
@@ -57,12 +33,6 @@ class Operand {
   Array converted_;
   ConstView view_;
 };
-
-// bias (features) -> (count, 1, length): the part that belongs to a run. An absent bias stays absent.
-inline ConstView block_bias(const ConstView& bias, const Side& side, const BlockPairRun& run, Dim length) {
-  if (!bias) return bias;
-  return strided(bias, run.first * side.length, {run.count, 1, length}, {side.length, 0, 1});
-}
 
 // y = a b + bias for the blocks of a run.  a (count, R, K), b (count, K, N), y (count, R, N), bias (count, 1, N) or absent
 void multiply_blocks(const Exec& exec, const ConstView& a, const ConstView& b, const ConstView& bias, const View& y);

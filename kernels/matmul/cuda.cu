@@ -134,13 +134,13 @@ const Plan& plan_for(const Call& call) {
   return found != cache.end() ? found->second : cache.emplace(std::move(key), make_plan(call)).first->second;
 }
 
-// y += bias on every row; bias (N), or (B, N) for y (B, M, N).
+// y += bias on every row; bias (N), or (B, 1, N) for y (B, M, N).
 void add_bias(const Exec& exec, const View& y, const ConstView& bias) {
   ConstView rows = bias;
   rows.shape = y.shape;
   rows.stride = {};
   rows.stride[static_cast<std::size_t>(y.shape.ndim() - 1)] = bias.step(-1);
-  if (bias.shape.ndim() == 2 && y.shape.ndim() == 3) rows.stride[0] = bias.step(0);
+  if (bias.shape.ndim() > 1) rows.stride[0] = bias.step(0);
   linear_combination(exec, rows, 1.0, y, 1.0, y);
 }
 
@@ -157,7 +157,7 @@ void run_library(const Exec& exec, const Problem& given) {
   Call call{exec.device.index, p.a.dtype, y.dtype, p.m(), p.n(), p.k(), batched ? y.size(0) : 1,
             *matrix_layout(p.a), *matrix_layout(p.b), p.m() == 1 ? p.n() : y.step(-2), step(p.a), step(p.b), step(y),
             alignment_of(p.a.data), alignment_of(p.b.data), alignment_of(y.data),
-            p.options.bias.shape.ndim() == 2 ? p.n() : 0,
+            p.options.bias.shape.ndim() > 1 ? p.n() : 0,
             // In f64 the library has no such epilogue.
             p.options.bias && y.dtype != DType::f64, p.options.accumulate};
   if (call.bias && !plan_for(call).found) call.bias = false;

@@ -73,20 +73,20 @@ class Backward {
     }
     if (call_.dl) {
       const ConstView h = rows_of(call_.h, begin, rows);
-      for_runs(p_.h, p_.out, [&](const BlockPairRun& run) {
+      for (const BlockRun& run : runs_of(p_.h, p_.out)) {
         matmul(exec_, transposed(block_columns(dy, p_.out, run, run.outputs)), block_columns(h, p_.h, run, run.inputs),
                block_weights(dl_.view(range), run, run.outputs, run.inputs), {.accumulate = accumulate});
-      });
+      }
     }
     if (!call_.dr && !call_.dx) return;
     const Array dh = Array::empty({rows, p_.h.size}, x.dtype), da = empty_like(dh);
-    for_runs(p_.h, p_.out, [&](const BlockPairRun& run) {
+    for (const BlockRun& run : runs_of(p_.h, p_.out)) {
       matmul(exec_, block_columns(dy, p_.out, run, run.outputs), block_weights(left_.view(), run, run.outputs, run.inputs),
              block_columns(View(dh), p_.h, run, run.inputs), {});
-    });
+    }
     regroup(dh, p_.out.blocks, p_.in.blocks, p_.rank, da);
     const ConstView a = da;
-    for_runs(p_.in, p_.a, [&](const BlockPairRun& run) {
+    for (const BlockRun& run : runs_of(p_.in, p_.a)) {
       if (call_.dr) {
         matmul(exec_, transposed(block_columns(a, p_.a, run, run.outputs)), block_columns(x, p_.in, run, run.inputs),
                block_weights(dr_.view(range), run, run.outputs, run.inputs), {.accumulate = accumulate});
@@ -95,7 +95,7 @@ class Backward {
         matmul(exec_, block_columns(a, p_.a, run, run.outputs), block_weights(right_.view(), run, run.outputs, run.inputs),
                block_columns(rows_of(call_.dx, begin, rows), p_.in, run, run.inputs), {});
       }
-    });
+    }
   }
 
   const Exec& exec_;
@@ -121,16 +121,16 @@ void monarch_forward(const Exec& exec, ConstView x, ConstView r, ConstView l, Co
     const View y_tile = rows_of(y, begin, rows);
     const Array a = Array::empty({rows, p.h.size}, x.dtype), own_h = h ? Array() : empty_like(a);
     const View h_tile = h ? rows_of(h, begin, rows) : View(own_h);
-    for_runs(p.in, p.a, [&](const BlockPairRun& run) {
+    for (const BlockRun& run : runs_of(p.in, p.a)) {
       matmul(exec, block_columns(x_tile, p.in, run, run.inputs), block_weights(right.view(), run, run.inputs, run.outputs),
              block_columns(View(a), p.a, run, run.outputs), {});
-    });
+    }
     regroup(a, p.in.blocks, p.out.blocks, p.rank, h_tile);
-    for_runs(p.h, p.out, [&](const BlockPairRun& run) {
+    for (const BlockRun& run : runs_of(p.h, p.out)) {
       multiply_blocks(exec, block_columns(ConstView(h_tile), p.h, run, run.inputs),
                       block_weights(left.view(), run, run.inputs, run.outputs), block_bias(bias, p.out, run, run.outputs),
                       block_columns(y_tile, p.out, run, run.outputs));
-    });
+    }
   });
 }
 

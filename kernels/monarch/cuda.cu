@@ -2,7 +2,7 @@
 // for a pair of blocks, and the backward writes dA where R's products read it.
 #include "core/array.h"
 #include "core/cuda/cuda.h"
-#include "kernels/block_views.h"
+#include "kernels/blocks/views.h"
 #include "kernels/matmul/cuda.h"
 #include "kernels/monarch/problem.h"
 
@@ -18,7 +18,7 @@ using namespace monarch;
 // hidden features (R, blocks, others, c): (count, R, c).
 template <class AnyView>
 AnyView pair_columns(const AnyView& hidden, Dim block, Dim others, const BlockRun& run, Dim c) {
-  return matrices(hidden, run.count, hidden.size(0), c, {(block * others + run.first) * c, c, hidden.step(0), 1});
+  return strided(hidden, (block * others + run.first) * c, {run.count, hidden.size(0), c}, {c, hidden.step(0), 1});
 }
 
 // H (R, b1, b2, c) = X_j R_jiᵀ
@@ -26,8 +26,8 @@ void hidden_features(const Exec& exec, const Problem& p, const ConstView& x, con
   const Dim b1 = p.out.blocks, b2 = p.in.blocks, q = p.in.length, c = p.rank;
   for (Dim i = 0; i < b1; ++i) {
     for (const BlockRun& run : runs_of(p.in)) {
-      const ConstView r_i = matrices(r, run.count, c, run.features, {(run.first * b1 + i) * c * q, b1 * c * q, q, 1});
-      matmul_blocks(exec, column_blocks(x, run, q), transposed_matrices(r_i), pair_columns(h, i, b2, run, c), {});
+      const ConstView r_i = strided(r, (run.first * b1 + i) * c * q, {run.count, c, run.inputs}, {b1 * c * q, q, 1});
+      matmul_blocks(exec, block_columns(x, p.in, run, run.inputs), transposed(r_i), pair_columns(h, i, b2, run, c), {});
     }
   }
 }
@@ -38,15 +38,15 @@ void hidden_gradients(const Exec& exec, const Problem& p, const ConstView& dy, c
   for (Dim j = 0; j < b2; ++j) {
     for (const BlockRun& run : runs_of(p.out)) {
       const ConstView l_j =
-          matrices(l, run.count, run.features, c, {run.first * length * b2 * c + j * c, length * b2 * c, b2 * c, 1});
-      matmul_blocks(exec, column_blocks(dy, run, length), l_j, pair_columns(da, j, b1, run, c), {});
+          strided(l, run.first * length * b2 * c + j * c, {run.count, run.inputs, c}, {length * b2 * c, b2 * c, 1});
+      matmul_blocks(exec, block_columns(dy, p.out, run, run.inputs), l_j, pair_columns(da, j, b1, run, c), {});
     }
   }
 }
 
 // The hidden features of the blocks of a run: (count, R, width).
 ConstView hidden_blocks(const ConstView& hidden, const BlockRun& run, Dim width) {
-  return column_blocks(hidden, {run.first, run.count, width}, width);
+  return strided(hidden, run.first * width, {run.count, hidden.size(0), width}, {width, hidden.step(0), 1});
 }
 
 }  // namespace
@@ -58,8 +58,8 @@ void monarch_forward(const Exec& exec, ConstView x, ConstView r, ConstView l, Co
   const View hidden = h ? h : View(own);
   hidden_features(exec, p, x, r, hidden);
   for (const BlockRun& run : runs_of(p.out)) {
-    matmul_blocks(exec, hidden_blocks(hidden, run, p.h.length), transposed_matrices(factor_blocks(l, run)),
-                  column_blocks(y, run, p.out.length), bias_blocks(bias, run, p.out.length));
+    matmul_blocks(exec, hidden_blocks(hidden, run, p.h.length), transposed(block_weights(l, run, run.inputs, l.size(2))),
+                  block_columns(y, p.out, run, run.inputs), block_bias(bias, p.out, run, run.inputs));
   }
 }
 
@@ -74,8 +74,8 @@ void monarch_backward(const Exec& exec, ConstView dy, ConstView x, ConstView h, 
   if (p.rows == 0) return;
   if (dl) {
     for (const BlockRun& run : runs_of(p.out)) {
-      matmul_blocks(exec, transposed_matrices(column_blocks(dy, run, p.out.length)), hidden_blocks(h, run, p.h.length),
-                    factor_blocks(dl, run), {});
+      matmul_blocks(exec, transposed(block_columns(dy, p.out, run, run.inputs)), hidden_blocks(h, run, p.h.length),
+                    block_weights(dl, run, run.inputs, dl.size(2)), {});
     }
   }
   if (!dr && !dx) return;
@@ -86,10 +86,10 @@ void monarch_backward(const Exec& exec, ConstView dy, ConstView x, ConstView h, 
     const ConstView da_blocks = hidden_blocks(da, run, width);
     // R_j (b1 c, q) without the padding of q: (count, b1 c, features)
     const auto of_run = [&](const auto& factor) {
-      return matrices(factor, run.count, width, run.features, {run.first * width * q, width * q, q, 1});
+      return strided(factor, run.first * width * q, {run.count, width, run.inputs}, {width * q, q, 1});
     };
-    if (dr) matmul_blocks(exec, transposed_matrices(da_blocks), column_blocks(x, run, q), of_run(dr), {});
-    if (dx) matmul_blocks(exec, da_blocks, of_run(r), column_blocks(dx, run, q), {});
+    if (dr) matmul_blocks(exec, transposed(da_blocks), block_columns(x, p.in, run, run.inputs), of_run(dr), {});
+    if (dx) matmul_blocks(exec, da_blocks, of_run(r), block_columns(dx, p.in, run, run.inputs), {});
   }
 }
 

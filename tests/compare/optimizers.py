@@ -12,8 +12,9 @@ that its curve may be cut anywhere: at AdamW's time as well as at the last step.
 
 - Losses are of the training batches, smoothed over the last tenth of the run: within the first epoch every batch is new
   to the model, and at equal seeds all optimizers see the same batches. The test metric is measured once, at the end.
-- Time is steps times the median time of a step, so that a disturbance does not count; start-up and evaluation are not in
-  it. An optimizer that is faster than AdamW is read at the last step. Run all of a cell on the same quiet processor.
+- Time is steps times the time of a step: forward and backward, the same for all optimizers, and the update, both in
+  processor time as bench_optimizers measures them once for a model and layer, on an otherwise idle machine if you can.
+  Start-up and evaluation are not in it. An optimizer that is faster than AdamW is read at the last step.
 - "Steps to AdamW's loss": from there on the loss stays at or below the final one of AdamW's best run of the same seed.
 
 Finished runs are kept: begin again with the same --out to go on, with more optimizers or factors if you like. --budget
@@ -32,6 +33,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = (1, 2)
 CONFIGS = {"vit": "vit_tiny_cifar10.json", "gpt": "gpt_mini_wikitext2.json"}
+MODELS = {"vit": "vit_tiny", "gpt": "gpt_mini"}  # as bench_optimizers names them
 BLAST = {"vit": "blast:blocks=3,ratio=0.5", "gpt": "blast:blocks=4,ratio=0.5"}
 LADDER = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 # No Gram matrices without factors, no projection of factors that are thinner than its rank.
@@ -130,12 +132,6 @@ class Run:
     def final_loss(self):
         return math.inf if self.diverged() else self.losses()[self.steps]
 
-    def step_seconds(self):
-        events = self.events("train")
-        units = statistics.median(event[key] for event in events for key in event if key.endswith("_per_s"))
-        config = json.loads((self.folder / "config.json").read_text())
-        return config["batch"] * (config["context"] if self.task == "gpt" else 1) / units
-
     def state_mib(self):
         return float(re.search(r"([\d.]+) MiB of state", (self.folder / "log.txt").read_text()).group(1))
 
@@ -148,12 +144,12 @@ def best_factor(runs):
     return min((run for run in runs if run.finished()), key=Run.final_loss, default=None)
 
 
-def compare(run, reference):
-    """A run against AdamW's of the same seed, or None where either diverged."""
+def compare(run, reference, step_seconds):
+    """A run against AdamW's of the same seed, or None where either diverged; step_seconds of each optimizer."""
     if run.diverged() or reference.diverged():
         return None
-    losses, seconds = run.losses(), run.step_seconds()
-    end = reference.steps * reference.step_seconds()  # AdamW's time
+    losses, seconds = run.losses(), step_seconds[run.optimizer]
+    end = reference.steps * step_seconds[reference.optimizer]  # AdamW's time
     step_then = min(run.steps, max(min(losses), int(end / seconds)))
     # From here on the loss stays below AdamW's final one: a lucky batch does not count.
     above = max((step for step, loss in losses.items() if loss > reference.final_loss()), default=0)
@@ -170,14 +166,14 @@ def spread(values, form="{:.3f}"):
     return text + (" ± " + form.format((max(values) - min(values)) / 2) if len(values) > 1 else "")
 
 
-def row(runs, again, reference):
+def row(runs, again, reference, step_seconds):
     """The table's row of an optimizer: its best run and, once there is one, the run with the second seed."""
     best = best_factor(runs)
     rates = ", ".join(f"{rate:.2g}" for rate in best.rates().values() if rate is not None)
     edge = " (edge)" if best.factor in (min(r.factor for r in runs), max(r.factor for r in runs)) and len(runs) > 1 else ""
     grid = ", ".join(f"{run.factor:g}: " + ("diverged" if run.diverged() else f"{run.final_loss():.3f}" if run.finished() else "…")
                      for run in runs)
-    results = [compare(run, reference(run.seed)) for run in (best, again) if run and run.finished()]
+    results = [compare(run, reference(run.seed), step_seconds) for run in (best, again) if run and run.finished()]
     if None in results:
         return f"| {best.optimizer} | diverged | {grid} |" + " |" * 7
     column = {key: [result[key] for result in results] for key in results[0]}
@@ -247,6 +243,19 @@ class Comparison:
             print(f"loss {run.final_loss():.3f}, {time.monotonic() - begin:.0f} s; {len(left) - 1} to go before the next stage")
             self.write_table()
 
+    def step_seconds(self, run):
+        """Of each optimizer, in the cell of a finished run; measured once."""
+        path = run.folder.parent / "step_times.jsonl"
+        if not path.exists():
+            config = json.loads((run.folder / "config.json").read_text())
+            layer = BLAST[run.task] if run.layer == "blast" else run.layer
+            command = [str(self.args.bin / "bench_optimizers"), "--models", MODELS[run.task], "--layers", layer, "--batch",
+                       str(config["batch"]), "--dtype", config["dtype"], "--threads", str(self.args.threads)]
+            path.write_text(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+        times = [json.loads(line) for line in path.read_text().splitlines()]
+        shared = statistics.median(time["forward_backward_ms"] + time["clip_ms"] for time in times)
+        return {time["optimizer"]: (shared + time["update_ms"]) / 1e3 for time in times}
+
     def write_table(self):
         text = ["# Optimizers compared", ""]
         for cell in self.cells:
@@ -254,6 +263,7 @@ class Comparison:
             if not started:
                 continue
             adamw = best_factor(self.grid(cell, "adamw"))
+            step_seconds = self.step_seconds(adamw)
 
             def reference(seed):
                 run = Run(self.args, *cell, "adamw", adamw.factor, seed)
@@ -264,7 +274,7 @@ class Comparison:
                      "| optimizer | lr | final loss by multiple of the default lr | "
                      f"loss, equal steps | loss, AdamW's time | {METRICS[task][1]} | steps to AdamW's loss | time to it | "
                      "ms a step | state MiB |", "| --- " * 10 + "|"]
-            text += [row(self.grid(cell, name), self.again(cell, name), reference) for name in started] + [""]
+            text += [row(self.grid(cell, name), self.again(cell, name), reference, step_seconds) for name in started] + [""]
         (self.args.out / "table.md").write_text("\n".join(text))
 
 

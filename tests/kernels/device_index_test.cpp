@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "kernels/block_diagonal/problem.h"
-#include "kernels/block_views.h"
+#include "kernels/blocks/views.h"
 #include "kernels/fragments.h"
 #include "kernels/matmul/layout.h"
 #include "kernels/ss1/sizes.h"
@@ -159,9 +159,9 @@ TEST_CASE("every block of an update finds its tensor", "[device_index]") {
 TEST_CASE("runs of blocks cover ragged sides", "[device_index]") {
   const auto runs = runs_of(Side{10, 4, 4});  // 4, 4, 2, 0
   REQUIRE(runs.size() == 3);
-  CHECK((runs[0].first == 0 && runs[0].count == 2 && runs[0].features == 4));
-  CHECK((runs[1].first == 2 && runs[1].count == 1 && runs[1].features == 2));
-  CHECK((runs[2].first == 3 && runs[2].count == 1 && runs[2].features == 0));
+  CHECK((runs[0].first == 0 && runs[0].count == 2 && runs[0].inputs == 4));
+  CHECK((runs[1].first == 2 && runs[1].count == 1 && runs[1].inputs == 2));
+  CHECK((runs[2].first == 3 && runs[2].count == 1 && runs[2].inputs == 0));
   const auto pairs = runs_of(Side{12, 3, 4}, Side{7, 3, 3});
   REQUIRE(pairs.size() == 2);
   CHECK((pairs[0].count == 2 && pairs[0].inputs == 4 && pairs[0].outputs == 3));
