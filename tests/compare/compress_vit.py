@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """A trained dense ViT compressed by every structure: accuracy right after, and after a short retraining, as a table.
 
-    python3 tests/compare/compress_vit.py --bin build/release/bin --run runs/vit --data DIR [--ratio 0.5] [--minutes 2]
+    python3 tests/compare/compress_vit.py --bin build/release/bin --run runs/vit --data DIR [--ratio 0.5] [--steps 400]
 
 --run is a folder that train_vit left with dense weights, --data the data it was trained on. For each structure:
-compress to at most --ratio of the parameters of the dense matrices, evaluate, train on for --minutes with the settings
-of the run (--lr and more after --), evaluate again. A last row trains the dense network on for as long, so that what
+compress to at most --ratio of the parameters of the dense matrices, evaluate, train on for --steps with the settings of
+the run (--lr and more after --), evaluate again. A last row trains the dense network on for as many, so that what
 retraining adds by itself can be told. Everything stays in --out. Runs that are there already are not repeated.
 """
 import argparse
@@ -62,16 +62,16 @@ def retrained(args, row, folder):
     if not os.path.exists(os.path.join(target, "report.html")):
         run([os.path.join(args.bin, "train_vit"), "--config", os.path.join(row["start"], "config.json"), "--data", args.data,
              "--init-from", os.path.join(row["start"], "model.safetensors"), "--out", target, "--overwrite",
-             "--minutes", str(args.minutes), "--threads", str(args.threads), "--eval-every", "0", "--lr", str(args.lr), *args.more],
+             "--steps", str(args.steps), "--threads", str(args.threads), "--eval-every", "0", "--lr", str(args.lr), *args.more],
             os.path.join(args.out, folder + ".train.log"))
     events = [json.loads(line) for line in open(os.path.join(target, "metrics.jsonl"))]
-    return 100 * [e for e in events if e["event"] == "eval"][-1]["accuracy"], events[-1]["steps"]
+    return 100 * [e for e in events if e["event"] == "eval"][-1]["accuracy"], events[-1]["elapsed"]
 
 
 def without_length(path):
-    """A config whose length --minutes alone decides."""
+    """A config whose length --steps alone decides."""
     config = json.load(open(path))
-    config["epochs"] = config["steps"] = None
+    config["epochs"] = config["minutes"] = None
     json.dump(config, open(path, "w"), indent=2)
 
 
@@ -83,7 +83,7 @@ def main():
     parser.add_argument("--out", default="runs/compressed")
     parser.add_argument("--ratio", type=float, default=0.5)
     parser.add_argument("--blocks", type=int, default=3, help="of BLAST")
-    parser.add_argument("--minutes", type=float, default=2)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--lr", type=float, help="peak learning rate of the retraining; default: a third of the run's")
     parser.add_argument("--only", default="", help="names of structures, separated by semicolons")
@@ -93,15 +93,15 @@ def main():
     if args.lr is None:
         args.lr = json.load(open(os.path.join(args.run, "config.json")))["lr"] / 3
     chosen = [name for name in args.only.split(";") if name] or list(STRUCTURES)
-    print(f"dense weights of {args.run}, ratio {args.ratio}, {args.minutes} minutes of retraining at lr {args.lr:.3g}\n")
-    print("| structure | parameters of the matrices | relative error | accuracy right after | after retraining | steps |\n"
+    print(f"dense weights of {args.run}, ratio {args.ratio}, {args.steps} steps of retraining at lr {args.lr:.3g}\n")
+    print("| structure | parameters of the matrices | relative error | accuracy right after | after retraining | seconds |\n"
           "| --- | --- | --- | --- | --- | --- |")
     for name in chosen:
         folder = re.sub("[^a-z0-9]+", "_", name.lower())
         row = compressed(args, name, STRUCTURES[name], folder)
         without_length(os.path.join(row["start"], "config.json"))
-        accuracy, steps = retrained(args, row, folder)
-        print(f"| {name} | {row['share']:.1f} % | {row['error']:.3f} | {row['after']:.2f} % | {accuracy:.2f} % | {steps} |", flush=True)
+        accuracy, seconds = retrained(args, row, folder)
+        print(f"| {name} | {row['share']:.1f} % | {row['error']:.3f} | {row['after']:.2f} % | {accuracy:.2f} % | {seconds:.0f} |", flush=True)
     print(f"\nThe dense network before: {row['before']:.2f} %.")
 
 
