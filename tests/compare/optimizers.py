@@ -13,7 +13,8 @@ that its curve may be cut anywhere: at AdamW's time as well as at the last step.
 - Losses are of the training batches, smoothed over the last tenth of the run: within the first epoch every batch is new
   to the model, and at equal seeds all optimizers see the same batches. The test metric is measured once, at the end.
 - Time is steps times the time of a step: forward and backward, the same for all optimizers, and the update, both in
-  processor time as bench_optimizers measures them once for a model and layer, on an otherwise idle machine if you can.
+  processor time as bench_optimizers measures them once for a layer, on an otherwise idle machine if you can, on the model
+  of the config: sizes in --vit-args and --gpt-args do not reach it, except for the batch.
   Start-up and evaluation are not in it. An optimizer that is faster than AdamW is read at the last step.
 - "Steps to AdamW's loss": from there on the loss stays at or below the final one of AdamW's best run of the same seed.
 
