@@ -187,8 +187,11 @@ class Multiplier {
 }  // namespace
 
 bool is_small_bf16(const Problem& p) {
-  return p.a.dtype == DType::bf16 && p.b.dtype == DType::bf16 && (p.b.step(-1) == 1 || p.n() == 1) &&
-         (p.y.step(-1) == 1 || p.n() == 1) && (by_rows(p.a) || by_columns(p.a)) && p.k() <= 1024 && p.k() * p.n() <= kMostValues;
+  const bool bf16 = p.a.dtype == DType::bf16 && p.b.dtype == DType::bf16;
+  const bool rows = (p.b.step(-1) == 1 || p.n() == 1) && (p.y.step(-1) == 1 || p.n() == 1);
+  // With many columns of a, packing it costs more than the library's second pass.
+  const bool columns = by_columns(p.a) && p.m() <= 128;
+  return bf16 && rows && (by_rows(p.a) || columns) && p.k() <= 1024 && p.k() * p.n() <= kMostValues;
 }
 
 void matmul_small_bf16(const Problem& p) {
