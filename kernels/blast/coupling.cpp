@@ -33,11 +33,11 @@ HWY_INLINE void couple_block(const Coupling& g, const T* HWY_RESTRICT in, const 
     V a[kRows];
     for (int r = 0; r < kRows; ++r) a[r] = load(d, in + r * g.in_row);
     for (int o = 0; o < kOutputs; ++o) {
-      const V sv = hn::LoadU(d, s + o * g.inputs * kGroup);
+      const V sv = hn::LoadU(d, s + o * g.s_out);
       for (int r = 0; r < kRows; ++r) sum[o][r] = hn::MulAdd(sv, a[r], sum[o][r]);
     }
     in += g.in_block;
-    s += kGroup;
+    s += g.s_in;
   }
   HWY_UNROLL(8)
   for (int o = 0; o < kOutputs; ++o) {
@@ -68,7 +68,7 @@ void couple_all(const Coupling& g, const T* in, const C* packed, T* out) {
         const Dim count = std::min(outputs, g.outputs - o);
         for (Dim k = 0; k < kGroup; k += step) {
           const T* const from = in + row * g.in_row + group + k;
-          const C* const s = packed + group * g.inputs * g.outputs + o * g.inputs * kGroup + k;
+          const C* const s = packed + group * g.inputs * g.outputs + o * g.s_out + k;
           T* const to = out + row * g.out_row + o * g.out_block + group + k;
           if (count == 4) couple_rows<4>(g, rows, from, s, to);
           else if (count == 3) couple_rows<3>(g, rows, from, s, to);
@@ -178,23 +178,23 @@ HWY_EXPORT(gradient_typed);
 
 namespace blast {
 
-Array pack_coupling(const ConstView& s, bool reverse, DType activations) {
-  const Dim rank = s.size(2), groups = ceil_div(rank, kGroup);
-  const ConstView from = reverse ? strided(s, 0, {s.size(1), s.size(0), rank}, {s.step(1), s.step(0), 1}) : s;
-  const Dim outputs = from.size(0), inputs = from.size(1);
+Array pack_coupling(const ConstView& s, DType activations) {
+  const Dim outputs = s.size(0), inputs = s.size(1), rank = s.size(2), groups = ceil_div(rank, kGroup);
   const bool in_pairs = couples_pairs(activations);
   const Array packed = in_pairs ? Array::zeros({groups, outputs, ceil_div(inputs, 2), kGroup, 2}, DType::bf16)
                                 : Array::zeros({groups, outputs, inputs, kGroup}, s.dtype);
   dispatch_floating(s.dtype, "pack_coupling", [&]<class T>() {
-    for (Dim o = 0; o < outputs; ++o) {
-      for (Dim i = 0; i < inputs; ++i) {
-        const T* const values = from.as<T>() + o * from.step(0) + i * from.step(1);
-        for (Dim k = 0; k < rank; ++k) {
+    for (Dim group = 0; group < groups; ++group) {
+      const Dim count = std::min(kGroup, rank - group * kGroup);
+      for (Dim o = 0; o < outputs; ++o) {
+        for (Dim i = 0; i < inputs; ++i) {
+          const T* const values = s.as<T>() + o * s.step(0) + i * s.step(1) + group * kGroup;
           if (in_pairs) {
-            const Dim pair = (k / kGroup * outputs + o) * ceil_div(inputs, 2) + i / 2;
-            packed.data<bfloat16>()[(pair * kGroup + k % kGroup) * 2 + i % 2] = convert<bfloat16>(values[k]);
+            const Dim pair = (group * outputs + o) * ceil_div(inputs, 2) + i / 2;
+            bfloat16* const to = packed.data<bfloat16>() + pair * 2 * kGroup + i % 2;
+            for (Dim k = 0; k < count; ++k) to[2 * k] = convert<bfloat16>(values[k]);
           } else {
-            packed.data<T>()[((k / kGroup * outputs + o) * inputs + i) * kGroup + k % kGroup] = values[k];
+            std::copy_n(values, count, packed.data<T>() + ((group * outputs + o) * inputs + i) * kGroup);
           }
         }
       }
@@ -203,14 +203,22 @@ Array pack_coupling(const ConstView& s, bool reverse, DType activations) {
   return packed;
 }
 
+Array reverse_coupling(const Array& packed, const ConstView& s, DType activations) {
+  if (packed.dtype() != DType::bf16) return packed.transpose(1, 2);
+  return pack_coupling(strided(s, 0, {s.size(1), s.size(0), s.size(2)}, {s.step(1), s.step(0), 1}), activations);
+}
+
 void couple(const Array& packed, const ConstView& in, const View& out) {
-  const Coupling g{in.size(0), in.size(2), in.size(1), out.size(1), in.step(0), in.step(1), out.step(0), out.step(1), 0};
-  if (packed.dtype() == DType::bf16) couple_pairs(g, in.as<bfloat16>(), packed.data<bfloat16>(), out.as<bfloat16>());
-  else ASHLAR_DISPATCH(couple_typed)(in.dtype, g, in.data, ConstView(packed).data, out.data);
+  const ConstView s = packed;
+  const Coupling g{in.size(0), in.size(2), in.size(1), out.size(1), in.step(0), in.step(1), out.step(0), out.step(1),
+                   s.step(2), s.step(1), 0};
+  if (s.dtype == DType::bf16) couple_pairs(g, in.as<bfloat16>(), s.as<bfloat16>(), out.as<bfloat16>());
+  else ASHLAR_DISPATCH(couple_typed)(in.dtype, g, in.data, s.data, out.data);
 }
 
 void couple_gradient(const ConstView& a, const ConstView& dc, bool accumulate, const View& ds) {
-  const Coupling g{a.size(0), a.size(2), a.size(1), dc.size(1), a.step(0), a.step(1), dc.step(0), dc.step(1), ds.step(1)};
+  const Coupling g{a.size(0), a.size(2), a.size(1), dc.size(1), a.step(0), a.step(1), dc.step(0), dc.step(1), 0, 0,
+                   ds.step(1)};
   if (couples_pairs(a.dtype)) gradient_pairs(g, a.as<bfloat16>(), dc.as<bfloat16>(), accumulate, ds.as<float>());
   else ASHLAR_DISPATCH(gradient_typed)(a.dtype, g, a.data, dc.data, accumulate, ds.data);
 }

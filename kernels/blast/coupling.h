@@ -7,10 +7,12 @@ namespace ashlar::kernels::blast {
 // Values of the rank that are taken at a time: a cache line of f32.
 constexpr Dim kGroup = 16;
 
-// s (b1, b2, r) for couple() with couplings s_oi, or with `reverse` s_io: cut along the rank, with zeros in the padding,
-// (ceil(r / kGroup), outputs, inputs, kGroup). For activations that the processor multiplies in bf16 it is rounded to
-// bf16 and holds pairs of inputs: (ceil(r / kGroup), outputs, ceil(inputs / 2), kGroup, 2).
-Array pack_coupling(const ConstView& s, bool reverse, DType activations);
+// s (b1, b2, r) for couple() with couplings s_oi: cut along the rank, with zeros in the padding, (ceil(r / kGroup), b1, b2,
+// kGroup). For activations that the processor multiplies in bf16 it is rounded to bf16 and holds pairs of inputs:
+// (ceil(r / kGroup), b1, ceil(b2 / 2), kGroup, 2).
+Array pack_coupling(const ConstView& s, DType activations);
+// The same with s_io, from b1 to b2 blocks: `packed`, seen the other way, unless it holds pairs.
+Array reverse_coupling(const Array& packed, const ConstView& s, DType activations);
 
 // out[t, o] = Σ_i s_oi * in[t, i].
 //   in (R, inputs, r), out (R, outputs, r), both of the dtype of activations and with blocks blast_padded_rank(r) apart:

@@ -11,6 +11,7 @@ namespace ashlar::kernels::blast {
 struct Coupling {
   Dim rows, rank, inputs, outputs;
   Dim in_row, in_block, out_row, out_block;
+  Dim s_in, s_out;  // in the packed coupling
   Dim ds_step;  // between the gradients of two couplings
 };
 

@@ -11,7 +11,7 @@ void blast::forward(std::string_view operation, const Exec& exec, ConstView x, C
   constexpr Dim kCacheBytes = 2048 * 1024;
   const Shapes p = check_shapes(operation, x, y, u, v, s, bias, a);
   const Operand left = Operand::transposed(exec, u, x.dtype, p.rows), right(exec, v, x.dtype);
-  const Array coupling = s ? pack_coupling(s, false, x.dtype) : Array();
+  const Array coupling = s ? pack_coupling(s, x.dtype) : Array();
   const Dim row_values = (p.in.blocks + (s ? p.out.blocks : 0)) * blast_padded_rank(p.rank);
   const Tiles tiles = Tiles::shared(p.rows, row_values * static_cast<Dim>(size_of(x.dtype)), kCacheBytes);
   parallel_items(tiles.count, [&](Dim tile) {

@@ -5,8 +5,8 @@
 
 namespace ashlar::kernels::products {
 
-// Whether matmul_small_bf16 takes it: bf16 operands, rows of b and y without gaps between elements, a by rows or by
-// columns, sizes for which it is faster; and the processor has the instructions. By sizes and layout alone.
+// Whether matmul_small_bf16 takes it, on a processor that multiplies bf16: bf16 operands, rows of b and y without gaps
+// between elements, a by rows or by columns, sizes for which it is faster. By sizes and layout alone.
 bool is_small_bf16(const Problem& p);
 
 // An element of the result has the same bits for any number of threads.
