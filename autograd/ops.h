@@ -53,6 +53,7 @@ struct Targets {
   Array other = {};  // (R) i32: the second target of mixup and cutmix, or undefined
   Array weight = {}; // (R) f32: of the first target, or undefined: 1
   double smoothing = 0;
+  Dim counted = -1;  // rows whose target is not -1; -1: to be counted, for which a GPU that has the targets is waited for
 };
 Tensor cross_entropy(const Tensor& logits, const Targets& targets);  // logits (R, V)
 // cross_entropy(linear(x, weight), targets) without ever holding all logits: rows go in chunks, and each chunk's

@@ -32,8 +32,11 @@ void check_targets(std::string_view name, const Targets& targets, Dim rows) {
 
 // One over the number of rows that count.
 double row_weight(const Targets& targets) {
-  const auto ids = targets.target.to_vector<std::int32_t>();
-  const auto counted = std::ranges::count_if(ids, [](std::int32_t id) { return id != -1; });
+  Dim counted = targets.counted;
+  if (counted < 0) {
+    const auto ids = targets.target.to_vector<std::int32_t>();
+    counted = std::ranges::count_if(ids, [](std::int32_t id) { return id != -1; });
+  }
   return counted ? 1.0 / static_cast<double>(counted) : 0.0;
 }
 

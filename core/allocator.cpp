@@ -25,10 +25,10 @@ class CachingAllocator final : public Allocator {
     const std::size_t wanted = rounded < bytes ? bytes : std::max(kAlignment, rounded);
     const std::lock_guard lock(mutex_);
     MemoryBlock block = take_cached(wanted);
-    if (!block.data) block = {raw_.allocate(wanted), wanted};
+    if (!block.data) block = raw_.allocate(wanted);
     if (!block.data) {
       trim_locked();
-      block = {raw_.allocate(wanted), wanted};
+      block = raw_.allocate(wanted);
     }
     if (!block.data) {
       throw Error(concat(what_, ": out of memory allocating ", wanted, " bytes (in use ", stats_.current, ", peak ",
@@ -46,7 +46,7 @@ class CachingAllocator final : public Allocator {
       free_.insert({block.bytes, block.data});
       stats_.cached += block.bytes;
     } catch (const std::bad_alloc&) {
-      raw_.release(block.data, block.bytes);
+      raw_.release(block);
     }
   }
 
@@ -74,7 +74,7 @@ class CachingAllocator final : public Allocator {
     return block;
   }
   void trim_locked() {
-    for (const auto& [bytes, data] : free_) raw_.release(data, bytes);
+    for (const auto& [bytes, data] : free_) raw_.release({data, bytes});
     free_.clear();
     stats_.cached = 0;
   }
@@ -86,19 +86,42 @@ class CachingAllocator final : public Allocator {
   MemoryStats stats_;
 };
 
+thread_local UsePool* innermost = nullptr;
+
 }  // namespace
 
-Allocator* make_caching_allocator(RawMemory raw, std::string what) {
-  return new CachingAllocator(std::move(raw), std::move(what));
+std::unique_ptr<Allocator> make_caching_allocator(RawMemory raw, std::string what) {
+  return std::make_unique<CachingAllocator>(std::move(raw), std::move(what));
+}
+
+std::shared_ptr<Allocator> make_pool(Device device) {
+  Allocator& parent = allocator(device);
+  return make_caching_allocator({[&parent](std::size_t bytes) { return parent.allocate(bytes); },
+                                 [&parent](MemoryBlock block) { parent.release(block); }},
+                                concat("a pool on ", device));
+}
+
+UsePool::UsePool(Device device, std::shared_ptr<Allocator> pool)
+    : device_(device), pool_(std::move(pool)), outer_(innermost) {
+  innermost = this;
+}
+UsePool::~UsePool() { innermost = outer_; }
+
+std::shared_ptr<Allocator> UsePool::current(Device device) {
+  for (const UsePool* scope = innermost; scope; scope = scope->outer_) {
+    if (scope->device_ == device) return scope->pool_;
+  }
+  return nullptr;
 }
 
 Allocator& allocator(Device device) {
   if (device.type == DeviceType::cuda) return cuda::allocator(device.index);
   // Never destroyed: arrays held by static objects may outlive any static allocator.
-  static Allocator* const host = make_caching_allocator(
-      {[](std::size_t bytes) { return std::aligned_alloc(kAlignment, bytes); },
-       [](void* data, std::size_t) { std::free(data); }},
-      "host memory");
+  static Allocator* const host =
+      make_caching_allocator({[](std::size_t bytes) { return MemoryBlock{std::aligned_alloc(kAlignment, bytes), bytes}; },
+                              [](MemoryBlock block) { std::free(block.data); }},
+                             "host memory")
+          .release();
   return *host;
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "core/device.h"
@@ -39,10 +40,28 @@ Allocator& allocator(Device device = {});
 
 // Takes memory from the system and gives it back; the cache above it is the same for every device.
 struct RawMemory {
-  std::function<void*(std::size_t bytes)> allocate;  // null when there is none
-  std::function<void(void* data, std::size_t bytes)> release;
+  std::function<MemoryBlock(std::size_t bytes)> allocate;  // at least that many; no data when there is none
+  std::function<void(MemoryBlock block)> release;
 };
 // A caching allocator over some memory. `what` names the memory in errors.
-Allocator* make_caching_allocator(RawMemory raw, std::string what);
+std::unique_ptr<Allocator> make_caching_allocator(RawMemory raw, std::string what);
+// One over the allocator of a device: its blocks are nobody else's until it is destroyed, or trimmed.
+std::shared_ptr<Allocator> make_pool(Device device);
+
+// While alive, arrays that this thread makes on the device lie in the pool, which then lives as long as they do.
+class UsePool {
+ public:
+  UsePool(Device device, std::shared_ptr<Allocator> pool);
+  ~UsePool();
+  UsePool(const UsePool&) = delete;
+  UsePool& operator=(const UsePool&) = delete;
+  // The pool that this thread uses on the device; null for the device's own allocator.
+  static std::shared_ptr<Allocator> current(Device device);
+
+ private:
+  Device device_;
+  std::shared_ptr<Allocator> pool_;
+  UsePool* outer_;
+};
 
 }  // namespace ashlar

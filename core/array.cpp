@@ -10,8 +10,11 @@
 namespace ashlar {
 
 Storage::Storage(std::size_t bytes, Device device)
-    : bytes_(bytes), device_(device), block_(allocator(device).allocate(bytes)) {}
-Storage::~Storage() { allocator(device_).release(block_); }
+    : bytes_(bytes),
+      device_(device),
+      pool_(UsePool::current(device)),
+      block_((pool_ ? *pool_ : allocator(device)).allocate(bytes)) {}
+Storage::~Storage() { (pool_ ? *pool_ : allocator(device_)).release(block_); }
 
 Array Array::empty(const Shape& shape, DType dtype, Device device) {
   Array result;

@@ -10,7 +10,7 @@
 
 namespace ashlar {
 
-// Bytes on a device, returned to its allocator with the last Array that shows them.
+// Bytes on a device, returned to their allocator with the last Array that shows them.
 class Storage {
  public:
   Storage(std::size_t bytes, Device device);
@@ -26,6 +26,7 @@ class Storage {
  private:
   std::size_t bytes_;
   Device device_;
+  std::shared_ptr<Allocator> pool_;  // null: the device's allocator
   MemoryBlock block_;
 };
 

@@ -93,11 +93,12 @@ void run(int argc, char** argv) {
                 model.macs_per_token(true), t.device, t.dtype, t.threads},
       .units_per_step = t.batch * s.gpt.context,
       .steps_per_epoch = batches.loader().steps_per_epoch() / static_cast<double>(t.accumulate),
-      .loss =
+      .batch =
           [&](std::int64_t index) {
             const data::TokenBatch batch = batches.at(index);
-            return model.loss(batch.inputs, batch.targets);
+            return Batch{{batch.inputs, batch.targets}, batch.predictions};
           },
+      .loss = [&](const Batch& batch) { return model.loss(batch.arrays[0], batch.arrays[1], batch.counted); },
       .evaluate = [&](std::int64_t step) { return evaluate(model, valid, step); },
       .save_model =
           [&](const RunFolder& folder) { write_safetensors(folder.model(), export_weights(model, Gpt2::huggingface())); },

@@ -85,10 +85,15 @@ void run(int argc, char** argv) {
                 model.macs_per_sample(true), t.device, t.dtype, t.threads},
       .units_per_step = t.batch,
       .steps_per_epoch = batches.loader().steps_per_epoch() / static_cast<double>(t.accumulate),
-      .loss =
+      .batch =
           [&](std::int64_t index) {
             const data::ImageBatch batch = batches.at(index);
-            return F::cross_entropy(model(batch.images), {batch.labels, batch.other_labels, batch.weight, s.label_smoothing});
+            return Batch{{batch.images, batch.labels, batch.other_labels, batch.weight}, batch.size()};
+          },
+      .loss =
+          [&](const Batch& batch) {
+            const auto& [images, labels, other, weight] = std::tie(batch.arrays[0], batch.arrays[1], batch.arrays[2], batch.arrays[3]);
+            return F::cross_entropy(model(images), {labels, other, weight, s.label_smoothing, batch.counted});
           },
       .evaluate = [&](std::int64_t step) { return evaluate(model, test, step); },
       .save_model =

@@ -76,10 +76,11 @@ void Module::visit(const std::function<void(Module&)>& visitor) {
   for (Module* child : children_) child->visit(visitor);
 }
 
-void Module::train(std::uint64_t step) {
+void Module::train(std::uint64_t step, const Array& later) {
   visit([&](Module& module) {
     module.training_ = true;
     module.step_ = step;
+    module.later_ = later;
   });
 }
 

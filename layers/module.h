@@ -52,11 +52,13 @@ class Module {
   // Calls visitor for this module and every one below it.
   void visit(const std::function<void(Module&)>& visitor);
 
-  // Training mode, at a step: dropout masks are a function of (seed, path, step).
-  void train(std::uint64_t step);
+  // Training mode, at a step: dropout masks are a function of (seed, path, step). `later` (1) i64 on the module's device, if
+  // given, is added to the step when a mask is drawn; it must live until then.
+  void train(std::uint64_t step, const Array& later = {});
   void eval();
   bool training() const { return training_; }
   std::uint64_t step() const { return step_; }
+  const Array& later() const { return later_; }
   const Scope& scope() const { return scope_; }
 
  protected:
@@ -75,6 +77,7 @@ class Module {
   std::vector<Module*> children_;
   bool training_ = false;
   std::uint64_t step_ = 0;
+  Array later_;
 };
 
 // Modules named "0", "1", …

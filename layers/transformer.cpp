@@ -29,7 +29,7 @@ Dropout::Dropout(const Scope& scope, double p, Unit unit) : Module(scope), p_(p)
 
 Tensor Dropout::operator()(const Tensor& x) const {
   if (!training() || p_ == 0) return x;
-  const kernels::DropMask mask{p_, key_of(scope().seed(), scope().path()), step()};
+  const kernels::DropMask mask{p_, key_of(scope().seed(), scope().path()), step(), later()};
   return unit_ == Unit::sample ? F::drop_path(x, mask) : F::dropout(x, mask);
 }
 

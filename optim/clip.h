@@ -1,24 +1,35 @@
 // The global gradient norm, clipping by it, and who is to blame when it is not finite.
 #pragma once
 #include "autograd/parameter.h"
+#include "core/host_copy.h"
 
 namespace ashlar::optim {
-
-struct Clip {
-  double norm = 0;   // over all parameters, of the mean gradient of the accumulated batches
-  double scale = 1;  // what Optimizer::step takes as grad_scale
-};
-// Gradients hold the sum over `accumulated` batches; the scale turns it into the mean and, if the norm of that is
-// above max_norm, shrinks it to max_norm as torch.nn.utils.clip_grad_norm_ does. max_norm 0 does not clip.
-// Nothing is written: the update multiplies the scale in. Look at the norm first: when it is not finite, the scale is
-// of no use. Parameters without a gradient count as zero. The bits do not depend on the number of threads.
-Clip clip_grad_norm(const Parameters& parameters, double max_norm, int accumulated = 1);
 
 struct LargestGradient {
   std::string name;  // empty when there are no gradients
   double norm = 0;
 };
-// The first parameter whose gradient is not finite; if all are, the one with the largest norm.
-LargestGradient largest_gradient(const Parameters& parameters);
+
+// What clip_grad_norm did, and the norms it saw. A GPU that is still computing them is waited for only by who asks.
+class Clip {
+ public:
+  double scale = 1;  // what Optimizer::step takes as grad_scale
+  double norm() const;  // over all parameters, of the mean gradient of the accumulated batches
+  // The first parameter whose gradient is not finite; if all are, the one with the largest norm.
+  LargestGradient largest() const;
+
+ private:
+  friend Clip clip_grad_norm(const Parameters& parameters, double max_norm, int accumulated);
+  std::vector<std::string> names_;  // of the parameters with a gradient
+  HostCopy squares_;                // the squared norm of each
+  int accumulated_ = 1;
+};
+
+// Gradients hold the sum over `accumulated` batches. They become the mean and, if the norm of that is above max_norm,
+// shrink to max_norm as by torch.nn.utils.clip_grad_norm_; max_norm 0 does not clip. On the CPU nothing is written: the
+// update multiplies Clip::scale in, which is of no use when the norm is not finite. On a GPU the gradients themselves are
+// scaled, since the scale is only known there, and Clip::scale is 1. Parameters without a gradient count as zero. The bits
+// do not depend on the number of threads.
+Clip clip_grad_norm(const Parameters& parameters, double max_norm, int accumulated = 1);
 
 }  // namespace ashlar::optim

@@ -1,6 +1,8 @@
 // The seam between core and CUDA. A build with CUDA links runtime.cpp and copy.cu beside this file, one without links
 // absent.cpp: callers need not know which. Everything on a device happens in the order of its one stream.
 #pragma once
+#include <functional>
+#include <memory>
 #include <string>
 
 #include "core/allocator.h"
@@ -24,6 +26,26 @@ void synchronize(int index);
 void copy_to_device(int index, void* to, const void* from, std::size_t bytes);
 // Waits for what was queued before and for the copy.
 void copy_to_host(int index, void* to, const void* from, std::size_t bytes);
+
+// A copy to pinned memory of the host that was queued.
+class Download {
+ public:
+  virtual ~Download() = default;
+  virtual const void* wait() = 0;  // until it has arrived; the values, valid as long as this object
+};
+std::unique_ptr<Download> begin_download(int index, const void* from, std::size_t bytes);
+
+// Work that was recorded once and is queued as a whole: a CUDA graph.
+class Recording {
+ public:
+  virtual ~Recording() = default;
+  virtual void replay() = 0;
+};
+// Calls `work`: what it queues on the device is recorded instead of done. Arrays that it makes there have memory which
+// nothing else uses as long as the recording or they live; each replay writes them anew. Numbers that kernels are given
+// from the host are those of the recording for ever. Error, and no recording, if work waits for the device or brings values
+// from the host.
+std::unique_ptr<Recording> record(int index, const std::function<void()>& work);
 
 // Within the device: values of one shape, any strides, with conversion of the dtype.
 void copy(int index, const ConstView& from, const View& to);

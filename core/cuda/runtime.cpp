@@ -1,4 +1,5 @@
 // Devices, streams, memory and copies between host and device, by the CUDA runtime.
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <map>
@@ -54,11 +55,72 @@ class Staging {
   std::size_t next_ = 0;
 };
 
+// Pinned buffers for copies to the host, kept for the next copy: making one takes longer than a step may wait.
+class Landings {
+ public:
+  struct Buffer {
+    void* data = nullptr;
+    std::size_t bytes = 0;
+    cudaEvent_t arrived = nullptr;
+  };
+
+  Buffer take(std::size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    const auto fits = std::ranges::find_if(free_, [&](const Buffer& buffer) { return buffer.bytes >= bytes; });
+    if (fits != free_.end()) {
+      const Buffer buffer = *fits;
+      free_.erase(fits);
+      return buffer;
+    }
+    Buffer buffer{nullptr, std::max<std::size_t>(bytes, 4096), nullptr};
+    ASHLAR_CUDA_CHECK(cudaMallocHost(&buffer.data, buffer.bytes));
+    ASHLAR_CUDA_CHECK(cudaEventCreateWithFlags(&buffer.arrived, cudaEventDisableTiming));
+    return buffer;
+  }
+  void give_back(const Buffer& buffer) {
+    const std::lock_guard lock(mutex_);
+    free_.push_back(buffer);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<Buffer> free_;
+};
+
+class PinnedDownload final : public Download {
+ public:
+  PinnedDownload(Landings& landings, cudaStream_t stream, const void* from, std::size_t bytes)
+      : landings_(landings), buffer_(landings.take(bytes)) {
+    ASHLAR_CUDA_CHECK(cudaMemcpyAsync(buffer_.data, from, bytes, cudaMemcpyDeviceToHost, stream));
+    ASHLAR_CUDA_CHECK(cudaEventRecord(buffer_.arrived, stream));
+  }
+  // The buffer may be filled anew at once: a later copy comes later in the stream.
+  ~PinnedDownload() override { landings_.give_back(buffer_); }
+
+  const void* wait() override {
+    ASHLAR_CUDA_CHECK(cudaEventSynchronize(buffer_.arrived));
+    return buffer_.data;
+  }
+
+ private:
+  Landings& landings_;
+  Landings::Buffer buffer_;
+};
+
+bool is_recorded(cudaStream_t stream) {
+  cudaStreamCaptureStatus status{};
+  ASHLAR_CUDA_CHECK(cudaStreamIsCapturing(stream, &status));
+  return status != cudaStreamCaptureStatusNone;
+}
+
 // What a device has. Never destroyed: arrays held by static objects may outlive any static object of ours.
 struct DeviceState {
   cudaStream_t stream = nullptr;
+  // Takes and gives back memory while the stream above is recorded: a graph would own what it allocates.
+  cudaStream_t memory_stream = nullptr;
   std::unique_ptr<Allocator> allocator;
   Staging staging;
+  Landings landings;
 };
 
 std::unique_ptr<DeviceState> make_state(int index) {
@@ -69,22 +131,30 @@ std::unique_ptr<DeviceState> make_state(int index) {
   ASHLAR_CUDA_CHECK(cudaGetDevice(&current));
   ASHLAR_CUDA_CHECK(cudaSetDevice(index));
   ASHLAR_CUDA_CHECK(cudaStreamCreateWithFlags(&state->stream, cudaStreamNonBlocking));
+  ASHLAR_CUDA_CHECK(cudaStreamCreateWithFlags(&state->memory_stream, cudaStreamNonBlocking));
   ASHLAR_CUDA_CHECK(cudaSetDevice(current));
-  const cudaStream_t stream = state->stream;
+  const cudaStream_t stream = state->stream, memory_stream = state->memory_stream;
   // The memory is that of the stream's device.
-  const RawMemory memory{[stream](std::size_t bytes) -> void* {
+  const RawMemory memory{[=](std::size_t bytes) -> MemoryBlock {
+                           const bool recorded = is_recorded(stream);
                            void* data = nullptr;
-                           const cudaError_t status = cudaMallocAsync(&data, bytes, stream);
+                           const cudaError_t status = cudaMallocAsync(&data, bytes, recorded ? memory_stream : stream);
                            if (status == cudaErrorMemoryAllocation) {
                              cudaGetLastError();  // clears it: the caller tries again after trimming
-                             return nullptr;
+                             return {};
                            }
                            ASHLAR_CUDA_CHECK(status);
-                           return data;
+                           if (recorded) ASHLAR_CUDA_CHECK(cudaStreamSynchronize(memory_stream));
+                           return {data, bytes};
                          },
                          // Errors are dropped: release() must not throw, and memory of a broken device is lost anyway.
-                         [stream](void* data, std::size_t) { cudaFreeAsync(data, stream); }};
-  state->allocator.reset(make_caching_allocator(memory, concat("memory of cuda:", index)));
+                         [=](MemoryBlock block) {
+                           cudaStreamCaptureStatus status{};
+                           cudaStreamIsCapturing(stream, &status);
+                           const bool recorded = status != cudaStreamCaptureStatusNone;
+                           cudaFreeAsync(block.data, recorded ? memory_stream : stream);
+                         }};
+  state->allocator = make_caching_allocator(memory, concat("memory of cuda:", index));
   return state;
 }
 
@@ -135,6 +205,10 @@ void synchronize(int index) { ASHLAR_CUDA_CHECK(cudaStreamSynchronize(static_cas
 
 void copy_to_device(int index, void* to, const void* from, std::size_t bytes) {
   const auto queue = static_cast<cudaStream_t>(stream(index));
+  if (is_recorded(queue)) {
+    throw Error("cuda: recorded work brings values from the host, which would be the same in every replay; bring them to the "
+                "device before");
+  }
   state_of(index).staging.copy(queue, to, from, bytes);
 }
 
@@ -142,6 +216,11 @@ void copy_to_host(int index, void* to, const void* from, std::size_t bytes) {
   const auto queue = static_cast<cudaStream_t>(stream(index));
   ASHLAR_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, queue));
   ASHLAR_CUDA_CHECK(cudaStreamSynchronize(queue));
+}
+
+std::unique_ptr<Download> begin_download(int index, const void* from, std::size_t bytes) {
+  const auto queue = static_cast<cudaStream_t>(stream(index));
+  return std::make_unique<PinnedDownload>(state_of(index).landings, queue, from, bytes);
 }
 
 }  // namespace ashlar::cuda

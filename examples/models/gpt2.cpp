@@ -17,11 +17,19 @@ const GptConfig& checked(const GptConfig& c) {
   return c;
 }
 
+// 0 … count - 1 on the device.
+Array count_up(Dim count, Device device) {
+  std::vector<std::int32_t> numbers(static_cast<std::size_t>(count));
+  std::iota(numbers.begin(), numbers.end(), 0);
+  return Array::from(numbers, {count}).to(device);
+}
+
 }  // namespace
 
 Gpt2::Gpt2(const Scope& scope, const GptConfig& c)
     : Module(scope),
       config_(checked(c)),
+      positions_(count_up(c.context, scope.device())),
       wte_(sub("wte"), c.vocab, c.width, kStd),
       wpe_(sub("wpe"), c.context, c.width, kStd),
       dropout_(sub("drop"), c.dropout),
@@ -40,10 +48,7 @@ Gpt2::Gpt2(const Scope& scope, const GptConfig& c)
 Tensor Gpt2::hidden(const Tensor& tokens) const {
   ASHLAR_CHECK(tokens.value().ndim() == 2 && tokens.size(1) <= config_.context, "gpt2: tokens ", tokens.shape(),
                " must be (B, T) with T at most the context ", config_.context);
-  std::vector<std::int32_t> positions(static_cast<std::size_t>(tokens.size(1)));
-  std::iota(positions.begin(), positions.end(), 0);
-  const Device device = scope().device();
-  Tensor x = wte_(tokens.value().to(device)) + wpe_(Array::from(positions, {tokens.size(1)}).to(device));
+  Tensor x = wte_(tokens.value().to(scope().device())) + wpe_(positions_.slice(0, 0, tokens.size(1)));
   x = dropout_(x);
   for (const auto& block : h_) {
     x = config_.checkpoint ? checkpoint([&](const Tensor& input) { return (*block)(input); }, x) : (*block)(x);
@@ -51,10 +56,10 @@ Tensor Gpt2::hidden(const Tensor& tokens) const {
   return ln_f_(x);
 }
 
-Tensor Gpt2::loss(const Tensor& tokens, const Array& targets) const {
+Tensor Gpt2::loss(const Tensor& tokens, const Array& targets, Dim counted) const {
   const Tensor x = hidden(tokens);
   return F::linear_cross_entropy(F::reshape(x, x.shape().flattened_to(1)), wte_.weight(),
-                                 {.target = targets.reshape({-1})});
+                                 {.target = targets.reshape({-1}), .counted = counted});
 }
 
 Tensor Gpt2::logits(const Tensor& tokens) const { return F::linear(hidden(tokens), wte_.weight()); }

@@ -18,8 +18,8 @@ class Gpt2 final : public Module {
   Gpt2(const Scope& scope, const GptConfig& config);
   // tokens (B, T) i32, T at most `context` -> the last hidden state (B, T, width)
   Tensor hidden(const Tensor& tokens) const;
-  // Mean loss over the targets (B, T) i32 that are not -1.
-  Tensor loss(const Tensor& tokens, const Array& targets) const;
+  // Mean loss over the targets (B, T) i32 that are not -1; `counted`: how many these are, if known (F::Targets).
+  Tensor loss(const Tensor& tokens, const Array& targets, Dim counted = -1) const;
   // Logits of the last position (B, vocab), in the master dtype.
   Tensor next_token_logits(const Tensor& tokens) const;
   // Logits of every position (B, T, vocab), for tests and small batches.
@@ -36,6 +36,7 @@ class Gpt2 final : public Module {
 
  private:
   GptConfig config_;
+  Array positions_;  // (context) i32
   Embedding wte_, wpe_;
   Dropout dropout_;
   ModuleList<Block> h_;

@@ -10,6 +10,7 @@
 #include "examples/support/report.h"
 #include "examples/support/run_folder.h"
 #include "examples/support/run_limits.h"
+#include "examples/support/step_runner.h"
 #include "examples/support/system.h"
 #include "optim/clip.h"
 #include "optim/make_optimizer.h"
@@ -41,6 +42,26 @@ std::string mebibytes(std::size_t bytes) {
   return text.str();
 }
 
+// What is told of a step; a GPU may still be computing it.
+struct StepNumbers {
+  std::int64_t step;  // counted from 1
+  double lr;
+  std::vector<HostCopy> losses;  // of its batches
+  optim::Clip clip;
+
+  double loss() const {
+    double sum = 0;
+    for (const HostCopy& loss : losses) sum += loss.values().front() / static_cast<double>(losses.size());
+    return sum;
+  }
+  void check() const {
+    if (std::isfinite(loss()) && std::isfinite(clip.norm())) return;
+    throw Error(concat("step ", step, ": the loss is ", loss(), " and the gradient norm ", clip.norm(),
+                       "; the largest gradient is that of ", clip.largest().name,
+                       ". The last checkpoint stays; lower --lr, or raise --warmup"));
+  }
+};
+
 // One run, from its first step to its report.
 class Run {
  public:
@@ -56,7 +77,9 @@ class Run {
         limits_(total_steps(task, options), options.minutes, state_.elapsed),
         metrics_(folder_.metrics(), task.unit,
                  options.resume ? std::optional(state_.step) : std::nullopt),
-        progress_(task.unit) {}
+        progress_(task.unit),
+        runner_(task, parameters_, options.accumulate, options.cuda_graph,
+                [this](const std::string& text) { progress_.message(text); }) {}
 
   void go() {
     metrics_.write(task_.event);
@@ -70,6 +93,7 @@ class Run {
       if (evaluate_now) evaluate();
       if (options_.checkpoint_every > 0 && state_.step % options_.checkpoint_every == 0) save();
     }
+    tell();
     if (evaluated_at_ != state_.step) evaluate();
     save();
     if (average_) average_->swap();
@@ -83,52 +107,48 @@ class Run {
 
  private:
   void step() {
-    const std::int64_t step = state_.step, batches = options_.accumulate;
-    state_.progress = limits_.progress(step);
+    state_.progress = limits_.progress(state_.step);
     const auto factor_of = [&](optim::Decay decay) {
       return optim::lr_factor_at(decay, state_.progress, options_.warmup, options_.final_lr);
     };
-    std::vector<Tensor> losses;
-    for (std::int64_t batch = step * batches; batch < (step + 1) * batches; ++batch) {
-      task_.model.train(static_cast<std::uint64_t>(batch));
-      losses.push_back(task_.loss(batch));
-      losses.back().backward();
-    }
-    const optim::Clip clip = optim::clip_grad_norm(parameters_, options_.clip, static_cast<int>(batches));
-    // Only now: a GPU would have to be waited for, and is so once a step.
-    double loss = 0;
-    for (const Tensor& part : losses) loss += part.item() / static_cast<double>(batches);
-    if (!std::isfinite(loss) || !std::isfinite(clip.norm)) {
-      throw Error(concat("step ", step, ": the loss is ", loss, " and the gradient norm ", clip.norm,
-                         "; the largest gradient is that of ", optim::largest_gradient(parameters_).name,
-                         ". The last checkpoint stays; lower --lr, or raise --warmup"));
-    }
-    optimizer_->step([&](const optim::Slot& slot) { return factor_of(slot.decay.value_or(decay_)); }, clip.scale);
+    const std::vector<Array> losses = runner_.run(state_.step);
+    StepNumbers numbers{state_.step + 1, *options_.optim.at("lr") * factor_of(decay_), {losses.begin(), losses.end()},
+                        optim::clip_grad_norm(parameters_, options_.clip, static_cast<int>(options_.accumulate))};
+    if (!ahead_) numbers.check();
+    optimizer_->step([&](const optim::Slot& slot) { return factor_of(slot.decay.value_or(decay_)); }, numbers.clip.scale);
     optimizer_->zero_grad();
     ++state_.step;
     if (average_) average_->update(state_.step);
-    report(loss, clip.norm, *options_.optim.at("lr") * factor_of(decay_));
+    tell();
+    untold_ = std::move(numbers);
+    if (!ahead_) tell();
   }
 
-  void report(double loss, double grad_norm, double lr) {
-    const double elapsed = limits_.elapsed();
+  // Reports the latest step, if that has not been done.
+  void tell() {
+    if (!untold_) return;
+    const StepNumbers numbers = *std::exchange(untold_, std::nullopt);
+    numbers.check();
+    const std::int64_t step = numbers.step;
+    const double loss = numbers.loss(), elapsed = limits_.elapsed();
     state_.elapsed = elapsed;
-    if (state_.step == 1 || state_.step % options_.log_every == 0) {
+    if (step == 1 || step % options_.log_every == 0) {
       const double seconds = elapsed - last_log_time_;
-      rate_ = static_cast<double>((state_.step - last_log_step_) * task_.units_per_step) / seconds;
-      last_log_step_ = state_.step;
+      rate_ = static_cast<double>((step - last_log_step_) * task_.units_per_step) / seconds;
+      last_log_step_ = step;
       last_log_time_ = elapsed;
-      metrics_.write(TrainEvent{state_.step, static_cast<double>(state_.step) / task_.steps_per_epoch, loss, lr, grad_norm,
+      metrics_.write(TrainEvent{step, static_cast<double>(step) / task_.steps_per_epoch, loss, numbers.lr, numbers.clip.norm(),
                                 rate_, elapsed, utilisation()});
     }
-    progress_.update({state_.step, limits_.total_steps(state_.step), limits_.progress(state_.step), loss, lr, rate_, elapsed,
-                      limits_.seconds_left(state_.step)});
+    progress_.update({step, limits_.total_steps(step), limits_.progress(step), loss, numbers.lr, rate_, elapsed,
+                      limits_.seconds_left(step)});
   }
 
   // Of the rate of a large product, by the products of the step: two MACs backward for one forward.
   double utilisation() const { return 6 * static_cast<double>(task_.event.macs) * rate_ / matmul_rate_; }
 
   void evaluate() {
+    tell();
     const double began = limits_.elapsed();
     task_.model.eval();
     const NoGrad no_grad;
@@ -142,6 +162,7 @@ class Run {
   }
 
   void save() {
+    tell();
     state_.elapsed = limits_.elapsed();
     save_checkpoint(folder_.checkpoint(), task_.model, *optimizer_, average(), state_);
   }
@@ -161,6 +182,10 @@ class Run {
   optim::Decay decay_ = optim::parse_decay(options_.decay);
   std::int64_t evaluated_at_ = -1, last_log_step_ = 0;
   double last_log_time_ = 0, rate_ = 0;
+  StepRunner runner_;
+  // A GPU is given the next step before the numbers of the last are looked at.
+  const bool ahead_ = Device::parse(options_.device).type == DeviceType::cuda;
+  std::optional<StepNumbers> untold_;
   const double matmul_rate_ = measured_matmul_rate(Device::parse(options_.device), options_.compute_dtype());
 };
 

@@ -11,6 +11,13 @@
 
 namespace ashlar::support {
 
+// What a model reads in a training step: arrays in an order that its task knows, of the same shapes every time or
+// undefined, and the targets among them that count.
+struct Batch {
+  std::vector<Array> arrays;
+  Dim counted = 0;
+};
+
 // What is trained, seen from the loop.
 struct TrainingTask {
   std::string program;
@@ -19,8 +26,10 @@ struct TrainingTask {
   ModelEvent event;
   std::int64_t units_per_step = 0;  // samples or tokens
   double steps_per_epoch = 0;
-  // Records the mean loss of batch `index`; step s consists of the batches s * accumulate … (s + 1) * accumulate - 1.
-  std::function<Tensor(std::int64_t index)> loss;
+  // Batch `index`, on the host; step s consists of the batches s * accumulate … (s + 1) * accumulate - 1.
+  std::function<Batch(std::int64_t index)> batch;
+  // Records its mean loss.
+  std::function<Tensor(const Batch& batch)> loss;
   // Without gradients, over the whole evaluation split.
   std::function<EvalEvent(std::int64_t step)> evaluate;
   // Writes the weights, and what else a finished model needs.
@@ -28,7 +37,8 @@ struct TrainingTask {
 };
 
 // Runs to the end and leaves config.json, metrics.jsonl, checkpoint/, model.safetensors and report.html in options.out.
-// A loss or gradient that is not finite ends the run with an Error that names the step and the gradient.
+// A loss or gradient that is not finite ends the run with an Error that names the step and the gradient, before anything of
+// that step is saved. A GPU is one step ahead of what is reported.
 void train(const TrainingTask& task, const TrainingOptions& options, const OrderedJson& resolved_config);
 
 }  // namespace ashlar::support

@@ -120,6 +120,7 @@ void add_training_options(Options& options, TrainingOptions& values) {
 
   options.group("Machine");
   options.add("device", values.device, "cpu, cuda or cuda:N").value_name("NAME");
+  options.add("cuda_graph", values.cuda_graph, "on a GPU, record the step once and replay it; steps of another shape run as they are");
   options.add("dtype", values.dtype, "activations and matrix operands").choices({"f32", "bf16"}).value_name("NAME");
   options.add("threads", values.threads, "threads; 0: one for each core").at_least(0).at_most(4096);
   options.group("");

@@ -9,11 +9,19 @@ namespace ashlar::kernels::drop {
 // uniform(index) = (bits >> 8) 2^-24 >= p exactly when (bits >> 8) >= ceil(p 2^24).
 inline std::uint32_t threshold_of(const DropMask& mask) { return static_cast<std::uint32_t>(std::ceil(mask.p * 0x1p24)); }
 
+// The stream of the numbers, where mask.later can be read.
+inline std::uint64_t stream_of(const DropMask& mask) {
+  return mask.stream + (mask.later ? static_cast<std::uint64_t>(*mask.later.as<std::int64_t>()) : 0);
+}
+
 // `operation` starts the message.
 inline void check(std::string_view operation, const ConstView& x, const DropMask& mask, const View& y) {
   ASHLAR_CHECK(x.shape == y.shape && x.dtype == y.dtype && x.contiguous() && y.contiguous(), operation,
                ": x and y must be contiguous, of one shape and dtype, got ", x.shape, " ", x.dtype, " and ", y.shape,
                " ", y.dtype);
+  ASHLAR_CHECK(!mask.later || (mask.later.dtype == DType::i64 && mask.later.numel() == 1 && mask.later.device == x.device),
+               operation, ": `later` must be one i64 on ", x.device, ", got ", mask.later.dtype, mask.later.shape, " on ",
+               mask.later.device);
   ASHLAR_CHECK(mask.p >= 0 && mask.p <= 1, operation, ": p must be in [0, 1], got ", mask.p);
 }
 

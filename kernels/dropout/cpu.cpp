@@ -145,6 +145,7 @@ HWY_EXPORT(scale_range);
 namespace cpu {
 void dropout(const Exec&, ConstView x, DropMask mask, View y) {
   drop::check("dropout", x, mask, y);
+  mask.stream = drop::stream_of(mask);
   constexpr Dim step = kWords;
   const Dim count = x.numel(), blocks = (count + step - 1) / step;
   const auto run = ASHLAR_DISPATCH(dropout_range);
@@ -158,7 +159,7 @@ void drop_path(const Exec&, ConstView x, DropMask mask, View y) {
   ASHLAR_CHECK(x.shape.ndim() >= 1, "drop_path: needs a dimension of samples, got a scalar");
   if (x.numel() == 0) return;
   const Dim sample = x.numel() / x.size(0);
-  const Random random(mask.key, mask.stream);
+  const Random random(mask.key, drop::stream_of(mask));
   const std::uint32_t threshold = drop::threshold_of(mask);
   const double scale = 1 / (1 - mask.p);
   const auto run = ASHLAR_DISPATCH(scale_range);

@@ -9,10 +9,19 @@ namespace {
 
 using namespace device;
 
+// The numbers of a mask; where its stream ends is read when the kernel runs.
+struct Draws {
+  std::uint64_t key, stream;
+  const std::int64_t* later;
+  explicit Draws(const DropMask& mask)
+      : key(mask.key), stream(mask.stream), later(mask.later ? mask.later.as<std::int64_t>() : nullptr) {}
+  __device__ Random random() const { return Random(key, stream + (later ? static_cast<std::uint64_t>(*later) : 0)); }
+};
+
 template <class T>
-__global__ void dropout_blocks(Dim count, DropMask mask, std::uint32_t threshold, accumulate_t<T> scale, const T* x, T* y) {
+__global__ void dropout_blocks(Dim count, Draws draws, std::uint32_t threshold, accumulate_t<T> scale, const T* x, T* y) {
   using A = accumulate_t<T>;
-  const Random random(mask.key, mask.stream);
+  const Random random = draws.random();
   for (Dim block = Dim{blockIdx.x} * kThreads + threadIdx.x; block * 4 < count; block += Dim{gridDim.x} * kThreads) {
     const auto words = random.block(static_cast<std::uint64_t>(block));
     for (Dim k = 0; k < 4; ++k) {
@@ -25,10 +34,10 @@ __global__ void dropout_blocks(Dim count, DropMask mask, std::uint32_t threshold
 
 // A block of the grid is a sample (y) and a part of it (x).
 template <class T>
-__global__ void drop_samples(Dim samples, Dim size, DropMask mask, std::uint32_t threshold, accumulate_t<T> scale,
+__global__ void drop_samples(Dim samples, Dim size, Draws draws, std::uint32_t threshold, accumulate_t<T> scale,
                              const T* x, T* y) {
   using A = accumulate_t<T>;
-  const Random random(mask.key, mask.stream);
+  const Random random = draws.random();
   for (Dim s = blockIdx.y; s < samples; s += gridDim.y) {
     const bool kept = (random.bits(static_cast<std::uint64_t>(s)) >> 8) >= threshold;
     for (Dim i = Dim{blockIdx.x} * kThreads + threadIdx.x; i < size; i += Dim{gridDim.x} * kThreads) {
@@ -45,7 +54,7 @@ void dropout(const Exec& exec, ConstView x, DropMask mask, View y) {
   if (count == 0) return;
   dispatch_floating(x.dtype, "dropout", [&]<class T>() {
     dropout_blocks<<<blocks_for(count, 4 * kThreads), kThreads, 0, queue(exec)>>>(
-        count, mask, drop::threshold_of(mask), static_cast<accumulate_t<T>>(1 / (1 - mask.p)), x.as<T>(), y.as<T>());
+        count, Draws(mask), drop::threshold_of(mask), static_cast<accumulate_t<T>>(1 / (1 - mask.p)), x.as<T>(), y.as<T>());
   });
   ASHLAR_CUDA_CHECK_LAUNCH();
 }
@@ -57,7 +66,7 @@ void drop_path(const Exec& exec, ConstView x, DropMask mask, View y) {
   const Dim samples = x.size(0), size = x.numel() / samples;
   const dim3 grid(blocks_for(size, kThreads, 1 << 12), blocks_for(samples, 1, 1 << 15));
   dispatch_floating(x.dtype, "drop_path", [&]<class T>() {
-    drop_samples<<<grid, kThreads, 0, queue(exec)>>>(samples, size, mask, drop::threshold_of(mask),
+    drop_samples<<<grid, kThreads, 0, queue(exec)>>>(samples, size, Draws(mask), drop::threshold_of(mask),
                                                      static_cast<accumulate_t<T>>(1 / (1 - mask.p)), x.as<T>(), y.as<T>());
   });
   ASHLAR_CUDA_CHECK_LAUNCH();

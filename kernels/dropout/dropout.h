@@ -8,9 +8,12 @@ struct DropMask {
   double p = 0;            // probability that an element (a sample) is dropped
   std::uint64_t key = 0;   // of the layer: key_of(seed, path)
   std::uint64_t stream = 0;  // the training step
+  // (1) i64 where the kernel runs, added to `stream` when it runs; may be absent. Recorded work (core/cuda/cuda.h) draws
+  // another mask in each replay by it.
+  ConstView later = {};
 };
 
-// y = x / (1 - p) where Random(key, stream).uniform(index) >= p, else 0; contiguous, index is the row-major position.
+// y = x / (1 - p) where Random(key, stream + later).uniform(index) >= p, else 0; contiguous, index is the row-major position.
 extern const Kernel<void(const Exec&, ConstView x, DropMask mask, View y)> dropout;
 // The same with one decision a sample (stochastic depth, Huang et al. 2016): x (B, …), index is the sample.
 extern const Kernel<void(const Exec&, ConstView x, DropMask mask, View y)> drop_path;

@@ -82,6 +82,13 @@ TEST_CASE("losses: gradients match finite differences, and the fused head equals
     REQUIRE_GRADIENTS([&](const auto& t) { return F::cross_entropy(t[0], targets); }, r({6, 7}, 50));
     REQUIRE_GRADIENTS([&](const auto& t) { return F::linear_cross_entropy(t[0], t[1], targets); }, r({6, 5}, 51), r({7, 5}, 52));
     REQUIRE_GRADIENTS([&](const auto& t) { return F::linear_cross_entropy(t[0], t[1], targets) * 3.0; }, r({6, 5}, 53), r({7, 5}, 54));
+    // Whoever knows how many rows count need not have them counted.
+    F::Targets told = targets;
+    told.counted = 5;
+    const Tensor logits = r({6, 7}, 57);
+    REQUIRE(bitwise_equal(F::cross_entropy(logits, told).value(), F::cross_entropy(logits, targets).value()));
+    told.counted = 2;
+    REQUIRE(relative_error(F::cross_entropy(logits, told).value(), F::cross_entropy(logits * 1.0, targets).value()) > 1);
     const Tensor x = r({6, 5}, 55), w = r({7, 5}, 56);
     REQUIRE(relative_error(F::linear_cross_entropy(x, w, targets).value(), F::cross_entropy(F::linear(x, w), targets).value()) <= 1e-13);
   }

@@ -24,18 +24,18 @@ std::unique_ptr<Allocator> allocator_on(std::size_t limit) {
   System::limit = limit;
   System::used = 0;
   System::requests = 0;
-  return std::unique_ptr<Allocator>(make_caching_allocator(
-      {[](std::size_t bytes) -> void* {
+  return make_caching_allocator(
+      {[](std::size_t bytes) -> MemoryBlock {
          ++System::requests;
-         if (System::used + bytes > System::limit) return nullptr;
+         if (System::used + bytes > System::limit) return {};
          System::used += bytes;
-         return std::aligned_alloc(64, bytes);
+         return {std::aligned_alloc(64, bytes), bytes};
        },
-       [](void* data, std::size_t bytes) {
-         System::used -= bytes;
-         std::free(data);
+       [](MemoryBlock block) {
+         System::used -= block.bytes;
+         std::free(block.data);
        }},
-      "test memory"));
+      "test memory");
 }
 
 }  // namespace
@@ -127,4 +127,40 @@ TEST_CASE("memory of a device that this build or machine does not have is refuse
   CHECK(Device::parse("cpu") == Device{});
   CHECK(contains(error_of([] { Device::parse("cuda:99"); }), "'cuda:99'"));
   CHECK(contains(error_of([] { Device::parse("gpu"); }), "'gpu'"));
+}
+
+TEST_CASE("arrays made in a pool have memory of its own, which goes back when the last of them does") {
+  const MemoryStats before = allocator().stats();
+  void* first = nullptr;
+  {
+    Array survivor;
+    {
+      const auto pool = make_pool({});
+      const UsePool use({}, pool);
+      first = Array::empty({1000}).data<float>();
+      // What is free in the pool is handed out again there …
+      survivor = Array::empty({1000});
+      CHECK(survivor.data<float>() == first);
+      CHECK(UsePool::current({}) == pool);
+      CHECK(pool->stats().current >= 4000);
+    }
+    CHECK(UsePool::current({}) == nullptr);
+    // … and not outside.
+    CHECK(Array::empty({1000}).data<float>() != first);
+    CHECK(allocator().stats().current >= before.current + 4000);
+  }
+  CHECK(allocator().stats().current == before.current);
+}
+
+TEST_CASE("the innermost pool is used, and only on its device") {
+  const auto outer = make_pool({}), inner = make_pool({});
+  const UsePool use_outer({}, outer);
+  {
+    const UsePool use_inner({}, inner), elsewhere({DeviceType::cuda, 7}, outer);
+    const Array array = Array::empty({100});
+    CHECK(inner->stats().current >= 400);
+    CHECK(outer->stats().current == 0);
+  }
+  const Array array = Array::empty({100});
+  CHECK(outer->stats().current >= 400);
 }

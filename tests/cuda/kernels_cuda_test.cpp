@@ -1,5 +1,6 @@
 // Every slot on a GPU against the CPU, on small and ragged shapes, in every dtype that both take.
 #include "kernels/attention/attention.h"
+#include "kernels/clip/clip.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/dropout/dropout.h"
 #include "kernels/elementwise/elementwise.h"
@@ -82,10 +83,12 @@ TEST_CASE("dropout draws the same masks", "[cuda]") {
   if (!has_gpu()) return;
   for (const DType dtype : kFloating) {
     const Array x = randn({13, 257}, dtype, 1);
-    const kernels::DropMask mask{0.3, 0x123456789abcdefULL, 77};
-    same_on_gpu({x}, {nan_like(x), nan_like(x)}, 1e-7, [=](const Exec& exec, const Arrays& in, const Arrays& out) {
+    const Array later = Array::full({1}, 12, DType::i64);
+    same_on_gpu({x, later}, {nan_like(x), nan_like(x), nan_like(x)}, 1e-7, [](const Exec& exec, const Arrays& in, const Arrays& out) {
+      const kernels::DropMask mask{0.3, 0x123456789abcdefULL, 77}, delayed{0.3, 0x123456789abcdefULL, 65, in[1]};
       kernels::dropout(exec, in[0], mask, out[0]);
-      kernels::drop_path(exec, in[0], mask, out[1]);
+      kernels::drop_path(exec, in[0], delayed, out[1]);
+      kernels::dropout(exec, in[0], delayed, out[2]);
     });
   }
 }
@@ -192,6 +195,24 @@ TEST_CASE("squares of many arrays", "[cuda]") {
       const std::vector<ConstView> views(in.begin(), in.end());
       kernels::sums_of_squares(exec, views, out[0]);
     });
+  }
+}
+
+TEST_CASE("clipping of many gradients", "[cuda]") {
+  if (!has_gpu()) return;
+  Arrays gradients;
+  for (int i = 0; i < 70; ++i) {
+    gradients.push_back(randn({i == 3 ? 20000 : 50 + i}, i % 9 == 4 ? DType::f64 : DType::f32, static_cast<std::uint64_t>(i)));
+  }
+  for (const double max_norm : {0.0, 1.0, 1e6}) {
+    for (const double accumulated : {1.0, 4.0}) {
+      INFO(max_norm << " " << accumulated);
+      same_on_gpu({}, gradients, 1e-6, [=](const Exec& exec, const Arrays&, const Arrays& out) {
+        const Array squares = Array::empty({static_cast<Dim>(out.size())}, DType::f64, exec.device);
+        kernels::sums_of_squares(exec, std::vector<ConstView>(out.begin(), out.end()), squares);
+        kernels::clip_gradients(exec, std::vector<View>(out.begin(), out.end()), squares, {max_norm, accumulated});
+      });
+    }
   }
 }
 

@@ -12,6 +12,7 @@
 #include "kernels/attention/attention.h"
 #include "kernels/blast/blast.h"
 #include "kernels/block_diagonal/block_diagonal.h"
+#include "kernels/clip/clip.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/dropout/dropout.h"
 #include "kernels/elementwise/elementwise.h"
@@ -123,6 +124,11 @@ const std::map<std::string, Probe>& probes() {
          kernels::block_diagonal_forward(cpu, matrix(t), factor(t, {1, 3, 3}), vector(t, 3), false, matrix(t));
        }},
       {"cast", [=](DType t) { kernels::cast(cpu, matrix(t), matrix(t)); }},
+      {"clip_gradients",
+       [=](DType t) {
+         const std::vector<View> gradients{matrix(t)};
+         kernels::clip_gradients(cpu, gradients, Array::full({1}, 1, DType::f64), {});
+       }},
       {"cross_entropy",
        [=](DType t) {
          const Array target = ids();

@@ -49,6 +49,20 @@ TEST_CASE("dropout decides at the exact threshold", "[dropout]") {
   }
 }
 
+TEST_CASE("dropout adds to the stream what it reads when it runs", "[dropout]") {
+  const Array x = Array::full({3000}, 1), later = Array::full({1}, 5, DType::i64);
+  const auto path = [&](const DropMask& mask) {
+    const Array y = Array::full(x.shape(), 77);
+    kernels::drop_path(x.exec(), x, mask, y);
+    return y;
+  };
+  CHECK(bitwise_equal(drop(x, {0.5, 9, 2, later}), drop(x, {0.5, 9, 7})));
+  CHECK(bitwise_equal(path({0.5, 9, 2, later}), path({0.5, 9, 7})));
+  CHECK_FALSE(bitwise_equal(drop(x, {0.5, 9, 2}), drop(x, {0.5, 9, 7})));
+  CHECK_THROWS_AS(drop(x, {0.5, 9, 2, Array::full({1}, 5)}), InputError);
+  CHECK_THROWS_AS(drop(x, {0.5, 9, 2, Array::full({2}, 5, DType::i64)}), InputError);
+}
+
 TEST_CASE("dropped elements are zero whatever they were", "[dropout]") {
   const DType dtype = GENERATE(DType::f64, DType::f32, DType::bf16);
   const Array x = Array::full({100}, NAN, dtype);

@@ -1,0 +1,76 @@
+// Recorded work: stream capture into a CUDA graph, with memory of its own.
+#include <utility>
+
+#include "core/allocator.h"
+#include "core/cuda/check.cuh"
+#include "core/cuda/cuda.h"
+
+namespace ashlar::cuda {
+namespace {
+
+// Ends the recording of a stream whatever happens in between.
+class Capture {
+ public:
+  explicit Capture(cudaStream_t stream) : stream_(stream) {
+    // Relaxed: memory may be taken meanwhile, on another stream.
+    ASHLAR_CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed));
+  }
+  ~Capture() {
+    if (!stream_) return;
+    cudaGraph_t graph = nullptr;
+    cudaStreamEndCapture(stream_, &graph);
+    if (graph) cudaGraphDestroy(graph);
+    cudaGetLastError();  // that of the abandoned recording, which the next call would be blamed for
+  }
+  Capture(const Capture&) = delete;
+  Capture& operator=(const Capture&) = delete;
+
+  cudaGraphExec_t end() {
+    cudaGraph_t graph = nullptr;
+    ASHLAR_CUDA_CHECK(cudaStreamEndCapture(std::exchange(stream_, nullptr), &graph));
+    cudaGraphExec_t ready = nullptr;
+    const cudaError_t status = cudaGraphInstantiate(&ready, graph, 0);
+    cudaGraphDestroy(graph);
+    ASHLAR_CUDA_CHECK(status);
+    return ready;
+  }
+
+ private:
+  cudaStream_t stream_;
+};
+
+class GraphRecording final : public Recording {
+ public:
+  GraphRecording(int index, std::shared_ptr<Allocator> pool, cudaGraphExec_t graph)
+      : index_(index), pool_(std::move(pool)), graph_(graph) {}
+  ~GraphRecording() override {
+    // The memory may be used for something else only when the last replay is done.
+    cudaStreamSynchronize(static_cast<cudaStream_t>(stream(index_)));
+    cudaGraphExecDestroy(graph_);
+  }
+
+  void replay() override { ASHLAR_CUDA_CHECK(cudaGraphLaunch(graph_, static_cast<cudaStream_t>(stream(index_)))); }
+
+ private:
+  int index_;
+  std::shared_ptr<Allocator> pool_;
+  cudaGraphExec_t graph_;
+};
+
+}  // namespace
+
+std::unique_ptr<Recording> record(int index, const std::function<void()>& work) {
+  const Device device{DeviceType::cuda, index};
+  // The pool may take memory that work still under way has in use: kernels of the first replay come later in the stream, but
+  // memory that the cache gives back meanwhile does so on another stream.
+  synchronize(index);
+  std::shared_ptr<Allocator> pool = make_pool(device);
+  Capture capture(static_cast<cudaStream_t>(stream(index)));
+  {
+    const UsePool use(device, pool);
+    work();
+  }
+  return std::make_unique<GraphRecording>(index, std::move(pool), capture.end());
+}
+
+}  // namespace ashlar::cuda

@@ -1,0 +1,117 @@
+// Work that is recorded and replayed, values that are read late, and the training step that uses both.
+#include "core/host_copy.h"
+#include "examples/models/gpt2.h"
+#include "examples/support/step_runner.h"
+#include "kernels/elementwise/elementwise.h"
+#include "optim/clip.h"
+#include "tests/cuda/support.h"
+#include "tests/support/errors.h"
+
+using namespace ashlar;
+using namespace ashlar::test;
+using ashlar::testing::contains;
+using ashlar::testing::error_of;
+
+namespace {
+
+// A small GPT-2 with dropout, and what trains it: `recorded` or op by op, on the GPU.
+struct Trained {
+  std::vector<double> losses, norms;
+  std::vector<Array> weights;
+  std::vector<std::string> said;
+};
+Trained train(bool recorded, std::int64_t accumulate, Dim odd_step) {
+  const GptConfig config{.vocab = 97, .context = 16, .width = 32, .depth = 1, .heads = 2, .dropout = 0.1};
+  Gpt2 model(Scope::root(DType::f32, 3, kGpu), config);
+  const Parameters parameters = model.parameters();
+  const support::TrainingTask task{
+      .program = "test",
+      .model = model,
+      .event = {},
+      .batch =
+          [&](std::int64_t index) {
+            const auto key = static_cast<std::uint64_t>(2 * index);
+            const Dim rows = index == odd_step ? 3 : 2;
+            return support::Batch{{random_ids({rows, 16}, 97, key), random_ids({rows, 16}, 97, key + 1)}, rows * 16};
+          },
+      .loss = [&](const support::Batch& b) { return model.loss(b.arrays[0], b.arrays[1], b.counted); },
+      .evaluate = {},
+      .save_model = {},
+  };
+  Trained result;
+  support::StepRunner runner(task, parameters, accumulate, recorded,
+                             [&](const std::string& text) { result.said.push_back(text); });
+  for (std::int64_t step = 0; step < 6; ++step) {
+    for (const Array& loss : runner.run(step)) result.losses.push_back(loss.item());
+    result.norms.push_back(optim::clip_grad_norm(parameters, 0.5, static_cast<int>(accumulate)).norm());
+    for (const Parameter& p : parameters) {
+      const Array& weight = p.tensor.value();
+      kernels::linear_combination(weight.exec(), weight, 1, p.tensor.grad(), -0.1, weight);
+      p.tensor.zero_grad();
+    }
+  }
+  for (const Parameter& p : parameters) result.weights.push_back(p.tensor.value().to(Device{}));
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("a replay computes with what the arrays hold then", "[cuda]") {
+  if (!has_gpu()) return;
+  const Array x = randn({1000}, DType::f32, 1).to(kGpu);
+  Array y;
+  const auto recording = cuda::record(0, [&] {
+    Array twice = empty_like(x);
+    kernels::scale(x.exec(), x, 2, twice);
+    y = empty_like(x);
+    kernels::scale(x.exec(), twice, 3, y);
+  });
+  for (const std::uint64_t seed : {2u, 3u}) {
+    const Array values = randn({1000}, DType::f32, seed);
+    copy(values, x);
+    // What is made between replays must not lie where the recording works.
+    const Array other = Array::full({1000}, 7, DType::f32, kGpu);
+    recording->replay();
+    CHECK(all_equal(other.to(Device{}), 7));
+    const auto got = y.to_vector<double>(), given = values.to_vector<double>();
+    for (std::size_t i = 0; i < given.size(); ++i) REQUIRE(std::abs(got[i] - 6 * given[i]) <= 1e-5 * std::abs(given[i]));
+  }
+}
+
+TEST_CASE("work that waits or brings values cannot be recorded, and the device is none the worse", "[cuda]") {
+  if (!has_gpu()) return;
+  const Array x = Array::full({10}, 3, DType::f32, kGpu);
+  CHECK(contains(error_of<Error>([&] { cuda::record(0, [&] { x.select(0, 0).item(); }); }), "captur"));
+  CHECK(contains(error_of<Error>([&] { cuda::record(0, [&] { Array::full({5}, 1).to(kGpu); }); }), "brings values from the host"));
+  CHECK_THROWS_AS(cuda::record(0, [] { throw InputError("of its own"); }), InputError);
+  const Array y = empty_like(x);
+  kernels::scale(x.exec(), x, 2, y);
+  CHECK(all_equal(y.to(Device{}), 6));
+}
+
+TEST_CASE("a late reader sees the values of its time", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+    const Array x = Array::full({3, 4}, 1, dtype, kGpu);
+    std::vector<HostCopy> copies;
+    for (int i = 0; i < 5; ++i) {
+      kernels::scale(x.exec(), x, 2, x);
+      copies.emplace_back(x.transpose(0, 1));
+    }
+    for (std::size_t i = 0; i < copies.size(); ++i) CHECK(copies[i].values() == std::vector<double>(12, std::exp2(i + 1)));
+  }
+}
+
+TEST_CASE("recorded steps are the steps op by op, dropout included", "[cuda][training]") {
+  if (!has_gpu()) return;
+  for (const std::int64_t accumulate : {1, 2}) {
+    for (const Dim odd_step : {-1, 3}) {
+      INFO("accumulate " << accumulate << ", odd batch " << odd_step);
+      const Trained expected = train(false, accumulate, odd_step), got = train(true, accumulate, odd_step);
+      CHECK(got.said.empty());
+      CHECK(got.losses == expected.losses);
+      CHECK(got.norms == expected.norms);
+      for (std::size_t i = 0; i < expected.weights.size(); ++i) CHECK(bitwise_equal(got.weights[i], expected.weights[i]));
+    }
+  }
+}
