@@ -135,6 +135,30 @@ TEST_CASE("attention, forward and backward", "[cuda]") {
   }
 }
 
+TEST_CASE("attention of fewer queries than keys", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    for (const bool causal : {false, true}) {
+      // As above; a decoder's single query, and queries over several tiles.
+      for (const auto& [keys, queries, depth] : {std::array<Dim, 3>{1, 1, 64}, {65, 1, 64}, {130, 70, 128}, {200, 3, 32},
+                                                 {300, 129, 64}, {33, 2, 20}}) {
+        INFO(dtype << " keys " << keys << " queries " << queries << " D " << depth << (causal ? " causal" : ""));
+        const Dim batch = 2, heads = 3, first = keys - queries;
+        const Array qkv = randn({3, batch, keys, heads, depth}, dtype, 1), o = randn({batch, queries, heads, depth}, dtype, 2);
+        const Array lse = Array::zeros({batch, heads, queries}, master_dtype(dtype));
+        const double scale = 1 / std::sqrt(static_cast<double>(depth));
+        same_on_gpu({qkv}, {nan_like(o), nan_like(lse)}, gpu_tolerance(dtype),
+                    [=](const Exec& exec, const Arrays& in, const Arrays& out) {
+                      const auto part = [&](Dim which) { return in[0].select(0, which).transpose(1, 2); };
+                      const Array k = part(1);
+                      kernels::attention_forward(exec, part(0).slice(2, first, k.size(2)), k, part(2), scale, causal,
+                                                 out[0].transpose(1, 2), out[1]);
+                    });
+      }
+    }
+  }
+}
+
 TEST_CASE("cross entropy with mixed targets and in place", "[cuda]") {
   if (!has_gpu()) return;
   for (const DType dtype : kFloating) {
