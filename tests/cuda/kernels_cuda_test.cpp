@@ -7,6 +7,7 @@
 #include "kernels/gelu/gelu.h"
 #include "kernels/layer_norm/layer_norm.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/normalize/normalize.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/ss1/ss1.h"
 #include "kernels/update/update.h"
@@ -219,6 +220,23 @@ TEST_CASE("squares of many arrays", "[cuda]") {
   }
 }
 
+TEST_CASE("rows of a given length", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    for (const Shape& shape : {Shape{1, 1}, Shape{3, 4097}, Shape{70, 33}}) {
+      INFO(dtype << " " << to_string(shape));
+      const Array x = randn(shape, master_dtype(dtype), 1), target = randn(shape, master_dtype(dtype), 2);
+      copy(Array::zeros({1, shape[1]}, x.dtype()), x.slice(0, 0, 1));
+      const Array y = Array::empty(shape, dtype);
+      same_on_gpu({x, target}, {nan_like(y), nan_like(y)}, gpu_tolerance(dtype),
+                  [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                    kernels::normalize_rows(exec, in[0], in[1], 0, out[0]);
+                    kernels::normalize_rows(exec, in[0], {}, 0.5, out[1]);
+                  });
+    }
+  }
+}
+
 TEST_CASE("products of any layout", "[cuda]") {
   if (!has_gpu()) return;
   for (const DType dtype : kFloating) {
@@ -290,6 +308,13 @@ TEST_CASE("updates of many parameters", "[cuda]") {
       }
       kernels::adamw_update_all(exec, adam);
       kernels::sgd_update_all(exec, sgd);
+    });
+    Arrays averages;
+    for (const Array& gradient : gradients) averages.push_back(randn(gradient.shape(), dtype, 500));
+    same_on_gpu(gradients, averages, gpu_tolerance(dtype), [](const Exec& exec, const Arrays& in, const Arrays& out) {
+      std::vector<kernels::AverageTensor> tensors;
+      for (std::size_t i = 0; i < in.size(); ++i) tensors.push_back({in[i], out[i]});
+      kernels::average_update_all(exec, 0.75, tensors);
     });
   }
 }
