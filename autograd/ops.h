@@ -44,6 +44,13 @@ Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, dou
 Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tensor& v, bool causal);
 // qkv (B, T, 3 H D), as one projection makes it -> (B, T, H D)
 Tensor multi_head_attention(const Tensor& qkv, Dim heads, bool causal);
+// Keys and values (B, H, K, D) of a sequence's first K positions, which a decoder keeps.
+struct KeysValues {
+  Array keys, values;
+};
+// The same, causal, where qkv is that of the last T of K positions: `cache` has the keys and values of those before, and is
+// given those of qkv. It keeps no gradient: call it under NoGrad.
+Tensor cached_attention(const Tensor& qkv, Dim heads, const KeysValues& cache);
 // table (V, C), ids (…) i32 -> (…, C) in `dtype`
 Tensor embedding(const Tensor& table, const Tensor& ids, DType dtype);
 

@@ -110,6 +110,8 @@ struct LayerNormOp : Function<LayerNormOp> {
   }
 };
 
+double attention_scale(Dim depth) { return 1.0 / std::sqrt(static_cast<double>(depth)); }
+
 struct AttentionOptions {
   bool causal;
   double scale;
@@ -122,7 +124,7 @@ struct Attention : Function<Attention> {
   static Array forward(Context& ctx, const Array& q, const Array& k, const Array& v, const bool& causal) {
     ASHLAR_CHECK(q.ndim() == 4 && q.shape() == k.shape() && q.shape() == v.shape(), name, ": q ", q.shape(), ", k ",
                  k.shape(), " and v ", v.shape(), " must all be the same (B, H, T, D)");
-    const AttentionOptions options{causal, 1.0 / std::sqrt(static_cast<double>(q.size(3)))};
+    const AttentionOptions options{causal, attention_scale(q.size(3))};
     Array o = Array::empty(q.shape(), q.dtype(), q.device());
     Array lse;
     if (ctx.recording()) lse = Array::empty({q.size(0), q.size(1), q.size(2)}, master_dtype(q.dtype()), q.device());
@@ -153,12 +155,15 @@ struct PackedAttention : Function<PackedAttention> {
   static Array heads_of(const Array& o, Dim heads) {  // (B, T, H D) as (B, H, T, D)
     return o.reshape({o.size(0), o.size(1), heads, o.size(2) / heads}).transpose(1, 2);
   }
-  static Array forward(Context& ctx, const Array& qkv, const Dim& heads, const bool& causal) {
-    ASHLAR_CHECK(qkv.ndim() == 3 && heads > 0 && qkv.size(2) % (3 * heads) == 0, name, ": qkv ", qkv.shape(),
+  static void check(std::string_view operation, const Array& qkv, Dim heads) {
+    ASHLAR_CHECK(qkv.ndim() == 3 && heads > 0 && qkv.size(2) % (3 * heads) == 0, operation, ": qkv ", qkv.shape(),
                  " must be (B, T, 3 * heads * D) for ", heads, " heads");
+  }
+  static Array forward(Context& ctx, const Array& qkv, const Dim& heads, const bool& causal) {
+    check(name, qkv, heads);
     const Array x = qkv.as_contiguous();
     const Dim batch = x.size(0), time = x.size(1), width = x.size(2) / 3;
-    const AttentionOptions options{causal, 1.0 / std::sqrt(static_cast<double>(width / heads)), heads};
+    const AttentionOptions options{causal, attention_scale(width / heads), heads};
     Array o = Array::empty({batch, time, width}, x.dtype(), x.device());
     Array lse;
     if (ctx.recording()) lse = Array::empty({batch, heads, time}, master_dtype(x.dtype()), x.device());
@@ -218,6 +223,24 @@ Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tens
 
 Tensor multi_head_attention(const Tensor& qkv, Dim heads, bool causal) {
   return PackedAttention::apply(qkv, heads, causal);
+}
+
+Tensor cached_attention(const Tensor& qkv, Dim heads, const KeysValues& cache) {
+  ASHLAR_CHECK(!grad_enabled() || !qkv.requires_grad(), "cached_attention: has no gradient; call it under NoGrad");
+  PackedAttention::check("cached_attention", qkv.value(), heads);
+  const Array x = qkv.value().as_contiguous();
+  const Array q = PackedAttention::part(x, heads, 0);
+  const Dim time = q.size(2), known = cache.keys.ndim() == 4 ? cache.keys.size(2) : 0;
+  const Shape expected = q.shape().with(2, known);
+  ASHLAR_CHECK(known >= time && cache.keys.shape() == expected && cache.values.shape() == expected,
+               "cached_attention: keys ", cache.keys.shape(), " and values ", cache.values.shape(),
+               " must be (B, H, K, D) with K at least T for q ", q.shape());
+  copy(PackedAttention::part(x, heads, 1), cache.keys.slice(2, known - time, known));
+  copy(PackedAttention::part(x, heads, 2), cache.values.slice(2, known - time, known));
+  Array o = Array::empty({x.size(0), time, x.size(2) / 3}, x.dtype(), x.device());
+  kernels::attention_forward(x.exec(), q, cache.keys, cache.values, attention_scale(q.size(3)), true,
+                             PackedAttention::heads_of(o, heads), {});
+  return o;
 }
 
 Tensor embedding(const Tensor& table, const Tensor& ids, DType dtype) { return Embedding::apply(table, ids, dtype); }

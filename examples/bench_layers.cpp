@@ -1,10 +1,8 @@
 // bench_layers: times linear maps, forward and backward, against the dense map of the same shape in the same run.
 #include <algorithm>
 #include <charconv>
-#include <chrono>
 #include <cstdio>
 
-#include "core/cuda/cuda.h"
 #include "core/parallel.h"
 #include "examples/support/bench.h"
 #include "examples/support/options.h"
@@ -63,15 +61,6 @@ struct Times {
   std::vector<double> forward, backward;  // milliseconds, one for each repeat
 };
 
-// What a GPU was given is only queued: times begin and end when it has nothing left to do.
-std::chrono::steady_clock::time_point now_on(Device device) {
-  if (device.type == DeviceType::cuda) cuda::synchronize(device.index);
-  return std::chrono::steady_clock::now();
-}
-double milliseconds_since(std::chrono::steady_clock::time_point start, Device device) {
-  return std::chrono::duration<double, std::milli>(now_on(device) - start).count();
-}
-
 // One forward and one backward pass; the gradients are those of the input and of every parameter.
 void time_once(const Linear& layer, const Tensor& x, const Array& dy, Times& times) {
   const Device device = x.device();
@@ -113,7 +102,7 @@ void print(const Settings& s, const std::string& spec, const MapShape& shape, Di
 }
 
 void bench(const Settings& s, const std::string& spec, const MapShape& shape, Dim tokens) {
-  const DType dtype = s.dtype == "bf16" ? DType::bf16 : DType::f32;
+  const DType dtype = parse_dtype(s.dtype);
   const Device device = Device::parse(s.device);
   const Scope scope = Scope::root(dtype, 1, device);
   const Linear layer(scope, shape.in, shape.out, spec), dense(scope, shape.in, shape.out, "dense");
@@ -143,8 +132,8 @@ void run(int argc, char** argv) {
   options.add("sweep", s.sweep, "every kind of layer on the shapes of small and base transformers instead");
   options.add("repeats", s.repeats, "timed passes, of which the median counts").at_least(1);
   options.add("table", s.table, "a table instead of JSON lines");
-  options.add("device", s.device, "cpu, cuda or cuda:N").value_name("NAME");
-  options.add("dtype", s.dtype, "activations and matrix operands").choices({"f32", "bf16"}).value_name("NAME");
+  add_device_option(options, s.device);
+  add_dtype_option(options, s.dtype);
   options.add("threads", s.threads, "threads; 0: one for each core").at_least(0).at_most(4096);
   if (!options.parse(argc, argv)) return;
   if (s.threads) set_num_threads(s.threads);

@@ -22,7 +22,7 @@ using namespace ashlar;
 using namespace ashlar::support;
 
 struct Settings {
-  std::string models = "gpt_mini,vit_tiny", layers, optimizers = "all", dtype = "f32";
+  std::string models = "gpt_mini,vit_tiny", layers, optimizers = "all", device = "cpu", dtype = "f32";
   std::int64_t batch = 0;
   int threads = 1, passes = 4;
   bool table = false;
@@ -49,11 +49,11 @@ BlockSpecs everywhere(const std::string& layer) {
 }
 
 // As in examples/configs/gpt_mini_wikitext2.json.
-Bench gpt_mini(DType dtype, const std::string& layer, Dim batch) {
+Bench gpt_mini(const Scope& scope, const std::string& layer, Dim batch) {
   constexpr Dim kVocab = 8192, kContext = 256;
   const GptConfig config{.vocab = kVocab, .context = kContext, .width = 256, .depth = 6, .heads = 4,
                          .linear = everywhere(layer)};
-  const auto model = std::make_shared<Gpt2>(Scope::root(dtype, 1, {}), config);
+  const auto model = std::make_shared<Gpt2>(scope, config);
   return {model, [model, batch](std::uint64_t key) {
             return model->loss(Tensor(random_ids({batch, kContext}, kVocab, key)),
                                random_ids({batch, kContext}, kVocab, key + 1));
@@ -61,9 +61,9 @@ Bench gpt_mini(DType dtype, const std::string& layer, Dim batch) {
 }
 
 // As in examples/configs/vit_tiny_cifar10.json.
-Bench vit_tiny(DType dtype, const std::string& layer, Dim batch) {
+Bench vit_tiny(const Scope& scope, const std::string& layer, Dim batch) {
   const VitConfig config{.class_token = false, .linear = everywhere(layer)};
-  const auto model = std::make_shared<Vit>(Scope::root(dtype, 1, {}), config);
+  const auto model = std::make_shared<Vit>(scope, config);
   return {model, [model, batch](std::uint64_t key) {
             Array images = Array::empty({batch, 3, 32, 32});
             init::normal(1.0)(images, key);
@@ -74,7 +74,7 @@ Bench vit_tiny(DType dtype, const std::string& layer, Dim batch) {
 struct Model {
   const char *name, *blast;
   Dim batch;
-  Bench (*make)(DType, const std::string& layer, Dim batch);
+  Bench (*make)(const Scope& scope, const std::string& layer, Dim batch);
 };
 constexpr std::array kModels{Model{"gpt_mini", "blast:blocks=4,ratio=0.5", 16, &gpt_mini},
                              Model{"vit_tiny", "blast:blocks=3,ratio=0.5", 64, &vit_tiny}};
@@ -87,8 +87,13 @@ const Model& find_model(const std::string& name) {
 }
 
 // Processor time of the whole process in milliseconds: what else runs on the machine is not in it. With several threads
-// it is their sum, waiting for each other included.
-double cpu_milliseconds(const std::function<void()>& work) {
+// it is their sum, waiting for each other included. Of a GPU's work the time until it is done, on the clock.
+double milliseconds(Device device, const std::function<void()>& work) {
+  if (device.type != DeviceType::cpu) {
+    const auto start = now_on(device);
+    work();
+    return milliseconds_since(start, device);
+  }
   const std::clock_t begin = std::clock();
   work();
   return 1e3 * static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
@@ -108,13 +113,14 @@ using Gradients = std::vector<Array>;
 // that they are of full rank and not always the same.
 Times measure(const Bench& bench, optim::Optimizer& optimizer, Dim interval, int passes) {
   const Parameters parameters = bench.model->parameters();
+  const Device device = bench.model->scope().device();
   std::vector<double> forward_backward, clip, updates;
   std::vector<Gradients> gradients;
   for (int pass = -1; pass < passes; ++pass) {
     for (const Parameter& parameter : parameters) parameter.tensor.zero_grad();
     bench.model->train(static_cast<std::uint64_t>(pass + 1));
-    const double time = cpu_milliseconds([&] { bench.loss(static_cast<std::uint64_t>(2 * pass + 10)).backward(); });
-    const double clip_time = cpu_milliseconds([&] { optim::clip_grad_norm(parameters, 1, 1); });
+    const double time = milliseconds(device, [&] { bench.loss(static_cast<std::uint64_t>(2 * pass + 10)).backward(); });
+    const double clip_time = milliseconds(device, [&] { optim::clip_grad_norm(parameters, 1, 1); });
     if (pass < 0) continue;  // makes the primitives
     forward_backward.push_back(time);
     clip.push_back(clip_time);
@@ -124,7 +130,7 @@ Times measure(const Bench& bench, optim::Optimizer& optimizer, Dim interval, int
   const auto update = [&](std::size_t step) {
     const Gradients& of_step = gradients[step % gradients.size()];
     for (std::size_t i = 0; i < parameters.size(); ++i) parameters[i].tensor.set_grad(of_step[i]);
-    return cpu_milliseconds([&] { optimizer.step(); });
+    return milliseconds(device, [&] { optimizer.step(); });
   };
   Times times;
   // The first steps make primitives and initial bases; the interval that is averaged comes after them.
@@ -156,6 +162,7 @@ void print(const Settings& s, const Model& model, const std::string& layer, cons
                                     {"layer", layer},
                                     {"optimizer", optimizer},
                                     {"batch", batch},
+                                    {"device", s.device},
                                     {"dtype", s.dtype},
                                     {"threads", s.threads},
                                     {"refresh_every", interval},
@@ -174,12 +181,14 @@ void print(const Settings& s, const Model& model, const std::string& layer, cons
 
 void run(int argc, char** argv) {
   Settings s;
-  Options options("bench_optimizers", "Times each optimizer's update as a share of the training step, in processor time.");
+  Options options("bench_optimizers",
+                  "Times each optimizer's update as a share of the training step, in processor time; on a GPU, on the clock.");
   options.add("models", s.models, "gpt_mini, vit_tiny, separated by commas").value_name("LIST");
   options.add("layers", s.layers, "specs, separated by semicolons; default: dense and the model's BLAST").value_name("LIST");
   options.add("optimizers", s.optimizers, "separated by commas, or all").value_name("LIST");
   options.add("batch", s.batch, "samples or sequences in a step; 0: as in the model's config").at_least(0);
-  options.add("dtype", s.dtype, "activations and matrix operands").choices({"f32", "bf16"}).value_name("NAME");
+  add_device_option(options, s.device);
+  add_dtype_option(options, s.dtype);
   options.add("threads", s.threads, "threads; the times are sums over them").at_least(1).at_most(4096);
   options.add("passes", s.passes, "timed forward and backward passes, of which the median counts").at_least(1);
   options.add("table", s.table, "a table instead of JSON lines");
@@ -187,7 +196,7 @@ void run(int argc, char** argv) {
   set_num_threads(s.threads);
   const auto optimizers = s.optimizers == "all" ? optim::optimizer_names() : split(s.optimizers, ',');
   if (s.table) {
-    std::printf("%s\n", startup_line("bench_optimizers", "cpu", s.threads, s.dtype).c_str());
+    std::printf("%s\n", startup_line("bench_optimizers", s.device, s.threads, s.dtype).c_str());
     print_header();
   }
   for (const std::string& name : split(s.models, ',')) {
@@ -196,7 +205,7 @@ void run(int argc, char** argv) {
     const auto layers = s.layers.empty() ? std::vector<std::string>{"dense", model.blast} : split(s.layers, ';');
     for (const std::string& layer : layers) {
       for (const std::string& optimizer_name : optimizers) {
-        const Bench bench = model.make(s.dtype == "bf16" ? DType::bf16 : DType::f32, layer, batch);
+        const Bench bench = model.make(Scope::root(parse_dtype(s.dtype), 1, Device::parse(s.device)), layer, batch);
         const auto optimizer = optim::make_optimizer(bench.model->parameters(), {.name = optimizer_name});
         const optim::Settings defaults = optim::default_settings(optimizer_name);
         const auto refresh = defaults.find("refresh_every");

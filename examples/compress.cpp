@@ -26,7 +26,10 @@ struct Settings {
   std::filesystem::path in, out, data, tokenizer, calibrate;
   std::string layer, layer_at, weighting = "activation", factorize = "precgd";
   std::int64_t batch = 64, eval_windows = 0, samples = 256;
+  std::string device = "cpu";
   int threads = 0;
+
+  Scope scope() const { return Scope::root(DType::f32, 0, Device::parse(device)); }
 };
 
 // A model with what is needed to judge it and to write it.
@@ -47,10 +50,10 @@ Subject<Vit> vit_subject(const Settings& s, const SafetensorsFile& weights) {
   const VitConfig config = read_vit_config(config_file, weights);
   Subject<Vit> subject{
       .make =
-          [config](const BlockSpecs& specs) {
+          [config, scope = s.scope()](const BlockSpecs& specs) {
             VitConfig own = config;
             own.linear = specs;
-            return std::make_unique<Vit>(Scope::root(), own);
+            return std::make_unique<Vit>(scope, own);
           },
       .specs = config.linear,
       .load = [](Vit& model, const SafetensorsFile& file) { import_weights(model, file, model.timm()); },
@@ -96,10 +99,10 @@ Subject<Gpt2> gpt_subject(const Settings& s) {
   const bool has_vocabulary = std::filesystem::exists(vocabulary / "encoder.json");
   Subject<Gpt2> subject{
       .make =
-          [config](const BlockSpecs& specs) {
+          [config, scope = s.scope()](const BlockSpecs& specs) {
             GptConfig own = config;
             own.linear = specs;
-            return std::make_unique<Gpt2>(Scope::root(), own);
+            return std::make_unique<Gpt2>(scope, own);
           },
       .specs = config.linear,
       .load = [](Gpt2& model, const SafetensorsFile& file) { model.load(file); },
@@ -238,7 +241,8 @@ void compress(const Settings& s, const SafetensorsFile& weights, const Subject<M
 
 void run(int argc, char** argv) {
   Settings s;
-  Options options("compress", "Projects the weight matrices of a trained model onto another structure, or back to dense.");
+  Options options("compress", "Projects the weight matrices of a trained model onto another structure, or back to dense. The "
+                              "device evaluates and calibrates; the projections are LAPACK's, on the CPU.");
   options.add("in", s.in, "model.safetensors of a run, or of a GPT-2 of Hugging Face, beside its config.json").value_name("FILE");
   options.add("layer", s.layer, "kind of the new weight matrices: low_rank:rank=96, blast:blocks=6,ratio=0.5, dense, …")
       .value_name("SPEC");
@@ -255,12 +259,14 @@ void run(int argc, char** argv) {
   options.add("tokenizer", s.tokenizer, "folder with encoder.json and vocab.bpe, if not beside the model").value_name("DIR");
   options.add("batch", s.batch, "samples evaluated at a time").at_least(1);
   options.add("eval_windows", s.eval_windows, "evaluate a GPT-2 on the first N windows only; 0: on all").at_least(0);
+  add_device_option(options, s.device);
   options.add("threads", s.threads, "threads; 0: one for each core").at_least(0).at_most(4096);
   if (!options.parse(argc, argv)) return;
   ASHLAR_CHECK(!s.in.empty() && !s.layer.empty() && !s.out.empty(), "compress: --in FILE, --layer SPEC and --out DIR are needed");
   ASHLAR_CHECK(!std::filesystem::exists(s.out) || !std::filesystem::equivalent(s.out, s.in.parent_path() / "."),
                "compress: --out ", s.out.string(), " is the folder of --in; give another one");
   if (s.threads) set_num_threads(s.threads);
+  std::printf("%s\n", startup_line("compress", s.device, num_threads(), "f32").c_str());
   const SafetensorsFile weights(s.in);
   if (weights.contains("patch_embed.proj.weight")) compress(s, weights, vit_subject(s, weights));
   else compress(s, weights, gpt_subject(s));

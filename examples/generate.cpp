@@ -11,6 +11,7 @@
 #include "examples/models/saved.h"
 #include "examples/support/options.h"
 #include "examples/support/program.h"
+#include "examples/support/system.h"
 
 namespace {
 
@@ -23,8 +24,22 @@ struct Settings {
   std::int64_t tokens = 200, top_k = 40;
   double temperature = 0.8;
   std::uint64_t seed = 1;
+  bool cache = true;
+  std::string device = "cpu", dtype = "f32";
   int threads = 0;
 };
+
+// Logits after `ids`, all but the last few of which the cache has seen. The model sees the last `context` of them. Once
+// there are more, the window slides: every token in it moves to another position, whose embedding is a part of all that
+// a cache would keep, and so the window is computed again, as it always is without a cache.
+std::vector<float> next_logits(const Gpt2& model, const std::vector<data::TokenId>& ids, GptCache* cache) {
+  const auto context = static_cast<std::size_t>(model.config().context);
+  const bool go_on = cache && ids.size() <= context;
+  const std::size_t first = go_on ? static_cast<std::size_t>(cache->length) : ids.size() - std::min(ids.size(), context);
+  const std::vector<data::TokenId> tokens(ids.begin() + static_cast<std::ptrdiff_t>(first), ids.end());
+  const Array batch = Array::from(tokens, {1, static_cast<Dim>(tokens.size())});
+  return (go_on ? model.next_token_logits(batch, *cache) : model.next_token_logits(batch)).value().to_vector<float>();
+}
 
 // One draw from softmax(logits / temperature) over the `top_k` largest; the largest itself at temperature 0.
 data::TokenId sample(const std::vector<float>& logits, const Settings& s, std::uint64_t position) {
@@ -52,12 +67,15 @@ void run(int argc, char** argv) {
   options.add("temperature", s.temperature, "1 draws as the model says, less more safely, 0 the likeliest").at_least(0);
   options.add("top_k", s.top_k, "draw among the K likeliest; 0: all").at_least(0);
   options.add("seed", s.seed, "seed of the draws");
+  options.add("cache", s.cache, "keep the keys and values of what has been seen, or else compute all of it for each token");
+  add_device_option(options, s.device);
+  add_dtype_option(options, s.dtype);
   options.add("threads", s.threads, "threads; 0: one for each core").at_least(0).at_most(4096);
   if (!options.parse(argc, argv)) return;
   ASHLAR_CHECK(!s.model.empty(), "--model DIR is needed, the --out of train_gpt");
   if (s.threads > 0) set_num_threads(s.threads);
 
-  Gpt2 model(Scope::root(), read_gpt_config(s.model / "config.json"));
+  Gpt2 model(Scope::root(parse_dtype(s.dtype), 0, Device::parse(s.device)), read_gpt_config(s.model / "config.json"));
   model.load(SafetensorsFile(s.model / "model.safetensors"));
   const data::Tokenizer tokenizer = data::Tokenizer::load(s.tokenizer.empty() ? s.model : s.tokenizer);
   ASHLAR_CHECK(tokenizer.vocab_size() <= model.config().vocab, "the tokenizer has ", tokenizer.vocab_size(),
@@ -67,11 +85,9 @@ void run(int argc, char** argv) {
   std::vector<data::TokenId> ids = tokenizer.encode(s.prompt);
   if (ids.empty()) ids.push_back(tokenizer.end_of_text().value_or(0));
   std::printf("%s", s.prompt.c_str());
+  GptCache cache = model.make_cache(1);
   for (std::int64_t i = 0; i < s.tokens; ++i) {
-    // The model sees the last `context` tokens.
-    const auto seen = std::min<std::size_t>(ids.size(), static_cast<std::size_t>(model.config().context));
-    const std::vector<data::TokenId> window(ids.end() - static_cast<std::ptrdiff_t>(seen), ids.end());
-    auto logits = model.next_token_logits(Array::from(window, {1, static_cast<Dim>(seen)})).value().to_vector<float>();
+    std::vector<float> logits = next_logits(model, ids, s.cache ? &cache : nullptr);
     logits.resize(static_cast<std::size_t>(tokenizer.vocab_size()));
     const data::TokenId next = sample(logits, s, static_cast<std::uint64_t>(i));
     if (next == tokenizer.end_of_text()) break;

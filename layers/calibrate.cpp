@@ -22,7 +22,7 @@ void add(const Array& values, const Array& sum) {
 }
 
 struct Moments {
-  Array sum;  // (in, in) f64
+  Array sum;  // (in, in) f64, on the host
   Dim rows = 0;
 };
 
@@ -34,7 +34,7 @@ class Observers {
       Moments& own = moments[path];
       own.sum = Array::zeros({map->in_features(), map->in_features()}, DType::f64);
       map->observe([&own](const Array& x) {
-        add(linalg::gram(x.to(x.dtype() == DType::f64 ? DType::f64 : DType::f32)), own.sum);
+        add(linalg::gram(x.to(x.dtype() == DType::f64 ? DType::f64 : DType::f32)).to(Device{}), own.sum);
         own.rows += x.size(0);
       });
     }
@@ -93,7 +93,7 @@ Calibration calibrate_fisher(Module& model, const std::set<std::string>& paths, 
     loss(sample).backward();
     for (const auto& [path, weight] : weights) {
       ASHLAR_CHECK(weight.grad().defined(), "calibrate ", path, ": no gradient reached it");
-      const Array gradient = weight.grad().to(DType::f64), squares = empty_like(gradient);
+      const Array gradient = weight.grad().to(Device{}).to(DType::f64), squares = empty_like(gradient);
       kernels::multiply(gradient.exec(), gradient, gradient, squares);
       const Array rows = Array::empty({gradient.size(0), 1}, DType::f64);
       kernels::sum_to(gradient.exec(), squares, rows);

@@ -43,8 +43,10 @@ MultiHeadAttention::MultiHeadAttention(const Scope& scope, const BlockConfig& c)
                c.heads);
 }
 
-Tensor MultiHeadAttention::operator()(const Tensor& x) const {
-  return proj_(F::multi_head_attention(qkv_(x), heads_, causal_));
+Tensor MultiHeadAttention::operator()(const Tensor& x, const F::KeysValues& cache) const {
+  if (!cache.keys.defined()) return proj_(F::multi_head_attention(qkv_(x), heads_, causal_));
+  ASHLAR_CHECK(causal_, "attention ", scope().path(), ": only causal attention can go on from a cache");
+  return proj_(F::cached_attention(qkv_(x), heads_, cache));
 }
 
 Dim MultiHeadAttention::saved_elements(Dim rows) const {
@@ -74,8 +76,8 @@ Block::Block(const Scope& scope, const BlockConfig& c)
       dropout2_(sub("dropout2"), c.dropout),
       path2_(sub("drop_path2"), c.drop_path, Dropout::Unit::sample) {}
 
-Tensor Block::operator()(const Tensor& x) const {
-  const Tensor y = x + path1_(dropout1_(attn_(norm1_(x))));
+Tensor Block::operator()(const Tensor& x, const F::KeysValues& cache) const {
+  const Tensor y = x + path1_(dropout1_(attn_(norm1_(x), cache)));
   return y + path2_(dropout2_(mlp_(norm2_(y))));
 }
 

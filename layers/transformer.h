@@ -70,7 +70,9 @@ struct BlockConfig {
 class MultiHeadAttention final : public Module {
  public:
   MultiHeadAttention(const Scope& scope, const BlockConfig& config);
-  Tensor operator()(const Tensor& x) const;  // (B, T, C) -> (B, T, C)
+  // (B, T, C) -> (B, T, C). With a `cache` (causal attention only), x is the last T positions of those that it has room
+  // for, as F::cached_attention says.
+  Tensor operator()(const Tensor& x, const F::KeysValues& cache = {}) const;
   // For rows = B T: x (rows, C), q k v (rows, 3 C), their attention (rows, C) with one log-sum-exp a head and row
   Dim saved_elements(Dim rows) const;
 
@@ -96,7 +98,7 @@ class Mlp final : public Module {
 class Block final : public Module {
  public:
   Block(const Scope& scope, const BlockConfig& config);
-  Tensor operator()(const Tensor& x) const;  // (B, T, C) -> (B, T, C)
+  Tensor operator()(const Tensor& x, const F::KeysValues& cache = {}) const;  // (B, T, C) -> (B, T, C)
   Dim saved_elements(Dim rows) const {
     return norm1_.saved_elements(rows) + attn_.saved_elements(rows) + norm2_.saved_elements(rows) +
            mlp_.saved_elements(rows);

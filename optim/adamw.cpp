@@ -1,6 +1,5 @@
 #include "optim/adamw.h"
 
-#include "kernels/update/update.h"
 #include "optim/optimizer_kind.h"
 
 namespace ashlar::optim {
@@ -39,21 +38,17 @@ void add_adam_state(Slot& slot) {
   slot.add_state("exp_avg_sq");
 }
 
-namespace {
-
-kernels::AdamWTensor adamw_tensor(Slot& slot, const AdamSettings& settings, const Update& update) {
-  return {{update.lr, settings.beta1, settings.beta2, settings.eps, slot.weight_decay, update.grad_scale, slot.steps()},
-          update.gradient,
-          slot.parameter.tensor.value(),
-          slot.state.at("exp_avg"),
-          slot.state.at("exp_avg_sq")};
+void add_adamw_step(AdamWSteps& steps, Slot& slot, const AdamSettings& settings, const Update& update) {
+  steps.push_back({{update.lr, settings.beta1, settings.beta2, settings.eps, slot.weight_decay, update.grad_scale,
+                    slot.steps()},
+                   update.gradient,
+                   slot.parameter.tensor.value(),
+                   slot.state.at("exp_avg"),
+                   slot.state.at("exp_avg_sq")});
 }
 
-}  // namespace
-
-void adamw_step(Slot& slot, const AdamSettings& settings, const Update& update) {
-  const kernels::AdamWTensor tensor = adamw_tensor(slot, settings, update);
-  kernels::adamw_update_all(slot.parameter.tensor.value().exec(), {&tensor, 1});
+void take_adamw_steps(const AdamWSteps& steps) {
+  if (!steps.empty()) kernels::adamw_update_all({steps.front().w.device}, steps);
 }
 
 Array adam_direction(const AdamSettings& settings, Dim step, const Array& gradient, const Array& m, const Array& v) {
@@ -71,13 +66,11 @@ AdamW::AdamW(const Parameters& parameters, const AdamWOptions& options)
 }
 
 void AdamW::update_all(const std::vector<Update>& updates) {
-  std::vector<kernels::AdamWTensor> tensors;
+  AdamWSteps steps;
   for (std::size_t i = 0; i < updates.size(); ++i) {
-    if (updates[i].gradient.defined()) tensors.push_back(adamw_tensor(slots()[i], settings_, updates[i]));
+    if (updates[i].gradient.defined()) add_adamw_step(steps, slots()[i], settings_, updates[i]);
   }
-  kernels::adamw_update_all(slots().front().parameter.tensor.value().exec(), tensors);
+  take_adamw_steps(steps);
 }
-
-void AdamW::update(Slot& slot, const Update& update) { adamw_step(slot, settings_, update); }
 
 }  // namespace ashlar::optim

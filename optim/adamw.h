@@ -1,5 +1,6 @@
 // Adam with decoupled weight decay (Loshchilov and Hutter 2019), as torch.optim.AdamW.
 #pragma once
+#include "kernels/update/update.h"
 #include "optim/optimizer.h"
 
 namespace ashlar::optim {
@@ -22,14 +23,16 @@ class AdamW : public Optimizer {
 
  private:
   void update_all(const std::vector<Update>& updates) override;
-  void update(Slot& slot, const Update& update) override;
   AdamSettings settings_;
 };
 
-// The two halves of AdamW for one parameter, for optimizers that treat only some parameters this way.
+// The parts of AdamW, for optimizers that treat only some parameters this way. AdamWSteps are gathered and then taken
+// all at once, which on a GPU is a launch for dozens of parameters.
 void check_adam_settings(std::string_view optimizer, const AdamSettings& settings);
 void add_adam_state(Slot& slot);
-void adamw_step(Slot& slot, const AdamSettings& settings, const Update& update);
+using AdamWSteps = std::vector<kernels::AdamWTensor>;
+void add_adamw_step(AdamWSteps& steps, Slot& slot, const AdamSettings& settings, const Update& update);
+void take_adamw_steps(const AdamWSteps& steps);
 
 // -m' / (sqrt v' + eps) of update number `step`, counted from 1, after it has moved m and v; all of one shape.
 Array adam_direction(const AdamSettings& settings, Dim step, const Array& gradient, const Array& m, const Array& v);

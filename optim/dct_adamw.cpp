@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/embedding/embedding.h"
 #include "kernels/linalg/linalg.h"
 #include "kernels/reduce/reduce.h"
 
@@ -96,14 +97,9 @@ void DctAdamW::refresh(Slot& slot, const Array& gradient) {
 Array DctAdamW::directions(const Slot& slot) {
   const Array& indices = slot.state.at("indices");
   const Array& cosines = basis(slot.state.at("exp_avg"), tall_shape(slot.parameter)[2]);
-  const Array rows = Array::empty({indices.size(0), rank(), cosines.size(1)}, cosines.dtype(), cosines.device());
-  for (Dim k = 0; k < indices.size(0); ++k) {
-    const auto of_matrix = indices.select(0, k).to_vector<Dim>();
-    for (Dim i = 0; i < rank(); ++i) {
-      copy(cosines.select(0, of_matrix[static_cast<std::size_t>(i)]), rows.select(0, k).select(0, i));
-    }
-  }
-  return rows.transpose(1, 2);
+  const Array rows = Array::empty({indices.numel(), cosines.size(1)}, cosines.dtype(), cosines.device());
+  kernels::embedding_forward(rows.exec(), cosines, indices.reshape({-1}).to(DType::i32).to(rows.device()), rows);
+  return rows.reshape({indices.size(0), rank(), -1}).transpose(1, 2);
 }
 
 }  // namespace ashlar::optim

@@ -34,14 +34,16 @@ Galore::Galore(const Parameters& parameters, const ProjectedOptions& options)
 
 void Galore::refresh(Slot& slot, const Array& gradient) {
   const Array& all = slot.state.at("directions");
+  const Array on_host = all.to(Device{}).clone();  // where the decomposition is
   for (Dim k = 0; k < gradient.size(0); ++k) {
     const Array fresh = linalg::svd(gradient.select(0, k)).vt;
     for (Dim i = 0; i < rank(); ++i) {
-      const Array vector = fresh.select(0, i), replaced = all.select(0, k).select(1, i);
+      const Array vector = fresh.select(0, i), replaced = on_host.select(0, k).select(1, i);
       kernels::scale(vector.exec(), vector, inner_product(vector, replaced) < 0 ? -1 : 1, vector);
       copy(vector, replaced);
     }
   }
+  copy(on_host, all);
 }
 
 }  // namespace ashlar::optim

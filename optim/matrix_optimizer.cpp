@@ -70,9 +70,14 @@ std::vector<Slot*> MatrixOptimizer::matrix_slots() {
   return result;
 }
 
-void MatrixOptimizer::update(Slot& slot, const Update& update) {
-  if (treats_(slot.parameter)) update_matrix(slot, update);
-  else adamw_step(slot, adam_, update);
+void MatrixOptimizer::update_all(const std::vector<Update>& updates) {
+  AdamWSteps others;
+  for (std::size_t i = 0; i < updates.size(); ++i) {
+    if (!updates[i].gradient.defined()) continue;
+    if (treats_(slots()[i].parameter)) update_matrix(slots()[i], updates[i]);
+    else add_adamw_step(others, slots()[i], adam_, updates[i]);
+  }
+  take_adamw_steps(others);
 }
 
 }  // namespace ashlar::optim

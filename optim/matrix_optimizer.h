@@ -35,12 +35,12 @@ class MatrixOptimizer : public Optimizer {
   // The slots that get update_matrix(): to add their state.
   std::vector<Slot*> matrix_slots();
   virtual void update_matrix(Slot& slot, const Update& update) = 0;
+  void update_all(const std::vector<Update>& updates) override;
   // Whether this update of a matrix is one in which it finds anew what is costly: its first one, and then every `every`
   // updates, the matrices taking turns so that the work is spread evenly over the steps.
   bool refreshes(Slot& slot, Dim every);
 
  private:
-  void update(Slot& slot, const Update& update) final;
   std::function<bool(const Parameter&)> treats_;
   AdamSettings adam_;
   std::vector<const Slot*> matrices_;

@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "kernels/elementwise/elementwise.h"
-#include "kernels/linalg/linalg.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/normalize/normalize.h"
 #include "optim/optimizer_kind.h"
 
 namespace ashlar::optim {
@@ -19,9 +19,8 @@ Array newton_schulz(const Array& x, int steps, DType dtype) {
   const Dim side = std::min(rows, columns);
   Array X = Array::empty(x.shape(), dtype, x.device()), next = empty_like(X);
   const Array A = Array::empty({batch, side, side}, dtype, x.device()), B = empty_like(A);
-  for (Dim i = 0; i < batch; ++i) {
-    kernels::scale(exec, x.select(0, i), 1 / (linalg::frobenius(x.select(0, i)) + 1e-7), X.select(0, i));
-  }
+  const Shape flat{batch, rows * columns};
+  kernels::normalize_rows(exec, x.reshape(flat).as_contiguous(), {}, 1e-7, X.reshape(flat));
   for (int step = 0; step < steps; ++step) {
     kernels::matmul(exec, tall ? X.transpose(1, 2) : X, tall ? X : X.transpose(1, 2), A, {});
     kernels::matmul(exec, A, A, B, {});

@@ -165,12 +165,6 @@ void Optimizer::step(const std::function<double(const Slot&)>& lr_factor, double
   update_all(updates);
 }
 
-void Optimizer::update_all(const std::vector<Update>& updates) {
-  for (std::size_t i = 0; i < slots_.size(); ++i) {
-    if (updates[i].gradient.defined()) update(slots_[i], updates[i]);
-  }
-}
-
 void Optimizer::zero_grad() {
   for (const Slot& slot : slots_) slot.parameter.tensor.zero_grad();
 }

@@ -100,10 +100,8 @@ class Optimizer {
             const std::function<double(const Parameter&)>& lr = {});
   std::vector<Slot>& slots() { return slots_; }
 
-  // One update of all parameters; updates[i] belongs to slots()[i]. An optimizer that looks at several factors of a
-  // layer together overrides this one; the default calls update() for every parameter with a gradient.
-  virtual void update_all(const std::vector<Update>& updates);
-  virtual void update(Slot& slot, const Update& update) = 0;
+  // One update of all parameters that have a gradient; updates[i] belongs to slots()[i].
+  virtual void update_all(const std::vector<Update>& updates) = 0;
 
  private:
   std::vector<Slot> slots_;

@@ -50,9 +50,4 @@ void Sgd::update_all(const std::vector<Update>& updates) {
   kernels::sgd_update_all(slots().front().parameter.tensor.value().exec(), tensors);
 }
 
-void Sgd::update(Slot& slot, const Update& update) {
-  const kernels::SgdTensor tensor = tensor_of(slot, update);
-  kernels::sgd_update_all(slot.parameter.tensor.value().exec(), {&tensor, 1});
-}
-
 }  // namespace ashlar::optim

@@ -23,7 +23,6 @@ class Sgd : public Optimizer {
  private:
   kernels::SgdTensor tensor_of(Slot& slot, const Update& update) const;
   void update_all(const std::vector<Update>& updates) override;
-  void update(Slot& slot, const Update& update) override;
   double momentum_;
   bool nesterov_;
 };

@@ -5,17 +5,15 @@
 
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/linalg/linalg.h"
+#include "kernels/normalize/normalize.h"
 
 namespace ashlar::optim {
 namespace {
 
 // Gives every matrix of the batch the Frobenius norm of its counterpart.
 void take_norms(const Array& batch, const Array& counterpart) {
-  for (Dim k = 0; k < batch.size(0); ++k) {
-    const Array matrix = batch.select(0, k);
-    const double own = linalg::frobenius(matrix);
-    kernels::scale(matrix.exec(), matrix, own > 0 ? linalg::frobenius(counterpart.select(0, k)) / own : 0, matrix);
-  }
+  const Array rows = batch.reshape({batch.size(0), -1});
+  kernels::normalize_rows(rows.exec(), rows, counterpart.reshape({batch.size(0), -1}), 0, rows);
 }
 
 std::unique_ptr<Optimizer> make_shampoo(const Parameters& parameters, const OptimizerOptions& shared,
@@ -45,18 +43,19 @@ const OptimizerKind kShampoo{"shampoo", &shampoo_defaults, &make_shampoo};
 
 Array inverse_root(const Array& a, double order, double damping, double correction) {
   const linalg::Eigen eigen = linalg::eigh(a);
-  const Array scaled = empty_like(eigen.vectors);
-  for (Dim k = 0; k < a.size(0); ++k) {
-    const auto values = eigen.values.select(0, k).to_vector<double>();
-    const double largest = std::max(values.back(), 0.0);
-    for (std::size_t i = 0; i < values.size(); ++i) {
+  std::vector<double> values = eigen.values.to_vector<double>();
+  const auto n = static_cast<std::size_t>(a.size(2));
+  for (std::size_t begin = 0; begin < values.size(); begin += n) {
+    const double largest = std::max(values[begin + n - 1], 0.0);
+    for (std::size_t i = begin; i < begin + n; ++i) {
       // Rounding may leave what should be zero below it.
       const double value = (std::max(values[i], 0.0) + damping * largest) / correction;
-      const Dim column = static_cast<Dim>(i);
-      kernels::scale(a.exec(), eigen.vectors.select(0, k).slice(1, column, column + 1),
-                     value > 0 ? std::pow(value, -1 / order) : 0, scaled.select(0, k).slice(1, column, column + 1));
+      values[i] = value > 0 ? std::pow(value, -1 / order) : 0;
     }
   }
+  const Array roots = Array::from(values, {a.size(0), 1, a.size(2)}).to(a.dtype()).to(a.device());
+  const Array scaled = empty_like(eigen.vectors);
+  kernels::multiply(a.exec(), eigen.vectors, roots.expand(scaled.shape()), scaled);
   return linalg::product(scaled, eigen.vectors.transpose(1, 2));
 }
 

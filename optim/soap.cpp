@@ -12,22 +12,16 @@ namespace {
 
 // Matrices (batch, n, n) that bring columns into the order of falling values (batch, n) when multiplied from the right.
 Array sorting_permutation(const Array& values) {
-  const Dim batch = values.size(0), n = values.size(1);
-  const Array permutation = Array::zeros({batch, n, n}, values.dtype(), values.device());
-  const Array rows = values.as_contiguous();
-  std::vector<Dim> order(static_cast<std::size_t>(n));
-  for (Dim k = 0; k < batch; ++k) {
-    const auto of_matrix = rows.select(0, k).to_vector<double>();
-    std::iota(order.begin(), order.end(), Dim{0});
-    std::ranges::stable_sort(order, [&](Dim a, Dim b) {
-      return of_matrix[static_cast<std::size_t>(a)] > of_matrix[static_cast<std::size_t>(b)];
-    });
-    const Array matrix = permutation.select(0, k);
-    for (Dim i = 0; i < n; ++i) {
-      kernels::fill(values.exec(), matrix.select(0, order[static_cast<std::size_t>(i)]).slice(0, i, i + 1), 1);
-    }
+  const auto batch = static_cast<std::size_t>(values.size(0)), n = static_cast<std::size_t>(values.size(1));
+  const auto of_all = values.to_vector<double>();
+  std::vector<double> permutation(batch * n * n);
+  std::vector<std::size_t> order(n);
+  for (std::size_t k = 0; k < batch; ++k) {
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::ranges::stable_sort(order, [&](std::size_t a, std::size_t b) { return of_all[k * n + a] > of_all[k * n + b]; });
+    for (std::size_t i = 0; i < n; ++i) permutation[(k * n + order[i]) * n + i] = 1;
   }
-  return permutation;
+  return Array::from(permutation, {values.size(0), values.size(1), values.size(1)}).to(values.dtype()).to(values.device());
 }
 
 // diag(aᵀ b) of each matrix: (batch, n, n) twice -> (batch, n)

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "kernels/elementwise/elementwise.h"
+#include "kernels/update/update.h"
 
 namespace ashlar::optim {
 
@@ -14,10 +14,11 @@ WeightAverage::WeightAverage(const Parameters& parameters, double decay) : param
 void WeightAverage::update(Dim step) {
   const auto number = static_cast<double>(step);
   const double decay = std::min(decay_, (1 + number) / (10 + number));
+  std::vector<kernels::AverageTensor> tensors;
   for (const Parameter& parameter : parameters_) {
-    const Array& average = averages_.at(parameter.name);
-    kernels::linear_combination(average.exec(), average, decay, parameter.tensor.value(), 1 - decay, average);
+    tensors.push_back({parameter.tensor.value(), averages_.at(parameter.name)});
   }
+  if (!tensors.empty()) kernels::average_update_all({tensors.front().w.device}, decay, tensors);
 }
 
 void WeightAverage::swap() {

@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 build=${1:-build/cuda}
-programs=(test_cuda test_kernels train_gpt train_vit bench_layers)
+programs=(test_cuda test_kernels train_gpt train_vit generate compress bench_layers bench_optimizers)
 bundle=$(mktemp -d)
 trap 'rm -rf "$bundle"' EXIT
 mkdir "$bundle/bin" "$bundle/lib"

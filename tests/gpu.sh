@@ -5,8 +5,9 @@
 #   there:  bash tests/gpu.sh build/gpu_bundle.tar.xz        (or the folder of a bundle, or a build folder)
 #
 # The tests compare the GPU with the CPU for every kernel and layer; compute-sanitizer looks for stray reads and races on
-# small shapes; bench_layers and two training benchmarks are timed, next to PyTorch where python3 has it. Full logs go to
-# the folder OUT (build/gpu_logs if not set); the summary comes last. The exit code is 0 if all tests passed.
+# small shapes; every program runs; bench_layers, bench_optimizers and two training benchmarks are timed, next to PyTorch
+# where python3 has it. Full logs go to the folder OUT (build/gpu_logs if not set); the summary comes last. The exit code
+# is 0 if all tests passed.
 # ASHLAR_GPU_MINUTES limits a single step (8); a step that takes longer is stopped and counts as failed.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -71,13 +72,34 @@ if command -v compute-sanitizer >/dev/null; then
 else
   note "skipped compute-sanitizer: not on this machine"
 fi
+
+# A small model trained, compressed, evaluated and made to write, all on the GPU. The text is the CPU's, with a cache of
+# keys and values and without, and beyond the context.
+runs=$(mktemp -d)
+mkdir "$runs/text"
+for split in train valid test; do
+  for line in {1..400}; do echo "line $line of the $split split: $((line * 7919 % 1000)) small words, one after another"; done >"$runs/text/$split.txt"
+done
+step small_gpt "$bin/train_gpt" --data "$runs/text" --vocab 400 --width 64 --depth 2 --heads 2 --context 64 --batch 8 --steps 60 \
+  --device cuda --out "$runs/small"
+step compress "$bin/compress" --in "$runs/small/model.safetensors" --layer blast:blocks=2,rank=16 --data "$runs/text" \
+  --device cuda --out "$runs/small_blast"
+step calibrate "$bin/compress" --in "$runs/small/model.safetensors" --layer low_rank:rank=16 --calibrate "$runs/text" --samples 32 \
+  --device cuda --out "$runs/small_low_rank"
+write=("$bin/generate" --model "$runs/small_blast" --tokens 100)
+step generate_cpu "${write[@]}"
+for how in "" --no-cache; do
+  step "generate_cuda$how" "${write[@]}" --device cuda $how
+  step "same_text$how" diff "$logs/generate_cpu.log" "$logs/generate_cuda$how.log"
+done
+step generate_bf16 "${write[@]}" --device cuda --dtype bf16
 [ "$quick" = quick ] && { note "quick: no benchmarks"; exit "$failed"; }
 
 step bench_layers "$bin/bench_layers" --device cuda --dtype bf16 --tokens 8192 --shapes 768x768,768x3072,3072x768,3072x3072 \
   --layers "low_rank:ratio=0.5;low_rank:ratio=0.25;blast:blocks=6,ratio=0.5;blast:blocks=6,ratio=0.3;monarch:blocks=4;ss1:reduction=4;block_diagonal:blocks=4" \
   --table
+step bench_optimizers "$bin/bench_optimizers" --device cuda --dtype bf16 --table
 
-runs=$(mktemp -d)
 python3 tests/compare/pairs_tokenizer.py "$runs/tokenizer"
 gpt2=(--tokenizer "$runs/tokenizer" --width 768 --depth 12 --heads 12 --context 1024 --batch 32 --dtype bf16 --device cuda
   --optimizer adamw --log-every 5 --steps 60 --eval-windows 32 --overwrite)
@@ -105,6 +127,7 @@ for round in 1 2; do
 done
 note ""
 [ -f "$logs/bench_layers.log" ] && note "$(cat "$logs/bench_layers.log")"
+[ -f "$logs/bench_optimizers.log" ] && note "$(cat "$logs/bench_optimizers.log")"
 note ""
 note "$([ $failed = 0 ] && echo 'all steps passed' || echo 'some steps FAILED'); logs in $logs"
 exit "$failed"

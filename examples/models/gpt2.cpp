@@ -45,11 +45,16 @@ Gpt2::Gpt2(const Scope& scope, const GptConfig& c)
   }
 }
 
+Tensor Gpt2::embed(const Tensor& tokens, Dim seen) const {
+  ASHLAR_CHECK(tokens.value().ndim() == 2 && seen + tokens.size(1) <= config_.context, "gpt2: tokens ", tokens.shape(),
+               " must be (B, T) with T at most the context ", config_.context,
+               seen > 0 ? concat(" less the ", seen, " that the cache has seen") : "");
+  const Array positions = positions_.slice(0, seen, seen + tokens.size(1));
+  return dropout_(wte_(tokens.value().to(scope().device())) + wpe_(positions));
+}
+
 Tensor Gpt2::hidden(const Tensor& tokens) const {
-  ASHLAR_CHECK(tokens.value().ndim() == 2 && tokens.size(1) <= config_.context, "gpt2: tokens ", tokens.shape(),
-               " must be (B, T) with T at most the context ", config_.context);
-  Tensor x = wte_(tokens.value().to(scope().device())) + wpe_(positions_.slice(0, 0, tokens.size(1)));
-  x = dropout_(x);
+  Tensor x = embed(tokens, 0);
   for (const auto& block : h_) {
     x = config_.checkpoint ? checkpoint([&](const Tensor& input) { return (*block)(input); }, x) : (*block)(x);
   }
@@ -64,9 +69,32 @@ Tensor Gpt2::loss(const Tensor& tokens, const Array& targets, Dim counted) const
 
 Tensor Gpt2::logits(const Tensor& tokens) const { return F::linear(hidden(tokens), wte_.weight()); }
 
-Tensor Gpt2::next_token_logits(const Tensor& tokens) const {
-  const Tensor x = hidden(tokens);
-  return F::linear(F::cast(F::select(x, 1, x.size(1) - 1), scope().master()), wte_.weight());
+Tensor Gpt2::last_logits(const Tensor& hidden) const {
+  return F::linear(F::cast(F::select(hidden, 1, hidden.size(1) - 1), scope().master()), wte_.weight());
+}
+
+Tensor Gpt2::next_token_logits(const Tensor& tokens) const { return last_logits(hidden(tokens)); }
+
+GptCache Gpt2::make_cache(Dim batch) const {
+  const Shape shape{batch, config_.heads, config_.context, config_.width / config_.heads};
+  GptCache cache;
+  for (Dim block = 0; block < config_.depth; ++block) {
+    cache.blocks.push_back({Array::empty(shape, scope().dtype(), scope().device()),
+                            Array::empty(shape, scope().dtype(), scope().device())});
+  }
+  return cache;
+}
+
+Tensor Gpt2::next_token_logits(const Tensor& tokens, GptCache& cache) const {
+  Tensor x = embed(tokens, cache.length);
+  const Dim end = cache.length + tokens.size(1);
+  auto kept = cache.blocks.begin();
+  for (const auto& block : h_) {
+    x = (*block)(x, {kept->keys.slice(2, 0, end), kept->values.slice(2, 0, end)});
+    ++kept;
+  }
+  cache.length = end;
+  return last_logits(ln_f_(x));
 }
 
 Dim Gpt2::macs_per_token(bool dense) {

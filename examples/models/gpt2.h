@@ -13,6 +13,12 @@ struct GptConfig {
   BlockSpecs linear = {};
 };
 
+// What a model keeps of the tokens that it has seen, so that each further one costs one position and not all of them.
+struct GptCache {
+  std::vector<F::KeysValues> blocks;  // with room for `context` positions
+  Dim length = 0;                     // positions seen
+};
+
 class Gpt2 final : public Module {
  public:
   Gpt2(const Scope& scope, const GptConfig& config);
@@ -22,6 +28,11 @@ class Gpt2 final : public Module {
   Tensor loss(const Tensor& tokens, const Array& targets, Dim counted = -1) const;
   // Logits of the last position (B, vocab), in the master dtype.
   Tensor next_token_logits(const Tensor& tokens) const;
+  // For `batch` sequences of which nothing has been seen.
+  GptCache make_cache(Dim batch) const;
+  // The same where tokens (B, T) follow those that the cache has seen, `context` with them at most; only they are computed,
+  // and the cache has seen them then. Call under NoGrad.
+  Tensor next_token_logits(const Tensor& tokens, GptCache& cache) const;
   // Logits of every position (B, T, vocab), for tests and small batches.
   Tensor logits(const Tensor& tokens) const;
 
@@ -35,6 +46,10 @@ class Gpt2 final : public Module {
   Dim macs_per_token(bool dense = false);
 
  private:
+  // What goes into the blocks of tokens (B, T) after `seen` others.
+  Tensor embed(const Tensor& tokens, Dim seen) const;
+  Tensor last_logits(const Tensor& hidden) const;
+
   GptConfig config_;
   Array positions_;  // (context) i32
   Embedding wte_, wpe_;

@@ -57,6 +57,17 @@ std::int64_t peak_resident_bytes() {
   return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
 }
 
+void add_device_option(Options& options, std::string& device) {
+  options.add("device", device, "cpu, cuda or cuda:N").value_name("NAME");
+  options.then([&device] { Device::parse(device); });
+}
+
+void add_dtype_option(Options& options, std::string& dtype) {
+  options.add("dtype", dtype, "activations and matrix operands").choices({"f32", "bf16"}).value_name("NAME");
+}
+
+DType parse_dtype(const std::string& dtype) { return dtype == "bf16" ? DType::bf16 : DType::f32; }
+
 double measured_matmul_rate(const Device& device, DType dtype) {
   const bool gpu = device.type == DeviceType::cuda;
   const Dim size = gpu ? 8192 : 1024;

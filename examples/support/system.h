@@ -5,6 +5,7 @@
 
 #include "core/device.h"
 #include "core/dtype.h"
+#include "examples/support/options.h"
 
 namespace ashlar::support {
 
@@ -12,6 +13,11 @@ std::string instruction_set();      // "AVX512-BF16", "AVX2", "AVX-512 limited t
 std::string git_revision();         // of the sources, "+" if they were changed since; "unknown" outside a repository
 std::string build_description();    // "Release, g++ 12.2.0, 1a593fd"
 std::int64_t peak_resident_bytes();  // the most memory this process has held
+
+// --device, refused while options are read if this machine has no such device, and --dtype of what is computed there.
+void add_device_option(Options& options, std::string& device);
+void add_dtype_option(Options& options, std::string& dtype);
+DType parse_dtype(const std::string& dtype);
 
 // FLOP/s of a large matrix product here and now: the best of a few, about a fifth of a second on two cores.
 double measured_matmul_rate(const Device& device, DType dtype);

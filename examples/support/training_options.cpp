@@ -119,9 +119,9 @@ void add_training_options(Options& options, TrainingOptions& values) {
   }
 
   options.group("Machine");
-  options.add("device", values.device, "cpu, cuda or cuda:N").value_name("NAME");
+  add_device_option(options, values.device);
   options.add("cuda_graph", values.cuda_graph, "on a GPU, record the step once and replay it; steps of another shape run as they are");
-  options.add("dtype", values.dtype, "activations and matrix operands").choices({"f32", "bf16"}).value_name("NAME");
+  add_dtype_option(options, values.dtype);
   options.add("threads", values.threads, "threads; 0: one for each core").at_least(0).at_most(4096);
   options.group("");
 
@@ -135,7 +135,6 @@ void add_training_options(Options& options, TrainingOptions& values) {
     resolve_length(options, values);
     resolve_optimizer(options, values);
     optim::parse_groups(values.groups);
-    Device::parse(values.device);
     if (values.threads == 0) values.threads = num_threads();
     ASHLAR_CHECK(values.batch % values.accumulate == 0, "--accumulate ", values.accumulate, " must divide --batch ",
                  values.batch);

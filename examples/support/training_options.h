@@ -6,10 +6,9 @@
 #include <optional>
 #include <string>
 
-#include "core/device.h"
-#include "core/dtype.h"
 #include "examples/support/options.h"
 #include "examples/support/run_folder.h"
+#include "examples/support/system.h"
 #include "layers/transformer.h"
 
 namespace ashlar::support {
@@ -45,7 +44,7 @@ struct TrainingOptions {
     return resume ? RunStart::resume : overwrite ? RunStart::overwrite : RunStart::fresh;
   }
   std::int64_t batch_part() const { return batch / accumulate; }
-  DType compute_dtype() const { return dtype == "bf16" ? DType::bf16 : DType::f32; }
+  DType compute_dtype() const { return parse_dtype(dtype); }
 
   // Shorthands, resolved into `linear`: --layer SPEC sets all four places, --layer-at LIST restricts it to these. What
   // is said of one place (linear.qkv) at the same level, config or flags, wins.

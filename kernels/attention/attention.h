@@ -6,13 +6,15 @@
 namespace ashlar::kernels {
 
 // o = softmax(scale * q kᵀ) v, row by row.
-//   q, k, v, o (B, H, T, D): any strides with a contiguous last dimension (slices of a packed (B, T, 3, H, D) array)
+//   q, o (B, H, T, D), k, v (B, H, K, D) with K >= T: any strides with a contiguous last dimension (slices of a packed
+//   (B, T, 3, H, D) array). The queries are those of the last T of the K positions; fewer than K when a decoder goes on
+//   from keys and values that it has kept.
 //   lse (B, H, T), master dtype: log(sum(exp(scale * q kᵀ))) per row; may be absent when no backward follows.
-// `causal`: position t sees positions 0 … t only. Dtypes f64, f32, bf16.
+// `causal`: a position sees those up to itself only. Dtypes f64, f32, bf16.
 extern const Kernel<void(const Exec&, ConstView q, ConstView k, ConstView v, double scale, bool causal, View o, View lse)>
     attention_forward;
 
-// Gradients of the above; dq, dk, dv (B, H, T, D) are overwritten.
+// Gradients of the above, for K = T; dq, dk, dv (B, H, T, D) are overwritten.
 extern const Kernel<void(const Exec&, ConstView d_o, ConstView q, ConstView k, ConstView v, ConstView o, ConstView lse,
                          double scale, bool causal, View dq, View dk, View dv)>
     attention_backward;

@@ -29,7 +29,7 @@ void check_contiguous_rows(std::string_view operation, const ConstView& lse) {
 void attention_forward(const Exec& exec, ConstView q, ConstView k, ConstView v, double scale, bool causal, View o,
                        View lse) {
   constexpr std::string_view kName = "attention_forward";
-  check_heads(kName, q, {{"k", k}, {"v", v}, {"o", o}});
+  check_forward(kName, q, k, v, o);
   if (lse) {
     check_lse(kName, q, lse);
     check_contiguous_rows(kName, lse);

@@ -28,7 +28,8 @@ void forward_head(const ForwardCall& call, Dim head, Dim first, Dim last) {
   using C = accumulate_t<T>;
   const Tiles tiles(call.q.size(2));
   const Dim depth = call.q.size(3), rows_max = tiles.max_rows();
-  const Dim keys = call.causal ? tiles.end(last - 1) : tiles.length;  // that any of these queries sees
+  const Dim earlier = call.k.size(2) - tiles.length;  // positions before that of the first query
+  const Dim keys = earlier + (call.causal ? tiles.end(last - 1) : tiles.length);  // that any of these queries sees
   const Dim ld_keys = row_length(keys);
   const Dim ld_scores = row_length(std::min(keys, kPanel));
   const auto q = head_of<T>(call.q, head), k = head_of<T>(call.k, head), v = head_of<T>(call.v, head);
@@ -53,7 +54,7 @@ void forward_head(const ForwardCall& call, Dim head, Dim first, Dim last) {
 
   for (Dim tile = first; tile < last; ++tile) {
     const Dim begin = tiles.begin(tile), rows = tiles.rows(tile);
-    const Dim limit = call.causal ? begin + rows : tiles.length;
+    const Dim limit = call.causal ? earlier + begin + rows : keys;
     copy_tile(q.row(begin), q.ld, queries, depth, rows, depth, static_cast<C>(call.scale));
     std::fill(max, max + rows, -std::numeric_limits<C>::infinity());
     std::fill(sum, sum + rows, C{0});
@@ -62,7 +63,7 @@ void forward_head(const ForwardCall& call, Dim head, Dim first, Dim last) {
       const SmallGemm<C> score{.m = rows, .n = round_up(width, 8), .k = depth,
                                .lda = depth, .ldb = ld_keys, .ldc = ld_scores};
       score(queries, k_transposed + panel, scores);
-      softmax_tile(ScoreTile<C>{scores, ld_scores, rows, width, call.causal, begin - panel}, max, sum, factor);
+      softmax_tile(ScoreTile<C>{scores, ld_scores, rows, width, call.causal, earlier + begin - panel}, max, sum, factor);
       if (panel > 0) {
         for (Dim r = 0; r < rows; ++r) {
           for (Dim d = 0; d < depth; ++d) sums[r * depth + d] *= factor[r];
@@ -99,7 +100,7 @@ void forward(const ForwardCall& call) {
 void attention_forward(const Exec&, ConstView q, ConstView k, ConstView v, double scale, bool causal, View o,
                        View lse) {
   constexpr std::string_view kName = "attention_forward";
-  check_heads(kName, q, {{"k", k}, {"v", v}, {"o", o}});
+  check_forward(kName, q, k, v, o);
   if (lse) check_lse(kName, q, lse);
   if (q.numel() == 0) return;
   const ForwardCall call{q, k, v, scale, causal, o, lse};

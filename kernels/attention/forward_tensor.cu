@@ -10,7 +10,7 @@ constexpr int kKeys = 64;  // of a tile
 
 template <int D>
 __global__ void __launch_bounds__(kTileThreads)
-    forward_tiles(Heads q, Heads k, Heads v, Heads o, float* lse, Dim length, float scale2, bool causal) {
+    forward_tiles(Heads q, Heads k, Heads v, Heads o, float* lse, Dim length, Dim key_count, float scale2, bool causal) {
   extern __shared__ __align__(16) unsigned char memory[];
   const Tile<D> queries{reinterpret_cast<Bf16*>(memory)}, keys{queries.data + kOwnRows * Tile<D>::kLd},
       values{keys.data + kKeys * Tile<D>::kLd};
@@ -26,11 +26,12 @@ __global__ void __launch_bounds__(kTileThreads)
   FragmentC sums[D / kMmaN];  // of p v, not yet divided
   float max[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};  // of the lane's rows g and g + 8, in base 2
   const Dim row = first + warp * kMmaM;
-  const Dim end = causal ? min(length, first + kOwnRows) : length;
+  const Dim earlier = key_count - length;  // positions before that of the first query
+  const Dim end = causal ? min(key_count, earlier + first + kOwnRows) : key_count;
   for (Dim begin = 0; begin < end; begin += kKeys) {
     __syncthreads();
-    load_rows(k.head(head), k.ld, begin, kKeys, length, keys);
-    load_rows(v.head(head), v.ld, begin, kKeys, length, values);
+    load_rows(k.head(head), k.ld, begin, kKeys, key_count, keys);
+    load_rows(v.head(head), v.ld, begin, kKeys, key_count, values);
     __syncthreads();
     FragmentC s[kKeys / kMmaN];
 #pragma unroll
@@ -51,7 +52,7 @@ __global__ void __launch_bounds__(kTileThreads)
 #pragma unroll
         for (int i = 2 * half; i < 2 * half + 2; ++i) {
           const Dim key = begin + n * kMmaN + c_column(lane, i);
-          const bool visible = key < length && (!causal || key <= position);
+          const bool visible = key < key_count && (!causal || key <= earlier + position);
           s[n].r[i] = visible ? s[n].r[i] * scale2 : -INFINITY;
           tile_max = fmaxf(tile_max, s[n].r[i]);
         }
@@ -103,7 +104,7 @@ void launch(const Exec& exec, const ForwardCall& call) {
   const dim3 grid(device::blocks_for(length, kOwnRows), static_cast<unsigned>(heads));
   forward_tiles<D><<<grid, kTileThreads, memory, device::queue(exec)>>>(
       heads_of(call.q), heads_of(call.k), heads_of(call.v), heads_of(call.o), call.lse.as<float>(), length,
-      static_cast<float>(call.scale) * kLog2E, call.causal);
+      call.k.size(2), static_cast<float>(call.scale) * kLog2E, call.causal);
   ASHLAR_CUDA_CHECK_LAUNCH();
 }
 

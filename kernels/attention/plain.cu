@@ -69,7 +69,8 @@ __global__ void forward_rows(Dim rows, Dim depth, HeadRows<const T> q, HeadRows<
   const Dim row = own_row(rows);
   if (row < 0) return;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  const Dim head = row / q.length, position = row % q.length, keys = causal ? position + 1 : q.length;
+  const Dim head = row / q.length, position = row % q.length;
+  const Dim keys = causal ? k.length - q.length + position + 1 : k.length;
   Row<A> query, sums, other;
   query.load(q.row(head, position), depth, lane, scale);
   sums.clear();

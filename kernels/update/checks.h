@@ -31,4 +31,9 @@ inline void check_adamw(const AdamWUpdate& p, const ConstView& dw, const ConstVi
   ASHLAR_CHECK(p.step >= 1, "adamw_update: steps count from 1, got ", p.step);
 }
 
+inline void check_average(const AverageTensor& t) {
+  check_weight("average_update", t.w);
+  check_like("average_update", t.average, "average", t.w);
+}
+
 }  // namespace ashlar::kernels::updates

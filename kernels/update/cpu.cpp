@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/elementwise/elementwise.h"
 #include "kernels/simd.h"
 #include "kernels/update/checks.h"
 
@@ -159,6 +160,13 @@ void sgd_update_all(const Exec& exec, std::span<const SgdTensor> tensors) {
 
 void adamw_update_all(const Exec& exec, std::span<const AdamWTensor> tensors) {
   for (const auto& [update, dw, w, m, v] : tensors) adamw_update(exec, update, dw, w, m, v);
+}
+
+void average_update_all(const Exec& exec, double decay, std::span<const AverageTensor> tensors) {
+  for (const AverageTensor& tensor : tensors) {
+    updates::check_average(tensor);
+    linear_combination(exec, tensor.average, decay, tensor.w, 1 - decay, tensor.average);
+  }
 }
 
 }  // namespace ashlar::kernels::cpu

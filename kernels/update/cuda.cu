@@ -48,6 +48,16 @@ struct AdamWItem {
   }
 };
 
+template <class A>
+struct AverageItem {
+  Dim count;
+  const A* w;
+  A* average;
+  A decay, rest;
+
+  __device__ void update(Dim i) const { average[i] = decay * average[i] + rest * w[i]; }
+};
+
 template <class Item>
 using ItemTable = TensorTable<Item, 24>;
 
@@ -95,23 +105,28 @@ AdamWItem<A> item_of(const AdamWTensor& t) {
           static_cast<A>(p.eps)};
 }
 
-// The tensors of weights in A, as many as fit in a launch.
-template <class A, class Tensor>
-void update_tensors(const Exec& exec, std::span<const Tensor> tensors) {
-  using Item = decltype(item_of<A>(tensors.front()));
+template <class A>
+AverageItem<A> item_of(const AverageTensor& t, double decay) {
+  return {t.w.numel(), t.w.as<A>(), t.average.as<A>(), static_cast<A>(decay), static_cast<A>(1 - decay)};
+}
+
+// The tensors of weights in A, as many as fit in a launch; `shared` is what they have in common.
+template <class A, class Tensor, class... Shared>
+void update_tensors(const Exec& exec, std::span<const Tensor> tensors, const Shared&... shared) {
+  using Item = decltype(item_of<A>(tensors.front(), shared...));
   ItemTable<Item> table;
   for (const Tensor& tensor : tensors) {
     if (tensor.w.dtype != dtype_of<A>()) continue;
     if (table.full()) launch(exec, table);
-    table.add(item_of<A>(tensor), tensor.w.numel());
+    table.add(item_of<A>(tensor, shared...), tensor.w.numel());
   }
   launch(exec, table);
 }
 
-template <class Tensor>
-void update_both(const Exec& exec, std::span<const Tensor> tensors) {
-  update_tensors<float>(exec, tensors);
-  update_tensors<double>(exec, tensors);
+template <class Tensor, class... Shared>
+void update_both(const Exec& exec, std::span<const Tensor> tensors, const Shared&... shared) {
+  update_tensors<float>(exec, tensors, shared...);
+  update_tensors<double>(exec, tensors, shared...);
 }
 
 }  // namespace
@@ -124,6 +139,11 @@ void sgd_update_all(const Exec& exec, std::span<const SgdTensor> tensors) {
 void adamw_update_all(const Exec& exec, std::span<const AdamWTensor> tensors) {
   for (const AdamWTensor& t : tensors) check_adamw(t.update, t.dw, t.w, t.m, t.v);
   update_both(exec, tensors);
+}
+
+void average_update_all(const Exec& exec, double decay, std::span<const AverageTensor> tensors) {
+  for (const AverageTensor& t : tensors) check_average(t);
+  update_both(exec, tensors, decay);
 }
 
 void sgd_update(const Exec& exec, const SgdUpdate& p, ConstView dw, View w, View buffer) {

@@ -42,4 +42,11 @@ struct AdamWTensor {
 };
 extern const Kernel<void(const Exec&, std::span<const AdamWTensor>)> adamw_update_all;
 
+// average <- decay average + (1 - decay) w, of many weights at once.
+struct AverageTensor {
+  ConstView w;
+  View average;
+};
+extern const Kernel<void(const Exec&, double decay, std::span<const AverageTensor>)> average_update_all;
+
 }  // namespace ashlar::kernels

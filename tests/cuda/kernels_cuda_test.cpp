@@ -1,6 +1,4 @@
 // Every slot on a GPU against the CPU, on small and ragged shapes, in every dtype that both take.
-#include "kernels/attention/attention.h"
-#include "kernels/clip/clip.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/dropout/dropout.h"
 #include "kernels/elementwise/elementwise.h"
@@ -8,6 +6,7 @@
 #include "kernels/gelu/gelu.h"
 #include "kernels/layer_norm/layer_norm.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/normalize/normalize.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/ss1/ss1.h"
 #include "kernels/update/update.h"
@@ -113,31 +112,6 @@ TEST_CASE("layer norm", "[cuda]") {
   }
 }
 
-TEST_CASE("attention, forward and backward", "[cuda]") {
-  if (!has_gpu()) return;
-  for (const DType dtype : kFloating) {
-    for (const bool causal : {false, true}) {
-      // Heads of 32, 64 and 128 in bf16 go to the tensor cores; lengths around the sizes of their tiles.
-      for (const auto& [time, depth] : {std::pair<Dim, Dim>{1, 64}, {65, 64}, {64, 32}, {130, 128}, {200, 64},
-                                        {33, 20}}) {
-        INFO(dtype << " T " << time << " D " << depth << (causal ? " causal" : ""));
-        const Dim batch = 2, heads = 3;
-        const Array qkv = randn({batch, time, 3, heads, depth}, dtype, 1), dy = randn({batch, time, heads, depth}, dtype, 2);
-        const Array lse = Array::zeros({batch, heads, time}, master_dtype(dtype));
-        const double scale = 1 / std::sqrt(static_cast<double>(depth));
-        same_on_gpu({qkv, dy}, {nan_like(dy), nan_like(lse), nan_like(qkv)}, gpu_tolerance(dtype),
-                    [=](const Exec& exec, const Arrays& in, const Arrays& out) {
-                      const auto part = [](const Array& a, Dim which) { return a.select(2, which).transpose(1, 2); };
-                      const Array q = part(in[0], 0), k = part(in[0], 1), v = part(in[0], 2), o = out[0].transpose(1, 2);
-                      kernels::attention_forward(exec, q, k, v, scale, causal, o, out[1]);
-                      kernels::attention_backward(exec, in[1].transpose(1, 2), q, k, v, o, out[1], scale, causal,
-                                                  part(out[2], 0), part(out[2], 1), part(out[2], 2));
-                    });
-      }
-    }
-  }
-}
-
 TEST_CASE("cross entropy with mixed targets and in place", "[cuda]") {
   if (!has_gpu()) return;
   for (const DType dtype : kFloating) {
@@ -198,20 +172,19 @@ TEST_CASE("squares of many arrays", "[cuda]") {
   }
 }
 
-TEST_CASE("clipping of many gradients", "[cuda]") {
+TEST_CASE("rows of a given length", "[cuda]") {
   if (!has_gpu()) return;
-  Arrays gradients;
-  for (int i = 0; i < 70; ++i) {
-    gradients.push_back(randn({i == 3 ? 20000 : 50 + i}, i % 9 == 4 ? DType::f64 : DType::f32, static_cast<std::uint64_t>(i)));
-  }
-  for (const double max_norm : {0.0, 1.0, 1e6}) {
-    for (const double accumulated : {1.0, 4.0}) {
-      INFO(max_norm << " " << accumulated);
-      same_on_gpu({}, gradients, 1e-6, [=](const Exec& exec, const Arrays&, const Arrays& out) {
-        const Array squares = Array::empty({static_cast<Dim>(out.size())}, DType::f64, exec.device);
-        kernels::sums_of_squares(exec, std::vector<ConstView>(out.begin(), out.end()), squares);
-        kernels::clip_gradients(exec, std::vector<View>(out.begin(), out.end()), squares, {max_norm, accumulated});
-      });
+  for (const DType dtype : kFloating) {
+    for (const Shape& shape : {Shape{1, 1}, Shape{3, 4097}, Shape{70, 33}}) {
+      INFO(dtype << " " << to_string(shape));
+      const Array x = randn(shape, master_dtype(dtype), 1), target = randn(shape, master_dtype(dtype), 2);
+      copy(Array::zeros({1, shape[1]}, x.dtype()), x.slice(0, 0, 1));
+      const Array y = Array::empty(shape, dtype);
+      same_on_gpu({x, target}, {nan_like(y), nan_like(y)}, gpu_tolerance(dtype),
+                  [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                    kernels::normalize_rows(exec, in[0], in[1], 0, out[0]);
+                    kernels::normalize_rows(exec, in[0], {}, 0.5, out[1]);
+                  });
     }
   }
 }
@@ -287,6 +260,13 @@ TEST_CASE("updates of many parameters", "[cuda]") {
       }
       kernels::adamw_update_all(exec, adam);
       kernels::sgd_update_all(exec, sgd);
+    });
+    Arrays averages;
+    for (const Array& gradient : gradients) averages.push_back(randn(gradient.shape(), dtype, 500));
+    same_on_gpu(gradients, averages, gpu_tolerance(dtype), [](const Exec& exec, const Arrays& in, const Arrays& out) {
+      std::vector<kernels::AverageTensor> tensors;
+      for (std::size_t i = 0; i < in.size(); ++i) tensors.push_back({in[i], out[i]});
+      kernels::average_update_all(exec, 0.75, tensors);
     });
   }
 }

@@ -2,7 +2,9 @@
 #include "core/host_copy.h"
 #include "examples/models/gpt2.h"
 #include "examples/support/step_runner.h"
+#include "kernels/clip/clip.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/reduce/reduce.h"
 #include "optim/clip.h"
 #include "tests/cuda/support.h"
 #include "tests/support/errors.h"
@@ -99,6 +101,24 @@ TEST_CASE("a late reader sees the values of its time", "[cuda]") {
       copies.emplace_back(x.transpose(0, 1));
     }
     for (std::size_t i = 0; i < copies.size(); ++i) CHECK(copies[i].values() == std::vector<double>(12, std::exp2(i + 1)));
+  }
+}
+
+TEST_CASE("clipping of many gradients", "[cuda]") {
+  if (!has_gpu()) return;
+  Arrays gradients;
+  for (int i = 0; i < 70; ++i) {
+    gradients.push_back(randn({i == 3 ? 20000 : 50 + i}, i % 9 == 4 ? DType::f64 : DType::f32, static_cast<std::uint64_t>(i)));
+  }
+  for (const double max_norm : {0.0, 1.0, 1e6}) {
+    for (const double accumulated : {1.0, 4.0}) {
+      INFO(max_norm << " " << accumulated);
+      same_on_gpu({}, gradients, 1e-6, [=](const Exec& exec, const Arrays&, const Arrays& out) {
+        const Array squares = Array::empty({static_cast<Dim>(out.size())}, DType::f64, exec.device);
+        kernels::sums_of_squares(exec, std::vector<ConstView>(out.begin(), out.end()), squares);
+        kernels::clip_gradients(exec, std::vector<View>(out.begin(), out.end()), squares, {max_norm, accumulated});
+      });
+    }
   }
 }
 

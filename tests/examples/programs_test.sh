@@ -122,12 +122,19 @@ expect 0 "" "$bin/generate" --model "$work/gpt-a" --tokens 5 --seed 3
 cp "$work/out" "$work/first"
 expect 0 "" "$bin/generate" --model "$work/gpt-a" --tokens 5 --seed 3
 same "generate with one seed" "$work/first" "$work/out"
+# More tokens than the context of 16 holds.
+expect 0 "" "$bin/generate" --model "$work/gpt-a" --tokens 40 --seed 3
+cp "$work/out" "$work/first"
+expect 0 "" "$bin/generate" --model "$work/gpt-a" --tokens 40 --seed 3 --no-cache
+same "generate with a cache and without" "$work/first" "$work/out"
+expect 0 "" "$bin/generate" --model "$work/gpt-a" --tokens 20 --device cpu --dtype bf16
 expect 0 "" "$bin/compare_runs" --out "$work/report.html" "$work/vit-a" "$work/gpt-a"
 
 # ---- compress, there and back, and on from what it wrote
 expect 0 "" "$bin/compress" --in "$work/vit-a/model.safetensors" --layer dense --out "$work/vit-dense" --data "$work/images"
 if grep -q "relative error 0.0000" "$work/out" && [ "$(grep -c "test loss" "$work/out")" -eq 2 ]; then ok; else bad "compress to dense: $(cat "$work/out")"; fi
-expect 0 "" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer dense --out "$work/vit-again"
+if grep -qE "^compress: cpu, [0-9]+ threads?, f32, " "$work/out"; then ok; else bad "compress does not tell its device: $(head -1 "$work/out")"; fi
+expect 0 "" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer dense --out "$work/vit-again" --device cpu
 same "dense to dense" "$work/vit-dense/model.safetensors" "$work/vit-again/model.safetensors"
 expect 0 "" "$bin/compress" --in "$work/gpt-a/model.safetensors" --layer blast:blocks=2,rank=8 --layer-at fc1,fc2 --out "$work/gpt-blast" --data "$work/text"
 expect 0 "" "$bin/generate" --model "$work/gpt-blast" --tokens 5
@@ -234,11 +241,12 @@ expect 2 "is not INxOUT" "$bin/bench_layers" --shapes 32
 expect 2 "rank must be from 1 to 32" "$bin/bench_layers" --shapes 32x48 --layers low_rank:rank=33
 
 # ---- bench_optimizers
-expect 0 "" "$bin/bench_optimizers" --models vit_tiny --layers "dense;blast:blocks=3,rank=8" --optimizers sgd,precgd --batch 1 --passes 1
+expect 0 "" "$bin/bench_optimizers" --models vit_tiny --layers "dense;blast:blocks=3,rank=8" --optimizers sgd,precgd --batch 1 --passes 1 --device cpu
 if [ "$(wc -l <"$work/out")" -eq 4 ] && python3 -c "
 import json, sys
 for line in open(sys.argv[1]):
     row = json.loads(line)
+    assert row['device'] == 'cpu', row
     step = row['forward_backward_ms'] + row['clip_ms'] + row['update_ms']
     assert 0 < row['share'] < 1 and abs(row['share'] * step - row['update_ms']) < 1e-9 * step, row
     assert row['longest_update_ms'] >= row['update_ms'] > 0 and row['state_bytes'] > 0, row
@@ -259,6 +267,13 @@ if [ "$(grep -cE '^\| (adamw|muon) \|.* 0\.3: .* 1e\+30: diverged \|.*±' "$work
 expect 0 "" "${toy[@]}" --optimizers muon --list
 if [ -s "$work/out" ] && grep -q . "$work/out"; then bad "runs are left: $(cat "$work/out")"; else ok; fi
 expect 1 "were made with --gpt-steps 10" "${toy[@]}" --gpt-steps 11
+
+# ---- a device that is not there, told by all programs alike and before anything is done
+for program in train_vit train_gpt generate compress bench_layers bench_optimizers; do
+  expect 2 "device 'gpu' is unknown; use cpu, cuda or cuda:N" "$bin/$program" --device gpu
+  expect 2 "device 'cuda:99': " "$bin/$program" --device cuda:99
+  if grep -q "; use --device cpu$" "$work/err" && [ ! -s "$work/out" ]; then ok; else bad "$program --device cuda:99: $(cat "$work/err")"; fi
+done
 
 # ---- bad usage and bad input: code 2, one line, nothing half-written
 expect 0 "" "$bin/train_vit" --help

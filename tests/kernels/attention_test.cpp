@@ -161,6 +161,30 @@ TEST_CASE("attention over more keys than one panel rescales what it has summed",
   }
 }
 
+TEST_CASE("attention of the last queries only is those rows of all of it", "[kernels]") {
+  for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+    for (const bool causal : {false, true}) {
+      for (const auto& [length, queries] : {std::pair<Dim, Dim>{7, 1}, {65, 1}, {65, 3}, {200, 130}, {1100, 1}, {1100, 600}}) {
+        const Case c{2, 3, length, 20, causal};
+        INFO(c << " queries " << queries << " " << dtype);
+        const Packed in = Packed::random(c, dtype, 1);
+        const auto values = [](const Array& a) { return a.to_vector<double>(); };
+        const Values none(static_cast<std::size_t>(c.rows() * c.depth));
+        const Reference all = reference(c, values(in.part(0)), values(in.part(1)), values(in.part(2)), none);
+        const auto last = [&, first = length - queries](const Values& expected, const Shape& shape) {
+          return values(Array::from(expected, shape).slice(2, first, c.length));
+        };
+        const Array o = Array::full({c.batch, queries, c.heads, c.depth}, NAN, dtype).transpose(1, 2);
+        const Array lse = Array::full({c.batch, c.heads, queries}, NAN, master_dtype(dtype));
+        kernels::attention_forward({}, in.part(0).slice(2, length - queries, length), in.part(1), in.part(2), c.scale(),
+                                   causal, o, lse);
+        CHECK(relative_error(values(o), last(all.o, {c.batch, c.heads, length, c.depth})) <= tolerance(dtype));
+        CHECK(relative_error(values(lse), last(all.lse, {c.batch, c.heads, length})) <= tolerance(dtype));
+      }
+    }
+  }
+}
+
 TEST_CASE("attention survives scores in the thousands", "[kernels]") {
   const Case c{1, 2, 70, 16, true};
   const Packed in = Packed::random(c, DType::f32, 1, 50);
@@ -231,13 +255,20 @@ TEST_CASE("attention gives the same bits for any number of threads", "[kernels]"
 }
 
 TEST_CASE("attention refuses shapes and dtypes that do not fit, and names them", "[kernels]") {
-  const Array q = Array::zeros({1, 2, 3, 4}), wrong = Array::zeros({1, 2, 5, 4}), half = q.to(DType::bf16);
+  const Array q = Array::zeros({1, 2, 3, 4}), longer = Array::zeros({1, 2, 5, 4}), half = q.to(DType::bf16);
   Array o = Array::zeros({1, 2, 3, 4});
   const auto forward = [&](const Array& k, const Array& v, const View& lse) {
     kernels::attention_forward({}, q, k, v, 1.0, false, o, lse);
   };
-  CHECK_THROWS_WITH(forward(wrong, q, {}), "attention_forward: k (1, 2, 5, 4) must have the shape of q (1, 2, 3, 4)");
+  CHECK_THROWS_WITH(forward(Array::zeros({1, 2, 2, 4}), q, {}),
+                    "attention_forward: k (1, 2, 2, 4) must have the shape of q (1, 2, 3, 4) or more positions");
+  CHECK_THROWS_AS(forward(Array::zeros({1, 3, 3, 4}), Array::zeros({1, 3, 3, 4}), {}), InputError);
+  CHECK_THROWS_WITH(forward(longer, q, {}), "attention_forward: v (1, 2, 3, 4) must have the shape of k (1, 2, 5, 4)");
   CHECK_THROWS_WITH(forward(q, half, {}), "attention_forward: v is bf16 but q is f32");
   CHECK_THROWS_AS(forward(q, q, Array::zeros({1, 2, 4})), InputError);
+  // Gradients are those of as many queries as keys.
+  const Array lse = Array::zeros({1, 2, 3});
+  CHECK_THROWS_WITH(kernels::attention_backward({}, o, q, longer, longer, o, lse, 1.0, true, o, longer, longer),
+                    "attention_backward: k (1, 2, 5, 4) must have the shape of q (1, 2, 3, 4)");
   CHECK_THROWS_AS(forward(Array::zeros({1, 2, 4, 3}).transpose(2, 3), q, {}), InputError);
 }

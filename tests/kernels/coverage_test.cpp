@@ -22,6 +22,7 @@
 #include "kernels/low_rank/low_rank.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/monarch/monarch.h"
+#include "kernels/normalize/normalize.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/ss1/ss1.h"
 #include "kernels/update/update.h"
@@ -103,6 +104,11 @@ const std::map<std::string, Probe>& probes() {
        [=](DType t) {
          kernels::attention_forward(cpu, heads(t), heads(t), heads(t), 1, true, heads(t), factor(t, {1, 1, 2}));
        }},
+      {"average_update_all",
+       [=](DType t) {
+         const kernels::AverageTensor tensor{matrix(t), matrix(t)};
+         kernels::average_update_all(cpu, 0.5, {&tensor, 1});
+       }},
       {"blast_backward",
        [=](DType t) {
          kernels::blast_backward(cpu, matrix(t), matrix(t), {}, factor(t, {1, 3, 2}), factor(t, {1, 3, 2}),
@@ -176,6 +182,7 @@ const std::map<std::string, Probe>& probes() {
                                   matrix(t));
        }},
       {"multiply", [=](DType t) { kernels::multiply(cpu, matrix(t), matrix(t), matrix(t)); }},
+      {"normalize_rows", [=](DType t) { kernels::normalize_rows(cpu, matrix(t), matrix(t), 0, matrix(t)); }},
       {"scale", [=](DType t) { kernels::scale(cpu, matrix(t), 1, matrix(t)); }},
       {"sgd_update", [=](DType t) { kernels::sgd_update(cpu, {}, matrix(t), matrix(t), matrix(t)); }},
       {"sgd_update_all",

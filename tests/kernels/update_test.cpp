@@ -98,6 +98,26 @@ TEST_CASE("adamw_update matches a plain loop") {
   }
 }
 
+TEST_CASE("averages move towards their own weights, each of its own length") {
+  const DType dtype = GENERATE(DType::f32, DType::f64);
+  const Array w = randn({37}, dtype, 1), other_w = randn({5, 3}, dtype, 2);
+  const Array average = randn({37}, dtype, 3), other = randn({5, 3}, dtype, 4);
+  const auto expected = [](const Array& from, const Array& weights) {
+    std::vector<double> values = from.to_vector<double>();
+    const auto of_weights = weights.to_vector<double>();
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = 0.9 * values[i] + 0.1 * of_weights[i];
+    return Array::from(values, from.shape());
+  };
+  const Array first = expected(average, w), second = expected(other, other_w);
+  const kernels::AverageTensor tensors[] = {{w, average}, {other_w, other}};
+  kernels::average_update_all({}, 0.9, tensors);
+  REQUIRE(relative_error(average, first) <= tolerance(dtype));
+  REQUIRE(relative_error(other, second) <= tolerance(dtype));
+  const kernels::AverageTensor wrong{w, other};
+  REQUIRE_THROWS_WITH(kernels::average_update_all({}, 0.9, {&wrong, 1}),
+                      Catch::Matchers::StartsWith("average_update: average"));
+}
+
 TEST_CASE("updates touch only their own elements") {
   for (const Dim count : {1, 5, 17, 1025}) {
     const Case c = make_case({count + 32}, DType::f32);

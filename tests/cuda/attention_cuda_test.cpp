@@ -1,0 +1,61 @@
+#include "kernels/attention/attention.h"
+
+#include "tests/cuda/support.h"
+
+using namespace ashlar;
+using namespace ashlar::test;
+
+namespace {
+
+const std::vector<DType> kFloating{DType::f64, DType::f32, DType::bf16};
+
+}  // namespace
+
+TEST_CASE("attention, forward and backward", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    for (const bool causal : {false, true}) {
+      // Heads of 32, 64 and 128 in bf16 go to the tensor cores; lengths around the sizes of their tiles.
+      for (const auto& [time, depth] : {std::pair<Dim, Dim>{1, 64}, {65, 64}, {64, 32}, {130, 128}, {200, 64},
+                                        {33, 20}}) {
+        INFO(dtype << " T " << time << " D " << depth << (causal ? " causal" : ""));
+        const Dim batch = 2, heads = 3;
+        const Array qkv = randn({batch, time, 3, heads, depth}, dtype, 1), dy = randn({batch, time, heads, depth}, dtype, 2);
+        const Array lse = Array::zeros({batch, heads, time}, master_dtype(dtype));
+        const double scale = 1 / std::sqrt(static_cast<double>(depth));
+        same_on_gpu({qkv, dy}, {nan_like(dy), nan_like(lse), nan_like(qkv)}, gpu_tolerance(dtype),
+                    [=](const Exec& exec, const Arrays& in, const Arrays& out) {
+                      const auto part = [](const Array& a, Dim which) { return a.select(2, which).transpose(1, 2); };
+                      const Array q = part(in[0], 0), k = part(in[0], 1), v = part(in[0], 2), o = out[0].transpose(1, 2);
+                      kernels::attention_forward(exec, q, k, v, scale, causal, o, out[1]);
+                      kernels::attention_backward(exec, in[1].transpose(1, 2), q, k, v, o, out[1], scale, causal,
+                                                  part(out[2], 0), part(out[2], 1), part(out[2], 2));
+                    });
+      }
+    }
+  }
+}
+
+TEST_CASE("attention of fewer queries than keys", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    for (const bool causal : {false, true}) {
+      // As above; a decoder's single query, and queries over several tiles.
+      for (const auto& [keys, queries, depth] : {std::array<Dim, 3>{1, 1, 64}, {65, 1, 64}, {130, 70, 128}, {200, 3, 32},
+                                                 {300, 129, 64}, {33, 2, 20}}) {
+        INFO(dtype << " keys " << keys << " queries " << queries << " D " << depth << (causal ? " causal" : ""));
+        const Dim batch = 2, heads = 3, first = keys - queries;
+        const Array qkv = randn({3, batch, keys, heads, depth}, dtype, 1), o = randn({batch, queries, heads, depth}, dtype, 2);
+        const Array lse = Array::zeros({batch, heads, queries}, master_dtype(dtype));
+        const double scale = 1 / std::sqrt(static_cast<double>(depth));
+        same_on_gpu({qkv}, {nan_like(o), nan_like(lse)}, gpu_tolerance(dtype),
+                    [=](const Exec& exec, const Arrays& in, const Arrays& out) {
+                      const auto part = [&](Dim which) { return in[0].select(0, which).transpose(1, 2); };
+                      const Array k = part(1);
+                      kernels::attention_forward(exec, part(0).slice(2, first, k.size(2)), k, part(2), scale, causal,
+                                                 out[0].transpose(1, 2), out[1]);
+                    });
+      }
+    }
+  }
+}
