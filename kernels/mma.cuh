@@ -1,9 +1,8 @@
 // Tensor-core products of bf16 tiles in shared memory, a warp at a time (fragments.h says where values lie).
 #pragma once
-#include <cuda_bf16.h>
-
 #include "kernels/fragments.h"
 #include "kernels/device.cuh"
+#include "kernels/ptx.cuh"
 
 namespace ashlar::kernels::tensor {
 
@@ -21,25 +20,7 @@ struct FragmentC {  // (16, 8), f32
 
 // c += a b for the first (half 0) or second operand of b.
 __device__ inline void multiply(const FragmentA& a, const FragmentB& b, int half, FragmentC& c) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"
-      : "+f"(c.r[0]), "+f"(c.r[1]), "+f"(c.r[2]), "+f"(c.r[3])
-      : "r"(a.r[0]), "r"(a.r[1]), "r"(a.r[2]), "r"(a.r[3]), "r"(b.r[2 * half]), "r"(b.r[2 * half + 1]));
-}
-
-__device__ inline unsigned shared_address(const Bf16* at) { return static_cast<unsigned>(__cvta_generic_to_shared(at)); }
-
-__device__ inline void load_matrices(const Bf16* at, unsigned (&r)[4]) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];\n"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(shared_address(at))
-               : "memory");
-}
-__device__ inline void load_matrices_transposed(const Bf16* at, unsigned (&r)[4]) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];\n"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(shared_address(at))
-               : "memory");
+  ptx::mma(a.r, b.r[2 * half], b.r[2 * half + 1], c.r);
 }
 
 // Rows of D values in shared memory, 16 bytes more apart than they are long, so that the eight rows of a matrix that
@@ -53,19 +34,19 @@ struct Tile {
   // A (16, 16) at (row, column).
   __device__ FragmentA left(int row, int column, int lane) const {
     FragmentA a;
-    load_matrices(data + (row + square_row(lane)) * kLd + column + square_column(lane), a.r);
+    ptx::ldmatrix(data + (row + square_row(lane)) * kLd + column + square_column(lane), a.r);
     return a;
   }
   // The tile as (k, n): two operands, of columns … + 8 and + 8 … + 16.
   __device__ FragmentB right(int row, int column, int lane) const {
     FragmentB b;
-    load_matrices_transposed(data + (row + square_row(lane)) * kLd + column + square_column(lane), b.r);
+    ptx::ldmatrix_transposed(data + (row + square_row(lane)) * kLd + column + square_column(lane), b.r);
     return b;
   }
   // The tile as (n, k), rows row … + 8: two operands, of k from column and from column + 16.
   __device__ FragmentB right_of_rows(int row, int column, int lane) const {
     FragmentB b;
-    load_matrices(data + (row + flat_row(lane)) * kLd + column + flat_column(lane), b.r);
+    ptx::ldmatrix(data + (row + flat_row(lane)) * kLd + column + flat_column(lane), b.r);
     return b;
   }
 };

@@ -23,15 +23,6 @@ struct Call {
   Bf16 *a, *c;  // (R, blocks, r) or null; (R, outputs, r)
 };
 
-// 16 bytes from global to shared memory, behind the thread's back; zeros where there is nothing to read.
-__device__ void copy_async(Bf16* to, const Bf16* from, bool there) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(shared_address(to)), "l"(from), "r"(there ? 16 : 0)
-               : "memory");
-}
-__device__ void commit_copies() { asm volatile("cp.async.commit_group;\n" ::: "memory"); }
-// All but the latest group have arrived.
-__device__ void wait_for_copies() { asm volatile("cp.async.wait_group 1;\n" ::: "memory"); }
-
 template <int kRank>
 struct Stage {
   Tile<kDepth> x;       // (kRows, kDepth)
@@ -49,13 +40,13 @@ struct Stage {
       const int r = i / kVectors, f = i % kVectors * 8;
       const bool there = row + r < call.rows && first + f < end;
       const Bf16* const from = call.x + (row + r) * call.ld + begin + first + f;
-      copy_async(x.data + r * Tile<kDepth>::kLd + f, there ? from : call.x, there);
+      ptx::copy_async(x.data + r * Tile<kDepth>::kLd + f, there ? from : call.x, there);
     }
     for (int i = static_cast<int>(threadIdx.x); i < kDepth * kFactorVectors; i += kBlockThreads) {
       const int f = i / kFactorVectors, k = i % kFactorVectors * 8;
       const bool there = first + f < end && column + k < call.rank;
       const Bf16* const from = call.factor + (begin + first + f) * call.rank + column + k;
-      copy_async(factor.data + f * Tile<kRank>::kLd + k, there ? from : call.factor, there);
+      ptx::copy_async(factor.data + f * Tile<kRank>::kLd + k, there ? from : call.factor, there);
     }
   }
 };
@@ -83,7 +74,7 @@ __global__ void __launch_bounds__(kBlockThreads) coupled_products(const __grid_c
     if (step < total) {
       Stage<kRank>(memory + step % 2 * Stage<kRank>::kBytes).load(call, row, column, step / steps, step % steps * kDepth);
     }
-    commit_copies();
+    ptx::commit_copies();
   };
   FragmentC a[kBlocks][kRank / kMmaN];
   load(0);
@@ -93,7 +84,7 @@ __global__ void __launch_bounds__(kBlockThreads) coupled_products(const __grid_c
     for (Dim part = 0; part < steps; ++part) {
       const Dim step = j * steps + part;
       load(step + 1);
-      wait_for_copies();
+      ptx::wait_for_copies<1>();  // this step has arrived, the next may be on its way
       __syncthreads();
       const Stage<kRank> stage(memory + step % 2 * Stage<kRank>::kBytes);
 #pragma unroll

@@ -134,13 +134,13 @@ const Plan& plan_for(const Call& call) {
   return found != cache.end() ? found->second : cache.emplace(std::move(key), make_plan(call)).first->second;
 }
 
-// y += bias on every row; bias (N), or (B, 1, N) for y (B, M, N).
+// y += bias on every row; bias (N), or (B, 1, N) for y (B, M, N), which may have lost a B of 1.
 void add_bias(const Exec& exec, const View& y, const ConstView& bias) {
   ConstView rows = bias;
   rows.shape = y.shape;
   rows.stride = {};
   rows.stride[static_cast<std::size_t>(y.shape.ndim() - 1)] = bias.step(-1);
-  if (bias.shape.ndim() > 1) rows.stride[0] = bias.step(0);
+  if (y.shape.ndim() > 2 && bias.shape.ndim() > 1) rows.stride[0] = bias.step(0);
   linear_combination(exec, rows, 1.0, y, 1.0, y);
 }
 

@@ -121,22 +121,24 @@ TEST_CASE("linear maps, forward and backward", "[cuda]") {
 
 TEST_CASE("GPT-2 trains along the same curve", "[cuda][training]") {
   if (!has_gpu()) return;
+  const int steps = amount(50, 2);
   for (const DType dtype : {DType::f32, DType::bf16}) {
     for (const char* spec : {"dense", "blast:blocks=4,rank=16", "monarch:blocks=4", "ss1:reduction=4"}) {
       INFO(dtype << " " << spec);
-      const auto got = train_gpt(dtype, kGpu, spec, "adamw", 50);
-      same_curves(got, train_gpt(dtype, Device{}, spec, "adamw", 50), curve_tolerance(dtype));
-      CHECK(got == train_gpt(dtype, kGpu, spec, "adamw", 50));
+      const auto got = train_gpt(dtype, kGpu, spec, "adamw", steps);
+      same_curves(got, train_gpt(dtype, Device{}, spec, "adamw", steps), curve_tolerance(dtype));
+      CHECK(got == train_gpt(dtype, kGpu, spec, "adamw", steps));
     }
   }
 }
 
 TEST_CASE("every optimizer runs and follows the CPU", "[cuda][training]") {
   if (!has_gpu()) return;
+  const int steps = amount(10, 2);
   for (const std::string& name : optim::optimizer_names()) {
     INFO(name);
-    const auto got = train_gpt(DType::f32, kGpu, "blast:blocks=2,rank=8", name.c_str(), 10);
-    same_curves(got, train_gpt(DType::f32, Device{}, "blast:blocks=2,rank=8", name.c_str(), 10), 1e-3);
+    const auto got = train_gpt(DType::f32, kGpu, "blast:blocks=2,rank=8", name.c_str(), steps);
+    same_curves(got, train_gpt(DType::f32, Device{}, "blast:blocks=2,rank=8", name.c_str(), steps), 1e-3);
   }
 }
 
@@ -144,6 +146,7 @@ TEST_CASE("a ViT trains along the same curve", "[cuda][training]") {
   if (!has_gpu()) return;
   for (const DType dtype : {DType::f32, DType::bf16}) {
     INFO(dtype);
-    same_curves(train_vit(dtype, kGpu, 50), train_vit(dtype, Device{}, 50), curve_tolerance(dtype));
+    const int steps = amount(50, 2);
+    same_curves(train_vit(dtype, kGpu, steps), train_vit(dtype, Device{}, steps), curve_tolerance(dtype));
   }
 }

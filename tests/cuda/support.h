@@ -1,5 +1,6 @@
 // Running the same work on the CPU and on a GPU and comparing. Built where CUDA is, run where a GPU is: without one the
-// tests say so and pass, unless ASHLAR_REQUIRE_GPU is set (tests/gpu.sh sets it).
+// tests say so and pass, unless ASHLAR_REQUIRE_GPU is set (tests/gpu.sh sets it). Built without CUDA, an emulator is the
+// GPU (emulator/CMakeLists.txt).
 #pragma once
 #include <cstdlib>
 
@@ -10,6 +11,16 @@
 namespace ashlar::test {
 
 inline constexpr Device kGpu{DeviceType::cuda, 0};
+
+// How much to do: `all` on a GPU; `some` by the emulator, for which a step is a matter of seconds, unless ASHLAR_EMULATE_ALL
+// is set.
+template <class T>
+T amount(T all, [[maybe_unused]] T some) {
+#ifdef ASHLAR_EMULATED
+  if (!std::getenv("ASHLAR_EMULATE_ALL")) return some;
+#endif
+  return all;
+}
 
 inline bool has_gpu() {
   const std::string reason = cuda::why_unusable(0);

@@ -1,0 +1,303 @@
+// cuBLASLt's products by the CPU's BLAS, on operands brought into the type of the computation.
+#include <cblas.h>
+
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <numbers>
+#include <vector>
+
+#include "core/dtype.h"
+#include "core/error.h"
+#include "tests/cuda/emulator/include/cublasLt.h"
+
+using namespace ashlar;
+
+// Attributes by number; each is kept as the 64 bits that it has or is widened to.
+struct Attributes {
+  std::map<int, std::int64_t> value;
+
+  cublasStatus_t set(int attribute, const void* from, std::size_t bytes, std::size_t expected) {
+    if (!from || bytes != expected) return CUBLAS_STATUS_INVALID_VALUE;
+    std::int32_t narrow = 0;
+    if (bytes == sizeof narrow) {
+      std::memcpy(&narrow, from, bytes);
+      value[attribute] = narrow;
+    } else {
+      std::memcpy(&value[attribute], from, bytes);
+    }
+    return CUBLAS_STATUS_SUCCESS;
+  }
+  std::int64_t get(int attribute, std::int64_t otherwise) const {
+    const auto found = value.find(attribute);
+    return found == value.end() ? otherwise : found->second;
+  }
+};
+
+struct cublasLtMatmulDescOpaque : Attributes {
+  cublasComputeType_t compute;
+  cudaDataType_t scale;
+};
+struct cublasLtMatrixLayoutOpaque : Attributes {
+  cudaDataType_t type;
+  std::int64_t rows, columns, ld;
+
+  std::int64_t batch() const { return get(CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, 1); }
+  std::int64_t step() const { return get(CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, 0); }
+};
+
+namespace {
+
+using Product = cublasLtMatmulDescOpaque;
+using Layout = cublasLtMatrixLayoutOpaque;
+
+template <class Body>
+void dispatch(cudaDataType_t type, const Body& body) {
+  switch (type) {
+    case CUDA_R_32F: return body.template operator()<float>();
+    case CUDA_R_64F: return body.template operator()<double>();
+    case CUDA_R_16BF: return body.template operator()<ashlar::bfloat16>();  // OpenBLAS has one too
+  }
+  throw Error(concat("emulator: cuBLASLt's data type ", static_cast<int>(type), " is not emulated"));
+}
+
+std::int64_t size_of(cudaDataType_t type) {
+  std::int64_t size = 0;
+  dispatch(type, [&]<class T>() { size = sizeof(T); });
+  return size;
+}
+
+struct Epilogue {
+  bool bias = false, gelu = false, keep_input = false, gelu_gradient = false;
+};
+Epilogue epilogue_of(const Product& product) {
+  const auto kind = product.get(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_DEFAULT);
+  switch (kind) {
+    case CUBLASLT_EPILOGUE_DEFAULT: return {};
+    case CUBLASLT_EPILOGUE_BIAS: return {.bias = true};
+    case CUBLASLT_EPILOGUE_GELU: return {.gelu = true};
+    case CUBLASLT_EPILOGUE_GELU_BIAS: return {.bias = true, .gelu = true};
+    case CUBLASLT_EPILOGUE_GELU_AUX: return {.gelu = true, .keep_input = true};
+    case CUBLASLT_EPILOGUE_GELU_AUX_BIAS: return {.bias = true, .gelu = true, .keep_input = true};
+    case CUBLASLT_EPILOGUE_DGELU: return {.gelu_gradient = true};
+    default: throw Error(concat("emulator: epilogue ", kind, " of cuBLASLt is not emulated"));
+  }
+}
+
+// gelu(x) = x p with p = (1 + tanh(u)) / 2, u = sqrt(2/π) (x + 0.044715 x³)
+double gelu(double x) {
+  const double u = std::numbers::sqrt2 * std::numbers::inv_sqrtpi * (x + 0.044715 * x * x * x);
+  return x * (1 + std::tanh(u)) / 2;
+}
+double gelu_derivative(double x) {
+  const double scale = std::numbers::sqrt2 * std::numbers::inv_sqrtpi, t = std::tanh(scale * (x + 0.044715 * x * x * x));
+  return (1 + t) / 2 + x * (1 - t * t) / 2 * scale * (1 + 3 * 0.044715 * x * x);
+}
+
+struct Call {
+  Product product;
+  double alpha, beta;
+  const void *a, *b, *c;
+  void* d;
+  Layout a_layout, b_layout, c_layout, d_layout;
+};
+
+// Matrix `batch` of a layout by columns, in the type of the computation.
+template <class Compute>
+std::vector<Compute> values(const void* data, const Layout& layout, std::int64_t batch) {
+  std::vector<Compute> result(static_cast<std::size_t>(layout.rows * layout.columns));
+  dispatch(layout.type, [&]<class T>() {
+    const T* const from = static_cast<const T*>(data) + batch * layout.step();
+    for (std::int64_t j = 0; j < layout.columns; ++j) {
+      for (std::int64_t i = 0; i < layout.rows; ++i) {
+        result[static_cast<std::size_t>(j * layout.rows + i)] = convert<Compute>(from[j * layout.ld + i]);
+      }
+    }
+  });
+  return result;
+}
+
+void gemm(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int m, int n, int k, const float* a, int lda, const float* b, int ldb,
+          float* y) {
+  cblas_sgemm(CblasColMajor, ta, tb, m, n, k, 1, a, lda, b, ldb, 0, y, m);
+}
+void gemm(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int m, int n, int k, const double* a, int lda, const double* b, int ldb,
+          double* y) {
+  cblas_dgemm(CblasColMajor, ta, tb, m, n, k, 1, a, lda, b, ldb, 0, y, m);
+}
+
+template <class Compute, class D>
+void finish(const Call& call, const std::vector<Compute>& sums, std::int64_t batch) {
+  const Product& p = call.product;
+  const Epilogue epilogue = epilogue_of(p);
+  const Layout &c_layout = call.c_layout, &d_layout = call.d_layout;
+  const D* const c = static_cast<const D*>(call.c) + batch * c_layout.step();
+  D* const d = static_cast<D*>(call.d) + batch * d_layout.step();
+  const D* const bias = reinterpret_cast<const D*>(p.get(CUBLASLT_MATMUL_DESC_BIAS_POINTER, 0)) +
+                        batch * p.get(CUBLASLT_MATMUL_DESC_BIAS_BATCH_STRIDE, 0);
+  const std::int64_t aux_ld = p.get(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, 0);
+  D* const aux = reinterpret_cast<D*>(p.get(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, 0)) +
+                 batch * p.get(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_BATCH_STRIDE, 0);
+  for (std::int64_t j = 0; j < d_layout.columns; ++j) {
+    for (std::int64_t i = 0; i < d_layout.rows; ++i) {
+      Compute value = static_cast<Compute>(call.alpha) * sums[static_cast<std::size_t>(j * d_layout.rows + i)];
+      // C is not read when beta is 0: it may hold NaN.
+      if (call.beta != 0) value += static_cast<Compute>(call.beta) * convert<Compute>(c[j * c_layout.ld + i]);
+      if (epilogue.bias) value += convert<Compute>(bias[i]);
+      if (epilogue.keep_input) aux[j * aux_ld + i] = convert<D>(value);
+      if (epilogue.gelu) value = static_cast<Compute>(gelu(static_cast<double>(value)));
+      if (epilogue.gelu_gradient) {
+        value *= static_cast<Compute>(gelu_derivative(static_cast<double>(convert<Compute>(aux[j * aux_ld + i]))));
+      }
+      d[j * d_layout.ld + i] = convert<D>(value);
+    }
+  }
+}
+
+template <class Compute>
+void multiply(const Call& call) {
+  const bool ta = call.product.get(CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_N) == CUBLAS_OP_T;
+  const bool tb = call.product.get(CUBLASLT_MATMUL_DESC_TRANSB, CUBLAS_OP_N) == CUBLAS_OP_T;
+  const Layout& d = call.d_layout;
+  const std::int64_t k = ta ? call.a_layout.rows : call.a_layout.columns;
+  for (std::int64_t batch = 0; batch < d.batch(); ++batch) {
+    const auto a = values<Compute>(call.a, call.a_layout, batch), b = values<Compute>(call.b, call.b_layout, batch);
+    std::vector<Compute> sums(static_cast<std::size_t>(d.rows * d.columns));
+    gemm(ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, static_cast<int>(d.rows),
+         static_cast<int>(d.columns), static_cast<int>(k), a.data(), static_cast<int>(call.a_layout.rows), b.data(),
+         static_cast<int>(call.b_layout.rows), sums.data());
+    dispatch(d.type, [&]<class D>() { finish<Compute, D>(call, sums, batch); });
+  }
+}
+
+bool shapes_match(const Product& product, const Layout& a, const Layout& b, const Layout& c, const Layout& d) {
+  const bool ta = product.get(CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_N) == CUBLAS_OP_T;
+  const bool tb = product.get(CUBLASLT_MATMUL_DESC_TRANSB, CUBLAS_OP_N) == CUBLAS_OP_T;
+  const std::int64_t m = ta ? a.columns : a.rows, k = ta ? a.rows : a.columns, n = tb ? b.rows : b.columns;
+  const bool one_batch = a.batch() == d.batch() && b.batch() == d.batch() && c.batch() == d.batch();
+  const bool lds = a.ld >= a.rows && b.ld >= b.rows && c.ld >= c.rows && d.ld >= d.rows;
+  return one_batch && lds && k == (tb ? b.columns : b.rows) && d.rows == m && d.columns == n && c.rows == m && c.columns == n;
+}
+
+// What the library has kernels for: operands of one type, a bias and a kept input of the result's, no epilogue in f64.
+bool supported(const Product& product, const Layout& a, const Layout& b, const Layout& c, const Layout& d) {
+  const bool f64 = a.type == CUDA_R_64F;
+  const bool types = a.type == b.type && c.type == d.type && product.compute == (f64 ? CUBLAS_COMPUTE_64F : CUBLAS_COMPUTE_32F) &&
+                     product.scale == (f64 ? CUDA_R_64F : CUDA_R_32F) &&
+                     (d.type == a.type || (a.type == CUDA_R_16BF && d.type == CUDA_R_32F));
+  const Epilogue epilogue = epilogue_of(product);
+  const bool any = epilogue.bias || epilogue.gelu || epilogue.gelu_gradient;
+  const std::int64_t aux_ld = product.get(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, 0);
+  const bool aux_fits = aux_ld % 8 == 0 && aux_ld >= d.rows &&
+                        product.get(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_BATCH_STRIDE, 0) % 8 == 0 &&
+                        product.get(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE, d.type) == d.type;
+  return types && !(f64 && any) && product.get(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, d.type) == d.type &&
+         (aux_fits || !(epilogue.keep_input || epilogue.gelu_gradient));
+}
+
+// Whether a matrix, in every product of the batch, is memory of the device.
+bool on_device(const void* data, const Layout& layout) {
+  const std::int64_t last = (layout.batch() - 1) * layout.step() + (layout.columns - 1) * layout.ld + layout.rows;
+  return emulated::on_device(data, static_cast<std::size_t>(last * size_of(layout.type)));
+}
+
+}  // namespace
+
+const char* cublasLtGetStatusName(cublasStatus_t status) {
+  switch (status) {
+    case CUBLAS_STATUS_SUCCESS: return "CUBLAS_STATUS_SUCCESS";
+    case CUBLAS_STATUS_INVALID_VALUE: return "CUBLAS_STATUS_INVALID_VALUE";
+    case CUBLAS_STATUS_NOT_SUPPORTED: return "CUBLAS_STATUS_NOT_SUPPORTED";
+  }
+  return "unknown";
+}
+const char* cublasLtGetStatusString(cublasStatus_t status) { return cublasLtGetStatusName(status); }
+
+cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
+  static int library = 0;
+  *handle = &library;
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t* product, cublasComputeType_t compute, cudaDataType_t scale) {
+  *product = new Product{{}, compute, scale};
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t product) {
+  delete product;
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t product, cublasLtMatmulDescAttributes_t attribute,
+                                              const void* value, std::size_t bytes) {
+  switch (attribute) {
+    case CUBLASLT_MATMUL_DESC_TRANSA:
+    case CUBLASLT_MATMUL_DESC_TRANSB:
+    case CUBLASLT_MATMUL_DESC_EPILOGUE:
+    case CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE:
+    case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE: return product->set(attribute, value, bytes, sizeof(std::int32_t));
+    case CUBLASLT_MATMUL_DESC_BIAS_POINTER:
+    case CUBLASLT_MATMUL_DESC_BIAS_BATCH_STRIDE:
+    case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER:
+    case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD:
+    case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_BATCH_STRIDE: return product->set(attribute, value, bytes, sizeof(std::int64_t));
+  }
+  return CUBLAS_STATUS_INVALID_VALUE;
+}
+
+cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDataType_t type, std::uint64_t rows,
+                                          std::uint64_t columns, std::int64_t ld) {
+  *layout = new Layout{{}, type, static_cast<std::int64_t>(rows), static_cast<std::int64_t>(columns), ld};
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) {
+  delete layout;
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t layout, cublasLtMatrixLayoutAttribute_t attribute,
+                                                const void* value, std::size_t bytes) {
+  const bool count = attribute == CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT;
+  return layout->set(attribute, value, bytes, count ? sizeof(std::int32_t) : sizeof(std::int64_t));
+}
+
+cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t* preference) {
+  *preference = nullptr;
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t) { return CUBLAS_STATUS_SUCCESS; }
+cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t, cublasLtMatmulPreferenceAttributes_t attribute,
+                                                    const void* value, std::size_t bytes) {
+  const bool wide = attribute == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES;
+  const bool fits = value && bytes == (wide ? sizeof(std::size_t) : sizeof(std::uint32_t));
+  return fits ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
+}
+
+cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t product, cublasLtMatrixLayout_t a,
+                                              cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
+                                              cublasLtMatmulPreference_t, int, cublasLtMatmulHeuristicResult_t* results,
+                                              int* found) {
+  *found = 0;
+  if (!shapes_match(*product, *a, *b, *c, *d)) return CUBLAS_STATUS_INVALID_VALUE;
+  if (!supported(*product, *a, *b, *c, *d)) return CUBLAS_STATUS_NOT_SUPPORTED;
+  *results = {};
+  *found = 1;
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, const void* alpha, const void* a,
+                              cublasLtMatrixLayout_t a_layout, const void* b, cublasLtMatrixLayout_t b_layout,
+                              const void* beta, const void* c, cublasLtMatrixLayout_t c_layout, void* d,
+                              cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t*, void* workspace,
+                              std::size_t workspace_bytes, cudaStream_t stream) {
+  if (!shapes_match(*product, *a_layout, *b_layout, *c_layout, *d_layout)) return CUBLAS_STATUS_INVALID_VALUE;
+  if (!supported(*product, *a_layout, *b_layout, *c_layout, *d_layout)) return CUBLAS_STATUS_NOT_SUPPORTED;
+  const bool there = on_device(a, *a_layout) && on_device(b, *b_layout) && on_device(c, *c_layout) && on_device(d, *d_layout);
+  if (!there || (workspace_bytes > 0 && !emulated::on_device(workspace, workspace_bytes))) return CUBLAS_STATUS_INVALID_VALUE;
+  const bool f64 = product->scale == CUDA_R_64F;
+  const auto scalar = [&](const void* at) { return f64 ? *static_cast<const double*>(at) : *static_cast<const float*>(at); };
+  const Call call{*product, scalar(alpha), scalar(beta), a, b, c, d, *a_layout, *b_layout, *c_layout, *d_layout};
+  emulated::report(emulated::enqueue(stream, [call, f64] {
+    if (f64) multiply<double>(call);
+    else multiply<float>(call);
+  }));
+  return CUBLAS_STATUS_SUCCESS;
+}

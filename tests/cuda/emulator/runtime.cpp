@@ -1,0 +1,307 @@
+// The CUDA runtime on memory of the host. A stream does its work at once; while it captures, it records the work instead.
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "core/error.h"
+#include "tests/cuda/emulator/include/cuda_runtime.h"
+
+using Work = std::vector<std::function<void()>>;
+
+struct CUgraph_st {
+  Work work;
+};
+struct CUgraphExec_st {
+  Work work;
+};
+struct CUstream_st {
+  std::unique_ptr<CUgraph_st> capture;  // what is recorded while it captures
+  bool invalidated = false;
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
+  unsigned long long capture_id = 0;
+};
+struct CUevent_st {
+  cudaStream_t captured = nullptr;  // the stream whose capture it belongs to
+};
+
+namespace ashlar::emulated {
+namespace {
+
+constexpr std::size_t kGuard = 256;
+constexpr int kPoison = 0xff, kGuardByte = 0xa5;
+
+thread_local cudaError_t last_error = cudaSuccess;
+
+// Memory of the device: NaN when it is handed out, a guard before and after it.
+class DeviceMemory {
+ public:
+  void* allocate(std::size_t bytes) {
+    auto* const raw = static_cast<unsigned char*>(std::aligned_alloc(kGuard, (bytes + kGuard - 1) / kGuard * kGuard + 2 * kGuard));
+    if (!raw) return nullptr;
+    std::memset(raw, kGuardByte, kGuard);
+    std::memset(raw + kGuard, kPoison, bytes);
+    std::memset(raw + kGuard + bytes, kGuardByte, kGuard);
+    const std::lock_guard lock(mutex_);
+    blocks_[raw + kGuard] = bytes;
+    return raw + kGuard;
+  }
+  bool release(void* data) {
+    const std::lock_guard lock(mutex_);
+    const auto block = blocks_.find(static_cast<unsigned char*>(data));
+    if (block == blocks_.end()) return false;
+    check(*block);
+    blocks_.erase(block);
+    std::free(static_cast<unsigned char*>(data) - kGuard);
+    return true;
+  }
+  // Whether the bytes are all of one allocation, and whether any is.
+  bool holds(const void* data, std::size_t bytes) const { return overlap(data, bytes) == bytes; }
+  bool touches(const void* data, std::size_t bytes) const { return overlap(data, bytes) > 0; }
+
+  void check_all() const {
+    const std::lock_guard lock(mutex_);
+    for (const auto& block : blocks_) check(block);
+  }
+
+ private:
+  using Blocks = std::map<const unsigned char*, std::size_t>;
+
+  std::size_t overlap(const void* data, std::size_t bytes) const {
+    const auto* const at = static_cast<const unsigned char*>(data);
+    const std::lock_guard lock(mutex_);
+    auto block = blocks_.upper_bound(at);
+    if (block == blocks_.begin()) return 0;
+    --block;
+    const auto* const end = block->first + block->second;
+    return at >= end ? 0 : std::min(bytes, static_cast<std::size_t>(end - at));
+  }
+  static void check(const Blocks::value_type& block) {
+    const auto intact = [](const unsigned char* guard) {
+      return std::all_of(guard, guard + kGuard, [](unsigned char byte) { return byte == kGuardByte; });
+    };
+    if (!intact(block.first + block.second)) throw Error(concat("emulator: written beyond ", block.second, " bytes of device memory"));
+    if (!intact(block.first - kGuard)) throw Error(concat("emulator: written before ", block.second, " bytes of device memory"));
+  }
+
+  mutable std::mutex mutex_;
+  Blocks blocks_;
+};
+
+// Never destroyed: arrays held by static objects may outlive any static object of ours.
+DeviceMemory& memory() {
+  static auto* const own = new DeviceMemory;
+  return *own;
+}
+
+// Streams that capture in any mode but the relaxed one.
+std::vector<cudaStream_t>& strict_captures() {
+  static std::vector<cudaStream_t> streams;
+  return streams;
+}
+
+cudaError_t result(cudaError_t status) {
+  report(status);
+  return status;
+}
+
+// What must not be done while a stream captures ends the capture.
+cudaError_t refuse_in_capture(cudaStream_t stream) {
+  stream->invalidated = true;
+  return result(cudaErrorStreamCaptureUnsupported);
+}
+bool capturing(cudaStream_t stream) { return stream && stream->capture; }
+
+// Calls that a stream cannot take part in, like those for pinned memory, are refused while any stream captures.
+bool refused_anywhere() {
+  for (cudaStream_t stream : strict_captures()) refuse_in_capture(stream);
+  return !strict_captures().empty();
+}
+
+}  // namespace
+
+void report(cudaError_t status) {
+  if (status != cudaSuccess) last_error = status;
+}
+
+bool on_device(const void* data, std::size_t bytes) { return memory().holds(data, bytes); }
+void check_device_memory() { memory().check_all(); }
+
+cudaError_t enqueue(cudaStream_t stream, std::function<void()> work) {
+  if (!capturing(stream)) {
+    work();
+    return cudaSuccess;
+  }
+  if (stream->invalidated) return cudaErrorStreamCaptureInvalidated;
+  stream->capture->work.push_back(std::move(work));
+  return cudaSuccess;
+}
+
+cudaError_t check_launch(dim3 grid, dim3 block, std::size_t shared) {
+  const bool grid_fits = grid.x > 0 && grid.x < 1u << 31 && grid.y > 0 && grid.y < 1u << 16 && grid.z > 0 && grid.z < 1u << 16;
+  const bool block_fits = block.x > 0 && block.y > 0 && block.z > 0 && block.z <= 64 && block.x <= 1024 && block.y <= 1024 &&
+                          block.x * block.y * block.z <= 1024;
+  if (!grid_fits || !block_fits) return cudaErrorInvalidConfiguration;
+  return shared <= kSharedLimit ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+}  // namespace ashlar::emulated
+
+using namespace ashlar::emulated;
+
+const char* cudaGetErrorName(cudaError_t error) {
+  switch (error) {
+    case cudaSuccess: return "cudaSuccess";
+    case cudaErrorInvalidValue: return "cudaErrorInvalidValue";
+    case cudaErrorMemoryAllocation: return "cudaErrorMemoryAllocation";
+    case cudaErrorInvalidConfiguration: return "cudaErrorInvalidConfiguration";
+    case cudaErrorInvalidMemcpyDirection: return "cudaErrorInvalidMemcpyDirection";
+    case cudaErrorInvalidDevice: return "cudaErrorInvalidDevice";
+    case cudaErrorIllegalState: return "cudaErrorIllegalState";
+    case cudaErrorStreamCaptureUnsupported: return "cudaErrorStreamCaptureUnsupported";
+    case cudaErrorStreamCaptureInvalidated: return "cudaErrorStreamCaptureInvalidated";
+  }
+  return "unknown";
+}
+const char* cudaGetErrorString(cudaError_t error) { return cudaGetErrorName(error); }
+cudaError_t cudaGetLastError() { return std::exchange(last_error, cudaSuccess); }
+
+cudaError_t cudaGetDeviceCount(int* count) {
+  *count = 1;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  if (device != 0) return result(cudaErrorInvalidDevice);
+  *properties = {"emulated", 9, 0, 132};
+  return cudaSuccess;
+}
+cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
+cudaError_t cudaSetDevice(int device) { return result(device == 0 ? cudaSuccess : cudaErrorInvalidDevice); }
+cudaError_t cudaDeviceSynchronize() {
+  if (refused_anywhere()) return cudaErrorStreamCaptureUnsupported;
+  check_device_memory();
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  *stream = new CUstream_st;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  delete stream;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  if (capturing(stream)) return refuse_in_capture(stream);
+  check_device_memory();
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  *event = new CUevent_st;
+  return cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete event;
+  return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  event->captured = capturing(stream) ? stream : nullptr;
+  return result(enqueue(stream, [] {}));
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  return capturing(event->captured) ? refuse_in_capture(event->captured) : cudaSuccess;
+}
+
+cudaError_t cudaMallocAsync(void** data, std::size_t bytes, cudaStream_t stream) {
+  if (capturing(stream)) return refuse_in_capture(stream);
+  *data = memory().allocate(bytes);
+  return result(*data ? cudaSuccess : cudaErrorMemoryAllocation);
+}
+cudaError_t cudaFreeAsync(void* data, cudaStream_t stream) {
+  if (capturing(stream)) return refuse_in_capture(stream);
+  return result(memory().release(data) ? cudaSuccess : cudaErrorInvalidValue);
+}
+cudaError_t cudaMallocHost(void** data, std::size_t bytes) {
+  if (refused_anywhere()) return cudaErrorStreamCaptureUnsupported;
+  *data = std::malloc(bytes);
+  return result(*data ? cudaSuccess : cudaErrorMemoryAllocation);
+}
+cudaError_t cudaFreeHost(void* data) {
+  if (refused_anywhere()) return cudaErrorStreamCaptureUnsupported;
+  std::free(data);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+  const bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
+  const bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
+  if (bytes == 0) return cudaSuccess;
+  const auto fits = [&](const void* data, bool device) {
+    return device ? memory().holds(data, bytes) : !memory().touches(data, bytes);
+  };
+  if (!fits(to, to_device) || !fits(from, from_device)) return result(cudaErrorInvalidMemcpyDirection);
+  return result(enqueue(stream, [=] { std::memmove(to, from, bytes); }));
+}
+cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t stream) {
+  if (bytes > 0 && !memory().holds(to, bytes)) return result(cudaErrorInvalidValue);
+  return result(enqueue(stream, [=] { std::memset(to, value, bytes); }));
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
+  static unsigned long long captures = 0;
+  if (!stream || stream->capture) return result(cudaErrorIllegalState);
+  stream->capture = std::make_unique<CUgraph_st>();
+  stream->invalidated = false;
+  stream->mode = mode;
+  stream->capture_id = ++captures;
+  if (mode != cudaStreamCaptureModeRelaxed) strict_captures().push_back(stream);
+  return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  *graph = nullptr;
+  if (!capturing(stream)) return result(cudaErrorIllegalState);
+  std::erase(strict_captures(), stream);
+  std::unique_ptr<CUgraph_st> captured = std::move(stream->capture);
+  if (stream->invalidated) return result(cudaErrorStreamCaptureInvalidated);
+  *graph = captured.release();
+  return cudaSuccess;
+}
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
+  *status = !capturing(stream)     ? cudaStreamCaptureStatusNone
+            : stream->invalidated ? cudaStreamCaptureStatusInvalidated
+                                  : cudaStreamCaptureStatusActive;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamGetCaptureInfo(cudaStream_t stream, cudaStreamCaptureStatus* status, unsigned long long* id) {
+  if (id && capturing(stream)) *id = stream->capture_id;
+  return cudaStreamIsCapturing(stream, status);
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
+  *executable = new CUgraphExec_st{graph->work};
+  return cudaSuccess;
+}
+cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long flags) {
+  return cudaGraphInstantiate(executable, graph, flags);
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
+  return result(enqueue(stream, [work = executable->work] {
+    for (const auto& step : work) step();
+  }));
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+  delete executable;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
