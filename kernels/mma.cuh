@@ -42,6 +42,18 @@ __device__ inline void load_matrices_transposed(const Bf16* at, unsigned (&r)[4]
                : "memory");
 }
 
+// 16 bytes from global to shared memory, behind the thread's back; zeros where there is nothing to read.
+__device__ inline void copy_async(Bf16* to, const Bf16* from, bool there) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(shared_address(to)), "l"(from), "r"(there ? 16 : 0)
+               : "memory");
+}
+__device__ inline void commit_copies() { asm volatile("cp.async.commit_group;\n" ::: "memory"); }
+// All but the latest kPending groups have arrived.
+template <int kPending>
+__device__ void wait_for_copies() {
+  asm volatile("cp.async.wait_group %0;\n" ::"n"(kPending) : "memory");
+}
+
 // Rows of D values in shared memory, 16 bytes more apart than they are long, so that the eight rows of a matrix that
 // ldmatrix reads lie in different banks.
 template <int D>

@@ -23,15 +23,6 @@ struct Call {
   Bf16 *a, *c;  // (R, blocks, r) or null; (R, outputs, r)
 };
 
-// 16 bytes from global to shared memory, behind the thread's back; zeros where there is nothing to read.
-__device__ void copy_async(Bf16* to, const Bf16* from, bool there) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(shared_address(to)), "l"(from), "r"(there ? 16 : 0)
-               : "memory");
-}
-__device__ void commit_copies() { asm volatile("cp.async.commit_group;\n" ::: "memory"); }
-// All but the latest group have arrived.
-__device__ void wait_for_copies() { asm volatile("cp.async.wait_group 1;\n" ::: "memory"); }
-
 template <int kRank>
 struct Stage {
   Tile<kDepth> x;       // (kRows, kDepth)
@@ -93,7 +84,7 @@ __global__ void __launch_bounds__(kBlockThreads) coupled_products(const __grid_c
     for (Dim part = 0; part < steps; ++part) {
       const Dim step = j * steps + part;
       load(step + 1);
-      wait_for_copies();
+      wait_for_copies<1>();
       __syncthreads();
       const Stage<kRank> stage(memory + step % 2 * Stage<kRank>::kBytes);
 #pragma unroll
