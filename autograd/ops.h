@@ -44,7 +44,7 @@ Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, dou
 Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tensor& v, bool causal);
 // qkv (B, T, 3 H D), as one projection makes it -> (B, T, H D)
 Tensor multi_head_attention(const Tensor& qkv, Dim heads, bool causal);
-// table (V, C), ids (…) i32 -> (…, C) in `dtype`
+// table (V, C), ids (…) i32 -> (…, C) in `dtype`. Ids in host memory are checked and brought to the table's device.
 Tensor embedding(const Tensor& table, const Tensor& ids, DType dtype);
 
 // ---- losses: mean over the rows whose target is not -1

@@ -122,6 +122,8 @@ void add_training_options(Options& options, TrainingOptions& values) {
   options.add("device", values.device, "cpu, cuda or cuda:N").value_name("NAME");
   options.add("dtype", values.dtype, "activations and matrix operands").choices({"f32", "bf16"}).value_name("NAME");
   options.add("threads", values.threads, "threads; 0: one for each core").at_least(0).at_most(4096);
+  options.add("allow_nondeterministic", values.allow_nondeterministic,
+              "on a GPU, let sums take any order where that is faster: a run no longer repeats bit for bit; no effect on the CPU");
   options.group("");
 
   options.config_fallback([&values]() -> std::filesystem::path {

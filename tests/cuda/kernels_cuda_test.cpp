@@ -1,4 +1,5 @@
 // Every slot on a GPU against the CPU, on small and ragged shapes, in every dtype that both take.
+#include "core/determinism.h"
 #include "kernels/attention/attention.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/dropout/dropout.h"
@@ -164,6 +165,22 @@ TEST_CASE("embedding", "[cuda]") {
                   kernels::embedding_forward(exec, in[0], in[1], out[0]);
                   kernels::embedding_backward(exec, in[1], in[2], out[1]);
                 });
+  }
+}
+
+TEST_CASE("embedding's gradient in any order", "[cuda]") {
+  if (!has_gpu()) return;
+  struct AnyOrder {
+    AnyOrder() { set_deterministic(false); }
+    ~AnyOrder() { set_deterministic(true); }
+  };
+  for (const DType dtype : kFloating) {
+    const Array ids = random_ids({700}, 50, 2), dy = randn({700, 300}, dtype, 3);
+    const Array expected = randn({50, 300}, master_dtype(dtype), 4), got = expected.to(kGpu);
+    kernels::embedding_backward({}, ids, dy, expected);
+    const AnyOrder any_order;
+    kernels::embedding_backward(got.exec(), ids.to(kGpu), dy.to(kGpu), got);
+    CHECK(difference(got.to(Device{}), expected) <= gpu_tolerance(master_dtype(dtype)));
   }
 }
 
