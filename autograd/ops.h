@@ -51,7 +51,7 @@ struct KeysValues {
 // The same, causal, where qkv is that of the last T of K positions: `cache` has the keys and values of those before, and is
 // given those of qkv. It keeps no gradient: call it under NoGrad.
 Tensor cached_attention(const Tensor& qkv, Dim heads, const KeysValues& cache);
-// table (V, C), ids (…) i32 -> (…, C) in `dtype`
+// table (V, C), ids (…) i32 -> (…, C) in `dtype`. Ids in host memory are checked and brought to the table's device.
 Tensor embedding(const Tensor& table, const Tensor& ids, DType dtype);
 
 // ---- losses: mean over the rows whose target is not -1

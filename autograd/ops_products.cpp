@@ -5,6 +5,7 @@
 #include "autograd/function.h"
 #include "autograd/ops.h"
 #include "kernels/attention/attention.h"
+#include "kernels/embedding/checks.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/layer_norm/layer_norm.h"
 #include "kernels/matmul/matmul.h"
@@ -189,7 +190,12 @@ struct Embedding : Function<Embedding> {
   static Array forward(Context& ctx, const Array& table, const Array& ids, const DType& dtype) {
     ASHLAR_CHECK(table.ndim() == 2 && ids.dtype() == DType::i32, "embedding: needs a table (V, C) and i32 ids, got ",
                  table.shape(), " and ", ids.dtype(), ids.shape());
-    const Array flat = ids.reshape({-1}).as_contiguous();
+    Array flat = ids.reshape({-1}).as_contiguous();
+    if (flat.device() != table.device()) {
+      // The last place where the host sees the ids' values; on a GPU nobody can refuse them.
+      if (flat.device().type == DeviceType::cpu) kernels::check_ids("embedding_forward", table.size(0), flat);
+      flat = flat.to(table.device());
+    }
     Array y = Array::empty({flat.numel(), table.size(1)}, dtype, table.device());
     kernels::embedding_forward(table.exec(), table, flat, y);
     ctx.save(flat);

@@ -1,6 +1,7 @@
 // train_gpt: trains a GPT-2 on WikiText, any text in three splits, or the project's own sources.
 #include <cstdio>
 
+#include "core/determinism.h"
 #include "core/safetensors.h"
 #include "data/bpe_trainer.h"
 #include "data/locate.h"
@@ -69,6 +70,7 @@ void run(int argc, char** argv) {
   if (!options.parse(argc, argv)) return;
   const TrainingOptions& t = s.training;
   set_num_threads(t.threads);
+  set_deterministic(!t.allow_nondeterministic);
   std::printf("%s\n", startup_line("train_gpt", t.device, t.threads, t.dtype).c_str());
 
   const data::TextDataset text = find_data(t.data);

@@ -1,6 +1,7 @@
 // train_vit: trains a vision transformer on CIFAR, a folder of images, or images that it draws itself.
 #include <cstdio>
 
+#include "core/determinism.h"
 #include "core/safetensors.h"
 #include "data/image_loader.h"
 #include "data/locate.h"
@@ -58,6 +59,7 @@ void run(int argc, char** argv) {
   if (!options.parse(argc, argv)) return;
   const TrainingOptions& t = s.training;
   set_num_threads(t.threads);
+  set_deterministic(!t.allow_nondeterministic);
   std::printf("%s\n", startup_line("train_vit", t.device, t.threads, t.dtype).c_str());
 
   const data::ImageDataset dataset = find_data(t.data, t.seed);

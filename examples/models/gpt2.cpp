@@ -50,7 +50,7 @@ Tensor Gpt2::embed(const Tensor& tokens, Dim seen) const {
                " must be (B, T) with T at most the context ", config_.context,
                seen > 0 ? concat(" less the ", seen, " that the cache has seen") : "");
   const Array positions = positions_.slice(0, seen, seen + tokens.size(1));
-  return dropout_(wte_(tokens.value().to(scope().device())) + wpe_(positions));
+  return dropout_(wte_(tokens) + wpe_(positions));
 }
 
 Tensor Gpt2::hidden(const Tensor& tokens) const {

@@ -123,6 +123,8 @@ void add_training_options(Options& options, TrainingOptions& values) {
   options.add("cuda_graph", values.cuda_graph, "on a GPU, record the step once and replay it; steps of another shape run as they are");
   add_dtype_option(options, values.dtype);
   options.add("threads", values.threads, "threads; 0: one for each core").at_least(0).at_most(4096);
+  options.add("allow_nondeterministic", values.allow_nondeterministic,
+              "on a GPU, let sums take any order where that is faster: a run no longer repeats bit for bit; no effect on the CPU");
   options.group("");
 
   options.config_fallback([&values]() -> std::filesystem::path {

@@ -24,6 +24,7 @@ struct TrainingOptions {
   std::optional<double> minutes;
   std::string device = "cpu", dtype = "f32";
   int threads = 0;  // after parsing never 0
+  bool allow_nondeterministic = false;  // GPU kernels may add in any order
   std::uint64_t seed = 1;
   std::int64_t accumulate = 1;  // batches, each a part of `batch`, whose gradients make one step
   double warmup = 0.05, final_lr = 0;  // shares: of the run, of the peak learning rate

@@ -1,4 +1,4 @@
-// Checks that every device makes: of shapes and dtypes, not of the values of the ids.
+// Checks of an embedding's operands: of shapes and dtypes on every device, of the ids' values where the host sees them.
 #pragma once
 #include <string_view>
 
@@ -16,6 +16,15 @@ inline void check_embedding(std::string_view operation, const ConstView& table, 
   ASHLAR_CHECK(dense, operation, ": the last dimensions of table ", table.shape, " and rows ", rows.shape,
                " must be contiguous");
   ASHLAR_CHECK(ids.dtype == DType::i32, operation, ": ids must be i32, got ", ids.dtype);
+}
+
+// ids (N) in host memory.
+inline void check_ids(std::string_view operation, Dim vocabulary, const ConstView& ids) {
+  for (Dim n = 0; n < ids.size(0); ++n) {
+    const Dim id = ids.as<std::int32_t>()[n * ids.step(0)];
+    ASHLAR_CHECK(id >= 0 && id < vocabulary, operation, ": id ", id, " at position ", n, " is outside [0, ", vocabulary,
+                 ")");
+  }
 }
 
 inline void check_embedding_gradient(const ConstView& dy, const ConstView& dtable) {

@@ -60,11 +60,7 @@ constexpr Dim kColumnBlock = 16;  // a cache line of f32: two threads rarely wri
 // table (V, C), rows (N, C), ids (N) in [0, V).
 void check(std::string_view operation, const ConstView& table, const ConstView& ids, const ConstView& rows) {
   check_embedding(operation, table, ids, rows);
-  for (Dim n = 0; n < ids.size(0); ++n) {
-    const Dim id = ids.as<std::int32_t>()[n * ids.step(0)];
-    ASHLAR_CHECK(id >= 0 && id < table.size(0), operation, ": id ", id, " at position ", n, " is outside [0, ",
-                 table.size(0), ")");
-  }
+  check_ids(operation, table.size(0), ids);
 }
 
 }  // namespace

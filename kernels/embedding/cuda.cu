@@ -1,7 +1,9 @@
-// Table lookup on CUDA. A warp owns one row of the gradient table and walks the batch in order, so that rows that share
-// an id are added in the order of N, without atomics.
+// Table lookup on CUDA. For the gradient a warp owns one row of the table and walks the batch in order, so that rows that
+// share an id are added in the order of N, without atomics; every warp reads all ids. Where no order is asked for, every
+// row of dy is added where it belongs, by atomics.
 #include <limits>
 
+#include "core/determinism.h"
 #include "kernels/device.cuh"
 #include "kernels/embedding/checks.h"
 #include "kernels/embedding/embedding.h"
@@ -60,6 +62,19 @@ __global__ void accumulate(Dim rows, Dim columns, Dim vocabulary, const std::int
   }
 }
 
+// A block takes a row of dy at a time. Rows of ids outside the table go nowhere, as above.
+template <class T>
+__global__ void add_in_any_order(Dim rows, Dim columns, Dim vocabulary, const std::int32_t* ids, Dim id_step, const T* dy,
+                                 Dim ld_dy, accumulate_t<T>* dtable, Dim ld_table) {
+  for (Dim n = blockIdx.x; n < rows; n += gridDim.x) {
+    const Dim id = ids[n * id_step];
+    if (id < 0 || id >= vocabulary) continue;
+    for (Dim c = threadIdx.x; c < columns; c += kThreads) {
+      atomicAdd(dtable + id * ld_table + c, convert<accumulate_t<T>>(dy[n * ld_dy + c]));
+    }
+  }
+}
+
 }  // namespace
 
 void embedding_forward(const Exec& exec, ConstView table, ConstView ids, View y) {
@@ -81,9 +96,13 @@ void embedding_backward(const Exec& exec, ConstView ids, ConstView dy, View dtab
   if (dy.numel() == 0) return;
   const dim3 grid(blocks_for(dtable.size(0), kWarps), blocks_for(dy.size(1), kSlab));
   dispatch_floating(dy.dtype, "embedding_backward", [&]<class T>() {
-    accumulate<<<grid, kThreads, 0, queue(exec)>>>(dy.size(0), dy.size(1), dtable.size(0), ids.as<std::int32_t>(),
+    const auto launch = [&](auto* kernel, const dim3& blocks) {
+      kernel<<<blocks, kThreads, 0, queue(exec)>>>(dy.size(0), dy.size(1), dtable.size(0), ids.as<std::int32_t>(),
                                                    ids.step(0), dy.as<T>(), dy.step(0), dtable.as<accumulate_t<T>>(),
                                                    dtable.step(0));
+    };
+    if (deterministic()) launch(accumulate<T>, grid);
+    else launch(add_in_any_order<T>, blocks_for(dy.size(0), 1));
   });
   ASHLAR_CUDA_CHECK_LAUNCH();
 }

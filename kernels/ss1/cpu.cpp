@@ -2,6 +2,7 @@
 #include <array>
 
 #include "core/parallel.h"
+#include "kernels/ss1/composed.h"
 #include "kernels/ss1/signed_sums.h"
 #include "kernels/ss1/sizes.h"
 #include "kernels/ss1/ss1.h"
@@ -85,6 +86,18 @@ void ss1_sketch_backward(const Exec&, ConstView du, ConstView shift, ConstView s
     sums.apply(dx.dtype, end - begin, advance(du.data, du.dtype, begin * du.step(1)), du.step(1),
                advance(dx.data, dx.dtype, begin * dx.step(0)), dx.step(0));
   });
+}
+
+void ss1_forward(const Exec& exec, ConstView x, ConstView shift, ConstView sign, ConstView z, ConstView bias, View u,
+                 View y) {
+  ss1::check_layer("ss1_forward", x, shift, sign, z, bias, u, y);
+  ss1::compose_forward(exec, x, shift, sign, z, bias, u, y);
+}
+
+void ss1_backward(const Exec& exec, ConstView dy, ConstView u, ConstView shift, ConstView sign, ConstView z, View dx,
+                  View dz, View dbias) {
+  ss1::check_layer_gradients("ss1_backward", dy, u, shift, sign, z, dx, dz, dbias);
+  ss1::compose_backward(exec, dy, u, shift, sign, z, dx, dz, dbias);
 }
 
 }  // namespace ashlar::kernels::cpu

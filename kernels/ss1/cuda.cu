@@ -1,6 +1,7 @@
-// Sketches on CUDA: a thread for each value of the result.
+// SS1 on CUDA: sketches with a thread for each value of the result, and the layer from them or from the fused kernels.
 #include "kernels/device.cuh"
-#include "kernels/ss1/sizes.h"
+#include "kernels/ss1/composed.h"
+#include "kernels/ss1/cuda.h"
 #include "kernels/ss1/ss1.h"
 
 namespace ashlar::kernels::cuda {
@@ -9,10 +10,9 @@ namespace {
 using namespace device;
 using namespace ss1;
 
-// shift and sign (H, G, c)
-struct Table {
-  const std::int32_t *shift, *sign;
-};
+Table table_of(const ConstView& shift, const ConstView& sign) {
+  return {shift.as<std::int32_t>(), sign.as<std::int32_t>()};
+}
 
 // Blocks (columns, rows, sketches).
 template <class T>
@@ -58,7 +58,7 @@ dim3 grid_of(Dim columns, Dim rows, Dim sketches) {
 void ss1_sketch(const Exec& exec, ConstView x, ConstView shift, ConstView sign, View u) {
   const Sizes s = check("ss1_sketch", x, u, shift, sign);
   if (u.numel() == 0) return;
-  const Table table{shift.as<std::int32_t>(), sign.as<std::int32_t>()};
+  const Table table = table_of(shift, sign);
   dispatch_floating(x.dtype, "ss1_sketch", [&]<class T>() {
     sketch<<<grid_of(s.width(), s.rows, s.sketches), kThreads, 0, queue(exec)>>>(s, table, x.as<T>(), x.step(0), u.as<T>());
   });
@@ -68,12 +68,29 @@ void ss1_sketch(const Exec& exec, ConstView x, ConstView shift, ConstView sign, 
 void ss1_sketch_backward(const Exec& exec, ConstView du, ConstView shift, ConstView sign, View dx) {
   const Sizes s = check("ss1_sketch_backward", dx, du, shift, sign);
   if (dx.numel() == 0) return;
-  const Table table{shift.as<std::int32_t>(), sign.as<std::int32_t>()};
+  const Table table = table_of(shift, sign);
   dispatch_floating(dx.dtype, "ss1_sketch_backward", [&]<class T>() {
     sketch_gradient<<<grid_of(s.features, s.rows, 1), kThreads, 0, queue(exec)>>>(s, table, du.as<T>(), dx.as<T>(),
                                                                                  dx.step(0));
   });
   ASHLAR_CUDA_CHECK_LAUNCH();
+}
+
+void ss1_forward(const Exec& exec, ConstView x, ConstView shift, ConstView sign, ConstView z, ConstView bias, View u,
+                 View y) {
+  const Sizes s = check_layer("ss1_forward", x, shift, sign, z, bias, u, y);
+  if (can_fuse(s, {x, y, u}) && holds_sketches(exec, s)) {
+    return fused_forward(exec, s, table_of(shift, sign), x, z, bias, u, y);
+  }
+  compose_forward(exec, x, shift, sign, z, bias, u, y);
+}
+
+void ss1_backward(const Exec& exec, ConstView dy, ConstView u, ConstView shift, ConstView sign, ConstView z, View dx,
+                  View dz, View dbias) {
+  const Sizes s = check_layer_gradients("ss1_backward", dy, u, shift, sign, z, dx, dz, dbias);
+  if (!dx || !can_fuse(s, {dx, dy})) return compose_backward(exec, dy, u, shift, sign, z, dx, dz, dbias);
+  fused_input_gradient(exec, s, table_of(shift, sign), dy, z, dx);
+  parameter_gradients(exec, dy, u, dz, dbias);
 }
 
 }  // namespace ashlar::kernels::cuda

@@ -1,6 +1,7 @@
 // Sizes of an SS1 call; checked alike on every device, except for the values of the tables.
 #pragma once
 #include "kernels/checks.h"
+#include "kernels/side.h"
 
 namespace ashlar::kernels::ss1 {
 
@@ -8,6 +9,9 @@ struct Sizes {
   Dim rows, features, sketches, groups, reduction, block;  // R, n, H, G, c, B
   constexpr Dim width() const { return groups * block; }
 };
+
+// The outputs of each sketch.
+inline Side classes_of(Dim sketches, Dim outputs) { return {outputs, sketches, ceil_div(outputs, sketches)}; }
 
 inline Sizes check(std::string_view operation, const ConstView& x, const ConstView& u, const ConstView& shift,
                    const ConstView& sign) {
@@ -24,6 +28,30 @@ inline Sizes check(std::string_view operation, const ConstView& x, const ConstVi
   return {x.size(0), n, sketches, groups, reduction, block};
 }
 
+// Of the layer: x (R, n), u, which may be absent, and the weights z (m, G B), bias (m), with y (R, m).
+inline Sizes check_layer(std::string_view operation, const ConstView& x, const ConstView& shift, const ConstView& sign,
+                         const ConstView& z, const ConstView& bias, const ConstView& u, const ConstView& y) {
+  check_rows(operation, "y", y, x.dtype);
+  const bool fits = x.shape.ndim() == 2 && y.shape.ndim() == 2 && z.shape.ndim() == 2 && shift.shape.ndim() == 3;
+  ASHLAR_CHECK(fits && x.size(0) == y.size(0) && z.size(0) == y.size(1), operation, ": x ", x.shape, ", z ", z.shape,
+               ", y ", y.shape, " and the table ", shift.shape, " must be (R, n), (m, G B), (R, m) and (H, G, c)");
+  check_contiguous(operation, "z", z, z.shape, master_dtype(x.dtype));
+  check_contiguous(operation, "bias", bias, {z.size(0)}, master_dtype(x.dtype));
+  const Shape sketches{shift.size(0), x.size(0), z.size(1)};
+  check_contiguous(operation, "u", u, sketches, x.dtype);
+  return check(operation, x, u ? u : ConstView(nullptr, x.dtype, sketches, {}), shift, sign);
+}
+
+// Of its backward; without dx the sizes tell no features.
+inline Sizes check_layer_gradients(std::string_view operation, const ConstView& dy, const ConstView& u,
+                                   const ConstView& shift, const ConstView& sign, const ConstView& z, const ConstView& dx,
+                                   const ConstView& dz, const ConstView& dbias) {
+  ASHLAR_CHECK(u || !dz, operation, ": dz needs the sketches u");
+  check_contiguous(operation, "dz", dz, z.shape, master_dtype(dy.dtype));
+  const ConstView no_features(nullptr, dy.dtype, {dy.size(0), 0}, {});
+  return check_layer(operation, dx ? dx : no_features, shift, sign, z, dbias, u, dy);
+}
+
 // The feature of x that entry (h, g, i) of the table, with this shift, brings to place k < B of group g.
 constexpr Dim feature_of(const Sizes& s, Dim group, Dim i, Dim k, Dim shift) {
   const Dim turned = k + shift;
@@ -33,6 +61,26 @@ constexpr Dim feature_of(const Sizes& s, Dim group, Dim i, Dim k, Dim shift) {
 constexpr Dim place_of(const Sizes& s, Dim in_chunk, Dim shift) {
   const Dim turned = in_chunk - shift;
   return turned < 0 ? turned + s.block : turned;
+}
+
+// The fused CUDA kernels move eight neighbouring places of a group at once (B is a multiple of eight). Where `whole`, they
+// are eight neighbouring features from a multiple of eight on; elsewhere each has to be looked up.
+constexpr int kPlaces = 8;
+constexpr bool whole(Dim shift) { return shift % kPlaces == 0; }
+
+// The group of a column of u, and the place in it. 32 bits: the GPU divides 64 by a long program.
+struct Place {
+  int group, k;
+};
+constexpr Place place_at(const Sizes& s, int column) {
+  const int block = static_cast<int>(s.block);
+  return {column / block, column % block};
+}
+
+// Into how many parts the column tiles of y are divided. More parts fill more of the machine, but each forms the sketches
+// of its rows again: as many as there are multiprocessors for.
+constexpr Dim column_parts(Dim row_tiles, Dim column_tiles, Dim multiprocessors) {
+  return std::clamp<Dim>(multiprocessors / row_tiles, 1, column_tiles);
 }
 
 }  // namespace ashlar::kernels::ss1

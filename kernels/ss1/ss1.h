@@ -1,7 +1,8 @@
 // The sketches of SS1 (Desai et al.): x, padded with zeros, is cut into chunks of B features; every sketch adds up groups
 // of c neighbouring chunks, each rotated and signed by a table:
 //   u_h[g B + k] = sum_{i < c} sign_hgi x[(g c + i) B + (k + shift_hgi) mod B]      h < H, g < G, k < B
-// R n H additions for R rows. The product with the weights is an ordinary one.
+// R n H additions for R rows. The layer multiplies sketch h by the weights of class h, ceil(m / H) neighbouring outputs:
+//   y_h = u_h Z_hᵀ + bias_h
 #pragma once
 #include "kernels/kernel.h"
 
@@ -13,5 +14,18 @@ extern const Kernel<void(const Exec&, ConstView x, ConstView shift, ConstView si
 
 // The gradient of the above: dx[(g c + i) B + (k + shift_hgi) mod B] = sum_h sign_hgi du_h[g B + k].
 extern const Kernel<void(const Exec&, ConstView du, ConstView shift, ConstView sign, View dx)> ss1_sketch_backward;
+
+// The layer: y (R, m), rows contiguous, z (m, G B) and bias (m), which may be absent, in the master dtype and contiguous.
+// u receives the sketches for the backward unless it is absent.
+extern const Kernel<void(const Exec&, ConstView x, ConstView shift, ConstView sign, ConstView z, ConstView bias, View u,
+                         View y)>
+    ss1_forward;
+
+// Gradients of the above, overwritten; any of them may be absent, and u if dz is. Those of z and the bias are contiguous
+// and in the master dtype.
+//   dZ_h = dy_hᵀ u_h     du_h = dy_h Z_h     dx from du as in ss1_sketch_backward
+extern const Kernel<void(const Exec&, ConstView dy, ConstView u, ConstView shift, ConstView sign, ConstView z, View dx,
+                         View dz, View dbias)>
+    ss1_backward;
 
 }  // namespace ashlar::kernels

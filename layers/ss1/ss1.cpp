@@ -5,8 +5,7 @@
 
 #include "autograd/function.h"
 #include "core/random.h"
-#include "kernels/matmul/matmul.h"
-#include "kernels/reduce/reduce.h"
+#include "kernels/ss1/sizes.h"
 #include "kernels/ss1/ss1.h"
 
 namespace ashlar {
@@ -16,50 +15,25 @@ struct Tables {
   Array shift, sign;  // (H, G, c)
 };
 
-// Calls body(h, first output, last output + 1) for all classes.
-template <class Body>
-void for_classes(Dim classes, Dim out, Body&& body) {
-  const Dim length = (out + classes - 1) / classes;
-  for (Dim h = 0; h < classes; ++h) body(h, std::min(out, h * length), std::min(out, (h + 1) * length));
-}
-
 struct Ss1Op : Function<Ss1Op> {
   static constexpr const char* name = "ss1_linear";
   static Array forward(Context& ctx, const Array& x, const Array& z, const Array& bias, const Tables& tables) {
-    const Array rows = x.as_contiguous();
-    const Dim classes = tables.shift.size(0);
-    Array u = Array::empty({classes, x.size(0), z.size(1)}, x.dtype(), x.device());
-    Array y = Array::empty({x.size(0), z.size(0)}, x.dtype(), x.device());
-    kernels::ss1_sketch(x.exec(), rows, tables.shift, tables.sign, u);
-    for_classes(classes, z.size(0), [&](Dim h, Dim begin, Dim end) {
-      const Array part = bias.defined() ? bias.slice(0, begin, end) : Array();
-      kernels::matmul(x.exec(), u.select(0, h), z.slice(0, begin, end).transpose(0, 1), y.slice(1, begin, end),
-                      {.bias = part});
-    });
+    const Dim rows = x.size(0);
+    Array y = Array::empty({rows, z.size(0)}, x.dtype(), x.device()), u;
+    if (ctx.recording()) u = Array::empty({tables.shift.size(0), rows, z.size(1)}, x.dtype(), x.device());
+    kernels::ss1_forward(x.exec(), x.as_contiguous(), tables.shift, tables.sign, z, bias, u, y);
     ctx.save(u, z);
     ctx.keep(std::pair(tables, x.size(1)));
     return y;
   }
   static std::array<Array, 3> backward(Context& ctx, const Array& dy) {
     const auto& [tables, in] = ctx.kept<std::pair<Tables, Dim>>();
-    const Array &u = ctx.saved(0), &z = ctx.saved(1), rows = dy.as_contiguous();
-    Array dx, dz, dbias, du;
-    if (ctx.needs_grad(0)) du = empty_like(u);
+    const Array &u = ctx.saved(0), &z = ctx.saved(1);
+    Array dx, dz, dbias;
+    if (ctx.needs_grad(0)) dx = Array::empty({dy.size(0), in}, dy.dtype(), dy.device());
     if (ctx.needs_grad(1)) dz = empty_like(z);
-    for_classes(u.size(0), z.size(0), [&](Dim h, Dim begin, Dim end) {
-      const Array part = rows.slice(1, begin, end);
-      if (du.defined()) kernels::matmul(dy.exec(), part, z.slice(0, begin, end), du.select(0, h), {});
-      if (dz.defined()) kernels::matmul(dy.exec(), part.transpose(0, 1), u.select(0, h), dz.slice(0, begin, end), {});
-    });
-    if (du.defined()) {
-      dx = Array::empty({u.size(1), in}, u.dtype(), u.device());
-      kernels::ss1_sketch_backward(dy.exec(), du, tables.shift, tables.sign, dx);
-    }
-    if (ctx.needs_grad(2)) {
-      dbias = Array::empty({1, z.size(0)}, z.dtype(), z.device());
-      kernels::sum_to(dy.exec(), rows, dbias);
-      dbias = dbias.reshape({z.size(0)});
-    }
+    if (ctx.needs_grad(2)) dbias = Array::empty({z.size(0)}, z.dtype(), z.device());
+    kernels::ss1_backward(dy.exec(), dy.as_contiguous(), u, tables.shift, tables.sign, z, dx, dz, dbias);
     return {dx, dz, dbias};
   }
 };
@@ -112,16 +86,19 @@ template <class Body>
 void Ss1Linear::for_entries(Body&& body) const {
   const Dim block = structure_.block, reduction = structure_.reduction, chunks = groups() * reduction;
   const auto shift = shift_.to_vector<std::int32_t>(), sign = sign_.to_vector<std::int32_t>();
-  for_classes(shift_.size(0), out_features(), [&](Dim h, Dim begin, Dim end) {
+  const kernels::Side classes = kernels::ss1::classes_of(shift_.size(0), out_features());
+  for (Dim h = 0; h < classes.blocks; ++h) {
     for (Dim chunk = 0; chunk < chunks; ++chunk) {
       const auto entry = static_cast<std::size_t>(h * chunks + chunk);
       for (Dim k = 0; k < block; ++k) {
         const Dim column = chunk * block + (k + shift[entry]) % block, place = chunk / reduction * block + k;
         if (column >= in_features()) continue;
-        for (Dim row = begin; row < end; ++row) body(row, column, row * width() + place, sign[entry]);
+        for (Dim row = classes.begin(h); row < classes.begin(h) + classes.count(h); ++row) {
+          body(row, column, row * width() + place, sign[entry]);
+        }
       }
     }
-  });
+  }
 }
 
 Array Ss1Linear::to_dense() const {

@@ -4,7 +4,7 @@
 //   u_h[g B + k] = sum_{i < c} sign_hgi x[(g c + i) B + (k + shift_hgi) mod B]     (H, rows, G B)
 //   y_h = u_h Z_hᵀ + b_h                                    for H classes of ceil(out / H) neighbouring outputs
 //   dZ_h = dy_hᵀ u_h     du_h = dy_h Z_h     dx[(g c + i) B + (k + shift_hgi) mod B] = sum_h sign_hgi du_h[g B + k]
-// All three products are c times smaller than the dense ones and are plain ones, by the matmul kernel.
+// All three products are c times smaller than the dense ones.
 //
 // The hash of the released kernels is shift = VEC (R3 + R2 tile + R1 (g + 1) + R0 (i + 1)) mod B without signs. Its part
 // that depends on (tile, g) rotates a whole group and so only renames the weights of a row; what is left is
@@ -12,8 +12,9 @@
 // outputs then see the same in / c numbers, and W has at most that rank. classes=H instead draws shifts and signs at
 // random for every class; with H >= c, W has full rank, for H n additions a row.
 //
-// Saved for backward: u instead of x, H in / c numbers a row. The tables are buffers of the module: they go into
-// checkpoints and come back from them, whatever seed drew them; their shape and that of Z give B.
+// Saved for backward: u instead of x, H in / c numbers a row, which is also less to read again than x. The tables are
+// buffers of the module: they go into checkpoints and come back from them, whatever seed drew them; their shape and that
+// of Z give B.
 // At initialisation var Z = std², which makes every entry of W ± a number of that variance.
 #pragma once
 #include "layers/linear_spec.h"

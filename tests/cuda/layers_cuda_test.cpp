@@ -27,7 +27,11 @@ const std::vector<MapCase> kMaps{{"dense", 40, 56},
                                  {"block_diagonal:blocks=4", 64, 96},
                                  {"block_diagonal:blocks=4,shuffle=1", 37, 50},
                                  {"ss1:reduction=4", 64, 96},
-                                 {"ss1:reduction=4,classes=3", 50, 37}};
+                                 {"ss1:reduction=4,classes=3", 50, 37},
+                                 // With the sketch fused into the products in bf16: shifts by vectors, without, ragged.
+                                 {"ss1:reduction=2", 128, 320},
+                                 {"ss1:reduction=8,block=16", 376, 136},
+                                 {"ss1:reduction=4,block=24,classes=1", 184, 72}};
 
 struct Passed {
   Array y, dx;
@@ -100,7 +104,7 @@ TEST_CASE("linear maps, forward and backward", "[cuda]") {
     for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
       Linear here(Scope::root(dtype, 3), c.in, c.out, c.spec), there(Scope::root(dtype, 3, kGpu), c.in, c.out, c.spec);
       CHECK(bitwise_equal(here.map().to_dense(), there.map().to_dense()));
-      for (const Dim rows : {1, 33, 300}) {
+      for (const Dim rows : {1, 70, 257}) {
         INFO(c.spec << " " << dtype << " rows " << rows);
         const Array x = randn({rows, c.in}, dtype, 1), dy = randn({rows, c.out}, dtype, 2);
         const Passed expected = pass(here, x, dy), got = pass(there, x.to(kGpu), dy.to(kGpu)),
@@ -116,6 +120,16 @@ TEST_CASE("linear maps, forward and backward", "[cuda]") {
         }
       }
     }
+  }
+}
+
+TEST_CASE("ids in host memory are checked before a GPU gets them", "[cuda]") {
+  if (!has_gpu()) return;
+  const Array table = randn({5, 4}, DType::f32, 1), ids = Array::from(std::vector<std::int32_t>{3, 0, 4}, {3});
+  const Array there = table.to(kGpu), bad = Array::from(std::vector<std::int32_t>{0, 1, 5}, {3});
+  CHECK(bitwise_equal(F::embedding(there, ids, DType::f32).value().to(Device{}), F::embedding(table, ids, DType::f32).value()));
+  for (const Array& weights : {table, there}) {
+    CHECK_THROWS_WITH(F::embedding(weights, bad, DType::f32), "embedding_forward: id 5 at position 2 is outside [0, 5)");
   }
 }
 

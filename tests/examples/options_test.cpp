@@ -1,6 +1,7 @@
 // Options: flags, configs, precedence, and what is said about mistakes.
 #include "examples/support/options.h"
 
+#include "core/determinism.h"
 #include "core/files.h"
 #include "examples/support/program.h"
 #include "examples/support/training_options.h"
@@ -194,6 +195,14 @@ TEST_CASE("the nearest name is one of small edit distance or none") {
   CHECK(nearest("x", {"seed", "layer"}).empty());
   CHECK(nearest("", {"seed"}).empty());
   CHECK(nearest("abc", {}).empty());
+}
+
+TEST_CASE("runs repeat unless --allow-nondeterministic is given") {
+  OrderedJson resolved;
+  CHECK_FALSE(parse_training({}).allow_nondeterministic);
+  CHECK(parse_training({"--allow-nondeterministic"}, &resolved).allow_nondeterministic);
+  CHECK(resolved.at("allow_nondeterministic") == true);
+  CHECK(deterministic());
 }
 
 TEST_CASE("--layer sets all places, --layer-at some of them, a place of its own wins") {

@@ -190,6 +190,15 @@ const std::map<std::string, Probe>& probes() {
          const kernels::SgdTensor tensor{{}, matrix(t), matrix(t), matrix(t)};
          kernels::sgd_update_all(cpu, {&tensor, 1});
        }},
+      {"ss1_backward",
+       [=](DType t) {
+         kernels::ss1_backward(cpu, matrix(t), Array::zeros({1, 2, 2}, t), turns(), ones(), factor(t, {3, 2}), matrix(t),
+                               factor(t, {3, 2}), vector(t, 3));
+       }},
+      {"ss1_forward",
+       [=](DType t) {
+         kernels::ss1_forward(cpu, matrix(t), turns(), ones(), factor(t, {3, 2}), vector(t, 3), {}, matrix(t));
+       }},
       {"ss1_sketch", [=](DType t) { kernels::ss1_sketch(cpu, matrix(t), turns(), ones(), Array::zeros({1, 2, 2}, t)); }},
       {"ss1_sketch_backward",
        [=](DType t) { kernels::ss1_sketch_backward(cpu, Array::zeros({1, 2, 2}, t), turns(), ones(), matrix(t)); }},

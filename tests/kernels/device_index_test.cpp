@@ -193,6 +193,33 @@ TEST_CASE("a feature goes to the place that it is taken from", "[device_index]")
   }
 }
 
+TEST_CASE("vectors of places and of features cover each other", "[device_index]") {
+  const ss1::Sizes s{.rows = 1, .features = 144, .sketches = 1, .groups = 2, .reduction = 3, .block = 24};
+  for (Dim shift = 0; shift < s.block; ++shift) {
+    std::set<Dim> features;
+    for (int column = 0; column < static_cast<int>(s.width()); column += ss1::kPlaces) {
+      const ss1::Place p = ss1::place_at(s, column);
+      CHECK((p.group * s.block + p.k == column && p.k + ss1::kPlaces <= s.block));
+      for (Dim i = 0; i < s.reduction; ++i) {
+        const Dim first = ss1::feature_of(s, p.group, i, p.k, shift);
+        if (ss1::whole(shift)) CHECK(first % ss1::kPlaces == 0);
+        for (int e = 0; e < ss1::kPlaces; ++e) {
+          const Dim feature = ss1::feature_of(s, p.group, i, p.k + e, shift);
+          if (ss1::whole(shift)) CHECK(feature == first + e);
+          CHECK(features.insert(feature).second);
+        }
+      }
+    }
+    CHECK((features.size() == 144 && *features.begin() == 0 && *features.rbegin() == 143));
+  }
+}
+
+TEST_CASE("column tiles are divided for as many blocks as there are multiprocessors", "[device_index]") {
+  CHECK(ss1::column_parts(64, 6, 132) == 2);    // 8,192 rows
+  CHECK(ss1::column_parts(256, 24, 132) == 1);  // sketches are formed once
+  CHECK(ss1::column_parts(1, 6, 132) == 6);
+}
+
 TEST_CASE("layouts that a matrix library takes", "[device_index]") {
   using products::matrix_layout;
   const auto rows = matrix_layout(view_of({3, 5}, {8, 1}));

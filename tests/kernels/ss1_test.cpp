@@ -1,3 +1,4 @@
+#include "kernels/matmul/matmul.h"
 #include "kernels/ss1/ss1.h"
 
 #include "tests/support/catch.h"
@@ -76,6 +77,38 @@ TEST_CASE("ss1_sketch works on rows inside a wider matrix, on no rows, and on an
     kernels::ss1_sketch({}, many, tables.shift, tables.sign, u);
     return u;
   }));
+}
+
+TEST_CASE("ss1_forward gives the same with and without keeping the sketches", "[kernels]") {
+  const Tables tables;
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const Array x = randn({kRows, kIn}, dtype, 9), z = randn({7, kWidth}, DType::f32, 10), bias = randn({7}, DType::f32, 11);
+    Array u = Array::full({kSketches, kRows, kWidth}, NAN, dtype), expected_u = u.clone();
+    Array y = Array::full({kRows, 7}, NAN, dtype), alone = y.clone();
+    kernels::ss1_sketch({}, x, tables.shift, tables.sign, expected_u);
+    kernels::ss1_forward({}, x, tables.shift, tables.sign, z, bias, u, y);
+    kernels::ss1_forward({}, x, tables.shift, tables.sign, z, bias, {}, alone);
+    CHECK(bitwise_equal(u, expected_u));
+    CHECK(bitwise_equal(y, alone));
+    Array expected = Array::zeros(y.shape());
+    // Seven outputs in three classes: 3, 3 and 1.
+    for (Dim output = 0; output < 7; ++output) {
+      const Array column = expected.slice(1, output, output + 1), row = z.slice(0, output, output + 1);
+      kernels::matmul({}, u.select(0, output / 3), row.transpose(0, 1), column, {.bias = bias.slice(0, output, output + 1)});
+    }
+    CHECK(relative_error(y, expected) <= tolerance(dtype, kWidth));
+  }
+}
+
+TEST_CASE("ss1's layer names operands that do not fit", "[kernels]") {
+  const Tables tables;
+  const Array x = randn({2, kIn}, DType::f32, 8), z = randn({7, kWidth}, DType::f32, 9), dy = randn({2, 7}, DType::f32, 10);
+  Array y = Array::zeros({2, 6}), dz = Array::zeros(z.shape());
+  CHECK_THROWS_WITH(kernels::ss1_forward({}, x, tables.shift, tables.sign, z, {}, {}, y),
+                    "ss1_forward: x (2, 29), z (7, 10), y (2, 6) and the table (3, 2, 3) must be (R, n), (m, G B), (R, m) and "
+                    "(H, G, c)");
+  CHECK_THROWS_WITH(kernels::ss1_backward({}, dy, {}, tables.shift, tables.sign, z, {}, dz, {}),
+                    "ss1_backward: dz needs the sketches u");
 }
 
 TEST_CASE("ss1_sketch refuses tables that do not fit, and says what must hold", "[kernels]") {

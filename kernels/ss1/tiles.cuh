@@ -1,0 +1,54 @@
+// What the two fused kernels share: tiles of the product and its operands.
+//
+// A block has 256 threads for a tile of 128 x 128 results: 8 warps in 4 x 2, each with 32 x 64 results in 64 registers, so
+// that two blocks fit on a multiprocessor and 12 reads by ldmatrix feed 32 products. Operands come through shared memory
+// in steps of 32 of the inner dimension, two steps ahead.
+#pragma once
+#include "kernels/mma.cuh"
+#include "kernels/ss1/cuda.h"
+
+namespace ashlar::kernels::ss1 {
+
+using namespace device;
+using namespace tensor;
+
+constexpr int kRows = 128, kColumns = 128, kDepth = 32, kStages = 3, kBlockThreads = 256;
+constexpr int kWarpRows = 32, kWarpColumns = 64, kColumnWarps = kColumns / kWarpColumns;
+
+// The results of a warp, 32 rows by 64 columns from (row, column) of the tile on.
+struct Warp {
+  int lane, row, column;
+  FragmentC sum[kWarpRows / kMmaM][kWarpColumns / kMmaN];
+  __device__ Warp() {
+    const int thread = static_cast<int>(threadIdx.x), warp = thread / kWarp;
+    lane = thread % kWarp;
+    row = warp / kColumnWarps * kWarpRows;
+    column = warp % kColumnWarps * kWarpColumns;
+  }
+};
+
+// The corner (rows, D) of a matrix into a tile; zeros where the matrix has fewer than that.
+template <int D>
+__device__ void load_tile(const Tile<D>& tile, int rows, const Bf16* from, Dim ld, Dim matrix_rows, Dim matrix_columns) {
+  constexpr int kVectors = D / 8;  // of 16 bytes in a row
+  const int row_end = static_cast<int>(min(matrix_rows, Dim{rows}));
+  const int column_end = static_cast<int>(min(matrix_columns, Dim{D}));
+  // Unrolled, the addresses of all copies would take registers from the results.
+#pragma unroll 1
+  for (int i = static_cast<int>(threadIdx.x); i < rows * kVectors; i += kBlockThreads) {
+    const int r = i / kVectors, c = i % kVectors * 8;
+    const bool there = r < row_end && c < column_end;
+    ptx::copy_async(tile.data + r * Tile<D>::kLd + c, there ? from + r * ld + c : from, there);
+  }
+}
+
+inline const Bf16* values(const ConstView& v) { return static_cast<const Bf16*>(v.data); }
+
+// Master weights, rounded once for all blocks of the grid.
+inline Array rounded(const Exec& exec, const ConstView& z) {
+  const Array narrow = Array::empty(z.shape, DType::bf16, exec.device);
+  ashlar::cuda::copy(exec.device.index, z, narrow);
+  return narrow;
+}
+
+}  // namespace ashlar::kernels::ss1
