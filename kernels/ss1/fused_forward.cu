@@ -36,7 +36,7 @@ struct Sketches {
   }
   __device__ FragmentA left(int row, int column, int lane) const {
     FragmentA a;
-    load_matrices(data + (row + square_row(lane)) * ld + column + square_column(lane), a.r);
+    ptx::ldmatrix(data + (row + square_row(lane)) * ld + column + square_column(lane), a.r);
     return a;
   }
 };

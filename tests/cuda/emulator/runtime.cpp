@@ -32,6 +32,7 @@ struct CUevent_st {
 namespace ashlar::emulated {
 namespace {
 
+constexpr int kMultiprocessors = 132;
 constexpr std::size_t kGuard = 256;
 constexpr int kPoison = 0xff, kGuardByte = 0xa5;
 
@@ -176,7 +177,12 @@ cudaError_t cudaGetDeviceCount(int* count) {
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (device != 0) return result(cudaErrorInvalidDevice);
-  *properties = {"emulated", 9, 0, 132};
+  *properties = {"emulated", 9, 0, kMultiprocessors};
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
+  if (device != 0) return result(cudaErrorInvalidDevice);
+  *value = attribute == cudaDevAttrMultiProcessorCount ? kMultiprocessors : static_cast<int>(kSharedLimit);
   return cudaSuccess;
 }
 cudaError_t cudaGetDevice(int* device) {
