@@ -1,4 +1,4 @@
-// Matrix products, normalisation, attention and embedding.
+// Matrix products, attention and embedding.
 #include <cmath>
 
 #include "autograd/broadcast.h"
@@ -6,7 +6,6 @@
 #include "autograd/ops.h"
 #include "kernels/attention/attention.h"
 #include "kernels/embedding/embedding.h"
-#include "kernels/layer_norm/layer_norm.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/reduce/reduce.h"
 
@@ -73,40 +72,6 @@ struct Linear : Function<Linear> {
       gradients[2] = dbias.reshape({weight.size(0)});
     }
     return gradients;
-  }
-};
-
-// Saved for backward: x, and two numbers a row.
-struct LayerNormOp : Function<LayerNormOp> {
-  static constexpr const char* name = "layer_norm";
-  static Array forward(Context& ctx, const Array& x, const Array& weight, const Array& bias, const double& eps) {
-    const Array rows = x.reshape(x.shape().flattened_to(1)).as_contiguous();
-    ASHLAR_CHECK(weight.shape() == Shape({x.size(-1)}) && bias.shape() == weight.shape(),
-                 "layer_norm: weight ", weight.shape(), " and bias ", bias.shape(), " must have the last dimension of x ",
-                 x.shape());
-    Array y = Array::empty(rows.shape(), x.dtype(), x.device());
-    Array mean = Array::empty({rows.size(0)}, master_dtype(x.dtype()), x.device());
-    Array rstd = empty_like(mean);
-    kernels::layer_norm_forward(x.exec(), rows, weight, bias, eps, y, mean, rstd);
-    ctx.save(rows, weight, mean, rstd);
-    return y.reshape(x.shape());
-  }
-  static std::array<Array, 3> backward(Context& ctx, const Array& dy) {
-    const Array &x = ctx.saved(0), &weight = ctx.saved(1);
-    const Array rows = dy.reshape(dy.shape().flattened_to(1)).as_contiguous();
-    // A residual connection's gradient, if it came first, is added in the same pass over memory.
-    Array dx, dweight, dbias;
-    Array residual;
-    if (ctx.needs_grad(0)) {
-      residual = ctx.take_pending(0);
-      dx = residual.defined() ? residual : Array::empty(dy.shape(), x.dtype(), x.device());
-    }
-    if (ctx.needs_grad(1)) dweight = empty_like(weight);
-    if (ctx.needs_grad(2)) dbias = empty_like(weight);
-    const auto as_rows = [&](const Array& a) { return a.defined() ? a.reshape(x.shape()) : Array(); };
-    kernels::layer_norm_backward(dy.exec(), rows, x, weight, ctx.saved(2), ctx.saved(3), as_rows(residual), as_rows(dx),
-                                 dweight, dbias);
-    return {dx, dweight, dbias};
   }
 };
 
@@ -207,10 +172,6 @@ struct Embedding : Function<Embedding> {
 Tensor matmul(const Tensor& a, const Tensor& b) { return Matmul::apply(a, b); }
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) { return Linear::apply(x, weight, bias); }
-
-Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
-  return LayerNormOp::apply(x, weight, bias, eps);
-}
 
 Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tensor& v, bool causal) {
   return Attention::apply(q, k, v, causal);

@@ -43,12 +43,13 @@ Tensor Gpt2::hidden(const Tensor& tokens) const {
   std::vector<std::int32_t> positions(static_cast<std::size_t>(tokens.size(1)));
   std::iota(positions.begin(), positions.end(), 0);
   const Device device = scope().device();
-  Tensor x = wte_(tokens.value().to(device)) + wpe_(Array::from(positions, {tokens.size(1)}).to(device));
-  x = dropout_(x);
+  const Tensor x = wte_(tokens.value().to(device)) + wpe_(Array::from(positions, {tokens.size(1)}).to(device));
+  Residual stream{dropout_(x)};
   for (const auto& block : h_) {
-    x = config_.checkpoint ? checkpoint([&](const Tensor& input) { return (*block)(input); }, x) : (*block)(x);
+    if (config_.checkpoint) stream = {checkpoint([&](const Tensor& input) { return (*block)(input); }, stream.sum())};
+    else stream = (*block)(stream);
   }
-  return ln_f_(x);
+  return ln_f_(stream).y;
 }
 
 Tensor Gpt2::loss(const Tensor& tokens, const Array& targets) const {

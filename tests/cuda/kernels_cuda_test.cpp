@@ -100,11 +100,15 @@ TEST_CASE("layer norm", "[cuda]") {
       const Array x = randn(shape, dtype, 1), dy = randn(shape, dtype, 2), w = randn({columns}, master, 3),
                   b = randn({columns}, master, 4), add = randn(shape, dtype, 5);
       const Array row = Array::zeros({rows}, master);
-      const Arrays results{nan_like(x), nan_like(row), nan_like(row), nan_like(x), nan_like(w), nan_like(w), nan_like(x)};
+      const Arrays results{nan_like(x), nan_like(row), nan_like(row), nan_like(x), nan_like(w), nan_like(w), nan_like(x),
+                           nan_like(x), nan_like(x), nan_like(row), nan_like(row), x, nan_like(x)};
       same_on_gpu({x, dy, w, b, add}, results, gpu_tolerance(dtype), [](const Exec& exec, const Arrays& in, const Arrays& out) {
-                    kernels::layer_norm_forward(exec, in[0], in[2], in[3], 1e-5, out[0], out[1], out[2]);
+                    kernels::layer_norm_forward(exec, in[0], {}, in[2], in[3], 1e-5, {}, out[0], out[1], out[2]);
                     kernels::layer_norm_backward(exec, in[1], in[0], in[2], out[1], out[2], in[4], out[3], out[4], out[5]);
                     kernels::layer_norm_backward(exec, in[1], in[0], in[2], out[1], out[2], {}, out[6], {}, {});
+                    // The norm of a residual sum: into new memory, and over x.
+                    kernels::layer_norm_forward(exec, in[0], in[1], in[2], in[3], 1e-5, out[7], out[8], out[9], out[10]);
+                    kernels::layer_norm_forward(exec, out[11], in[4], in[2], in[3], 1e-5, out[11], out[12], out[9], out[10]);
                   });
     }
   }
