@@ -37,6 +37,8 @@ Tensor mean(const Tensor& x, int dim);   // without the dimension
 Tensor matmul(const Tensor& a, const Tensor& b);  // (…, M, K) (…, K, N) -> (…, M, N), batch dimensions broadcast
 // x (…, in), weight (out, in), bias (out) or undefined -> (…, out) = x weightᵀ + bias, in x's dtype
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
+// gelu(linear(x, weight, bias)), in one pass over memory where the device can
+Tensor linear_gelu(const Tensor& x, const Tensor& weight, const Tensor& bias, kernels::Gelu kind);
 
 // ---- transformer pieces
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps);  // over the last dimension

@@ -38,15 +38,17 @@ struct Matmul : Function<Matmul> {
 // Saved for backward: x (shared with its producer) and the weight.
 struct Linear : Function<Linear> {
   static constexpr const char* name = "linear";
-  static Array forward(Context& ctx, const Array& x, const Array& weight, const Array& bias) {
+  static Array product(Context& ctx, const Array& x, const Array& weight, const kernels::MatmulOptions& options) {
     ASHLAR_CHECK(weight.ndim() == 2 && x.ndim() >= 1 && x.size(-1) == weight.size(1), "linear: last dimension of x ",
                  x.shape(), " must equal the second of weight ", weight.shape());
     const Array rows = x.reshape(x.shape().flattened_to(1));
     Array y = Array::empty({rows.size(0), weight.size(0)}, x.dtype(), x.device());
-    kernels::matmul(x.exec(), rows, weight.transpose(0, 1), y, {.bias = bias});
+    kernels::matmul(x.exec(), rows, weight.transpose(0, 1), y, options);
     ctx.save(rows, weight);
-    ctx.keep(x.shape());
     return y.reshape(x.shape().with(-1, weight.size(0)));
+  }
+  static Array forward(Context& ctx, const Array& x, const Array& weight, const Array& bias) {
+    return product(ctx, x, weight, {.bias = bias});
   }
   static std::array<Array, 3> backward(Context& ctx, const Array& dy) {
     const Array &x = ctx.saved(0), &weight = ctx.saved(1);
@@ -55,7 +57,7 @@ struct Linear : Function<Linear> {
     if (ctx.needs_grad(0)) {
       Array dx = ctx.take_pending(0);
       const bool accumulate = dx.defined();
-      if (!accumulate) dx = Array::empty(ctx.kept<Shape>(), x.dtype(), x.device());
+      if (!accumulate) dx = Array::empty(dy.shape().with(-1, x.size(1)), x.dtype(), x.device());
       kernels::matmul(dy.exec(), rows, weight, dx.reshape(x.shape()), {.accumulate = accumulate});
       gradients[0] = dx;
     }
@@ -72,6 +74,24 @@ struct Linear : Function<Linear> {
       gradients[2] = dbias.reshape({weight.size(0)});
     }
     return gradients;
+  }
+};
+
+// Saved for backward: what Linear saves, and its result, which GELU is taken of.
+struct LinearGelu : Function<LinearGelu> {
+  static constexpr const char* name = "linear_gelu";
+  static Array forward(Context& ctx, const Array& x, const Array& weight, const Array& bias, const kernels::Gelu& kind) {
+    Array z;
+    if (ctx.recording()) z = Array::empty({x.shape().flattened_to(1)[0], weight.size(0)}, x.dtype(), x.device());
+    Array y = Linear::product(ctx, x, weight, {.bias = bias, .gelu = kind, .pre_activation = z});
+    ctx.save(z);
+    ctx.keep(kind);
+    return y;
+  }
+  static std::array<Array, 3> backward(Context& ctx, const Array& dy) {
+    const Array z = ctx.saved(2).reshape(dy.shape()), dz = autograd::reuse(dy);
+    kernels::gelu_backward(dy.exec(), z, dy.as_contiguous(), ctx.kept<kernels::Gelu>(), dz);
+    return Linear::backward(ctx, dz);
   }
 };
 
@@ -172,6 +192,10 @@ struct Embedding : Function<Embedding> {
 Tensor matmul(const Tensor& a, const Tensor& b) { return Matmul::apply(a, b); }
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) { return Linear::apply(x, weight, bias); }
+
+Tensor linear_gelu(const Tensor& x, const Tensor& weight, const Tensor& bias, kernels::Gelu kind) {
+  return LinearGelu::apply(x, weight, bias, kind);
+}
 
 Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tensor& v, bool causal) {
   return Attention::apply(q, k, v, causal);

@@ -91,7 +91,7 @@ class MultiHeadAttention final : public Module {
 class Mlp final : public Module {
  public:
   Mlp(const Scope& scope, const BlockConfig& config);
-  Tensor operator()(const Tensor& x) const { return fc2_(F::gelu(fc1_(x), gelu_)); }
+  Tensor operator()(const Tensor& x) const { return fc2_(fc1_.then_gelu(x, gelu_)); }
   // x (rows, C), and before and after GELU (rows, hidden)
   Dim saved_elements(Dim rows) const;
 

@@ -52,6 +52,32 @@ TEST_CASE("products: gradients match finite differences") {
   REQUIRE_GRADIENTS([](const auto& t) { return F::linear(t[0], t[1]); }, r({1, 5}, 33), r({4, 5}, 34));
 }
 
+TEST_CASE("a linear map that ends in GELU: gradients match finite differences, bits those of the two operations") {
+  for (const auto kind : {kernels::Gelu::erf, kernels::Gelu::tanh}) {
+    REQUIRE_GRADIENTS([=](const auto& t) { return F::linear_gelu(t[0], t[1], t[2], kind); }, r({2, 3, 5}, 63),
+                      r({4, 5}, 64), r({4}, 65));
+    REQUIRE_GRADIENTS([=](const auto& t) { return F::linear_gelu(t[0] * 1.5, t[1], {}, kind) + F::linear(t[0], t[1]); },
+                      r({3, 5}, 66), r({4, 5}, 67));
+    for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+      const Array x = randn({2, 9, 5}, dtype, 68), weight = randn({6, 5}, master_dtype(dtype), 69);
+      const Array bias = randn({6}, master_dtype(dtype), 70), dy = randn({2, 9, 6}, dtype, 71);
+      const auto results = [&](const auto& f) {
+        const Tensor input = Tensor::leaf(x), w = Tensor::leaf(weight), b = Tensor::leaf(bias);
+        const Tensor y = f(input, w, b);
+        y.backward(dy);
+        return std::vector<Array>{y.value(), input.grad(), w.grad(), b.grad()};
+      };
+      const auto got = results([=](const auto&... t) { return F::linear_gelu(t..., kind); });
+      const auto expected = results([=](const auto&... t) { return F::gelu(F::linear(t...), kind); });
+      for (std::size_t i = 0; i < expected.size(); ++i) {
+        CAPTURE(name_of(dtype), i);
+        REQUIRE(bitwise_equal(got[i], expected[i]));
+      }
+      REQUIRE(bitwise_equal(F::linear_gelu(x, weight, bias, kind).value(), expected[0]));
+    }
+  }
+}
+
 TEST_CASE("transformer operations: gradients match finite differences") {
   REQUIRE_GRADIENTS([](const auto& t) { return F::layer_norm(t[0], t[1], t[2], 1e-5); }, r({2, 3, 7}, 35), r({7}, 36), r({7}, 37));
   for (const bool causal : {false, true}) {
@@ -142,6 +168,8 @@ TEST_CASE("errors name the operation and the shapes") {
   REQUIRE_THROWS_WITH(F::add(r({2, 3}, 1), r({4}, 2)), Contains("add") && Contains("(2, 3)") && Contains("(4)"));
   REQUIRE_THROWS_WITH(F::matmul(r({2, 3}, 1), r({4, 5}, 2)), Contains("matmul"));
   REQUIRE_THROWS_WITH(F::add(randn({2}, DType::f32, 1), r({2}, 2)), Contains("cast"));
+  REQUIRE_THROWS_WITH(F::linear_gelu(r({2, 3}, 1), r({4, 5}, 2), {}, kernels::Gelu::erf),
+                      Contains("(2, 3)") && Contains("(4, 5)"));
   REQUIRE_THROWS_WITH(F::add_layer_norm(r({2, 3}, 1), r({3}, 2), r({3}, 3), r({3}, 4), 1e-5),
                       Contains("add_layer_norm") && Contains("(2, 3)") && Contains("(3)"));
 }
