@@ -117,6 +117,12 @@ struct ForwardTraits<Array (*)(Context&, Args...)> {
   static constexpr std::size_t arrays = (std::size_t{0} + ... + std::size_t{std::is_same_v<Args, const Array&>});
 };
 
+// For backward: the memory of a gradient that nobody else reads, for a result of the same layout; otherwise new memory.
+inline Array reuse(const Array& dy) {
+  if (dy.owns_alone() && dy.contiguous()) return dy;
+  return Array::empty(dy.shape(), dy.dtype(), dy.device());
+}
+
 inline const Array& as_argument(const Tensor& tensor) {
   static const Array undefined;
   return tensor.defined() ? tensor.value() : undefined;

@@ -37,9 +37,17 @@ Tensor mean(const Tensor& x, int dim);   // without the dimension
 Tensor matmul(const Tensor& a, const Tensor& b);  // (…, M, K) (…, K, N) -> (…, M, N), batch dimensions broadcast
 // x (…, in), weight (out, in), bias (out) or undefined -> (…, out) = x weightᵀ + bias, in x's dtype
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
+// gelu(linear(x, weight, bias)), in one pass over memory where the device can
+Tensor linear_gelu(const Tensor& x, const Tensor& weight, const Tensor& bias, kernels::Gelu kind);
 
 // ---- transformer pieces
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps);  // over the last dimension
+// x + branch and the layer norm of it, to the bit what add and layer_norm give, in one pass over memory; one shape and
+// dtype, no broadcasting.
+struct ResidualNorm {
+  Tensor sum, y;
+};
+ResidualNorm add_layer_norm(const Tensor& x, const Tensor& branch, const Tensor& weight, const Tensor& bias, double eps);
 // q, k, v (B, H, T, D) -> (B, H, T, D); scale 1/sqrt(D)
 Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tensor& v, bool causal);
 // qkv (B, T, 3 H D), as one projection makes it -> (B, T, H D)

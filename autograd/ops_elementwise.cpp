@@ -9,17 +9,12 @@ namespace ashlar::F {
 namespace {
 
 using autograd::broadcast_shape;
+using autograd::reuse;
 using autograd::sum_to_shape;
 
 void check_dtypes(std::string_view operation, const Array& a, const Array& b) {
   ASHLAR_CHECK(a.dtype() == b.dtype(), operation, ": dtypes ", a.dtype(), " and ", b.dtype(),
                " differ; cast one of them");
-}
-
-// The memory of a gradient that nobody else reads, for a result of the same layout; otherwise new memory.
-Array reuse(const Array& dy) {
-  if (dy.owns_alone() && dy.contiguous()) return dy;
-  return Array::empty(dy.shape(), dy.dtype(), dy.device());
 }
 
 struct AddShapes {

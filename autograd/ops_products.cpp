@@ -1,4 +1,4 @@
-// Matrix products, normalisation, attention and embedding.
+// Matrix products, attention and embedding.
 #include <cmath>
 
 #include "autograd/broadcast.h"
@@ -7,7 +7,6 @@
 #include "kernels/attention/attention.h"
 #include "kernels/embedding/checks.h"
 #include "kernels/embedding/embedding.h"
-#include "kernels/layer_norm/layer_norm.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/reduce/reduce.h"
 
@@ -40,15 +39,17 @@ struct Matmul : Function<Matmul> {
 // Saved for backward: x (shared with its producer) and the weight.
 struct Linear : Function<Linear> {
   static constexpr const char* name = "linear";
-  static Array forward(Context& ctx, const Array& x, const Array& weight, const Array& bias) {
+  static Array product(Context& ctx, const Array& x, const Array& weight, const kernels::MatmulOptions& options) {
     ASHLAR_CHECK(weight.ndim() == 2 && x.ndim() >= 1 && x.size(-1) == weight.size(1), "linear: last dimension of x ",
                  x.shape(), " must equal the second of weight ", weight.shape());
     const Array rows = x.reshape(x.shape().flattened_to(1));
     Array y = Array::empty({rows.size(0), weight.size(0)}, x.dtype(), x.device());
-    kernels::matmul(x.exec(), rows, weight.transpose(0, 1), y, {.bias = bias});
+    kernels::matmul(x.exec(), rows, weight.transpose(0, 1), y, options);
     ctx.save(rows, weight);
-    ctx.keep(x.shape());
     return y.reshape(x.shape().with(-1, weight.size(0)));
+  }
+  static Array forward(Context& ctx, const Array& x, const Array& weight, const Array& bias) {
+    return product(ctx, x, weight, {.bias = bias});
   }
   static std::array<Array, 3> backward(Context& ctx, const Array& dy) {
     const Array &x = ctx.saved(0), &weight = ctx.saved(1);
@@ -57,7 +58,7 @@ struct Linear : Function<Linear> {
     if (ctx.needs_grad(0)) {
       Array dx = ctx.take_pending(0);
       const bool accumulate = dx.defined();
-      if (!accumulate) dx = Array::empty(ctx.kept<Shape>(), x.dtype(), x.device());
+      if (!accumulate) dx = Array::empty(dy.shape().with(-1, x.size(1)), x.dtype(), x.device());
       kernels::matmul(dy.exec(), rows, weight, dx.reshape(x.shape()), {.accumulate = accumulate});
       gradients[0] = dx;
     }
@@ -77,37 +78,21 @@ struct Linear : Function<Linear> {
   }
 };
 
-// Saved for backward: x, and two numbers a row.
-struct LayerNormOp : Function<LayerNormOp> {
-  static constexpr const char* name = "layer_norm";
-  static Array forward(Context& ctx, const Array& x, const Array& weight, const Array& bias, const double& eps) {
-    const Array rows = x.reshape(x.shape().flattened_to(1)).as_contiguous();
-    ASHLAR_CHECK(weight.shape() == Shape({x.size(-1)}) && bias.shape() == weight.shape(),
-                 "layer_norm: weight ", weight.shape(), " and bias ", bias.shape(), " must have the last dimension of x ",
-                 x.shape());
-    Array y = Array::empty(rows.shape(), x.dtype(), x.device());
-    Array mean = Array::empty({rows.size(0)}, master_dtype(x.dtype()), x.device());
-    Array rstd = empty_like(mean);
-    kernels::layer_norm_forward(x.exec(), rows, weight, bias, eps, y, mean, rstd);
-    ctx.save(rows, weight, mean, rstd);
-    return y.reshape(x.shape());
+// Saved for backward: what Linear saves, and its result, which GELU is taken of.
+struct LinearGelu : Function<LinearGelu> {
+  static constexpr const char* name = "linear_gelu";
+  static Array forward(Context& ctx, const Array& x, const Array& weight, const Array& bias, const kernels::Gelu& kind) {
+    Array z;
+    if (ctx.recording()) z = Array::empty({x.shape().flattened_to(1)[0], weight.size(0)}, x.dtype(), x.device());
+    Array y = Linear::product(ctx, x, weight, {.bias = bias, .gelu = kind, .pre_activation = z});
+    ctx.save(z);
+    ctx.keep(kind);
+    return y;
   }
   static std::array<Array, 3> backward(Context& ctx, const Array& dy) {
-    const Array &x = ctx.saved(0), &weight = ctx.saved(1);
-    const Array rows = dy.reshape(dy.shape().flattened_to(1)).as_contiguous();
-    // A residual connection's gradient, if it came first, is added in the same pass over memory.
-    Array dx, dweight, dbias;
-    Array residual;
-    if (ctx.needs_grad(0)) {
-      residual = ctx.take_pending(0);
-      dx = residual.defined() ? residual : Array::empty(dy.shape(), x.dtype(), x.device());
-    }
-    if (ctx.needs_grad(1)) dweight = empty_like(weight);
-    if (ctx.needs_grad(2)) dbias = empty_like(weight);
-    const auto as_rows = [&](const Array& a) { return a.defined() ? a.reshape(x.shape()) : Array(); };
-    kernels::layer_norm_backward(dy.exec(), rows, x, weight, ctx.saved(2), ctx.saved(3), as_rows(residual), as_rows(dx),
-                                 dweight, dbias);
-    return {dx, dweight, dbias};
+    const Array z = ctx.saved(2).reshape(dy.shape()), dz = autograd::reuse(dy);
+    kernels::gelu_backward(dy.exec(), z, dy.as_contiguous(), ctx.kept<kernels::Gelu>(), dz);
+    return Linear::backward(ctx, dz);
   }
 };
 
@@ -219,8 +204,8 @@ Tensor matmul(const Tensor& a, const Tensor& b) { return Matmul::apply(a, b); }
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) { return Linear::apply(x, weight, bias); }
 
-Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
-  return LayerNormOp::apply(x, weight, bias, eps);
+Tensor linear_gelu(const Tensor& x, const Tensor& weight, const Tensor& bias, kernels::Gelu kind) {
+  return LinearGelu::apply(x, weight, bias, kind);
 }
 
 Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tensor& v, bool causal) {

@@ -17,12 +17,22 @@ LinearMap::LinearMap(const Scope& scope, Dim in, Dim out, const LinearOptions& o
   if (options.bias) bias_ = param("bias", {out}, init::zeros(), {.role = Role::bias, .fan_in = in, .fan_out = out});
 }
 
-Tensor LinearMap::operator()(const Tensor& x) const {
+Tensor LinearMap::rows_of(const Tensor& x) const {
   ASHLAR_CHECK(x.value().ndim() >= 1 && x.size(-1) == in_, "linear map ", scope().path(), " (", spec(),
                "): last dimension of x ", x.shape(), " must equal in_features ", in_);
   const Tensor rows = F::reshape(x, x.shape().flattened_to(1));
   if (observer_) observer_(rows.value());
-  return F::reshape(forward(rows, bias_), x.shape().with(-1, out_));
+  return rows;
+}
+
+Tensor LinearMap::operator()(const Tensor& x) const {
+  const Tensor y = forward(rows_of(x), bias_);
+  return F::reshape(y, x.shape().with(-1, out_));
+}
+
+Tensor LinearMap::then_gelu(const Tensor& x, kernels::Gelu kind) const {
+  const Tensor y = forward_gelu(rows_of(x), bias_, kind);
+  return F::reshape(y, x.shape().with(-1, out_));
 }
 
 void LinearMap::check_projection(const Array& dense, const ProjectionOptions& options) const {

@@ -37,6 +37,8 @@ class LinearMap : public Module {
 
   // x (…, in) -> (…, out). InputError naming the module's path if the last dimension is not `in`.
   Tensor operator()(const Tensor& x) const;
+  // gelu of the same.
+  Tensor then_gelu(const Tensor& x, kernels::Gelu kind) const;
 
   // W (out, in), exactly the matrix that forward applies; master dtype, on the host.
   virtual Array to_dense() const = 0;
@@ -60,6 +62,10 @@ class LinearMap : public Module {
  protected:
   // x (R, in) -> (R, out); `bias` (out) or undefined.
   virtual Tensor forward(const Tensor& x, const Tensor& bias) const = 0;
+  // gelu(forward(x, bias)): for maps that compute it together.
+  virtual Tensor forward_gelu(const Tensor& x, const Tensor& bias, kernels::Gelu kind) const {
+    return F::gelu(forward(x, bias), kind);
+  }
   // What project() does after its checks: the factors for `dense` (out, in), f64 and contiguous.
   virtual void fit(const Array& dense, const ProjectionOptions& options) = 0;
   // For constructors: InputError naming the layer unless 1 <= value <= most.
@@ -75,6 +81,7 @@ class LinearMap : public Module {
   double lr_scale(Dim fan_in, int factors) const;
 
  private:
+  Tensor rows_of(const Tensor& x) const;  // (…, in) -> (R, in), checked and shown to the observer
   void check_projection(const Array& dense, const ProjectionOptions& options) const;
 
   Dim in_, out_;
@@ -89,6 +96,7 @@ class Linear {
  public:
   Linear(const Scope& scope, Dim in, Dim out, std::string_view spec = "dense", const LinearOptions& options = {});
   Tensor operator()(const Tensor& x) const { return (*map_)(x); }
+  Tensor then_gelu(const Tensor& x, kernels::Gelu kind) const { return map_->then_gelu(x, kind); }
   LinearMap& map() { return *map_; }
   const LinearMap& map() const { return *map_; }
 

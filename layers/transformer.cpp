@@ -18,6 +18,11 @@ LayerNorm::LayerNorm(const Scope& scope, Dim width, double eps)
       weight_(param("weight", {width}, init::ones(), {.role = Role::norm})),
       bias_(param("bias", {width}, init::zeros(), {.role = Role::norm})) {}
 
+F::ResidualNorm LayerNorm::operator()(const Residual& stream) const {
+  if (!stream.branch.defined()) return {stream.x, (*this)(stream.x)};
+  return F::add_layer_norm(stream.x, stream.branch, weight_, bias_, eps_);
+}
+
 Embedding::Embedding(const Scope& scope, Dim rows, Dim width, double std)
     : Module(scope),
       weight_(param("weight", {rows, width}, init::normal(std),
@@ -76,9 +81,10 @@ Block::Block(const Scope& scope, const BlockConfig& c)
       dropout2_(sub("dropout2"), c.dropout),
       path2_(sub("drop_path2"), c.drop_path, Dropout::Unit::sample) {}
 
-Tensor Block::operator()(const Tensor& x, const F::KeysValues& cache) const {
-  const Tensor y = x + path1_(dropout1_(attn_(norm1_(x), cache)));
-  return y + path2_(dropout2_(mlp_(norm2_(y))));
+Residual Block::operator()(const Residual& stream, const F::KeysValues& cache) const {
+  const auto [x, x_norm] = norm1_(stream);
+  const auto [y, y_norm] = norm2_(Residual{x, path1_(dropout1_(attn_(x_norm, cache)))});
+  return {y, path2_(dropout2_(mlp_(y_norm)))};
 }
 
 ModelCost cost_of(Module& model) {

@@ -8,10 +8,18 @@
 
 namespace ashlar {
 
+// The residual stream between blocks: x, and what the branch before adds to it, if anything. The norm that reads the sum
+// also computes it, in one pass over memory.
+struct Residual {
+  Tensor x, branch = {};
+  Tensor sum() const { return branch.defined() ? x + branch : x; }
+};
+
 class LayerNorm final : public Module {
  public:
   LayerNorm(const Scope& scope, Dim width, double eps);
   Tensor operator()(const Tensor& x) const { return F::layer_norm(x, weight_, bias_, eps_); }
+  F::ResidualNorm operator()(const Residual& stream) const;
   // x (rows, width), the mean and 1/deviation of each row
   Dim saved_elements(Dim rows) const { return rows * (weight_.value().numel() + 2); }
 
@@ -85,7 +93,7 @@ class MultiHeadAttention final : public Module {
 class Mlp final : public Module {
  public:
   Mlp(const Scope& scope, const BlockConfig& config);
-  Tensor operator()(const Tensor& x) const { return fc2_(F::gelu(fc1_(x), gelu_)); }
+  Tensor operator()(const Tensor& x) const { return fc2_(fc1_.then_gelu(x, gelu_)); }
   // x (rows, C), and before and after GELU (rows, hidden)
   Dim saved_elements(Dim rows) const;
 
@@ -98,7 +106,8 @@ class Mlp final : public Module {
 class Block final : public Module {
  public:
   Block(const Scope& scope, const BlockConfig& config);
-  Tensor operator()(const Tensor& x, const F::KeysValues& cache = {}) const;  // (B, T, C) -> (B, T, C)
+  Residual operator()(const Residual& stream, const F::KeysValues& cache = {}) const;  // (B, T, C) -> (B, T, C)
+  Tensor operator()(const Tensor& x) const { return (*this)(Residual{x}).sum(); }
   Dim saved_elements(Dim rows) const {
     return norm1_.saved_elements(rows) + attn_.saved_elements(rows) + norm2_.saved_elements(rows) +
            mlp_.saved_elements(rows);

@@ -54,11 +54,12 @@ Tensor Gpt2::embed(const Tensor& tokens, Dim seen) const {
 }
 
 Tensor Gpt2::hidden(const Tensor& tokens) const {
-  Tensor x = embed(tokens, 0);
+  Residual stream{embed(tokens, 0)};
   for (const auto& block : h_) {
-    x = config_.checkpoint ? checkpoint([&](const Tensor& input) { return (*block)(input); }, x) : (*block)(x);
+    if (config_.checkpoint) stream = {checkpoint([&](const Tensor& input) { return (*block)(input); }, stream.sum())};
+    else stream = (*block)(stream);
   }
-  return ln_f_(x);
+  return ln_f_(stream).y;
 }
 
 Tensor Gpt2::loss(const Tensor& tokens, const Array& targets, Dim counted) const {
@@ -86,15 +87,15 @@ GptCache Gpt2::make_cache(Dim batch) const {
 }
 
 Tensor Gpt2::next_token_logits(const Tensor& tokens, GptCache& cache) const {
-  Tensor x = embed(tokens, cache.length);
+  Residual stream{embed(tokens, cache.length)};
   const Dim end = cache.length + tokens.size(1);
   auto kept = cache.blocks.begin();
   for (const auto& block : h_) {
-    x = (*block)(x, {kept->keys.slice(2, 0, end), kept->values.slice(2, 0, end)});
+    stream = (*block)(stream, {kept->keys.slice(2, 0, end), kept->values.slice(2, 0, end)});
     ++kept;
   }
   cache.length = end;
-  return last_logits(ln_f_(x));
+  return last_logits(ln_f_(stream).y);
 }
 
 Dim Gpt2::macs_per_token(bool dense) {

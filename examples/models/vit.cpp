@@ -59,9 +59,10 @@ Tensor Vit::operator()(const Tensor& images) const {
     x = F::concat(F::expand(token, {x.size(0), 1, config_.width}), x, 1);
   }
   x = x + F::cast(pos_embed_, x.dtype());
-  for (const auto& block : blocks_) x = (*block)(x);
+  Residual stream{x};
+  for (const auto& block : blocks_) stream = (*block)(stream);
   // Only what the head reads is normalised: each row by itself, so that selecting first gives the same.
-  const Tensor pooled = config_.class_token ? norm_(F::select(x, 1, 0)) : F::mean(norm_(x), 1);
+  const Tensor pooled = config_.class_token ? norm_(F::select(stream.sum(), 1, 0)) : F::mean(norm_(stream).y, 1);
   return head_(pooled);
 }
 

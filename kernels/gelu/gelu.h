@@ -9,7 +9,7 @@ enum class Gelu : unsigned char {
   tanh,  // x / 2 (1 + tanh(sqrt(2/π) (x + 0.044715 x³)))
 };
 
-// y = gelu(x), any shape, contiguous.
+// y = gelu(x), any shape, contiguous; y may be the same memory as x.
 extern const Kernel<void(const Exec&, ConstView x, Gelu kind, View y)> gelu_forward;
 // dx = dy gelu'(x); dx may be the same memory as dy.
 extern const Kernel<void(const Exec&, ConstView x, ConstView dy, Gelu kind, View dx)> gelu_backward;

@@ -25,10 +25,14 @@ struct Checker {
   }
 };
 
-inline void check_forward(const ConstView& x, const ConstView& weight, const ConstView& bias, const ConstView& y,
-                          const ConstView& mean, const ConstView& rstd) {
+inline void check_forward(const ConstView& x, const ConstView& branch, const ConstView& weight, const ConstView& bias,
+                          const ConstView& sum, const ConstView& y, const ConstView& mean, const ConstView& rstd) {
   const Checker check{"layer_norm_forward", x};
+  ASHLAR_CHECK(bool(branch) == bool(sum), check.operation, ": ", branch ? "branch" : "sum", " is given without ",
+               branch ? "sum" : "branch", " for x ", x.shape, "; give both or neither");
   check.matrix("x", x);
+  if (branch) check.matrix("branch", branch);
+  if (sum) check.matrix("sum", sum);
   check.matrix("y", y);
   check.vector("weight", weight, 1);
   check.vector("bias", bias, 1);

@@ -18,9 +18,9 @@ namespace ashlar::kernels {
 namespace {
 
 struct Forward {
-  ConstView x, weight, bias;
+  ConstView x, branch, weight, bias;
   double eps;
-  View y, mean, rstd;
+  View sum, y, mean, rstd;
 };
 struct Backward {
   ConstView dy, x, weight, mean, rstd, add;
@@ -78,11 +78,17 @@ void forward_of(const Forward& work, Dim begin, Dim end) {
   for (Dim row = begin; row < end; ++row) {
     const T* x = work.x.as<T>() + row * work.x.step(0);
     T* y = work.y.as<T>() + row * work.y.step(0);
-    Sum<Tag<T>> sum, rest, squares;
+    if (work.branch) {
+      T* sum = work.sum.as<T>() + row * work.sum.step(0);
+      map(d, columns, [](auto u, auto v) HWY_ATTR { return hn::Add(u, v); }, sum, x,
+          work.branch.as<T>() + row * work.branch.step(0));
+      x = sum;  // the rounded values, which are those that backward reads
+    }
+    Sum<Tag<T>> values, rest, squares;
     each_vector(d, columns, [&](Dim, const auto& at, Dim, int k) HWY_ATTR {
-      sum.half[k] = hn::Add(sum.half[k], at(x));
+      values.half[k] = hn::Add(values.half[k], at(x));
     });
-    const A rough_mean = sum.total() / static_cast<A>(columns);
+    const A rough_mean = values.total() / static_cast<A>(columns);
     const auto rough_mean_v = hn::Set(d, rough_mean);
     each_vector(d, columns, [&](Dim, const auto& at, Dim count, int k) HWY_ATTR {
       auto centered = hn::Sub(at(x), rough_mean_v);
@@ -183,10 +189,10 @@ constexpr Dim kRowsPerChunk = 32;
 
 }  // namespace
 
-void layer_norm_forward(const Exec&, ConstView x, ConstView weight, ConstView bias, double eps, View y, View mean,
-                        View rstd) {
-  layer_norm::check_forward(x, weight, bias, y, mean, rstd);
-  const Forward work{x, weight, bias, eps, y, mean, rstd};
+void layer_norm_forward(const Exec&, ConstView x, ConstView branch, ConstView weight, ConstView bias, double eps,
+                        View sum, View y, View mean, View rstd) {
+  layer_norm::check_forward(x, branch, weight, bias, sum, y, mean, rstd);
+  const Forward work{x, branch, weight, bias, eps, sum, y, mean, rstd};
   const auto rows = ASHLAR_DISPATCH(forward_rows);
   parallel_for(x.size(0), row_grain(x.size(1)), [&](Dim begin, Dim end) { rows(work, begin, end); });
 }

@@ -28,18 +28,31 @@ Rows<T> rows_of(const AnyView& view) {
   return {static_cast<T*>(view.data), view.step(0)};
 }
 
+// sum = x + branch, where branch is given, and the norm of it; sum may be x or branch: a value is read before it is
+// written, and afterwards by the lane that wrote it.
 template <class T>
-__global__ void forward_rows(Dim rows, Dim columns, Rows<const T> x, const accumulate_t<T>* weight,
-                             const accumulate_t<T>* bias, accumulate_t<T> eps, Rows<T> y, accumulate_t<T>* mean,
-                             accumulate_t<T>* rstd) {
+__global__ void forward_rows(Dim rows, Dim columns, Rows<const T> x, Rows<const T> branch, const accumulate_t<T>* weight,
+                             const accumulate_t<T>* bias, accumulate_t<T> eps, Rows<T> sum, Rows<T> y,
+                             accumulate_t<T>* mean, accumulate_t<T>* rstd) {
   using A = accumulate_t<T>;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   for (Dim r = Dim{blockIdx.x} * kWarps + threadIdx.x / kWarp; r < rows; r += Dim{gridDim.x} * kWarps) {
-    const T* const from = x.row(r);
-    // Three passes over a row: the first reads it from memory, the others from the L1 cache.
-    A sum = 0;
-    for (Dim c = lane; c < columns; c += kWarp) sum += convert<A>(from[c]);
-    const A average = warp_sum(sum) / static_cast<A>(columns);
+    // Three passes over a row: the first reads it from memory, the others from the caches.
+    const T* from = x.row(r);
+    A total = 0;
+    if (branch.data) {
+      const T* const added = branch.row(r);
+      T* const kept = sum.row(r);
+      for (Dim c = lane; c < columns; c += kWarp) {
+        const T value = convert<T>(convert<A>(from[c]) + convert<A>(added[c]));
+        kept[c] = value;
+        total += convert<A>(value);  // rounded, as the other passes and backward read it
+      }
+      from = kept;
+    } else {
+      for (Dim c = lane; c < columns; c += kWarp) total += convert<A>(from[c]);
+    }
+    const A average = warp_sum(total) / static_cast<A>(columns);
     A squares = 0;
     for (Dim c = lane; c < columns; c += kWarp) {
       const A centered = convert<A>(from[c]) - average;
@@ -103,16 +116,16 @@ __global__ void backward_rows(Dim rows, Dim columns, Rows<const T> dy, Rows<cons
 
 }  // namespace
 
-void layer_norm_forward(const Exec& exec, ConstView x, ConstView weight, ConstView bias, double eps, View y, View mean,
-                        View rstd) {
-  layer_norm::check_forward(x, weight, bias, y, mean, rstd);
+void layer_norm_forward(const Exec& exec, ConstView x, ConstView branch, ConstView weight, ConstView bias, double eps,
+                        View sum, View y, View mean, View rstd) {
+  layer_norm::check_forward(x, branch, weight, bias, sum, y, mean, rstd);
   const Dim rows = x.size(0), columns = x.size(1);
   if (rows * columns == 0) return;
   dispatch_floating(x.dtype, "layer_norm_forward", [&]<class T>() {
     using A = accumulate_t<T>;
     forward_rows<T><<<blocks_for(rows, kWarps), kThreads, 0, queue(exec)>>>(
-        rows, columns, rows_of<const T>(x), weight.as<A>(), bias.as<A>(), static_cast<A>(eps), rows_of<T>(y), mean.as<A>(),
-        rstd.as<A>());
+        rows, columns, rows_of<const T>(x), rows_of<const T>(branch), weight.as<A>(), bias.as<A>(), static_cast<A>(eps),
+        rows_of<T>(sum), rows_of<T>(y), mean.as<A>(), rstd.as<A>());
   });
   ASHLAR_CUDA_CHECK_LAUNCH();
 }

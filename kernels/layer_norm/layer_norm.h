@@ -6,8 +6,11 @@
 namespace ashlar::kernels {
 
 //   x, y (R, C)   weight, bias (C) master dtype   mean, rstd (R) master dtype, the two cheap statistics kept for backward
-extern const Kernel<void(const Exec&, ConstView x, ConstView weight, ConstView bias, double eps, View y, View mean,
-                         View rstd)>
+// With `branch` (R, C), what a residual connection adds to x, the norm is that of sum (R, C) = x + branch, rounded to its
+// dtype as linear_combination rounds it, so that the sum needs no pass of its own. branch and sum come together or not at
+// all; sum may be the same memory as x or branch.
+extern const Kernel<void(const Exec&, ConstView x, ConstView branch, ConstView weight, ConstView bias, double eps,
+                         View sum, View y, View mean, View rstd)>
     layer_norm_forward;
 
 //   dx (R, C) = gradient of x, plus `add` (R, C) when given: the gradient that reaches x by another way (a residual

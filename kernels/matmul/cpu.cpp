@@ -258,6 +258,7 @@ void matmul_library(const Exec& exec, Problem p) {
 void matmul(const Exec& exec, ConstView a, ConstView b, View y, MatmulOptions options) {
   const Problem problem = check(a, b, y, options);
   if (y.numel() == 0) return;
+  if (options.gelu) return product_then_gelu(exec, problem);
   if (y.dtype == DType::f64) return matmul_f64(problem);
   if (problem.k() == 0) return empty_sum(exec, y, options);
   matmul_library(exec, problem);

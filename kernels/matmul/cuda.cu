@@ -1,5 +1,5 @@
-// Matrix products by cuBLASLt, the bias in the epilogue. What the library does not take (a layout without a unit stride,
-// operands of two dtypes) is brought into a form that it does. f32 is computed in f32, without TF32.
+// Matrix products by cuBLASLt, bias and GELU in the epilogue. What the library does not take (a layout without a unit
+// stride, operands of two dtypes) is brought into a form that it does. f32 is computed in f32, without TF32.
 #include <cublasLt.h>
 
 #include <map>
@@ -52,11 +52,19 @@ struct Call {
   Dim ld_y, a_step, b_step, y_step;  // steps from one product of the batch to the next
   std::uint32_t a_alignment, b_alignment, y_alignment;
   Dim bias_step;  // from one product to the next; 0: all have the same
-  bool bias, accumulate;
+  bool bias, accumulate, gelu;
+  void* pre_activation;  // (M, N) without gaps: what GELU is taken of, or null; only its alignment matters here
 
   std::vector<Dim> key() const {
     return {device, static_cast<Dim>(operands), static_cast<Dim>(result), m, n, k, batch, a.by_rows, a.ld, b.by_rows, b.ld,
-            ld_y, a_step, b_step, y_step, a_alignment, b_alignment, y_alignment, bias_step, bias, accumulate};
+            ld_y, a_step, b_step, y_step, a_alignment, b_alignment, y_alignment, bias_step, bias, accumulate,
+            gelu, pre_activation ? alignment_of(pre_activation) : 0};
+  }
+
+  cublasLtEpilogue_t epilogue() const {
+    if (!gelu) return bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+    if (!pre_activation) return bias ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU;
+    return bias ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_AUX;
   }
 };
 
@@ -95,10 +103,14 @@ Plan make_plan(const Call& c) {
   // Rows of ours are columns of theirs: what is stored by rows is already the transpose that they want.
   set(plan.product, CUBLASLT_MATMUL_DESC_TRANSA, c.b.by_rows ? CUBLAS_OP_N : CUBLAS_OP_T);
   set(plan.product, CUBLASLT_MATMUL_DESC_TRANSB, c.a.by_rows ? CUBLAS_OP_N : CUBLAS_OP_T);
+  set(plan.product, CUBLASLT_MATMUL_DESC_EPILOGUE, c.epilogue());
   if (c.bias) {
-    set(plan.product, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
     set(plan.product, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, library_dtype(c.result));
     if (c.bias_step > 0) set(plan.product, CUBLASLT_MATMUL_DESC_BIAS_BATCH_STRIDE, c.bias_step);
+  }
+  if (c.pre_activation) {
+    set(plan.product, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, c.pre_activation);  // the search reads its alignment
+    set(plan.product, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, c.n);
   }
   plan.b = make_layout(c.operands, c.b.by_rows ? c.n : c.k, c.b.by_rows ? c.k : c.n, c.b.ld, c.batch, c.b_step);
   plan.a = make_layout(c.operands, c.a.by_rows ? c.k : c.m, c.a.by_rows ? c.m : c.k, c.a.ld, c.batch, c.a_step);
@@ -144,6 +156,13 @@ void add_bias(const Exec& exec, const View& y, const ConstView& bias) {
   linear_combination(exec, rows, 1.0, y, 1.0, y);
 }
 
+// Whether the library may be asked for this GELU: it has the tanh formula alone, not in f64, and wants rows of the
+// pre-activation to be of a multiple of 8 values and aligned.
+bool has_gelu_epilogue(const Problem& p) {
+  const View& z = p.options.pre_activation;
+  return p.options.gelu == Gelu::tanh && p.y.dtype != DType::f64 && (!z || (p.n() % 8 == 0 && alignment_of(z.data) >= 16));
+}
+
 // Operands of one dtype with unit strides, y by rows.
 void run_library(const Exec& exec, const Problem& given) {
   const Problem p = merged_batches(given);
@@ -159,7 +178,9 @@ void run_library(const Exec& exec, const Problem& given) {
             alignment_of(p.a.data), alignment_of(p.b.data), alignment_of(y.data),
             p.options.bias.shape.ndim() > 1 ? p.n() : 0,
             // In f64 the library has no such epilogue.
-            p.options.bias && y.dtype != DType::f64, p.options.accumulate};
+            p.options.bias && y.dtype != DType::f64, p.options.accumulate, has_gelu_epilogue(p),
+            p.options.pre_activation.data};
+  if (p.options.gelu && !(call.gelu && plan_for(call).found)) return product_then_gelu(exec, p);
   if (call.bias && !plan_for(call).found) call.bias = false;
   Plan plan = plan_for(call);
   if (!plan.found) {
@@ -172,6 +193,7 @@ void run_library(const Exec& exec, const Problem& given) {
     ashlar::cuda::copy(exec.device.index, p.options.bias, bias);
     set(plan.product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, ConstView(bias).data);
   }
+  if (call.pre_activation) set(plan.product, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, call.pre_activation);
   const Array workspace = Array::empty({static_cast<Dim>(kWorkspace)}, DType::u8, exec.device);
   const double alpha = 1, beta = p.options.accumulate ? 1 : 0;
   const auto alpha32 = static_cast<float>(alpha), beta32 = static_cast<float>(beta);
@@ -229,7 +251,7 @@ void multiply(const Exec& exec, Problem p) {
 void matmul(const Exec& exec, ConstView a, ConstView b, View y, MatmulOptions options) {
   const Problem p = check(a, b, y, options);
   if (y.numel() == 0) return;
-  if (p.k() == 0) return empty_sum(exec, y, options);
+  if (p.k() == 0) return options.gelu ? product_then_gelu(exec, p) : empty_sum(exec, y, options);
   multiply(exec, p);
 }
 

@@ -1,5 +1,8 @@
 // Matrix products over arbitrary strides and batches.
 #pragma once
+#include <optional>
+
+#include "kernels/gelu/gelu.h"
 #include "kernels/kernel.h"
 
 namespace ashlar::kernels {
@@ -7,9 +10,14 @@ namespace ashlar::kernels {
 struct MatmulOptions {
   ConstView bias = {};      // (N), added to every row; master dtype
   bool accumulate = false;  // y += a b instead of y = a b
+  // y = gelu(a b + bias), for one product of two matrices with a and y of one dtype, y contiguous and not accumulated.
+  // `pre_activation`, like y, then receives a b + bias, which GELU's backward reads; it may be absent.
+  std::optional<Gelu> gelu = {};
+  View pre_activation = {};
 };
 
-// y = a b (+ bias).
+// y = a b (+ bias), or its GELU. Where the device has no product that ends in GELU, GELU is a pass of its own over the
+// rounded product.
 //   a (…, M, K)   b (…, K, N)   y (…, M, N): up to four batch dimensions; a batch size of 1 or a stride of 0 in a or b
 // is repeated. Any strides (a transposed view is a transposed operand; no copy is made where the library takes it).
 // Dtypes: all f64; or a and b each f32 or bf16 (products of bf16 accumulate in f32) and y f32 or bf16.

@@ -45,6 +45,19 @@ inline ConstView broadcast_batch(const ConstView& v, const View& y) {
   return result;
 }
 
+inline void check_gelu(const ConstView& a, const View& y, const MatmulOptions& options) {
+  const View& z = options.pre_activation;
+  if (!options.gelu) {
+    ASHLAR_CHECK(!z, "matmul: a pre_activation ", z.shape, " is given without gelu");
+    return;
+  }
+  ASHLAR_CHECK(y.shape.ndim() == 2 && y.dtype == a.dtype && y.contiguous() && !options.accumulate,
+               "matmul: with gelu, y ", y.dtype, y.shape, " must be one matrix, contiguous, of a's dtype ", a.dtype,
+               " and not accumulated; take gelu_forward of the product otherwise");
+  ASHLAR_CHECK(!z || (z.shape == y.shape && z.dtype == y.dtype && z.contiguous()), "matmul: pre_activation ", z.dtype,
+               z.shape, " must be contiguous and like y ", y.dtype, y.shape);
+}
+
 inline Problem check(const ConstView& a, const ConstView& b, const View& y, const MatmulOptions& options) {
   const auto shapes = [&] { return concat("a ", a.dtype, a.shape, ", b ", b.dtype, b.shape, ", y ", y.dtype, y.shape); };
   ASHLAR_CHECK(a.shape.ndim() >= 2 && b.shape.ndim() >= 2 && y.shape.ndim() >= 2,
@@ -69,6 +82,7 @@ inline Problem check(const ConstView& a, const ConstView& b, const View& y, cons
                  "matmul: bias ", options.bias.dtype, options.bias.shape, " must be ", master_dtype(y.dtype), "(",
                  y.size(-1), ")");
   }
+  check_gelu(a, y, options);
   return {broadcast_batch(a, y), broadcast_batch(b, y), y, options};
 }
 
@@ -90,6 +104,13 @@ inline Problem select(const Problem& p, int dim, Dim index) {
           {b.data, b.dtype, b.shape, b.stride, b.device},
           select(p.y, dim, index),
           p.options};
+}
+
+// GELU as a pass of its own over the product.
+inline void product_then_gelu(const Exec& exec, const Problem& p) {
+  const View z = p.options.pre_activation ? p.options.pre_activation : p.y;
+  matmul(exec, p.a, p.b, z, {.bias = p.options.bias});
+  gelu_forward(exec, z, *p.options.gelu, p.y);
 }
 
 // y = bias or 0, or y += bias: the product over no values.

@@ -9,6 +9,10 @@ DenseLinear::DenseLinear(const Scope& scope, Dim in, Dim out, const LinearOption
 
 Tensor DenseLinear::forward(const Tensor& x, const Tensor& bias) const { return F::linear(x, weight_, bias); }
 
+Tensor DenseLinear::forward_gelu(const Tensor& x, const Tensor& bias, kernels::Gelu kind) const {
+  return F::linear_gelu(x, weight_, bias, kind);
+}
+
 Array DenseLinear::to_dense() const { return weight_.value().to(Device{}).clone(); }
 
 void DenseLinear::fit(const Array& dense, const ProjectionOptions&) {

@@ -17,6 +17,7 @@ class DenseLinear final : public LinearMap {
  protected:
   void fit(const Array& dense, const ProjectionOptions& options) override;
   Tensor forward(const Tensor& x, const Tensor& bias) const override;
+  Tensor forward_gelu(const Tensor& x, const Tensor& bias, kernels::Gelu kind) const override;
 
  private:
   Tensor weight_;  // (out, in)

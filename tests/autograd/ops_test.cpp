@@ -52,6 +52,32 @@ TEST_CASE("products: gradients match finite differences") {
   REQUIRE_GRADIENTS([](const auto& t) { return F::linear(t[0], t[1]); }, r({1, 5}, 33), r({4, 5}, 34));
 }
 
+TEST_CASE("a linear map that ends in GELU: gradients match finite differences, bits those of the two operations") {
+  for (const auto kind : {kernels::Gelu::erf, kernels::Gelu::tanh}) {
+    REQUIRE_GRADIENTS([=](const auto& t) { return F::linear_gelu(t[0], t[1], t[2], kind); }, r({2, 3, 5}, 63),
+                      r({4, 5}, 64), r({4}, 65));
+    REQUIRE_GRADIENTS([=](const auto& t) { return F::linear_gelu(t[0] * 1.5, t[1], {}, kind) + F::linear(t[0], t[1]); },
+                      r({3, 5}, 66), r({4, 5}, 67));
+    for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+      const Array x = randn({2, 9, 5}, dtype, 68), weight = randn({6, 5}, master_dtype(dtype), 69);
+      const Array bias = randn({6}, master_dtype(dtype), 70), dy = randn({2, 9, 6}, dtype, 71);
+      const auto results = [&](const auto& f) {
+        const Tensor input = Tensor::leaf(x), w = Tensor::leaf(weight), b = Tensor::leaf(bias);
+        const Tensor y = f(input, w, b);
+        y.backward(dy);
+        return std::vector<Array>{y.value(), input.grad(), w.grad(), b.grad()};
+      };
+      const auto got = results([=](const auto&... t) { return F::linear_gelu(t..., kind); });
+      const auto expected = results([=](const auto&... t) { return F::gelu(F::linear(t...), kind); });
+      for (std::size_t i = 0; i < expected.size(); ++i) {
+        CAPTURE(name_of(dtype), i);
+        REQUIRE(bitwise_equal(got[i], expected[i]));
+      }
+      REQUIRE(bitwise_equal(F::linear_gelu(x, weight, bias, kind).value(), expected[0]));
+    }
+  }
+}
+
 TEST_CASE("transformer operations: gradients match finite differences") {
   REQUIRE_GRADIENTS([](const auto& t) { return F::layer_norm(t[0], t[1], t[2], 1e-5); }, r({2, 3, 7}, 35), r({7}, 36), r({7}, 37));
   for (const bool causal : {false, true}) {
@@ -72,6 +98,41 @@ TEST_CASE("a residual connection around a layer norm adds both gradients") {
     const Tensor x = t[0] * 1.5;
     return F::linear(x, t[1]) + F::linear(x, t[2]) + x;
   }, r({3, 4}, 46), r({4, 4}, 47), r({4, 4}, 48));
+}
+
+TEST_CASE("a residual sum with its layer norm: gradients of both results, through both inputs") {
+  REQUIRE_GRADIENTS([](const auto& t) {
+    const F::ResidualNorm norm = F::add_layer_norm(t[0] * 1.5, t[1], t[2], t[3], 1e-5);
+    return norm.sum * t[4] + norm.y;
+  }, r({2, 3, 7}, 49), r({2, 3, 7}, 50), r({7}, 51), r({7}, 52), r({2, 3, 7}, 53));
+  REQUIRE_GRADIENTS([](const auto& t) { return F::add_layer_norm(t[0], t[1], t[2], t[3], 1e-5).y; },
+                    r({3, 6}, 54), r({3, 6}, 55), r({6}, 56), r({6}, 57));
+}
+
+TEST_CASE("a residual sum with its layer norm has the bits of the two operations, gradients too") {
+  const DType dtype = GENERATE(DType::f64, DType::f32, DType::bf16);
+  const DType master = master_dtype(dtype);
+  const Array x = randn({7, 5, 3}, dtype, 58).transpose(0, 1), branch = randn({5, 7, 3}, dtype, 59);
+  const Array weight = randn({3}, master, 60), bias = randn({3}, master, 61), dy = randn({5, 7, 3}, dtype, 62);
+  const auto results = [&](bool fused) {
+    const std::vector<Tensor> leaves{Tensor::leaf(x), Tensor::leaf(branch), Tensor::leaf(weight), Tensor::leaf(bias)};
+    F::ResidualNorm norm;
+    if (fused) {
+      norm = F::add_layer_norm(leaves[0], leaves[1], leaves[2], leaves[3], 1e-5);
+    } else {
+      norm.sum = leaves[0] + leaves[1];
+      norm.y = F::layer_norm(norm.sum, leaves[2], leaves[3], 1e-5);
+    }
+    (norm.sum * 0.5 + norm.y).backward(dy);
+    std::vector<Array> arrays{norm.sum.value(), norm.y.value()};
+    for (const Tensor& leaf : leaves) arrays.push_back(leaf.grad());
+    return arrays;
+  };
+  const auto got = results(true), expected = results(false);
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    CAPTURE(name_of(dtype), i);
+    REQUIRE(bitwise_equal(got[i], expected[i]));
+  }
 }
 
 TEST_CASE("losses: gradients match finite differences, and the fused head equals its two parts") {
@@ -114,4 +175,8 @@ TEST_CASE("errors name the operation and the shapes") {
   REQUIRE_THROWS_WITH(F::add(r({2, 3}, 1), r({4}, 2)), Contains("add") && Contains("(2, 3)") && Contains("(4)"));
   REQUIRE_THROWS_WITH(F::matmul(r({2, 3}, 1), r({4, 5}, 2)), Contains("matmul"));
   REQUIRE_THROWS_WITH(F::add(randn({2}, DType::f32, 1), r({2}, 2)), Contains("cast"));
+  REQUIRE_THROWS_WITH(F::linear_gelu(r({2, 3}, 1), r({4, 5}, 2), {}, kernels::Gelu::erf),
+                      Contains("(2, 3)") && Contains("(4, 5)"));
+  REQUIRE_THROWS_WITH(F::add_layer_norm(r({2, 3}, 1), r({3}, 2), r({3}, 3), r({3}, 4), 1e-5),
+                      Contains("add_layer_norm") && Contains("(2, 3)") && Contains("(3)"));
 }

@@ -101,13 +101,16 @@ TEST_CASE("layer norm", "[cuda]") {
       const DType master = master_dtype(dtype);
       const Shape shape{rows, columns};
       const Array x = randn(shape, dtype, 1), dy = randn(shape, dtype, 2), w = randn({columns}, master, 3),
-                  b = randn({columns}, master, 4), add = randn(shape, dtype, 5);
-      const Array row = Array::zeros({rows}, master);
-      const Arrays results{nan_like(x), nan_like(row), nan_like(row), nan_like(x), nan_like(w), nan_like(w), nan_like(x)};
+                  b = randn({columns}, master, 4), add = randn(shape, dtype, 5), row = Array::zeros({rows}, master);
+      const Arrays results{nan_like(x), nan_like(row), nan_like(row), nan_like(x), nan_like(w), nan_like(w), nan_like(x),
+                           nan_like(x), nan_like(x), nan_like(row), nan_like(row), x, nan_like(x)};
       same_on_gpu({x, dy, w, b, add}, results, gpu_tolerance(dtype), [](const Exec& exec, const Arrays& in, const Arrays& out) {
-                    kernels::layer_norm_forward(exec, in[0], in[2], in[3], 1e-5, out[0], out[1], out[2]);
+                    kernels::layer_norm_forward(exec, in[0], {}, in[2], in[3], 1e-5, {}, out[0], out[1], out[2]);
                     kernels::layer_norm_backward(exec, in[1], in[0], in[2], out[1], out[2], in[4], out[3], out[4], out[5]);
                     kernels::layer_norm_backward(exec, in[1], in[0], in[2], out[1], out[2], {}, out[6], {}, {});
+                    // The norm of a residual sum: into new memory, and over x.
+                    kernels::layer_norm_forward(exec, in[0], in[1], in[2], in[3], 1e-5, out[7], out[8], out[9], out[10]);
+                    kernels::layer_norm_forward(exec, out[11], in[4], in[2], in[3], 1e-5, out[11], out[12], out[9], out[10]);
                   });
     }
   }
@@ -233,6 +236,25 @@ TEST_CASE("products of any layout", "[cuda]") {
     same_on_gpu(nothing, {nan_like(randn({4, 5}, dtype, 4))}, gpu_tolerance(dtype), [](const Exec& exec, const Arrays& in, const Arrays& out) {
                   kernels::matmul(exec, in[0], in[1], out[0], {.bias = in[2]});
                 });
+  }
+}
+
+TEST_CASE("products that end in GELU", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    // Widths that the library's epilogue takes, one that it does not (65), and an empty sum.
+    for (const auto& [m, k, n] : {std::array<Dim, 3>{1, 8, 8}, {33, 48, 80}, {130, 768, 96}, {33, 17, 65}, {4, 0, 16}}) {
+      INFO(dtype << " " << m << " x " << k << " x " << n);
+      const Array x = randn({m, k}, dtype, 1), w = randn({n, k}, master_dtype(dtype), 2),
+                  bias = randn({n}, master_dtype(dtype), 3), y = Array::full({m, n}, NAN, dtype);
+      same_on_gpu({x, w, bias}, Arrays(6, y), gpu_tolerance(dtype), [](const Exec& exec, const auto& in, const auto& out) {
+        const Array b = in[1].transpose(0, 1);
+        kernels::matmul(exec, in[0], b, out[0], {.bias = in[2], .gelu = kernels::Gelu::tanh, .pre_activation = out[1]});
+        kernels::matmul(exec, in[0], b, out[2], {.gelu = kernels::Gelu::tanh, .pre_activation = out[3]});
+        kernels::matmul(exec, in[0], b, out[4], {.bias = in[2], .gelu = kernels::Gelu::tanh});
+        kernels::matmul(exec, in[0], b, out[5], {.bias = in[2], .gelu = kernels::Gelu::erf});
+      });
+    }
   }
 }
 

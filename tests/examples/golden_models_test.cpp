@@ -82,6 +82,26 @@ TEST_CASE("bf16 activations stay near the f32 results") {
   }
 }
 
+TEST_CASE("blocks that are computed again in backward give the same loss and gradients") {
+  GptConfig config = kGpt;
+  config.dropout = 0.2;
+  const auto losses_and_gradients = [&](bool again) {
+    config.checkpoint = again;
+    Gpt2 model(Scope::root(DType::f32, 4), config);
+    model.train(3);
+    const Tensor loss = model.loss(random_ids({2, 9}, 97, 1), random_ids({2, 9}, 97, 2));
+    loss.backward();
+    std::vector<Array> arrays{loss.value()};
+    for (const Parameter& parameter : model.parameters()) arrays.push_back(parameter.tensor.grad());
+    return arrays;
+  };
+  const auto got = losses_and_gradients(true), expected = losses_and_gradients(false);
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    CAPTURE(i);
+    REQUIRE(bitwise_equal(got[i], expected[i]));
+  }
+}
+
 TEST_CASE("weights written in the names of other libraries are read back, and a wrong file is refused whole") {
   GptConfig config{.vocab = 11, .context = 8, .width = 8, .depth = 1, .heads = 2};
   config.linear.fc1 = "blast:blocks=2,rank=3";

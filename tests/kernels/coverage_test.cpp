@@ -156,8 +156,8 @@ const std::map<std::string, Probe>& probes() {
        }},
       {"layer_norm_forward",
        [=](DType t) {
-         kernels::layer_norm_forward(cpu, matrix(t), vector(t, 3), vector(t, 3), 1e-5, matrix(t), vector(t, 2),
-                                     vector(t, 2));
+         kernels::layer_norm_forward(cpu, matrix(t), matrix(t), vector(t, 3), vector(t, 3), 1e-5, matrix(t), matrix(t),
+                                     vector(t, 2), vector(t, 2));
        }},
       {"linear_combination",
        [=](DType t) { kernels::linear_combination(cpu, matrix(t), 1, matrix(t), 1, matrix(t)); }},

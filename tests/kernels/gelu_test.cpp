@@ -107,6 +107,14 @@ TEST_CASE("gelu gradient may overwrite dy", "[gelu]") {
   CHECK(bitwise_equal(dy, expected));
 }
 
+TEST_CASE("gelu may overwrite its input", "[gelu]") {
+  const Gelu kind = GENERATE(Gelu::erf, Gelu::tanh);
+  const DType dtype = GENERATE(DType::f64, DType::f32, DType::bf16);
+  const Array x = randn({13, 17}, dtype, 9), expected = gelu_of(x, kind);
+  kernels::gelu_forward(x.exec(), x, kind, x);
+  CHECK(bitwise_equal(x, expected));
+}
+
 TEST_CASE("gelu does not depend on the number of threads", "[gelu]") {
   const DType dtype = GENERATE(DType::f32, DType::bf16);
   const Array x = randn({101, 331}, dtype, 7), dy = randn({101, 331}, dtype, 8);

@@ -1,5 +1,6 @@
 #include "kernels/layer_norm/layer_norm.h"
 
+#include "kernels/elementwise/elementwise.h"
 #include "tests/support/catch.h"
 #include "tests/support/compare.h"
 
@@ -16,7 +17,15 @@ struct Norm {
 Norm forward(const Array& x, const Array& weight, const Array& bias) {
   const DType master = master_dtype(x.dtype());
   Norm norm{Array::empty(x.shape(), x.dtype()), Array::empty({x.size(0)}, master), Array::empty({x.size(0)}, master)};
-  kernels::layer_norm_forward(x.exec(), x, weight, bias, kEps, norm.y, norm.mean, norm.rstd);
+  kernels::layer_norm_forward(x.exec(), x, {}, weight, bias, kEps, {}, norm.y, norm.mean, norm.rstd);
+  return norm;
+}
+
+// x + branch into `sum`, and the norm of it.
+Norm forward_sum(const Array& x, const Array& branch, const Array& weight, const Array& bias, const Array& sum) {
+  const Array row = Array::full({x.size(0)}, NAN, master_dtype(x.dtype()));
+  Norm norm{nan_like(x), row, row.clone()};
+  kernels::layer_norm_forward(x.exec(), x, branch, weight, bias, kEps, sum, norm.y, norm.mean, norm.rstd);
   return norm;
 }
 
@@ -146,6 +155,31 @@ TEST_CASE("layer norm takes rows with any stride", "[layer_norm]") {
   CHECK(bitwise_equal(g.dbias, h.dbias));
 }
 
+TEST_CASE("the norm of a residual sum has the bits of the sum and then the norm", "[layer_norm]") {
+  const IsaLimit isa(GENERATE("baseline", "environment"));
+  const DType dtype = GENERATE(DType::f64, DType::f32, DType::bf16);
+  const Shape shape = GENERATE(Shape{1, 2}, Shape{3, 7}, Shape{67, 31}, Shape{5, 768}, Shape{129, 193}, Shape{0, 3});
+  CAPTURE(kernels::isa_name(), name_of(dtype), to_string(shape));
+  const DType master = master_dtype(dtype);
+  const Array x = shifted(randn(shape, dtype, 1), 0.5), branch = shifted(randn(shape, dtype, 2), 300);
+  const Array weight = shifted(randn({shape[1]}, master, 3), 1), bias = randn({shape[1]}, master, 4);
+  const Array expected_sum = nan_like(x);
+  kernels::linear_combination(x.exec(), x, 1.0, branch, 1.0, expected_sum);
+  const Norm expected = forward(expected_sum, weight, bias);
+  const auto check = [&](const Norm& norm, const Array& sum) {
+    CHECK(bitwise_equal(sum, expected_sum));
+    CHECK(bitwise_equal(norm.y, expected.y));
+    CHECK(bitwise_equal(norm.mean, expected.mean));
+    CHECK(bitwise_equal(norm.rstd, expected.rstd));
+  };
+  const Array sum = nan_like(x), wide_sum = widened(x);
+  check(forward_sum(x, branch, weight, bias, sum), sum);
+  check(forward_sum(widened(x), widened(branch), weight, bias, wide_sum), wide_sum);
+  const Array over_x = x.clone(), over_branch = branch.clone();
+  check(forward_sum(over_x, branch, weight, bias, over_x), over_x);
+  check(forward_sum(x, over_branch, weight, bias, over_branch), over_branch);
+}
+
 TEST_CASE("layer norm does not depend on the number of threads", "[layer_norm]") {
   const DType dtype = GENERATE(DType::f32, DType::bf16);
   const Array x = randn({1301, 97}, dtype, 1), dy = randn({1301, 97}, dtype, 2);
@@ -171,4 +205,9 @@ TEST_CASE("layer norm names what is wrong with its input", "[layer_norm]") {
   CHECK_THROWS_AS(forward(x, weight.to(DType::bf16), bias), InputError);
   CHECK_THROWS_AS(forward(randn({6, 4}, DType::bf16, 1).transpose(0, 1), weight, bias), InputError);
   CHECK_THROWS_AS(backward(randn({4, 5}, DType::bf16, 2), x, weight, forward(x, weight, bias)), InputError);
+  CHECK_THROWS_WITH(forward_sum(x, x, weight, bias, {}),
+                    "layer_norm_forward: branch is given without sum for x (4, 6); give both or neither");
+  CHECK_THROWS_AS(forward_sum(x, {}, weight, bias, x), InputError);
+  CHECK_THROWS_AS(forward_sum(x, randn({4, 5}, DType::bf16, 2), weight, bias, x.clone()), InputError);
+  CHECK_THROWS_AS(forward_sum(x, x, weight, bias, x.to(DType::f32)), InputError);
 }

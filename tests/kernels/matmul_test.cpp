@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/parallel.h"
+#include "kernels/gelu/gelu.h"
 #include "tests/support/catch.h"
 #include "tests/support/compare.h"
 
@@ -151,8 +152,40 @@ TEST_CASE("an empty inner dimension gives zeros or the bias") {
   REQUIRE(y.to_vector<float>() == std::vector<float>(12, 0.0f));
 }
 
+TEST_CASE("a product that ends in GELU has the bits of the product and then GELU, and keeps what GELU is taken of") {
+  const auto kind = GENERATE(kernels::Gelu::erf, kernels::Gelu::tanh);
+  for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+    for (const auto& [batch, m, n, k] : {Size{1, 1, 1, 1}, {1, 33, 17, 9}, {1, 64, 40, 96}, {1, 5, 3, 0}, {1, 0, 3, 4}}) {
+      for (const bool with_bias : {false, true}) {
+        INFO(dtype << " m " << m << " n " << n << " k " << k << (with_bias ? " bias" : ""));
+        const DType master = master_dtype(dtype);
+        const Array a = randn({m, k}, dtype, 41), weight = randn({n, k}, master, 42), b = weight.transpose(0, 1);
+        const Array bias = with_bias ? randn({n}, master, 43) : Array();
+        const Array product = Array::full({m, n}, NAN, dtype), expected = nan_like(product);
+        matmul({}, a, b, product, {.bias = bias});
+        kernels::gelu_forward({}, product, kind, expected);
+        const Array y = nan_like(product), z = nan_like(product), alone = nan_like(product);
+        matmul({}, a, b, y, {.bias = bias, .gelu = kind, .pre_activation = z});
+        matmul({}, a, b, alone, {.bias = bias, .gelu = kind});
+        REQUIRE(bitwise_equal(y, expected));
+        REQUIRE(bitwise_equal(z, product));
+        REQUIRE(bitwise_equal(alone, expected));
+      }
+    }
+  }
+}
+
 TEST_CASE("matmul refuses what does not fit and says why") {
   using Catch::Matchers::Contains;
+  const Array x = randn({4, 4}, DType::f32, 44), batch = randn({2, 4, 4}, DType::f32, 45), narrow = x.slice(1, 0, 3).clone();
+  const auto gelu = kernels::Gelu::erf;
+  REQUIRE_THROWS_WITH(matmul({}, x, x, x.clone(), {.pre_activation = x.clone()}), Contains("without gelu"));
+  REQUIRE_THROWS_WITH(matmul({}, batch, batch, batch.clone(), {.gelu = gelu}), Contains("one matrix") && Contains("(2, 4"));
+  REQUIRE_THROWS_WITH(matmul({}, x, x, x.to(DType::bf16), {.gelu = gelu}), Contains("a's dtype f32"));
+  REQUIRE_THROWS_AS(matmul({}, x, x, x.clone(), {.accumulate = true, .gelu = gelu}), InputError);
+  REQUIRE_THROWS_AS(matmul({}, x, x, x.clone().transpose(0, 1), {.gelu = gelu}), InputError);
+  REQUIRE_THROWS_WITH(matmul({}, x, x, x.clone(), {.gelu = gelu, .pre_activation = narrow}),
+                      Contains("pre_activation") && Contains("(4, 3)"));
   const Array y = Array::empty({2, 4}, DType::f32);
   REQUIRE_THROWS_WITH(matmul({}, randn({2, 3}, DType::f32, 1), randn({5, 4}, DType::f32, 2), y, {}), Contains("(2, 3)") && Contains("(5, 4)"));
   REQUIRE_THROWS_WITH(matmul({}, randn({2, 3}, DType::f64, 1), randn({3, 4}, DType::f32, 2), y, {}), Contains("f64"));

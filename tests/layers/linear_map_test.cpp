@@ -10,6 +10,35 @@ TEST_CASE("dense satisfies the contract of linear maps") {
   initial_variance_matches("dense", 64, 96);
 }
 
+TEST_CASE("every kind followed by GELU has the bits of the map and then GELU, and is observed once") {
+  for (const char* spec : {"dense", "low_rank:rank=3", "monarch:blocks=2", "blast:blocks=2,rank=3", "ss1:reduction=2",
+                           "block_diagonal:blocks=2"}) {
+    INFO(spec);
+    const auto results = [&](const auto& f) {
+      Linear layer(Scope::root(DType::f32, 3), 8, 12, spec);
+      int observed = 0;
+      layer.map().observe([&](const Array& rows) {
+        ++observed;
+        REQUIRE(rows.shape() == Shape{15, 8});
+      });
+      const Tensor x = Tensor::leaf(randn({3, 5, 8}, DType::f32, 1));
+      const Tensor y = f(layer, x);
+      y.backward(randn({3, 5, 12}, DType::f32, 2));
+      REQUIRE(observed == 1);
+      std::vector<Array> arrays{y.value(), x.grad()};
+      for (const Parameter& parameter : layer.map().parameters()) arrays.push_back(parameter.tensor.grad());
+      return arrays;
+    };
+    constexpr auto kGelu = kernels::Gelu::tanh;
+    const auto got = results([](const Linear& layer, const Tensor& x) { return layer.then_gelu(x, kGelu); });
+    const auto expected = results([](const Linear& layer, const Tensor& x) { return F::gelu(layer(x), kGelu); });
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      CAPTURE(i);
+      REQUIRE(bitwise_equal(got[i], expected[i]));
+    }
+  }
+}
+
 TEST_CASE("low_rank satisfies the contract of linear maps") {
   linear_map_suite({{"low_rank:rank=1", 1, 1}, {"low_rank:rank=3", 7, 5}, {"low_rank:rank=8", 16, 33}, {"low_rank:rank=13", 13, 29}}, 1e-12);
   repeats_on_all_threads({"low_rank:rank=8", 16, 33});
