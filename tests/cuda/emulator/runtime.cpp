@@ -29,6 +29,8 @@ struct CUevent_st {
 namespace ashlar::emulated {
 namespace {
 
+constexpr int kMultiprocessors = 132;
+
 thread_local cudaError_t last_error = cudaSuccess;
 
 // Never destroyed: arrays held by static objects may outlive any static object of ours.
@@ -116,7 +118,12 @@ cudaError_t cudaGetDeviceCount(int* count) {
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (device != 0) return result(cudaErrorInvalidDevice);
-  *properties = {"emulated", 9, 0, 132};
+  *properties = {"emulated", 9, 0, kMultiprocessors};
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
+  if (device != 0) return result(cudaErrorInvalidDevice);
+  *value = attribute == cudaDevAttrMultiProcessorCount ? kMultiprocessors : static_cast<int>(kSharedLimit);
   return cudaSuccess;
 }
 cudaError_t cudaGetDevice(int* device) {

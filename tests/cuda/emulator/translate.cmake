@@ -13,7 +13,7 @@ string(ASCII 2 close)
 string(REPLACE "<<<" "${open}" text "${text}")
 string(REPLACE ">>>(" "${close}" text "${text}")
 string(REGEX REPLACE "([A-Za-z0-9_]+(<[^<>(){};]*>)?)${open}([^${close}]*)${close}"
-       "::ashlar::emulated::Launch(\"\\1\", \\3, [](const auto\&... argument) { \\1(argument...); })(" text "${text}")
+       "::ashlar::emulated::Launch(\"\\1\", \\3, [=](const auto\&... argument) { \\1(argument...); })(" text "${text}")
 if(text MATCHES "${open}" OR text MATCHES "${close}")
   message(FATAL_ERROR "${INPUT}: a launch is written in a way that translate.cmake does not know")
 endif()

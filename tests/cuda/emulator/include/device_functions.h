@@ -1,6 +1,7 @@
 // What CUDA C++ gives the threads of a kernel: their place in the grid, vectors, barriers, exchange within a warp.
 #pragma once
 #include <array>
+#include <atomic>
 #include <cstddef>
 
 #define __global__
@@ -103,4 +104,8 @@ inline unsigned __ballot_sync(unsigned lanes, bool predicate) {
     for (void* const lane : all) static_cast<Lane*>(lane)->result = votes;
   });
   return own.result;
+}
+template <class T>
+T atomicAdd(T* to, T value) {
+  return std::atomic_ref<T>(*to).fetch_add(value);
 }
