@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds the release preset and runs all tests, in under 15 minutes on two cores. Tests that
-# read real data find it through ASHLAR_DATA and skip without it. Where nvcc is, the CUDA kernels are compiled (for 8.0 and
-# 9.0a) and linked too; running them takes a GPU and tests/gpu.sh. ASHLAR_CUDA=off leaves them out, on insists on them; else
-# they are left out, and said to be, where cuBLASLt can neither be found nor fetched.
+# read real data find it through ASHLAR_DATA and skip without it. The CUDA kernels run in an emulator; where nvcc is, they
+# are compiled (for 8.0 and 9.0a) and linked too, and running that takes a GPU and tests/gpu.sh. ASHLAR_CUDA=off leaves
+# nvcc out, on insists on it; else it is left out, and said to be, where cuBLASLt can neither be found nor fetched.
 #
 #   bash tests/run.sh          optimised
 #   bash tests/run.sh dev      with ASan, UBSan and warnings as errors, without the slow tests: about 20 minutes

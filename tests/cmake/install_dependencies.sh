@@ -5,7 +5,7 @@
 set -euo pipefail
 
 packages=(g++ cmake ninja-build git curl ca-certificates libdnnl-dev libhwy-dev liblapacke-dev libopenblas-dev
-  nlohmann-json3-dev libstb-dev libpcre2-dev catch2 python3)
+  nlohmann-json3-dev libstb-dev libpcre2-dev libboost-context-dev catch2 python3)
 
 if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
   echo "This system has no apt; Ashlar needs what Debian calls: ${packages[*]}"

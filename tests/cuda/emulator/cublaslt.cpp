@@ -2,49 +2,14 @@
 #include <cblas.h>
 
 #include <cmath>
-#include <cstring>
-#include <map>
 #include <numbers>
 #include <vector>
 
 #include "core/dtype.h"
 #include "core/error.h"
-#include "tests/cuda/emulator/include/cublasLt.h"
+#include "tests/cuda/emulator/cublaslt.h"
 
 using namespace ashlar;
-
-// Attributes by number; each is kept as the 64 bits that it has or is widened to.
-struct Attributes {
-  std::map<int, std::int64_t> value;
-
-  cublasStatus_t set(int attribute, const void* from, std::size_t bytes, std::size_t expected) {
-    if (!from || bytes != expected) return CUBLAS_STATUS_INVALID_VALUE;
-    std::int32_t narrow = 0;
-    if (bytes == sizeof narrow) {
-      std::memcpy(&narrow, from, bytes);
-      value[attribute] = narrow;
-    } else {
-      std::memcpy(&value[attribute], from, bytes);
-    }
-    return CUBLAS_STATUS_SUCCESS;
-  }
-  std::int64_t get(int attribute, std::int64_t otherwise) const {
-    const auto found = value.find(attribute);
-    return found == value.end() ? otherwise : found->second;
-  }
-};
-
-struct cublasLtMatmulDescOpaque : Attributes {
-  cublasComputeType_t compute;
-  cudaDataType_t scale;
-};
-struct cublasLtMatrixLayoutOpaque : Attributes {
-  cudaDataType_t type;
-  std::int64_t rows, columns, ld;
-
-  std::int64_t batch() const { return get(CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, 1); }
-  std::int64_t step() const { return get(CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, 0); }
-};
 
 namespace {
 
@@ -176,13 +141,15 @@ bool shapes_match(const Product& product, const Layout& a, const Layout& b, cons
   const std::int64_t m = ta ? a.columns : a.rows, k = ta ? a.rows : a.columns, n = tb ? b.rows : b.columns;
   const bool one_batch = a.batch() == d.batch() && b.batch() == d.batch() && c.batch() == d.batch();
   const bool lds = a.ld >= a.rows && b.ld >= b.rows && c.ld >= c.rows && d.ld >= d.rows;
-  return one_batch && lds && k == (tb ? b.columns : b.rows) && d.rows == m && d.columns == n && c.rows == m && c.columns == n;
+  const bool inner = k == (tb ? b.columns : b.rows);
+  return one_batch && lds && inner && d.rows == m && d.columns == n && c.rows == m && c.columns == n;
 }
 
 // What the library has kernels for: operands of one type, a bias and a kept input of the result's, no epilogue in f64.
 bool supported(const Product& product, const Layout& a, const Layout& b, const Layout& c, const Layout& d) {
   const bool f64 = a.type == CUDA_R_64F;
-  const bool types = a.type == b.type && c.type == d.type && product.compute == (f64 ? CUBLAS_COMPUTE_64F : CUBLAS_COMPUTE_32F) &&
+  const bool types = a.type == b.type && c.type == d.type &&
+                     product.compute == (f64 ? CUBLAS_COMPUTE_64F : CUBLAS_COMPUTE_32F) &&
                      product.scale == (f64 ? CUDA_R_64F : CUDA_R_32F) &&
                      (d.type == a.type || (a.type == CUDA_R_16BF && d.type == CUDA_R_32F));
   const Epilogue epilogue = epilogue_of(product);
@@ -203,74 +170,6 @@ bool on_device(const void* data, const Layout& layout) {
 
 }  // namespace
 
-const char* cublasLtGetStatusName(cublasStatus_t status) {
-  switch (status) {
-    case CUBLAS_STATUS_SUCCESS: return "CUBLAS_STATUS_SUCCESS";
-    case CUBLAS_STATUS_INVALID_VALUE: return "CUBLAS_STATUS_INVALID_VALUE";
-    case CUBLAS_STATUS_NOT_SUPPORTED: return "CUBLAS_STATUS_NOT_SUPPORTED";
-  }
-  return "unknown";
-}
-const char* cublasLtGetStatusString(cublasStatus_t status) { return cublasLtGetStatusName(status); }
-
-cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
-  static int library = 0;
-  *handle = &library;
-  return CUBLAS_STATUS_SUCCESS;
-}
-
-cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t* product, cublasComputeType_t compute, cudaDataType_t scale) {
-  *product = new Product{{}, compute, scale};
-  return CUBLAS_STATUS_SUCCESS;
-}
-cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t product) {
-  delete product;
-  return CUBLAS_STATUS_SUCCESS;
-}
-cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t product, cublasLtMatmulDescAttributes_t attribute,
-                                              const void* value, std::size_t bytes) {
-  switch (attribute) {
-    case CUBLASLT_MATMUL_DESC_TRANSA:
-    case CUBLASLT_MATMUL_DESC_TRANSB:
-    case CUBLASLT_MATMUL_DESC_EPILOGUE:
-    case CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE:
-    case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE: return product->set(attribute, value, bytes, sizeof(std::int32_t));
-    case CUBLASLT_MATMUL_DESC_BIAS_POINTER:
-    case CUBLASLT_MATMUL_DESC_BIAS_BATCH_STRIDE:
-    case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER:
-    case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD:
-    case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_BATCH_STRIDE: return product->set(attribute, value, bytes, sizeof(std::int64_t));
-  }
-  return CUBLAS_STATUS_INVALID_VALUE;
-}
-
-cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDataType_t type, std::uint64_t rows,
-                                          std::uint64_t columns, std::int64_t ld) {
-  *layout = new Layout{{}, type, static_cast<std::int64_t>(rows), static_cast<std::int64_t>(columns), ld};
-  return CUBLAS_STATUS_SUCCESS;
-}
-cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) {
-  delete layout;
-  return CUBLAS_STATUS_SUCCESS;
-}
-cublasStatus_t cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t layout, cublasLtMatrixLayoutAttribute_t attribute,
-                                                const void* value, std::size_t bytes) {
-  const bool count = attribute == CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT;
-  return layout->set(attribute, value, bytes, count ? sizeof(std::int32_t) : sizeof(std::int64_t));
-}
-
-cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t* preference) {
-  *preference = nullptr;
-  return CUBLAS_STATUS_SUCCESS;
-}
-cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t) { return CUBLAS_STATUS_SUCCESS; }
-cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t, cublasLtMatmulPreferenceAttributes_t attribute,
-                                                    const void* value, std::size_t bytes) {
-  const bool wide = attribute == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES;
-  const bool fits = value && bytes == (wide ? sizeof(std::size_t) : sizeof(std::uint32_t));
-  return fits ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
-}
-
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t product, cublasLtMatrixLayout_t a,
                                               cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
                                               cublasLtMatmulPreference_t, int, cublasLtMatmulHeuristicResult_t* results,
@@ -290,8 +189,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
                               std::size_t workspace_bytes, cudaStream_t stream) {
   if (!shapes_match(*product, *a_layout, *b_layout, *c_layout, *d_layout)) return CUBLAS_STATUS_INVALID_VALUE;
   if (!supported(*product, *a_layout, *b_layout, *c_layout, *d_layout)) return CUBLAS_STATUS_NOT_SUPPORTED;
-  const bool there = on_device(a, *a_layout) && on_device(b, *b_layout) && on_device(c, *c_layout) && on_device(d, *d_layout);
-  if (!there || (workspace_bytes > 0 && !emulated::on_device(workspace, workspace_bytes))) return CUBLAS_STATUS_INVALID_VALUE;
+  const bool there = on_device(a, *a_layout) && on_device(b, *b_layout) && on_device(c, *c_layout) &&
+                     on_device(d, *d_layout) && (workspace_bytes == 0 || emulated::on_device(workspace, workspace_bytes));
+  if (!there) return CUBLAS_STATUS_INVALID_VALUE;
   const bool f64 = product->scale == CUDA_R_64F;
   const auto scalar = [&](const void* at) { return f64 ? *static_cast<const double*>(at) : *static_cast<const float*>(at); };
   const Call call{*product, scalar(alpha), scalar(beta), a, b, c, d, *a_layout, *b_layout, *c_layout, *d_layout};

@@ -1,15 +1,12 @@
 // The CUDA runtime on memory of the host. A stream does its work at once; while it captures, it records the work instead.
-#include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <utility>
 #include <vector>
 
-#include "core/error.h"
 #include "tests/cuda/emulator/include/cuda_runtime.h"
+#include "tests/cuda/emulator/memory.h"
 
 using Work = std::vector<std::function<void()>>;
 
@@ -33,65 +30,8 @@ namespace ashlar::emulated {
 namespace {
 
 constexpr int kMultiprocessors = 132;
-constexpr std::size_t kGuard = 256;
-constexpr int kPoison = 0xff, kGuardByte = 0xa5;
 
 thread_local cudaError_t last_error = cudaSuccess;
-
-// Memory of the device: NaN when it is handed out, a guard before and after it.
-class DeviceMemory {
- public:
-  void* allocate(std::size_t bytes) {
-    auto* const raw = static_cast<unsigned char*>(std::aligned_alloc(kGuard, (bytes + kGuard - 1) / kGuard * kGuard + 2 * kGuard));
-    if (!raw) return nullptr;
-    std::memset(raw, kGuardByte, kGuard);
-    std::memset(raw + kGuard, kPoison, bytes);
-    std::memset(raw + kGuard + bytes, kGuardByte, kGuard);
-    const std::lock_guard lock(mutex_);
-    blocks_[raw + kGuard] = bytes;
-    return raw + kGuard;
-  }
-  bool release(void* data) {
-    const std::lock_guard lock(mutex_);
-    const auto block = blocks_.find(static_cast<unsigned char*>(data));
-    if (block == blocks_.end()) return false;
-    check(*block);
-    blocks_.erase(block);
-    std::free(static_cast<unsigned char*>(data) - kGuard);
-    return true;
-  }
-  // Whether the bytes are all of one allocation, and whether any is.
-  bool holds(const void* data, std::size_t bytes) const { return overlap(data, bytes) == bytes; }
-  bool touches(const void* data, std::size_t bytes) const { return overlap(data, bytes) > 0; }
-
-  void check_all() const {
-    const std::lock_guard lock(mutex_);
-    for (const auto& block : blocks_) check(block);
-  }
-
- private:
-  using Blocks = std::map<const unsigned char*, std::size_t>;
-
-  std::size_t overlap(const void* data, std::size_t bytes) const {
-    const auto* const at = static_cast<const unsigned char*>(data);
-    const std::lock_guard lock(mutex_);
-    auto block = blocks_.upper_bound(at);
-    if (block == blocks_.begin()) return 0;
-    --block;
-    const auto* const end = block->first + block->second;
-    return at >= end ? 0 : std::min(bytes, static_cast<std::size_t>(end - at));
-  }
-  static void check(const Blocks::value_type& block) {
-    const auto intact = [](const unsigned char* guard) {
-      return std::all_of(guard, guard + kGuard, [](unsigned char byte) { return byte == kGuardByte; });
-    };
-    if (!intact(block.first + block.second)) throw Error(concat("emulator: written beyond ", block.second, " bytes of device memory"));
-    if (!intact(block.first - kGuard)) throw Error(concat("emulator: written before ", block.second, " bytes of device memory"));
-  }
-
-  mutable std::mutex mutex_;
-  Blocks blocks_;
-};
 
 // Never destroyed: arrays held by static objects may outlive any static object of ours.
 DeviceMemory& memory() {
@@ -130,7 +70,7 @@ void report(cudaError_t status) {
 }
 
 bool on_device(const void* data, std::size_t bytes) { return memory().holds(data, bytes); }
-void check_device_memory() { memory().check_all(); }
+void check_device_memory() { memory().check(); }
 
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work) {
   if (!capturing(stream)) {
@@ -143,7 +83,8 @@ cudaError_t enqueue(cudaStream_t stream, std::function<void()> work) {
 }
 
 cudaError_t check_launch(dim3 grid, dim3 block, std::size_t shared) {
-  const bool grid_fits = grid.x > 0 && grid.x < 1u << 31 && grid.y > 0 && grid.y < 1u << 16 && grid.z > 0 && grid.z < 1u << 16;
+  const bool grid_fits =
+      grid.x > 0 && grid.x < 1u << 31 && grid.y > 0 && grid.y < 1u << 16 && grid.z > 0 && grid.z < 1u << 16;
   const bool block_fits = block.x > 0 && block.y > 0 && block.z > 0 && block.z <= 64 && block.x <= 1024 && block.y <= 1024 &&
                           block.x * block.y * block.z <= 1024;
   if (!grid_fits || !block_fits) return cudaErrorInvalidConfiguration;
@@ -251,7 +192,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
   const bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
   if (bytes == 0) return cudaSuccess;
   const auto fits = [&](const void* data, bool device) {
-    return device ? memory().holds(data, bytes) : !memory().touches(data, bytes);
+    return device ? memory().holds(data, bytes) : !memory().touches(data);
   };
   if (!fits(to, to_device) || !fits(from, from_device)) return result(cudaErrorInvalidMemcpyDirection);
   return result(enqueue(stream, [=] { std::memmove(to, from, bytes); }));

@@ -12,19 +12,15 @@
 
 #include "core/error.h"
 #include "tests/cuda/emulator/include/cuda_runtime.h"
+#include "tests/cuda/emulator/memory.h"
 
 namespace ashlar::emulated {
-
 namespace {
 
-constexpr std::size_t kStack = std::size_t{64} << 10, kGuard = 256, kStaticLimit = std::size_t{48} << 10;
-constexpr int kPoison = 0xff;  // NaN in every floating type
-constexpr int kGuardByte = 0xa5;
+constexpr std::size_t kStack = std::size_t{64} << 10;
 
-// A stack on which threads of blocks run one after another.
-struct Coroutine {
-  boost::context::fiber inside;
-};
+// Where a stack goes on, on which threads of blocks run one after another.
+using Coroutine = boost::context::fiber;
 
 enum class State { ready, at_warp, at_block, done };
 
@@ -34,32 +30,31 @@ struct Copy {
   bool there;
 };
 
+void carry_out(const Copy& copy) {
+  if (copy.there) std::memcpy(copy.to, copy.from, 16);
+  else std::memset(copy.to, 0, 16);
+}
+
 struct Thread {
   uint3 index{};
   State state = State::ready;
-  Coroutine* coroutine = nullptr;  // once it has begun
-  const char* operation = nullptr;  // of the warp, that it waits for
+  Coroutine* coroutine = nullptr;   // once it has begun
+  const char* operation = nullptr;  // what it does with its warp, and what it brings
   void* own = nullptr;
-  std::vector<Copy> issued;
-  std::vector<std::vector<Copy>> groups;
-};
-
-struct SharedVariable {
-  const char* name;
-  std::size_t bytes;
-  unsigned char* at;
+  std::vector<Copy> issued;               // of the group that is not yet committed
+  std::vector<std::vector<Copy>> groups;  // committed and not waited for
 };
 
 // Runs blocks. Each thread of the host has one.
 class Multiprocessor {
  public:
-  void run(const char* kernel, uint3 block, std::size_t shared, bool descending, const std::function<void()>& thread) {
-    kernel_ = kernel, body_ = &thread, descending_ = descending;
+  void run(uint3 block, std::size_t shared, bool descending, const std::function<void()>& thread) {
+    body_ = &thread, descending_ = descending;
     blockIdx = block;
-    lay_out(shared);
+    begin(shared);
     try {
       run_threads();
-      check_guards();
+      shared_.check();
     } catch (...) {
       coroutines_.clear();  // leaves what was begun
       idle_.clear();
@@ -90,32 +85,13 @@ class Multiprocessor {
 
   int lane() const { return static_cast<int>(position_of(*current_) % kLanes); }
   Thread& current() { return *current_; }
-  unsigned char* dynamic_shared() { return aligned(dynamic_); }
-
-  void* static_shared(const char* name, std::size_t bytes) {
-    for (const SharedVariable& variable : variables_) {
-      if (std::strcmp(variable.name, name) != 0) continue;
-      if (variable.bytes != bytes) throw Error(concat("two shared variables of the name ", name));
-      return variable.at;
-    }
-    const std::size_t used = variables_.empty() ? 0 : static_cast<std::size_t>(end_of(variables_.back()) - aligned(static_)) + kGuard;
-    if (used + bytes > kStaticLimit) throw Error(concat("more than ", kStaticLimit, " bytes of shared variables"));
-    SharedVariable& variable = variables_.emplace_back(SharedVariable{name, bytes, aligned(static_) + used});
-    std::memset(variable.at, kPoison, bytes);
-    std::memset(end_of(variable), kGuardByte, kGuard);
-    return variable.at;
-  }
+  bool descending() const { return descending_; }
+  SharedMemory& shared() { return shared_; }
 
  private:
-  static unsigned char* aligned(std::vector<unsigned char>& memory) {
-    return reinterpret_cast<unsigned char*>((reinterpret_cast<std::uintptr_t>(memory.data()) + 127) / 128 * 128);
-  }
-  static unsigned char* end_of(const SharedVariable& variable) {
-    return variable.at + (variable.bytes + 15) / 16 * 16;
-  }
   std::size_t position_of(const Thread& thread) const { return static_cast<std::size_t>(&thread - threads_.data()); }
 
-  void lay_out(std::size_t shared) {
+  void begin(std::size_t shared) {
     threads_.assign(std::size_t{blockDim.x} * blockDim.y * blockDim.z, Thread{});
     for (std::size_t i = 0; i < threads_.size(); ++i) {
       const auto number = static_cast<unsigned>(i);
@@ -123,21 +99,7 @@ class Multiprocessor {
     }
     arrived_ = 0;
     failure_ = nullptr;
-    variables_.clear();
-    dynamic_bytes_ = shared;
-    dynamic_.resize(std::max(dynamic_.size(), shared + kGuard + 128));
-    std::memset(dynamic_shared(), kPoison, shared);
-    std::memset(dynamic_shared() + shared, kGuardByte, kGuard);
-  }
-
-  void check_guards() {
-    const auto intact = [](const unsigned char* guard) {
-      return std::all_of(guard, guard + kGuard, [](unsigned char byte) { return byte == kGuardByte; });
-    };
-    if (!intact(dynamic_shared() + dynamic_bytes_)) throw Error("written beyond the dynamic shared memory");
-    for (const SharedVariable& variable : variables_) {
-      if (!intact(end_of(variable))) throw Error(concat("written beyond the shared variable ", variable.name));
-    }
+    shared_.begin_block(shared);
   }
 
   // Calls visit(0) … visit(count - 1) in the block's order.
@@ -179,27 +141,39 @@ class Multiprocessor {
     }
   }
 
+  // From the scheduler: until the thread, or one that follows it in its warp, comes back.
   void resume(Thread& thread) {
+    switch_to(enter(thread), scheduler_);
+    if (failure_) std::rethrow_exception(failure_);
+  }
+
+  // Makes a thread the current one, and gives where it goes on.
+  Coroutine& enter(Thread& thread) {
     current_ = &thread;
     threadIdx = thread.index;
     if (!thread.coroutine) thread.coroutine = take_coroutine();
-    thread.coroutine->inside = std::move(thread.coroutine->inside).resume();
-    if (failure_) std::rethrow_exception(failure_);
-    if (thread.state == State::done) idle_.push_back(thread.coroutine);
+    return *thread.coroutine;
+  }
+
+  // Goes on at `target`; whoever is switched to keeps where the one before stopped.
+  void switch_to(Coroutine& target, Coroutine& own) {
+    left_ = &own;
+    Coroutine before = std::move(target).resume();
+    *left_ = std::move(before);
   }
 
   Coroutine* take_coroutine() {
     if (idle_.empty()) {
-      coroutines_.push_back(std::make_unique<Coroutine>());
-      coroutines_.back()->inside = boost::context::fiber(
-          std::allocator_arg, boost::context::protected_fixedsize_stack(kStack), [this](boost::context::fiber&& scheduler) {
-            scheduler_ = std::move(scheduler);
+      coroutines_.push_back(std::make_unique<Coroutine>(
+          std::allocator_arg, boost::context::protected_fixedsize_stack(kStack), [this](Coroutine&& before) -> Coroutine {
+            *left_ = std::move(before);
             for (;;) {
               run_current();
-              scheduler_ = std::move(scheduler_).resume();
+              Coroutine* const own = current_->coroutine;
+              idle_.push_back(own);
+              switch_to(scheduler_, *own);
             }
-            return std::move(scheduler_);
-          });
+          }));
       idle_.push_back(coroutines_.back().get());
     }
     Coroutine* const taken = idle_.back();
@@ -218,23 +192,31 @@ class Multiprocessor {
     current_->state = State::done;
   }
 
-  // From within a thread: until the scheduler resumes it.
+  // From within a thread: until it is resumed. A lane that waits for its warp hands over to the next one.
   void wait(State state) {
-    current_->state = state;
-    scheduler_ = std::move(scheduler_).resume();
+    Thread& own = *current_;
+    own.state = state;
+    Thread* const next = state == State::at_warp ? next_lane(own) : nullptr;
+    switch_to(next ? enter(*next) : scheduler_, *own.coroutine);
+  }
+  Thread* next_lane(const Thread& thread) {
+    const std::size_t position = position_of(thread), first = position / kLanes * kLanes;
+    for (std::size_t step = 1; step < kLanes; ++step) {
+      Thread& lane = threads_[first + (position + (descending_ ? kLanes - step : step)) % kLanes];
+      if (lane.state == State::ready) return &lane;
+    }
+    return nullptr;
   }
 
-  const char* kernel_ = nullptr;
   const std::function<void()>* body_ = nullptr;
   bool descending_ = false;
   std::vector<Thread> threads_;
   Thread* current_ = nullptr;
   int arrived_ = 0;  // lanes of the running warp, at what it does together
   std::exception_ptr failure_;
-  std::vector<unsigned char> dynamic_, static_ = std::vector<unsigned char>(2 * kStaticLimit);
-  std::size_t dynamic_bytes_ = 0;
-  std::vector<SharedVariable> variables_;
-  boost::context::fiber scheduler_;
+  SharedMemory shared_;
+  Coroutine scheduler_;
+  Coroutine* left_ = nullptr;  // of the one that was switched away from
   std::vector<std::unique_ptr<Coroutine>> coroutines_;
   std::vector<Coroutine*> idle_;
 };
@@ -258,9 +240,10 @@ void run_grid(const char* kernel, dim3 grid, dim3 block, std::size_t shared, con
                       static_cast<unsigned>(i / grid.x / grid.y)};
     try {
       gridDim = grid, blockDim = block;
-      // A missing barrier shows in one of the two orders. Neither follows the other in step with anything periodic.
+      // A missing barrier shows in one of the two orders of threads, and in one of the two times at which asynchronous
+      // copies may arrive: early in descending blocks, late in ascending ones. No period fits this sequence.
       const bool descending = std::popcount(launch + static_cast<unsigned>(i)) % 2 == 1;
-      multiprocessor().run(kernel, index, shared, descending, thread);
+      multiprocessor().run(index, shared, descending, thread);
     } catch (const std::exception& e) {
 #pragma omp critical(ashlar_emulated_failure)
       failure = std::make_exception_ptr(
@@ -275,10 +258,14 @@ void warp_collective(const char* operation, unsigned lanes, void* own, void (*co
   multiprocessor().collective(operation, lanes, own, combine);
 }
 int lane() { return multiprocessor().lane(); }
-unsigned char* dynamic_shared() { return multiprocessor().dynamic_shared(); }
-void* static_shared(const char* name, std::size_t bytes) { return multiprocessor().static_shared(name, bytes); }
+unsigned char* dynamic_shared() { return multiprocessor().shared().dynamic(); }
+void* static_shared(const char* name, std::size_t bytes) { return multiprocessor().shared().variable(name, bytes); }
 
-void issue_copy(void* to, const void* from, bool there) { multiprocessor().current().issued.push_back({to, from, there}); }
+void issue_copy(void* to, const void* from, bool there) {
+  const Copy copy{to, from, there};
+  if (multiprocessor().descending()) carry_out(copy);
+  else multiprocessor().current().issued.push_back(copy);
+}
 void commit_copies() {
   Thread& thread = multiprocessor().current();
   thread.groups.push_back(std::move(thread.issued));
@@ -287,10 +274,7 @@ void commit_copies() {
 void wait_for_copies(int groups) {
   Thread& thread = multiprocessor().current();
   for (; thread.groups.size() > static_cast<std::size_t>(groups); thread.groups.erase(thread.groups.begin())) {
-    for (const Copy& copy : thread.groups.front()) {
-      if (copy.there) std::memcpy(copy.to, copy.from, 16);
-      else std::memset(copy.to, 0, 16);
-    }
+    for (const Copy& copy : thread.groups.front()) carry_out(copy);
   }
 }
 

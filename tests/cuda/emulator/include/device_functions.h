@@ -2,6 +2,7 @@
 #pragma once
 #include <atomic>
 #include <array>
+#include <atomic>
 #include <cstddef>
 
 #define __global__
@@ -72,7 +73,7 @@ T exchange(const char* operation, unsigned lanes, T value, int from) {
 
 int lane();  // of the thread that runs
 
-// Copies of 16 bytes by the running thread that are under way. They arrive when it waits for them, not earlier.
+// Copies of 16 bytes by the running thread. They arrive at once, or not before it waits for them: either may happen.
 void issue_copy(void* to, const void* from, bool there);
 void commit_copies();
 void wait_for_copies(int groups);
