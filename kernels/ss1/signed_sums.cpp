@@ -69,6 +69,7 @@ namespace ss1 {
 void SignedSums::add(Dim begin, Dim end, std::span<const Run> runs) {
   std::vector<Dim> bounds{begin, end};
   for (const Run& run : runs) {
+    if (run.count == 0) continue;
     bounds.push_back(run.to);
     bounds.push_back(run.to + run.count);
   }

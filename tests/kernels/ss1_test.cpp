@@ -125,3 +125,13 @@ TEST_CASE("ss1_sketch refuses tables that do not fit, and says what must hold", 
   tables.sign.data<std::int32_t>()[4] = 0;
   CHECK_THROWS_WITH(sketch(x), Catch::Matchers::Contains("and sign 0; they must be from 0 to 4, and 1 or -1"));
 }
+
+TEST_CASE("rotations of padding reach nothing beside their row", "[kernels]") {
+  // The last of four chunks has 2 of its 5 features.
+  const Array shift = Array::from(std::vector<std::int32_t>{1, 0, 4, 1, 3, 2, 0, 4}, {2, 2, 2});
+  const Array sign = Array::full(shift.shape(), 1, DType::i32), du = randn({2, 3, 10}, DType::f32, 8);
+  const Array wide = Array::full({3, 30}, 7);
+  kernels::ss1_sketch_backward({}, du, shift, sign, wide.slice(1, 4, 21));
+  CHECK(all_equal(wide.slice(1, 0, 4), 7));
+  CHECK(all_equal(wide.slice(1, 21, 30), 7));
+}
