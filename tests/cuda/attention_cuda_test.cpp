@@ -5,12 +5,6 @@
 using namespace ashlar;
 using namespace ashlar::test;
 
-namespace {
-
-const std::vector<DType> kFloating{DType::f64, DType::f32, DType::bf16};
-
-}  // namespace
-
 TEST_CASE("attention, forward and backward", "[cuda]") {
   if (!has_gpu()) return;
   for (const DType dtype : kFloating) {

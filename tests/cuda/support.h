@@ -11,6 +11,7 @@
 namespace ashlar::test {
 
 inline constexpr Device kGpu{DeviceType::cuda, 0};
+inline const std::vector<DType> kFloating{DType::f64, DType::f32, DType::bf16};
 
 // How much to do: `all` on a GPU; `some` by the emulator, for which a step is a matter of seconds, unless ASHLAR_EMULATE_ALL
 // is set.
