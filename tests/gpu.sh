@@ -114,11 +114,13 @@ for round in 1 2; do
   step "vit_s_$round" "$bin/train_vit" "${vit_s[@]}" --out "$runs/vit_s_$round"
   [ $torch = yes ] && step "gpt2_torch_$round" python3 tests/compare/gpt2_torch.py --batch 32 --steps 60
 done
+# What replaying the recorded step saves.
+step vit_s_op_by_op "$bin/train_vit" "${vit_s[@]}" --no-cuda-graph --out "$runs/vit_s_op_by_op"
 [ $torch = yes ] || note "skipped PyTorch: python3 has none that sees the GPU"
 
 note ""
 note "tokens/s or images/s, median of the lines after step 20:"
-for run in gpt2_dense_1 gpt2_dense_2 gpt2_blast_1 gpt2_blast_2 vit_s_1 vit_s_2; do
+for run in gpt2_dense_1 gpt2_dense_2 gpt2_blast_1 gpt2_blast_2 vit_s_1 vit_s_2 vit_s_op_by_op; do
   [ -f "$runs/$run/metrics.jsonl" ] && cp "$runs/$run/metrics.jsonl" "$logs/$run.jsonl" &&
     note "$run $(python3 tests/compare/median_rate.py "$runs/$run/metrics.jsonl")"
 done

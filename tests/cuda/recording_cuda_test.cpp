@@ -5,6 +5,7 @@
 #include "kernels/clip/clip.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/reduce/reduce.h"
+#include "layers/linear_spec.h"
 #include "optim/clip.h"
 #include "tests/cuda/support.h"
 #include "tests/support/errors.h"
@@ -77,6 +78,29 @@ TEST_CASE("a replay computes with what the arrays hold then", "[cuda]") {
     CHECK(all_equal(other.to(Device{}), 7));
     const auto got = y.to_vector<double>(), given = values.to_vector<double>();
     for (std::size_t i = 0; i < given.size(); ++i) REQUIRE(std::abs(got[i] - 6 * given[i]) <= 1e-5 * std::abs(given[i]));
+  }
+}
+
+TEST_CASE("forward and backward can be recorded apart", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const char* spec : {"dense", "blast:blocks=2,rank=8", "ss1:reduction=4"}) {
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      INFO(spec << " " << dtype);
+      const Linear layer(Scope::root(dtype, 3, kGpu), 64, 32, spec);
+      const Tensor x = Tensor::leaf(randn({40, 64}, dtype, 1).to(kGpu));
+      const Array dy = randn({40, 32}, dtype, 2).to(kGpu);
+      layer(x).backward(dy);
+      const Array expected = x.grad().to(Device{});
+      x.zero_grad();
+      Tensor y;
+      const auto forward = cuda::record(0, [&] { y = layer(x); }), backward = cuda::record(0, [&] { y.backward(dy); });
+      for (int i = 0; i < 2; ++i) {
+        forward->replay();
+        backward->replay();
+        backward->replay();
+        CHECK(bitwise_equal(x.grad().to(Device{}), expected));
+      }
+    }
   }
 }
 
