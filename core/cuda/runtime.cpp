@@ -13,6 +13,24 @@
 namespace ashlar::cuda {
 namespace {
 
+// Pinned memory that the device copies from or to.
+struct Pinned {
+  void* data = nullptr;
+  std::size_t bytes = 0;
+  cudaEvent_t copied = nullptr;  // the latest copy is done
+
+  // To at least `wanted` bytes; what was in it is lost.
+  void grow(std::size_t wanted) {
+    if (!copied) ASHLAR_CUDA_CHECK(cudaEventCreateWithFlags(&copied, cudaEventDisableTiming));
+    if (bytes >= wanted) return;
+    if (data) ASHLAR_CUDA_CHECK(cudaFreeHost(data));
+    data = nullptr;
+    bytes = 0;
+    ASHLAR_CUDA_CHECK(cudaMallocHost(&data, wanted));
+    bytes = wanted;
+  }
+};
+
 // Pinned buffers by turns: one is filled by the host while the device reads from the others.
 class Staging {
  public:
@@ -22,69 +40,47 @@ class Staging {
     const auto* source = static_cast<const std::byte*>(from);
     for (std::size_t done = 0; done < bytes;) {
       const std::size_t part = std::min(kBytes, bytes - done);
-      Buffer& buffer = buffers_[next_++ % buffers_.size()];
-      prepare(buffer, part);
+      Pinned& buffer = buffers_[next_++ % buffers_.size()];
+      if (buffer.copied) ASHLAR_CUDA_CHECK(cudaEventSynchronize(buffer.copied));
+      buffer.grow(part);
       std::memcpy(buffer.data, source + done, part);
       ASHLAR_CUDA_CHECK(cudaMemcpyAsync(target + done, buffer.data, part, cudaMemcpyHostToDevice, stream));
-      ASHLAR_CUDA_CHECK(cudaEventRecord(buffer.read, stream));
+      ASHLAR_CUDA_CHECK(cudaEventRecord(buffer.copied, stream));
       done += part;
     }
   }
 
  private:
   static constexpr std::size_t kBytes = std::size_t{8} << 20;
-  struct Buffer {
-    void* data = nullptr;
-    std::size_t bytes = 0;
-    cudaEvent_t read = nullptr;  // the device has read it
-  };
-
-  // Waits until the device has read the buffer's last content, and makes it large enough.
-  static void prepare(Buffer& buffer, std::size_t bytes) {
-    if (!buffer.read) ASHLAR_CUDA_CHECK(cudaEventCreateWithFlags(&buffer.read, cudaEventDisableTiming));
-    ASHLAR_CUDA_CHECK(cudaEventSynchronize(buffer.read));
-    if (buffer.bytes >= bytes) return;
-    if (buffer.data) ASHLAR_CUDA_CHECK(cudaFreeHost(buffer.data));
-    buffer = {nullptr, 0, buffer.read};
-    ASHLAR_CUDA_CHECK(cudaMallocHost(&buffer.data, bytes));
-    buffer.bytes = bytes;
-  }
 
   std::mutex mutex_;
-  std::array<Buffer, 4> buffers_;
+  std::array<Pinned, 4> buffers_;
   std::size_t next_ = 0;
 };
 
 // Pinned buffers for copies to the host, kept for the next copy: making one takes longer than a step may wait.
 class Landings {
  public:
-  struct Buffer {
-    void* data = nullptr;
-    std::size_t bytes = 0;
-    cudaEvent_t arrived = nullptr;
-  };
-
-  Buffer take(std::size_t bytes) {
+  Pinned take(std::size_t bytes) {
     const std::lock_guard lock(mutex_);
-    const auto fits = std::ranges::find_if(free_, [&](const Buffer& buffer) { return buffer.bytes >= bytes; });
+    const auto fits = std::ranges::find_if(free_, [&](const Pinned& buffer) { return buffer.bytes >= bytes; });
     if (fits != free_.end()) {
-      const Buffer buffer = *fits;
+      const Pinned buffer = *fits;
       free_.erase(fits);
       return buffer;
     }
-    Buffer buffer{nullptr, std::max<std::size_t>(bytes, 4096), nullptr};
-    ASHLAR_CUDA_CHECK(cudaMallocHost(&buffer.data, buffer.bytes));
-    ASHLAR_CUDA_CHECK(cudaEventCreateWithFlags(&buffer.arrived, cudaEventDisableTiming));
+    Pinned buffer;
+    buffer.grow(std::max<std::size_t>(bytes, 4096));
     return buffer;
   }
-  void give_back(const Buffer& buffer) {
+  void give_back(const Pinned& buffer) {
     const std::lock_guard lock(mutex_);
     free_.push_back(buffer);
   }
 
  private:
   std::mutex mutex_;
-  std::vector<Buffer> free_;
+  std::vector<Pinned> free_;
 };
 
 class PinnedDownload final : public Download {
@@ -92,24 +88,25 @@ class PinnedDownload final : public Download {
   PinnedDownload(Landings& landings, cudaStream_t stream, const void* from, std::size_t bytes)
       : landings_(landings), buffer_(landings.take(bytes)) {
     ASHLAR_CUDA_CHECK(cudaMemcpyAsync(buffer_.data, from, bytes, cudaMemcpyDeviceToHost, stream));
-    ASHLAR_CUDA_CHECK(cudaEventRecord(buffer_.arrived, stream));
+    ASHLAR_CUDA_CHECK(cudaEventRecord(buffer_.copied, stream));
   }
   // The buffer may be filled anew at once: a later copy comes later in the stream.
   ~PinnedDownload() override { landings_.give_back(buffer_); }
 
   const void* wait() override {
-    ASHLAR_CUDA_CHECK(cudaEventSynchronize(buffer_.arrived));
+    ASHLAR_CUDA_CHECK(cudaEventSynchronize(buffer_.copied));
     return buffer_.data;
   }
 
  private:
   Landings& landings_;
-  Landings::Buffer buffer_;
+  Pinned buffer_;
 };
 
-bool is_recorded(cudaStream_t stream) {
-  cudaStreamCaptureStatus status{};
-  ASHLAR_CUDA_CHECK(cudaStreamIsCapturing(stream, &status));
+// An error of the stream is left to the call that follows.
+bool is_recorded(cudaStream_t stream) noexcept {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  cudaStreamIsCapturing(stream, &status);
   return status != cudaStreamCaptureStatusNone;
 }
 
@@ -149,10 +146,7 @@ std::unique_ptr<DeviceState> make_state(int index) {
                          },
                          // Errors are dropped: release() must not throw, and memory of a broken device is lost anyway.
                          [=](MemoryBlock block) {
-                           cudaStreamCaptureStatus status{};
-                           cudaStreamIsCapturing(stream, &status);
-                           const bool recorded = status != cudaStreamCaptureStatusNone;
-                           cudaFreeAsync(block.data, recorded ? memory_stream : stream);
+                           cudaFreeAsync(block.data, is_recorded(stream) ? memory_stream : stream);
                          }};
   state->allocator = make_caching_allocator(memory, concat("memory of cuda:", index));
   return state;

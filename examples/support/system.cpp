@@ -3,10 +3,9 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <chrono>
 
 #include "core/array.h"
-#include "core/cuda/cuda.h"
+#include "examples/support/bench.h"
 #include "kernels/isa.h"
 #include "kernels/matmul/matmul.h"
 
@@ -69,20 +68,13 @@ void add_dtype_option(Options& options, std::string& dtype) {
 DType parse_dtype(const std::string& dtype) { return dtype == "bf16" ? DType::bf16 : DType::f32; }
 
 double measured_matmul_rate(const Device& device, DType dtype) {
-  const bool gpu = device.type == DeviceType::cuda;
-  const Dim size = gpu ? 8192 : 1024;
-  const auto wait = [&] {
-    if (gpu) cuda::synchronize(device.index);
-  };
+  const Dim size = device.type == DeviceType::cuda ? 8192 : 1024;
   const Array a = Array::full({size, size}, 0.5, dtype, device), b = a.clone(), y = empty_like(a);
   double best = 0;
   for (int run = 0; run < 8; ++run) {
-    wait();
-    const auto start = std::chrono::steady_clock::now();
+    const auto start = now_on(device);
     kernels::matmul(a.exec(), a, b, y, {});
-    wait();
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    best = std::max(best, 2.0 * static_cast<double>(size * size * size) / seconds.count());
+    best = std::max(best, 2e3 * static_cast<double>(size * size * size) / milliseconds_since(start, device));
   }
   return best;
 }

@@ -93,7 +93,6 @@ class Run {
       if (evaluate_now) evaluate();
       if (options_.checkpoint_every > 0 && state_.step % options_.checkpoint_every == 0) save();
     }
-    tell();
     if (evaluated_at_ != state_.step) evaluate();
     save();
     if (average_) average_->swap();

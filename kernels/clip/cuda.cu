@@ -1,7 +1,6 @@
 // Clipping on CUDA: one block computes the factor, which stays on the device; then dozens of gradients in a launch.
 #include "kernels/clip/checks.h"
-#include "kernels/device.cuh"
-#include "kernels/tensor_table.h"
+#include "kernels/tensor_update.cuh"
 
 namespace ashlar::kernels::cuda {
 namespace {
@@ -20,38 +19,18 @@ template <class A>
 struct Gradient {
   Dim count;
   A* values;
-};
-template <class A>
-using GradientTable = TensorTable<Gradient<A>, 64>;
+  const double* factor;
 
-template <class A>
-__global__ void scale_chunks(const __grid_constant__ GradientTable<A> table, const double* factor) {
-  if (*factor == 1) return;
-  const auto scale = static_cast<A>(*factor);
-  const int tensor = table.find(blockIdx.x);
-  const Gradient<A>& gradient = table.item[tensor];
-  const Dim begin = (blockIdx.x - table.first[tensor]) * kTensorChunk, end = min(begin + kTensorChunk, gradient.count);
-  for (Dim i = begin + threadIdx.x; i < end; i += kThreads) gradient.values[i] *= scale;
-}
-
-template <class A>
-void launch(const Exec& exec, GradientTable<A>& table, const double* factor) {
-  if (table.blocks() > 0) {
-    scale_chunks<<<static_cast<unsigned>(table.blocks()), kThreads, 0, queue(exec)>>>(table, factor);
-    ASHLAR_CUDA_CHECK_LAUNCH();
+  __device__ void update(Dim i) const {
+    const auto scale = static_cast<A>(*factor);
+    if (scale != 1) values[i] *= scale;
   }
-  table = {};
-}
+};
 
 template <class A>
 void scale_all(const Exec& exec, std::span<const View> gradients, const double* factor) {
-  GradientTable<A> table;
-  for (const View& gradient : gradients) {
-    if (gradient.dtype != dtype_of<A>()) continue;
-    if (table.full()) launch(exec, table, factor);
-    table.add({gradient.numel(), gradient.as<A>()}, gradient.numel());
-  }
-  launch(exec, table, factor);
+  update_tensors(exec, gradients, [](const View& gradient) { return gradient.dtype == dtype_of<A>(); },
+                 [=](const View& gradient) { return Gradient<A>{gradient.numel(), gradient.as<A>(), factor}; });
 }
 
 }  // namespace

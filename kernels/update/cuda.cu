@@ -1,8 +1,7 @@
 // Optimizer updates on CUDA: one pass over memory, dozens of parameters in a launch.
 #include <cmath>
 
-#include "kernels/device.cuh"
-#include "kernels/tensor_table.h"
+#include "kernels/tensor_update.cuh"
 #include "kernels/update/checks.h"
 #include "kernels/update/update.h"
 
@@ -58,26 +57,6 @@ struct AverageItem {
   __device__ void update(Dim i) const { average[i] = decay * average[i] + rest * w[i]; }
 };
 
-template <class Item>
-using ItemTable = TensorTable<Item, 24>;
-
-template <class Item>
-__global__ void update_chunks(const __grid_constant__ ItemTable<Item> table) {
-  const int tensor = table.find(blockIdx.x);
-  const Item& item = table.item[tensor];
-  const Dim begin = (blockIdx.x - table.first[tensor]) * kTensorChunk, end = min(begin + kTensorChunk, item.count);
-  for (Dim i = begin + threadIdx.x; i < end; i += kThreads) item.update(i);
-}
-
-template <class Item>
-void launch(const Exec& exec, ItemTable<Item>& table) {
-  if (table.blocks() > 0) {
-    update_chunks<<<static_cast<unsigned>(table.blocks()), kThreads, 0, queue(exec)>>>(table);
-    ASHLAR_CUDA_CHECK_LAUNCH();
-  }
-  table = {};
-}
-
 template <class A>
 SgdItem<A> item_of(const SgdTensor& t) {
   const SgdUpdate& p = t.update;
@@ -110,23 +89,17 @@ AverageItem<A> item_of(const AverageTensor& t, double decay) {
   return {t.w.numel(), t.w.as<A>(), t.average.as<A>(), static_cast<A>(decay), static_cast<A>(1 - decay)};
 }
 
-// The tensors of weights in A, as many as fit in a launch; `shared` is what they have in common.
+// `shared` is what the tensors have in common.
 template <class A, class Tensor, class... Shared>
-void update_tensors(const Exec& exec, std::span<const Tensor> tensors, const Shared&... shared) {
-  using Item = decltype(item_of<A>(tensors.front(), shared...));
-  ItemTable<Item> table;
-  for (const Tensor& tensor : tensors) {
-    if (tensor.w.dtype != dtype_of<A>()) continue;
-    if (table.full()) launch(exec, table);
-    table.add(item_of<A>(tensor, shared...), tensor.w.numel());
-  }
-  launch(exec, table);
+void update_weights(const Exec& exec, std::span<const Tensor> tensors, const Shared&... shared) {
+  update_tensors(exec, tensors, [](const Tensor& tensor) { return tensor.w.dtype == dtype_of<A>(); },
+                 [&](const Tensor& tensor) { return item_of<A>(tensor, shared...); });
 }
 
 template <class Tensor, class... Shared>
 void update_both(const Exec& exec, std::span<const Tensor> tensors, const Shared&... shared) {
-  update_tensors<float>(exec, tensors, shared...);
-  update_tensors<double>(exec, tensors, shared...);
+  update_weights<float>(exec, tensors, shared...);
+  update_weights<double>(exec, tensors, shared...);
 }
 
 }  // namespace
