@@ -1,6 +1,7 @@
 #include "core/allocator.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <mutex>
 #include <set>
@@ -43,7 +44,7 @@ class CachingAllocator final : public Allocator {
     const std::lock_guard lock(mutex_);
     stats_.current -= block.bytes;
     try {
-      free_.insert({block.bytes, block.data});
+      free_.insert({block.bytes, this_thread(), block.data});
       stats_.cached += block.bytes;
     } catch (const std::bad_alloc&) {
       raw_.release(block);
@@ -66,23 +67,36 @@ class CachingAllocator final : public Allocator {
  private:
   MemoryBlock take_cached(std::size_t wanted) {
     const std::size_t limit = std::max(std::min(2 * wanted, wanted + 2 * kPage), wanted + wanted / 8);
-    const auto found = free_.lower_bound({wanted, nullptr});
-    if (found == free_.end() || found->first > limit) return {};
-    const MemoryBlock block{found->second, found->first};
+    auto found = free_.lower_bound({wanted, this_thread(), nullptr});
+    if (found == free_.end() || found->thread != this_thread()) found = free_.lower_bound({wanted, 0, nullptr});
+    if (found == free_.end() || found->bytes > limit) return {};
+    const MemoryBlock block{found->data, found->bytes};
     free_.erase(found);
     stats_.cached -= block.bytes;
     return block;
   }
   void trim_locked() {
-    for (const auto& [bytes, data] : free_) raw_.release({data, bytes});
+    for (const Free& block : free_) raw_.release({block.data, block.bytes});
     free_.clear();
     stats_.cached = 0;
+  }
+
+  // Of blocks of a size a thread is given one that it had last: its caches may still hold it, and other caches don't.
+  struct Free {
+    std::size_t bytes;
+    std::uintptr_t thread;
+    void* data;
+    auto operator<=>(const Free&) const = default;
+  };
+  static std::uintptr_t this_thread() {
+    static thread_local char mark;
+    return reinterpret_cast<std::uintptr_t>(&mark);
   }
 
   RawMemory raw_;
   std::string what_;
   mutable std::mutex mutex_;
-  std::set<std::pair<std::size_t, void*>> free_;
+  std::set<Free> free_;
   MemoryStats stats_;
 };
 

@@ -27,14 +27,15 @@ class Backward {
         right_transposed_(Operand::transposed(exec, call.dx ? call.v : ConstView{}, call.x.dtype, shapes.rows)),
         coupling_(call.s ? pack_coupling(call.s, call.x.dtype) : Array()),
         reverse_coupling_(call.s ? reverse_coupling(coupling_, call.s, call.x.dtype) : Array()),
+        packed_ds_(call.ds ? packed_gradient(call.ds) : Array()),
         ranges_(p_.rows, kMaxRanges),
         du_(call.du, ranges_.count),
         dv_(call.dv, ranges_.count),
-        ds_(call.ds, ranges_.count),
+        ds_(call.ds ? View(packed_ds_) : View{}, ranges_.count),
         dbias_(call.dbias, ranges_.count) {}
 
   void run() const {
-    constexpr Dim kCacheBytes = 8192 * 1024;  // sums over rows are read and written once a tile, so that long tiles pay
+    constexpr Dim kCacheBytes = 4096 * 1024;  // sums over rows are read and written once a tile, so that long tiles pay
     const Dim row_values = (call_.s ? 2 : 1) * (p_.in.blocks + p_.out.blocks) * blast_padded_rank(p_.rank);
     const Dim row_bytes = row_values * static_cast<Dim>(size_of(call_.x.dtype));
     parallel_items(ranges_.count, [&](Dim range) {
@@ -46,6 +47,7 @@ class Backward {
     dv_.add_up();
     ds_.add_up();
     dbias_.add_up();
+    if (call_.ds) unpack_gradient(packed_ds_, call_.ds);
     clear_padding(call_.du, p_.out.size);
     clear_padding(call_.dv, p_.in.size);
   }
@@ -94,7 +96,7 @@ class Backward {
       };
       const auto part_of = [&](const Array& packed) { return packed.slice(0, group, group + ceil_div(count, kGroup)); };
       if (c) couple(part_of(coupling_), part(a), part(c));
-      if (ds) couple_gradient(part(a), part(dc), accumulate, part(ds));
+      if (ds) couple_gradient(part(a), part(dc), accumulate, rows_of(ds, group, ceil_div(count, kGroup)));
       if (da) couple(part_of(reverse_coupling_), part(dc), part(da));
     }
   }
@@ -108,6 +110,11 @@ class Backward {
     }
   }
 
+  // Room for what couple_gradient() sums.
+  static Array packed_gradient(const View& ds) {
+    return Array::empty({ceil_div(ds.size(2), kGroup), ds.size(0), ds.size(1), kGroup}, ds.dtype);
+  }
+
   // The rows of a factor's gradient beyond the features.
   static void clear_padding(const View& gradient, Dim features) {
     if (!gradient) return;
@@ -119,7 +126,7 @@ class Backward {
   const Shapes& p_;
   const BackwardCall& call_;
   Operand left_, right_, right_transposed_;
-  Array coupling_, reverse_coupling_;
+  Array coupling_, reverse_coupling_, packed_ds_;
   RowRanges ranges_;
   RangeSums<C> du_, dv_, ds_, dbias_;
 };

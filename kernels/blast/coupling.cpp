@@ -80,10 +80,10 @@ void couple_all(const Coupling& g, const T* in, const C* packed, T* out) {
   }
 }
 
-// Gradients of kOutputs x kInputs couplings for `count` <= lanes values of the rank; ds points to the first of them.
+// Gradients of kOutputs x kInputs couplings for a vector of the rank; ds points to the first of them.
 template <int kOutputs, int kInputs, class T, class C>
 HWY_INLINE void gradient_block(const Coupling& g, Dim rows, const T* HWY_RESTRICT in, const T* HWY_RESTRICT d_out,
-                               Dim count, bool accumulate, C* HWY_RESTRICT ds) {
+                               bool accumulate, C* HWY_RESTRICT ds) {
   const Tag<C> d;
   using V = hn::Vec<decltype(d)>;
   V sum[kOutputs][kInputs];
@@ -104,27 +104,23 @@ HWY_INLINE void gradient_block(const Coupling& g, Dim rows, const T* HWY_RESTRIC
   for (int o = 0; o < kOutputs; ++o) {
     HWY_UNROLL(8)
     for (int i = 0; i < kInputs; ++i) {
-      C* const to = ds + (o * g.inputs + i) * g.ds_step;
-      if (count == lanes(d)) {
-        hn::StoreU(accumulate ? hn::Add(sum[o][i], hn::LoadU(d, to)) : sum[o][i], d, to);
-      } else {
-        store_some(d, accumulate ? hn::Add(sum[o][i], load_some(d, to, count)) : sum[o][i], to, count);
-      }
+      C* const to = ds + (o * g.inputs + i) * kGroup;
+      hn::StoreU(accumulate ? hn::Add(sum[o][i], hn::LoadU(d, to)) : sum[o][i], d, to);
     }
   }
 }
 
 template <int kOutputs, class T, class C>
-void gradient_outputs(const Coupling& g, Dim rows, const T* in, const T* d_out, Dim count, bool accumulate, C* ds) {
+void gradient_outputs(const Coupling& g, Dim rows, const T* in, const T* d_out, bool accumulate, C* ds) {
   const Dim group = group_size(g.inputs, kBlockIn);
   for (Dim i = 0; i < g.inputs; i += group) {
     const T* const from = in + i * g.in_block;
-    C* const to = ds + i * g.ds_step;
+    C* const to = ds + i * kGroup;
     const Dim inputs = std::min(group, g.inputs - i);
-    if (inputs == 4) gradient_block<kOutputs, 4>(g, rows, from, d_out, count, accumulate, to);
-    else if (inputs == 3) gradient_block<kOutputs, 3>(g, rows, from, d_out, count, accumulate, to);
-    else if (inputs == 2) gradient_block<kOutputs, 2>(g, rows, from, d_out, count, accumulate, to);
-    else gradient_block<kOutputs, 1>(g, rows, from, d_out, count, accumulate, to);
+    if (inputs == 4) gradient_block<kOutputs, 4>(g, rows, from, d_out, accumulate, to);
+    else if (inputs == 3) gradient_block<kOutputs, 3>(g, rows, from, d_out, accumulate, to);
+    else if (inputs == 2) gradient_block<kOutputs, 2>(g, rows, from, d_out, accumulate, to);
+    else gradient_block<kOutputs, 1>(g, rows, from, d_out, accumulate, to);
   }
 }
 
@@ -139,15 +135,14 @@ void gradient_all(const Coupling& g, const T* in, const T* d_out, bool accumulat
       const bool add = accumulate || row > 0;
       for (Dim o = 0; o < g.outputs; o += outputs) {
         const Dim blocks = std::min(outputs, g.outputs - o);
-        for (Dim k = group; k < std::min(group + kGroup, g.rank); k += step) {
-          const T* const from = in + row * g.in_row + k;
-          const T* const gradient = d_out + row * g.out_row + o * g.out_block + k;
-          C* const to = ds + o * g.inputs * g.ds_step + k;
-          const Dim count = std::min(step, g.rank - k);
-          if (blocks == 4) gradient_outputs<4>(g, rows, from, gradient, count, add, to);
-          else if (blocks == 3) gradient_outputs<3>(g, rows, from, gradient, count, add, to);
-          else if (blocks == 2) gradient_outputs<2>(g, rows, from, gradient, count, add, to);
-          else gradient_outputs<1>(g, rows, from, gradient, count, add, to);
+        for (Dim k = 0; k < kGroup; k += step) {
+          const T* const from = in + row * g.in_row + group + k;
+          const T* const gradient = d_out + row * g.out_row + o * g.out_block + group + k;
+          C* const to = ds + (group * g.outputs + o * kGroup) * g.inputs + k;
+          if (blocks == 4) gradient_outputs<4>(g, rows, from, gradient, add, to);
+          else if (blocks == 3) gradient_outputs<3>(g, rows, from, gradient, add, to);
+          else if (blocks == 2) gradient_outputs<2>(g, rows, from, gradient, add, to);
+          else gradient_outputs<1>(g, rows, from, gradient, add, to);
         }
       }
     }
@@ -211,16 +206,27 @@ Array reverse_coupling(const Array& packed, const ConstView& s, DType activation
 void couple(const Array& packed, const ConstView& in, const View& out) {
   const ConstView s = packed;
   const Coupling g{in.size(0), in.size(2), in.size(1), out.size(1), in.step(0), in.step(1), out.step(0), out.step(1),
-                   s.step(2), s.step(1), 0};
+                   s.step(2), s.step(1)};
   if (s.dtype == DType::bf16) couple_pairs(g, in.as<bfloat16>(), s.as<bfloat16>(), out.as<bfloat16>());
   else ASHLAR_DISPATCH(couple_typed)(in.dtype, g, in.data, s.data, out.data);
 }
 
 void couple_gradient(const ConstView& a, const ConstView& dc, bool accumulate, const View& ds) {
-  const Coupling g{a.size(0), a.size(2), a.size(1), dc.size(1), a.step(0), a.step(1), dc.step(0), dc.step(1), 0, 0,
-                   ds.step(1)};
+  const Coupling g{a.size(0), a.size(2), a.size(1), dc.size(1), a.step(0), a.step(1), dc.step(0), dc.step(1), 0, 0};
   if (couples_pairs(a.dtype)) gradient_pairs(g, a.as<bfloat16>(), dc.as<bfloat16>(), accumulate, ds.as<float>());
   else ASHLAR_DISPATCH(gradient_typed)(a.dtype, g, a.data, dc.data, accumulate, ds.data);
+}
+
+void unpack_gradient(const ConstView& packed, const View& ds) {
+  const Dim couplings = ds.size(0) * ds.size(1), rank = ds.size(2);
+  dispatch_floating(ds.dtype, "unpack_gradient", [&]<class T>() {
+    for (Dim coupling = 0; coupling < couplings; ++coupling) {
+      for (Dim k = 0; k < rank; k += kGroup) {
+        std::copy_n(packed.as<T>() + (k / kGroup * couplings + coupling) * kGroup, std::min(kGroup, rank - k),
+                    ds.as<T>() + coupling * rank + k);
+      }
+    }
+  });
 }
 
 }  // namespace blast

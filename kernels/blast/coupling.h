@@ -19,7 +19,10 @@ Array reverse_coupling(const Array& packed, const ConstView& s, DType activation
 // what lies in the padding is read and written, but mixes with nothing.
 void couple(const Array& packed, const ConstView& in, const View& out);
 
-// ds_ij = or += Σ_t dc[t, i] * a[t, j].  a (R, b2, r), dc (R, b1, r); ds (b1, b2, r), maybe of a longer rank, master dtype.
+// ds_ij = or += Σ_t dc[t, i] * a[t, j].  a (R, b2, r), dc (R, b1, r), as above; ds (ceil(r / kGroup), b1, b2, kGroup),
+// contiguous and in the master dtype, with anything in its padding.
 void couple_gradient(const ConstView& a, const ConstView& dc, bool accumulate, const View& ds);
+// ds (b1, b2, r) of what couple_gradient() made.
+void unpack_gradient(const ConstView& packed, const View& ds);
 
 }  // namespace ashlar::kernels::blast

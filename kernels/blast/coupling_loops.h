@@ -12,7 +12,6 @@ struct Coupling {
   Dim rows, rank, inputs, outputs;
   Dim in_row, in_block, out_row, out_block;
   Dim s_in, s_out;  // in the packed coupling
-  Dim ds_step;  // between the gradients of two couplings
 };
 
 // What is read again and again should stay in the first-level cache.

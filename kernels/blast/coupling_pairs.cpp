@@ -60,9 +60,9 @@ void couple_rows(Dim outputs, const Coupling& g, Dim rows, const bfloat16* in, c
   else couple_rows<1>(g, rows, in, s, out);
 }
 
-// Gradients of kOutputs x kInputs couplings for `mask` of a group of the rank; ds points to the first of them.
+// Gradients of kOutputs x kInputs couplings for a group of the rank; ds points to the first of them.
 template <int kOutputs, int kInputs>
-HWY_INLINE void gradient_block(const Coupling& g, Dim rows, const bfloat16* in, const bfloat16* d_out, __mmask16 mask,
+HWY_INLINE void gradient_block(const Coupling& g, Dim rows, const bfloat16* in, const bfloat16* d_out,
                                bool accumulate, float* ds) {
   __m512 sum[kOutputs][kInputs];
   for (int o = 0; o < kOutputs; ++o) {
@@ -83,35 +83,32 @@ HWY_INLINE void gradient_block(const Coupling& g, Dim rows, const bfloat16* in, 
   }
   for (int o = 0; o < kOutputs; ++o) {
     for (int i = 0; i < kInputs; ++i) {
-      float* const to = ds + (o * g.inputs + i) * g.ds_step;
-      const __m512 before = accumulate ? _mm512_maskz_loadu_ps(mask, to) : _mm512_setzero_ps();
-      _mm512_mask_storeu_ps(to, mask, _mm512_add_ps(before, sum[o][i]));
+      float* const to = ds + (o * g.inputs + i) * kGroup;
+      _mm512_storeu_ps(to, accumulate ? _mm512_add_ps(_mm512_loadu_ps(to), sum[o][i]) : sum[o][i]);
     }
   }
 }
 
 template <int kOutputs>
-void gradient_outputs(const Coupling& g, Dim rows, const bfloat16* in, const bfloat16* d_out, Dim count, bool accumulate,
-                      float* ds) {
+void gradient_outputs(const Coupling& g, Dim rows, const bfloat16* in, const bfloat16* d_out, bool accumulate, float* ds) {
   const Dim group = group_size(g.inputs, kBlock);
-  const auto mask = static_cast<__mmask16>((1u << count) - 1);
   for (Dim i = 0; i < g.inputs; i += group) {
     const bfloat16* const from = in + i * g.in_block;
-    float* const to = ds + i * g.ds_step;
+    float* const to = ds + i * kGroup;
     const Dim inputs = std::min(group, g.inputs - i);
-    if (inputs == 4) gradient_block<kOutputs, 4>(g, rows, from, d_out, mask, accumulate, to);
-    else if (inputs == 3) gradient_block<kOutputs, 3>(g, rows, from, d_out, mask, accumulate, to);
-    else if (inputs == 2) gradient_block<kOutputs, 2>(g, rows, from, d_out, mask, accumulate, to);
-    else gradient_block<kOutputs, 1>(g, rows, from, d_out, mask, accumulate, to);
+    if (inputs == 4) gradient_block<kOutputs, 4>(g, rows, from, d_out, accumulate, to);
+    else if (inputs == 3) gradient_block<kOutputs, 3>(g, rows, from, d_out, accumulate, to);
+    else if (inputs == 2) gradient_block<kOutputs, 2>(g, rows, from, d_out, accumulate, to);
+    else gradient_block<kOutputs, 1>(g, rows, from, d_out, accumulate, to);
   }
 }
 
-void gradient_outputs(Dim outputs, const Coupling& g, Dim rows, const bfloat16* in, const bfloat16* d_out, Dim count,
+void gradient_outputs(Dim outputs, const Coupling& g, Dim rows, const bfloat16* in, const bfloat16* d_out,
                       bool accumulate, float* ds) {
-  if (outputs == 4) gradient_outputs<4>(g, rows, in, d_out, count, accumulate, ds);
-  else if (outputs == 3) gradient_outputs<3>(g, rows, in, d_out, count, accumulate, ds);
-  else if (outputs == 2) gradient_outputs<2>(g, rows, in, d_out, count, accumulate, ds);
-  else gradient_outputs<1>(g, rows, in, d_out, count, accumulate, ds);
+  if (outputs == 4) gradient_outputs<4>(g, rows, in, d_out, accumulate, ds);
+  else if (outputs == 3) gradient_outputs<3>(g, rows, in, d_out, accumulate, ds);
+  else if (outputs == 2) gradient_outputs<2>(g, rows, in, d_out, accumulate, ds);
+  else gradient_outputs<1>(g, rows, in, d_out, accumulate, ds);
 }
 
 }  // namespace
@@ -142,8 +139,8 @@ void gradient_pairs(const Coupling& g, const bfloat16* in, const bfloat16* d_out
       for (Dim o = 0; o < g.outputs; o += outputs) {
         for (Dim k = first; k < std::min(first + line, g.rank); k += kGroup) {
           gradient_outputs(std::min(outputs, g.outputs - o), g, std::min(run, g.rows - row), in + row * g.in_row + k,
-                           d_out + row * g.out_row + o * g.out_block + k, std::min(kGroup, g.rank - k),
-                           accumulate || row > 0, ds + o * g.inputs * g.ds_step + k);
+                           d_out + row * g.out_row + o * g.out_block + k, accumulate || row > 0,
+                           ds + (k * g.outputs + o * kGroup) * g.inputs);
         }
       }
     }
