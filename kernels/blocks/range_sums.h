@@ -8,10 +8,12 @@
 
 namespace ashlar::kernels {
 
-// At most `most` ranges of 512 rows or more; one, maybe empty, for fewer.
+// At most `most` ranges of 512 rows or more; where that would be fewer than four, up to four of 128 rows or more, so that
+// threads have something to share. One, maybe empty, for fewer.
 struct RowRanges {
   Dim rows, count;
-  RowRanges(Dim rows_, Dim most) : rows(rows_), count(std::clamp<Dim>(rows_ / 512, 1, most)) {}
+  RowRanges(Dim rows_, Dim most)
+      : rows(rows_), count(std::clamp<Dim>(std::max(rows_ / 512, std::min<Dim>(rows_ / 128, 4)), 1, most)) {}
   Dim begin(Dim range) const { return rows * range / count; }
 };
 
