@@ -15,10 +15,10 @@ namespace {
 
 using namespace blast;
 
-// Vectors of accumulators: kBlockOut x kBlockRows, or x kBlockIn. With their operands they fill 32 registers (AVX-512,
-// Arm64) or 16.
+// Rows or input blocks beside kBlock output blocks, so that the accumulators and their operands fit the registers: 32
+// (AVX-512, Arm64) or 16.
 constexpr bool kManyRegisters = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64;
-constexpr int kBlockOut = 4, kBlockRows = kManyRegisters ? 4 : 3, kBlockIn = kManyRegisters ? 4 : 3;
+constexpr int kBlockRows = kManyRegisters ? kBlock : 3, kBlockIn = kBlockRows;
 
 // One vector of the rank for kOutputs output blocks and kRows rows.
 template <int kOutputs, int kRows, class T, class C>
@@ -55,29 +55,15 @@ void couple_rows(const Coupling& g, Dim rows, const T* in, const C* s, T* out) {
   for (; r < rows; ++r) couple_block<kOutputs, 1>(g, in + r * g.in_row, s, out + r * g.out_row);
 }
 
-// A group of the rank at a time, so that all of its s stays in the first-level cache, and a run of rows, so that their
-// inputs do too.
 template <class T, class C>
 void couple_all(const Coupling& g, const T* in, const C* packed, T* out) {
-  const Dim step = lanes(Tag<C>()), outputs = group_size(g.outputs, kBlockOut);
-  const Dim run = std::max<Dim>(1, kInputBytes / (64 * g.inputs * kBlockRows)) * kBlockRows;
-  for (Dim group = 0; group < g.rank; group += kGroup) {
-    for (Dim row = 0; row < g.rows; row += run) {
-      const Dim rows = std::min(run, g.rows - row);
-      for (Dim o = 0; o < g.outputs; o += outputs) {
-        const Dim count = std::min(outputs, g.outputs - o);
-        for (Dim k = 0; k < kGroup; k += step) {
-          const T* const from = in + row * g.in_row + group + k;
-          const C* const s = packed + group * g.inputs * g.outputs + o * g.s_out + k;
-          T* const to = out + row * g.out_row + o * g.out_block + group + k;
-          if (count == 4) couple_rows<4>(g, rows, from, s, to);
-          else if (count == 3) couple_rows<3>(g, rows, from, s, to);
-          else if (count == 2) couple_rows<2>(g, rows, from, s, to);
-          else couple_rows<1>(g, rows, from, s, to);
-        }
-      }
-    }
-  }
+  for_each_part(g, kGroup, lanes(Tag<C>()), coupled_rows(g, kBlockRows), [&](Dim k, Dim row, Dim rows, Dim o, Dim outputs) {
+    const Dim group = k / kGroup * kGroup;
+    with_count(outputs, [&](auto count) {
+      couple_rows<count>(g, rows, in + row * g.in_row + k, packed + group * g.inputs * g.outputs + o * g.s_out + k - group,
+                         out + row * g.out_row + o * g.out_block + k);
+    });
+  });
 }
 
 // Gradients of kOutputs x kInputs couplings for a vector of the rank; ds points to the first of them.
@@ -113,40 +99,23 @@ HWY_INLINE void gradient_block(const Coupling& g, Dim rows, const T* HWY_RESTRIC
 template <int kOutputs, class T, class C>
 void gradient_outputs(const Coupling& g, Dim rows, const T* in, const T* d_out, bool accumulate, C* ds) {
   const Dim group = group_size(g.inputs, kBlockIn);
-  for (Dim i = 0; i < g.inputs; i += group) {
-    const T* const from = in + i * g.in_block;
-    C* const to = ds + i * kGroup;
+  for (Dim i = 0; i < g.inputs; i += group, in += group * g.in_block, ds += group * kGroup) {
     const Dim inputs = std::min(group, g.inputs - i);
-    if (inputs == 4) gradient_block<kOutputs, 4>(g, rows, from, d_out, accumulate, to);
-    else if (inputs == 3) gradient_block<kOutputs, 3>(g, rows, from, d_out, accumulate, to);
-    else if (inputs == 2) gradient_block<kOutputs, 2>(g, rows, from, d_out, accumulate, to);
-    else gradient_block<kOutputs, 1>(g, rows, from, d_out, accumulate, to);
+    if (inputs == 4) gradient_block<kOutputs, 4>(g, rows, in, d_out, accumulate, ds);
+    else if (inputs == 3) gradient_block<kOutputs, 3>(g, rows, in, d_out, accumulate, ds);
+    else if (inputs == 2) gradient_block<kOutputs, 2>(g, rows, in, d_out, accumulate, ds);
+    else gradient_block<kOutputs, 1>(g, rows, in, d_out, accumulate, ds);
   }
 }
 
-// A group of the rank and a run of rows at a time: what that is in all blocks fits the first-level cache.
 template <class T, class C>
 void gradient_all(const Coupling& g, const T* in, const T* d_out, bool accumulate, C* ds) {
-  const Dim step = lanes(Tag<C>()), outputs = group_size(g.outputs, kBlockOut);
-  const Dim run = std::clamp<Dim>(kGradientBytes / (64 * (g.inputs + g.outputs)), 8, 64);
-  for (Dim group = 0; group < g.rank; group += kGroup) {
-    for (Dim row = 0; row < g.rows; row += run) {
-      const Dim rows = std::min(run, g.rows - row);
-      const bool add = accumulate || row > 0;
-      for (Dim o = 0; o < g.outputs; o += outputs) {
-        const Dim blocks = std::min(outputs, g.outputs - o);
-        for (Dim k = 0; k < kGroup; k += step) {
-          const T* const from = in + row * g.in_row + group + k;
-          const T* const gradient = d_out + row * g.out_row + o * g.out_block + group + k;
-          C* const to = ds + (group * g.outputs + o * kGroup) * g.inputs + k;
-          if (blocks == 4) gradient_outputs<4>(g, rows, from, gradient, add, to);
-          else if (blocks == 3) gradient_outputs<3>(g, rows, from, gradient, add, to);
-          else if (blocks == 2) gradient_outputs<2>(g, rows, from, gradient, add, to);
-          else gradient_outputs<1>(g, rows, from, gradient, add, to);
-        }
-      }
-    }
-  }
+  for_each_part(g, kGroup, lanes(Tag<C>()), gradient_rows(g), [&](Dim k, Dim row, Dim rows, Dim o, Dim outputs) {
+    with_count(outputs, [&](auto count) {
+      gradient_outputs<count>(g, rows, in + row * g.in_row + k, d_out + row * g.out_row + o * g.out_block + k,
+                              accumulate || row > 0, ds + (k / kGroup * g.outputs + o) * g.inputs * kGroup + k % kGroup);
+    });
+  });
 }
 
 void couple_typed(DType dtype, const Coupling& g, const void* in, const void* s, void* out) {

@@ -1,6 +1,9 @@
 // What the coupling's kernels share: the sizes of a call, and how its blocks are taken.
 #pragma once
 #include <algorithm>
+#include <type_traits>
+
+#include <hwy/base.h>
 
 #include "kernels/blast/coupling.h"
 #include "kernels/rounding.h"
@@ -20,6 +23,43 @@ constexpr Dim kInputBytes = 12 * 1024, kGradientBytes = 40 * 1024;
 // `count` blocks in nearly equal groups of at most `most`: 6 by 4 is 3 + 3, not 4 + 2.
 constexpr Dim group_size(Dim count, Dim most) {
   return ceil_div(count, ceil_div(count, most));
+}
+
+// At most kBlock blocks or rows at a time: with their operands, kBlock x kBlock accumulators fill 32 registers.
+constexpr int kBlock = 4;
+
+// body(std::integral_constant<int, count>()) for a count from 1 to kBlock.
+template <class Body>
+HWY_INLINE void with_count(Dim count, const Body& body) {
+  if (count == 4) body(std::integral_constant<int, 4>());
+  else if (count == 3) body(std::integral_constant<int, 3>());
+  else if (count == 2) body(std::integral_constant<int, 2>());
+  else body(std::integral_constant<int, 1>());
+}
+
+// body(k, row, rows, output, outputs): `step` values of the rank from k on, at most `run` rows and kBlock output blocks. A
+// `line` of the rank is taken at a time, whose s stays in the first-level cache, and a run of rows, so that their values
+// do too.
+template <class Body>
+HWY_INLINE void for_each_part(const Coupling& g, Dim line, Dim step, Dim run, const Body& body) {
+  const Dim outputs = group_size(g.outputs, kBlock), rank = round_up(g.rank, kGroup);
+  for (Dim first = 0; first < rank; first += line) {
+    for (Dim row = 0; row < g.rows; row += run) {
+      for (Dim o = 0; o < g.outputs; o += outputs) {
+        for (Dim k = first; k < std::min(first + line, rank); k += step) {
+          body(k, row, std::min(run, g.rows - row), o, std::min(outputs, g.outputs - o));
+        }
+      }
+    }
+  }
+}
+
+// Rows that couple(), and that couple_gradient(), takes at a time.
+inline Dim coupled_rows(const Coupling& g, int block_rows) {
+  return std::max<Dim>(1, kInputBytes / (64 * g.inputs * block_rows)) * block_rows;
+}
+inline Dim gradient_rows(const Coupling& g) {
+  return std::clamp<Dim>(kGradientBytes / (64 * (g.inputs + g.outputs)) / 2 * 2, 8, 64);
 }
 
 // For bf16, where the processor multiplies it (coupling_pairs.cpp).

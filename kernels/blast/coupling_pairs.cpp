@@ -12,7 +12,6 @@ bool couples_pairs(DType activations) { return activations == DType::bf16 && mul
 HWY_PUSH_ATTRIBUTES(ASHLAR_BF16_TARGET)
 namespace {
 
-constexpr int kBlock = 4;  // blocks by rows, or by blocks: 16 accumulators
 static_assert(kGroup == kPairLanes);
 
 HWY_INLINE __m256i load_group(const bfloat16* from) {
@@ -53,17 +52,10 @@ void couple_rows(const Coupling& g, Dim rows, const bfloat16* in, const Pair* s,
   for (; r < rows; ++r) couple_block<kOutputs, 1>(g, in + r * g.in_row, s, out + r * g.out_row);
 }
 
-void couple_rows(Dim outputs, const Coupling& g, Dim rows, const bfloat16* in, const Pair* s, bfloat16* out) {
-  if (outputs == 4) couple_rows<4>(g, rows, in, s, out);
-  else if (outputs == 3) couple_rows<3>(g, rows, in, s, out);
-  else if (outputs == 2) couple_rows<2>(g, rows, in, s, out);
-  else couple_rows<1>(g, rows, in, s, out);
-}
-
 // Gradients of kOutputs x kInputs couplings for a group of the rank; ds points to the first of them.
 template <int kOutputs, int kInputs>
-HWY_INLINE void gradient_block(const Coupling& g, Dim rows, const bfloat16* in, const bfloat16* d_out,
-                               bool accumulate, float* ds) {
+HWY_INLINE void gradient_block(const Coupling& g, Dim rows, const bfloat16* in, const bfloat16* d_out, bool accumulate,
+                               float* ds) {
   __m512 sum[kOutputs][kInputs];
   for (int o = 0; o < kOutputs; ++o) {
     for (int i = 0; i < kInputs; ++i) sum[o][i] = _mm512_setzero_ps();
@@ -92,59 +84,37 @@ HWY_INLINE void gradient_block(const Coupling& g, Dim rows, const bfloat16* in, 
 template <int kOutputs>
 void gradient_outputs(const Coupling& g, Dim rows, const bfloat16* in, const bfloat16* d_out, bool accumulate, float* ds) {
   const Dim group = group_size(g.inputs, kBlock);
-  for (Dim i = 0; i < g.inputs; i += group) {
-    const bfloat16* const from = in + i * g.in_block;
-    float* const to = ds + i * kGroup;
+  for (Dim i = 0; i < g.inputs; i += group, in += group * g.in_block, ds += group * kGroup) {
     const Dim inputs = std::min(group, g.inputs - i);
-    if (inputs == 4) gradient_block<kOutputs, 4>(g, rows, from, d_out, accumulate, to);
-    else if (inputs == 3) gradient_block<kOutputs, 3>(g, rows, from, d_out, accumulate, to);
-    else if (inputs == 2) gradient_block<kOutputs, 2>(g, rows, from, d_out, accumulate, to);
-    else gradient_block<kOutputs, 1>(g, rows, from, d_out, accumulate, to);
+    if (inputs == 4) gradient_block<kOutputs, 4>(g, rows, in, d_out, accumulate, ds);
+    else if (inputs == 3) gradient_block<kOutputs, 3>(g, rows, in, d_out, accumulate, ds);
+    else if (inputs == 2) gradient_block<kOutputs, 2>(g, rows, in, d_out, accumulate, ds);
+    else gradient_block<kOutputs, 1>(g, rows, in, d_out, accumulate, ds);
   }
-}
-
-void gradient_outputs(Dim outputs, const Coupling& g, Dim rows, const bfloat16* in, const bfloat16* d_out,
-                      bool accumulate, float* ds) {
-  if (outputs == 4) gradient_outputs<4>(g, rows, in, d_out, accumulate, ds);
-  else if (outputs == 3) gradient_outputs<3>(g, rows, in, d_out, accumulate, ds);
-  else if (outputs == 2) gradient_outputs<2>(g, rows, in, d_out, accumulate, ds);
-  else gradient_outputs<1>(g, rows, in, d_out, accumulate, ds);
 }
 
 }  // namespace
 HWY_POP_ATTRIBUTES
 
-// A run of rows whose inputs stay in the first-level cache, and two groups of the rank, a cache line, at a time.
+// Two groups of the rank, a cache line, at a time.
 void couple_pairs(const Coupling& g, const bfloat16* in, const bfloat16* packed, bfloat16* out) {
-  const Dim outputs = group_size(g.outputs, kBlock), pair_count = ceil_div(g.inputs, 2), line = 2 * kGroup;
-  const Dim run = std::max<Dim>(1, kInputBytes / (64 * g.inputs * kBlock)) * kBlock;
-  for (Dim first = 0; first < g.rank; first += line) {
-    for (Dim row = 0; row < g.rows; row += run) {
-      for (Dim o = 0; o < g.outputs; o += outputs) {
-        for (Dim k = first; k < std::min(first + line, g.rank); k += kGroup) {
-          const Pair* const s = reinterpret_cast<const Pair*>(packed) + (k / kGroup * g.outputs + o) * pair_count * kGroup;
-          couple_rows(std::min(outputs, g.outputs - o), g, std::min(run, g.rows - row), in + row * g.in_row + k, s,
-                      out + row * g.out_row + o * g.out_block + k);
-        }
-      }
-    }
-  }
+  const Dim pair_count = ceil_div(g.inputs, 2);
+  const Pair* const s = reinterpret_cast<const Pair*>(packed);
+  for_each_part(g, 2 * kGroup, kGroup, coupled_rows(g, kBlock), [&](Dim k, Dim row, Dim rows, Dim o, Dim outputs) {
+    with_count(outputs, [&](auto count) {
+      couple_rows<count>(g, rows, in + row * g.in_row + k, s + (k / kGroup * g.outputs + o) * pair_count * kGroup,
+                         out + row * g.out_row + o * g.out_block + k);
+    });
+  });
 }
 
 void gradient_pairs(const Coupling& g, const bfloat16* in, const bfloat16* d_out, bool accumulate, float* ds) {
-  const Dim outputs = group_size(g.outputs, kBlock), line = 2 * kGroup;
-  const Dim run = std::clamp<Dim>(kGradientBytes / (64 * (g.inputs + g.outputs)) / 2 * 2, 8, 64);
-  for (Dim first = 0; first < g.rank; first += line) {
-    for (Dim row = 0; row < g.rows; row += run) {
-      for (Dim o = 0; o < g.outputs; o += outputs) {
-        for (Dim k = first; k < std::min(first + line, g.rank); k += kGroup) {
-          gradient_outputs(std::min(outputs, g.outputs - o), g, std::min(run, g.rows - row), in + row * g.in_row + k,
-                           d_out + row * g.out_row + o * g.out_block + k, accumulate || row > 0,
-                           ds + (k * g.outputs + o * kGroup) * g.inputs);
-        }
-      }
-    }
-  }
+  for_each_part(g, 2 * kGroup, kGroup, gradient_rows(g), [&](Dim k, Dim row, Dim rows, Dim o, Dim outputs) {
+    with_count(outputs, [&](auto count) {
+      gradient_outputs<count>(g, rows, in + row * g.in_row + k, d_out + row * g.out_row + o * g.out_block + k,
+                              accumulate || row > 0, ds + (k / kGroup * g.outputs + o) * g.inputs * kGroup);
+    });
+  });
 }
 
 #else
