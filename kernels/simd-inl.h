@@ -48,12 +48,19 @@ HWY_INLINE hn::Vec<D> load([[maybe_unused]] D d, const T* from) {
   }
 }
 
-// Rounds to nearest; too large becomes infinite. (Highway's one-lane version would stop at the largest float.)
+// Rounds to nearest; too large becomes infinite. (Highway's portable versions would stop at the largest float.)
 template <class D>
-HWY_INLINE auto to_float(D, hn::Vec<D> value) {
+HWY_INLINE auto to_float(D d, hn::Vec<D> value) {
   const hn::Rebind<float, D> df;
-  if constexpr (hn::MaxLanes(D()) == 1) return hn::Set(df, static_cast<float>(hn::GetLane(value)));
-  else return hn::DemoteTo(df, value);
+  if constexpr (HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128) {
+    HWY_ALIGN double from[hn::MaxLanes(D())];
+    HWY_ALIGN float to[hn::MaxLanes(D())];
+    hn::Store(value, d, from);
+    for (Dim i = 0; i < lanes(d); ++i) to[i] = static_cast<float>(from[i]);
+    return hn::Load(df, to);
+  } else {
+    return hn::DemoteTo(df, value);
+  }
 }
 
 template <class D, class T>

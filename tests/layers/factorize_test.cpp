@@ -58,7 +58,7 @@ TEST_CASE("PrecGD reaches a matrix of the structure, as fast or faster when the 
     INFO(name);
     // At the exact rank some starts end in a local minimum.
     std::vector<double> exact{INFINITY};
-    for (const std::uint64_t seed : {0, 3, 6}) {
+    for (const std::uint64_t seed : {0u, 3u, 6u}) {
       const auto other = curve(target, 4, Descent::preconditioned, 0.1, seed);
       if (other.back() < exact.back()) exact = other;
     }

@@ -14,7 +14,7 @@ constexpr double kLr = 0.01, kDecay = 0.5, kScale = 4;
 Parameters stepped(const std::string& name, Settings settings, bool lr_scale) {
   const Parameters parameters = [] {
     Parameters all = make_parameters(DType::f64);
-    for (const std::size_t i : {1, 2}) all[i].info.lr_scale = kScale;
+    for (const std::size_t i : {1u, 2u}) all[i].info.lr_scale = kScale;
     return all;
   }();
   settings["lr"] = kLr;
