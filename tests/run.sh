@@ -6,6 +6,7 @@
 #
 #   bash tests/run.sh          optimised
 #   bash tests/run.sh dev      with ASan, UBSan and warnings as errors, without the slow tests: about 20 minutes
+#   CXX=clang++ bash tests/run.sh    in a fresh clone: with clang 14 or newer and its libomp-dev
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
