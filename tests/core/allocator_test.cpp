@@ -1,9 +1,14 @@
 // The caching allocator: counters, reuse, alignment, the end of the memory.
 #include "core/allocator.h"
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstdlib>
+#include <future>
 #include <memory>
+#include <thread>
+#include <vector>
 
 #include "core/array.h"
 #include "tests/support/catch.h"
@@ -80,6 +85,36 @@ TEST_CASE("the smallest block that fits is taken") {
   const MemoryBlock taken = memory->allocate(1 << 20);
   CHECK(taken.data == fitting.data);
   memory->release(taken);
+}
+
+TEST_CASE("a thread is given a block that it had before, and another's only if there is none") {
+  const auto allocator = allocator_on(1 << 20);
+  std::array<MemoryBlock, 4> blocks;
+  for (MemoryBlock& block : blocks) block = allocator->allocate(640);
+  // By address, every other block is the other thread's.
+  std::ranges::sort(blocks, {}, [](const MemoryBlock& block) { return reinterpret_cast<std::uintptr_t>(block.data); });
+  std::promise<void> released, checked;
+  std::vector<void*> others;
+  std::thread other([&] {
+    allocator->release(blocks[0]);
+    allocator->release(blocks[2]);
+    released.set_value();
+    checked.get_future().wait();
+    for (int i = 0; i < 2; ++i) others.push_back(allocator->allocate(640).data);
+  });
+  released.get_future().wait();
+  allocator->release(blocks[1]);
+  allocator->release(blocks[3]);
+  const MemoryBlock first = allocator->allocate(640), second = allocator->allocate(640);
+  CHECK(first.data == blocks[1].data);
+  CHECK(second.data == blocks[3].data);
+  allocator->release(allocator->allocate(640));  // one of the other's, which is then this thread's
+  CHECK(allocator->stats().current == 2 * 640);
+  checked.set_value();
+  other.join();
+  CHECK(others == std::vector<void*>{blocks[2].data, blocks[0].data});
+  CHECK(System::requests == 4);
+  for (const MemoryBlock& block : blocks) allocator->release(block);
 }
 
 TEST_CASE("when memory ends, the cache is given back and the request tried again") {
