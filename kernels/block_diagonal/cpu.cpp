@@ -4,7 +4,7 @@
 #include "kernels/block_diagonal/block_diagonal.h"
 #include "kernels/block_diagonal/problem.h"
 #include "kernels/blocks/range_sums.h"
-#include "kernels/matmul/matmul.h"
+#include "kernels/matmul/cpu.h"
 
 namespace ashlar::kernels::cpu {
 namespace {
@@ -109,8 +109,9 @@ void block_diagonal_forward(const Exec& exec, ConstView x, ConstView w, ConstVie
     const ConstView x_tile = shuffle ? ConstView(own) : rows_of(x, begin, rows);
     const View y_tile = rows_of(y, begin, rows);
     for (const BlockRun& run : runs_of(p.in, p.out)) {
-      multiply_blocks(exec, block_columns(x_tile, p.in, run, run.inputs), block_weights(weights.view(), run, run.inputs, run.outputs),
-                      block_bias(bias, p.out, run, run.outputs), block_columns(y_tile, p.out, run, run.outputs));
+      matmul_blocks(exec, block_columns(x_tile, p.in, run, run.inputs),
+                    block_weights(weights.view(), run, run.inputs, run.outputs),
+                    block_columns(y_tile, p.out, run, run.outputs), block_bias(bias, p.out, run, run.outputs));
     }
   });
 }

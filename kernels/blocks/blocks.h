@@ -1,5 +1,5 @@
-// What the structured matrices share: features in blocks, their products as batched matrix products, and the cutting of
-// a call's rows into tiles.
+// What the structured matrices share: weights as operands of products with features in blocks, and the cutting of a call's rows
+// into tiles.
 #pragma once
 #include <algorithm>
 
@@ -33,9 +33,6 @@ class Operand {
   Array converted_;
   ConstView view_;
 };
-
-// y = a b + bias for the blocks of a run.  a (count, R, K), b (count, K, N), y (count, R, N), bias (count, 1, N) or absent
-void multiply_blocks(const Exec& exec, const ConstView& a, const ConstView& b, const ConstView& bias, const View& y);
 
 // Rows cut into tiles by their number and size alone: what a tile keeps, `row_bytes` for each row, should fit
 // `cache_bytes`, but short tiles make slow products.

@@ -10,7 +10,7 @@
 #include "core/parallel.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/isa.h"
-#include "kernels/matmul/matmul.h"
+#include "kernels/matmul/cpu.h"
 #include "kernels/matmul/problem.h"
 #include "kernels/matmul/small_bf16.h"
 #include "kernels/small_gemm/tile.h"
@@ -262,6 +262,21 @@ void matmul(const Exec& exec, ConstView a, ConstView b, View y, MatmulOptions op
   if (y.dtype == DType::f64) return matmul_f64(problem);
   if (problem.k() == 0) return empty_sum(exec, y, options);
   matmul_library(exec, problem);
+}
+
+void matmul_blocks(const Exec& exec, ConstView a, ConstView b, View y, ConstView bias) {
+  if (y.numel() == 0) return;
+  if (!bias || y.size(0) == 1) {
+    return matmul(exec, a, b, y, {.bias = bias ? strided(bias, 0, {y.size(2)}, {1}) : ConstView{}});
+  }
+  Problem problem = check(a, b, y, {});
+  if (multiplies_bf16() && is_small_bf16(problem)) {
+    problem.options.bias = bias;
+    return matmul_small_bf16(problem);
+  }
+  // The library adds one bias for all of a batch.
+  matmul(exec, a, b, y, {});
+  linear_combination(exec, y, 1, strided(bias, 0, y.shape, {bias.step(0), 0, 1}), 1, y);
 }
 
 }  // namespace ashlar::kernels::cpu

@@ -143,6 +143,7 @@ class Multiplier {
 
   void multiply(Dim batch, Dim begin, Dim end) const {
     const Dim y_offset = batch_offset(p_.y, batch) + begin * p_.y.step(-2);
+    const ConstView& bias = p_.options.bias;
     for_panels([&](Dim column, Dim vectors) {
       const Dim columns = std::min(p_.n() - column, vectors * kLanes), in_last = columns - (vectors - 1) * kLanes;
       Panel panel{.a = a_ + begin * p_.a.step(-2),
@@ -150,7 +151,7 @@ class Multiplier {
                   .pair_step = 2,
                   .inner = p_.k(),
                   .b = packed_.data() + pairs_ * column,
-                  .bias = p_.options.bias ? p_.options.bias.as<float>() + column : nullptr,
+                  .bias = bias ? bias.as<float>() + (bias.shape.ndim() > 1 ? batch * bias.step(0) : 0) + column : nullptr,
                   .y_step = p_.y.step(-2),
                   .accumulate = p_.options.accumulate,
                   .last = static_cast<std::uint16_t>((1u << in_last) - 1)};
@@ -191,7 +192,7 @@ bool is_small_bf16(const Problem& p) {
   const bool rows = (p.b.step(-1) == 1 || p.n() == 1) && (p.y.step(-1) == 1 || p.n() == 1);
   // With many columns of a, packing it costs more than the library's second pass.
   const bool columns = by_columns(p.a) && p.m() <= 128;
-  return bf16 && rows && (by_rows(p.a) || columns) && p.k() <= 1024 && p.k() * p.n() <= kMostValues;
+  return bf16 && rows && (by_rows(p.a) || columns) && p.k() > 0 && p.k() <= 1024 && p.k() * p.n() <= kMostValues;
 }
 
 void matmul_small_bf16(const Problem& p) {

@@ -1,7 +1,7 @@
 // Monarch products on tiles of rows whose hidden features stay in the cache.
 #include "core/parallel.h"
 #include "kernels/blocks/range_sums.h"
-#include "kernels/matmul/matmul.h"
+#include "kernels/matmul/cpu.h"
 #include "kernels/monarch/monarch.h"
 #include "kernels/monarch/problem.h"
 
@@ -127,9 +127,9 @@ void monarch_forward(const Exec& exec, ConstView x, ConstView r, ConstView l, Co
     }
     regroup(a, p.in.blocks, p.out.blocks, p.rank, h_tile);
     for (const BlockRun& run : runs_of(p.h, p.out)) {
-      multiply_blocks(exec, block_columns(ConstView(h_tile), p.h, run, run.inputs),
-                      block_weights(left.view(), run, run.inputs, run.outputs), block_bias(bias, p.out, run, run.outputs),
-                      block_columns(y_tile, p.out, run, run.outputs));
+      matmul_blocks(exec, block_columns(ConstView(h_tile), p.h, run, run.inputs),
+                    block_weights(left.view(), run, run.inputs, run.outputs), block_columns(y_tile, p.out, run, run.outputs),
+                    block_bias(bias, p.out, run, run.outputs));
     }
   });
 }
