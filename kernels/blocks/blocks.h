@@ -1,5 +1,5 @@
-// What the structured matrices share: weights as operands of products with features in blocks, and the cutting of a call's rows
-// into tiles.
+// What the structured matrices share: weights as operands of products with features in blocks, and the cutting of a
+// call's rows into tiles.
 #pragma once
 #include <algorithm>
 
