@@ -67,9 +67,15 @@ class CachingAllocator final : public Allocator {
  private:
   MemoryBlock take_cached(std::size_t wanted) {
     const std::size_t limit = std::max(std::min(2 * wanted, wanted + 2 * kPage), wanted + wanted / 8);
-    auto found = free_.lower_bound({wanted, this_thread(), nullptr});
-    if (found == free_.end() || found->thread != this_thread()) found = free_.lower_bound({wanted, 0, nullptr});
+    auto found = free_.lower_bound({wanted, 0, nullptr});
     if (found == free_.end() || found->bytes > limit) return {};
+    for (auto at = found; at != free_.end() && at->bytes <= limit; at = free_.lower_bound({at->bytes + 1, 0, nullptr})) {
+      const auto own = free_.lower_bound({at->bytes, this_thread(), nullptr});
+      if (own != free_.end() && own->bytes == at->bytes && own->thread == this_thread()) {
+        found = own;
+        break;
+      }
+    }
     const MemoryBlock block{found->data, found->bytes};
     free_.erase(found);
     stats_.cached -= block.bytes;
@@ -81,7 +87,7 @@ class CachingAllocator final : public Allocator {
     stats_.cached = 0;
   }
 
-  // Of blocks of a size a thread is given one that it had last: its caches may still hold it, and other caches don't.
+  // A thread is given a block that it had last, if one of them fits: its caches may still hold it, and other caches don't.
   struct Free {
     std::size_t bytes;
     std::uintptr_t thread;

@@ -117,6 +117,31 @@ TEST_CASE("a thread is given a block that it had before, and another's only if t
   for (const MemoryBlock& block : blocks) allocator->release(block);
 }
 
+TEST_CASE("a thread's own block is taken before a smaller one of another thread") {
+  // Both ways, so that whichever thread comes first in the allocator's order asks once.
+  const auto allocator = allocator_on(1 << 20);
+  for (const bool main_asks : {true, false}) {
+    CAPTURE(main_asks);
+    allocator->trim();
+    const MemoryBlock larger = allocator->allocate(704), exact = allocator->allocate(640);
+    MemoryBlock given;
+    allocator->release(main_asks ? larger : exact);
+    std::promise<void> released, asked;
+    std::thread other([&] {
+      allocator->release(main_asks ? exact : larger);
+      if (!main_asks) given = allocator->allocate(640);
+      released.set_value();
+      asked.get_future().wait();
+    });
+    released.get_future().wait();
+    if (main_asks) given = allocator->allocate(640);
+    asked.set_value();
+    other.join();
+    CHECK(given.data == larger.data);
+    allocator->release(given);
+  }
+}
+
 TEST_CASE("when memory ends, the cache is given back and the request tried again") {
   const auto memory = allocator_on(1 << 20);
   memory->release(memory->allocate(900 << 10));
