@@ -253,29 +253,31 @@ void matmul_library(const Exec& exec, Problem p) {
   if (!direct) cast(exec, y, target);
 }
 
+void multiply(const Exec& exec, const Problem& p) {
+  if (p.y.numel() == 0) return;
+  if (p.options.gelu) return product_then_gelu(exec, p);
+  if (p.y.dtype == DType::f64) return matmul_f64(p);
+  if (p.k() == 0) return empty_sum(exec, p.y, p.options);
+  matmul_library(exec, p);
+}
+
 }  // namespace
 
 void matmul(const Exec& exec, ConstView a, ConstView b, View y, MatmulOptions options) {
-  const Problem problem = check(a, b, y, options);
-  if (y.numel() == 0) return;
-  if (options.gelu) return product_then_gelu(exec, problem);
-  if (y.dtype == DType::f64) return matmul_f64(problem);
-  if (problem.k() == 0) return empty_sum(exec, y, options);
-  matmul_library(exec, problem);
+  multiply(exec, check(a, b, y, options));
 }
 
 void matmul_blocks(const Exec& exec, ConstView a, ConstView b, View y, ConstView bias) {
-  if (y.numel() == 0) return;
   if (!bias || y.size(0) == 1) {
     return matmul(exec, a, b, y, {.bias = bias ? strided(bias, 0, {y.size(2)}, {1}) : ConstView{}});
   }
   Problem problem = check(a, b, y, {});
-  if (multiplies_bf16() && is_small_bf16(problem)) {
+  if (y.numel() > 0 && multiplies_bf16() && is_small_bf16(problem)) {
     problem.options.bias = bias;
     return matmul_small_bf16(problem);
   }
   // The library adds one bias for all of a batch.
-  matmul(exec, a, b, y, {});
+  multiply(exec, problem);
   linear_combination(exec, y, 1, strided(bias, 0, y.shape, {bias.step(0), 0, 1}), 1, y);
 }
 
