@@ -35,7 +35,7 @@ class Backward {
         dbias_(call.dbias, ranges_.count) {}
 
   void run() const {
-    constexpr Dim kCacheBytes = 4096 * 1024;  // sums over rows are read and written once a tile, so that long tiles pay
+    constexpr Dim kCacheBytes = 2048 * 1024;  // sums over rows are read and written once a tile, so that long tiles pay
     const Dim row_values = (call_.s ? 2 : 1) * (p_.in.blocks + p_.out.blocks) * blast_padded_rank(p_.rank);
     const Dim row_bytes = row_values * static_cast<Dim>(size_of(call_.x.dtype));
     parallel_items(ranges_.count, [&](Dim range) {
@@ -78,7 +78,10 @@ class Backward {
     }
     const Array c = call_.s && call_.du ? hidden_features(rows, outputs, p_.rank, dtype) : Array();
     const Array da = call_.s && need_da ? hidden_features(rows, inputs, p_.rank, dtype) : dc;
-    if (call_.s) couple_tile(a, dc, accumulate, c, ds_.view(range), need_da ? View(da) : View{});
+    if (call_.s) {
+      if (call_.a) read_in_order(whole_rows(a));
+      couple_tile(a, dc, accumulate, c, ds_.view(range), need_da ? View(da) : View{});
+    }
     if (call_.du) add_factor(p_.out, dy, call_.s ? ConstView(c) : a, accumulate, du_.view(range));
     if (!need_da) return;
     if (call_.dv) add_factor(p_.in, x, da, accumulate, dv_.view(range));

@@ -12,6 +12,12 @@ inline Array hidden_features(Dim rows, Dim blocks, Dim rank, DType dtype) {
   return Array::empty({rows, blocks, blast_padded_rank(rank)}, dtype).slice(2, 0, rank);
 }
 
+// hidden (R, blocks, r) with the padding between blocks, as rows of a matrix.
+inline ConstView whole_rows(const ConstView& hidden) {
+  const Dim values = (hidden.size(1) - 1) * hidden.step(1) + hidden.size(2);
+  return strided(hidden, 0, {hidden.size(0), values}, {hidden.step(0), 1});
+}
+
 // hidden (R, blocks, r) -> (count, R, r): the blocks of a run as a batch.
 template <class AnyView>
 AnyView hidden_blocks(const AnyView& hidden, const BlockRun& run) {

@@ -13,6 +13,7 @@
 #include "kernels/matmul/cpu.h"
 #include "kernels/matmul/problem.h"
 #include "kernels/matmul/small_bf16.h"
+#include "kernels/matmul/small_f32.h"
 #include "kernels/small_gemm/tile.h"
 
 namespace ashlar::kernels::cpu {
@@ -231,12 +232,20 @@ Array converted(const Exec& exec, const ConstView& v, DType dtype) {
   return result.expand(v.shape);
 }
 
+// Multiplies what is too small for the library, and says whether it did.
+bool multiply_small(const Problem& p) {
+  if (is_small_f32(p)) matmul_small_f32(p);
+  else if (multiplies_bf16() && is_small_bf16(p)) matmul_small_bf16(p);
+  else return false;
+  return true;
+}
+
 void matmul_library(const Exec& exec, Problem p) {
   // The library writes rows. A y with unit stride along its columns is the product of the transposed operands.
   if (p.y.step(-1) != 1 && p.n() != 1 && p.y.step(-2) == 1 && !p.options.bias) {
     p = {transposed(p.b), transposed(p.a), transposed(p.y), p.options};
   }
-  if (multiplies_bf16() && is_small_bf16(p)) return matmul_small_bf16(p);
+  if (multiply_small(p)) return;
   const DType operand = multiplies_bf16() && (p.a.dtype == DType::bf16 || p.b.dtype == DType::bf16) ? DType::bf16 : DType::f32;
   Array a, b, y;
   if (p.a.dtype != operand || !has_unit_stride(p.a)) p.a = a = converted(exec, p.a, operand);
@@ -272,11 +281,9 @@ void matmul_blocks(const Exec& exec, ConstView a, ConstView b, View y, ConstView
     return matmul(exec, a, b, y, {.bias = bias ? strided(bias, 0, {y.size(2)}, {1}) : ConstView{}});
   }
   Problem problem = check(a, b, y, {});
-  if (y.numel() > 0 && multiplies_bf16() && is_small_bf16(problem)) {
-    problem.options.bias = bias;
-    return matmul_small_bf16(problem);
-  }
-  // The library adds one bias for all of a batch.
+  problem.options.bias = bias;
+  if (y.numel() > 0 && multiply_small(problem)) return;
+  problem.options.bias = {};  // the library adds one bias for all of a batch
   multiply(exec, problem);
   linear_combination(exec, y, 1, strided(bias, 0, y.shape, {bias.step(0), 0, 1}), 1, y);
 }

@@ -1,5 +1,7 @@
 #include "kernels/matmul/small_bf16.h"
 
+#include <hwy/cache_control.h>
+
 #include "core/parallel.h"
 #include "kernels/bf16-inl.h"
 #include "kernels/small_gemm/tile.h"
@@ -60,8 +62,14 @@ HWY_INLINE void add_pair(const bfloat16* a, Dim row_step, const Pair* b, __m512 
   }
 }
 
+// The rows lie far apart, so that no processor foresees them: those of y and the next ones of a are fetched by hand.
 template <int kRows, int kVectors, class Y>
 HWY_INLINE void multiply_rows(const Panel& p, const bfloat16* a, Y* y) {
+  for (int r = 0; r < kRows; ++r) {
+    for (Dim column = 0; column < kVectors * kLanes; column += 64 / sizeof(Y)) hwy::Prefetch(y + r * p.y_step + column);
+    hwy::Prefetch(a + (kRows + r) * p.row_step);
+    hwy::Prefetch(a + (kRows + r) * p.row_step + 32);
+  }
   __m512 sum[kRows][kVectors];
   for (int r = 0; r < kRows; ++r) {
     for (int v = 0; v < kVectors; ++v) sum[r][v] = _mm512_setzero_ps();
@@ -119,9 +127,6 @@ HWY_POP_ATTRIBUTES
 namespace ashlar::kernels::products {
 namespace {
 
-bool by_rows(const ConstView& a) { return a.step(-1) == 1 || a.size(-1) == 1; }
-bool by_columns(const ConstView& a) { return a.step(-2) == 1 || a.size(-2) == 1; }
-
 // Multiplies one product of a batch after the other on one thread.
 class Multiplier {
  public:
@@ -143,7 +148,7 @@ class Multiplier {
 
   void multiply(Dim batch, Dim begin, Dim end) const {
     const Dim y_offset = batch_offset(p_.y, batch) + begin * p_.y.step(-2);
-    const ConstView& bias = p_.options.bias;
+    const float* const bias = bias_of(p_, batch);
     for_panels([&](Dim column, Dim vectors) {
       const Dim columns = std::min(p_.n() - column, vectors * kLanes), in_last = columns - (vectors - 1) * kLanes;
       Panel panel{.a = a_ + begin * p_.a.step(-2),
@@ -151,7 +156,7 @@ class Multiplier {
                   .pair_step = 2,
                   .inner = p_.k(),
                   .b = packed_.data() + pairs_ * column,
-                  .bias = bias ? bias.as<float>() + (bias.shape.ndim() > 1 ? batch * bias.step(0) : 0) + column : nullptr,
+                  .bias = bias ? bias + column : nullptr,
                   .y_step = p_.y.step(-2),
                   .accumulate = p_.options.accumulate,
                   .last = static_cast<std::uint16_t>((1u << in_last) - 1)};
@@ -189,7 +194,7 @@ class Multiplier {
 
 bool is_small_bf16(const Problem& p) {
   const bool bf16 = p.a.dtype == DType::bf16 && p.b.dtype == DType::bf16;
-  const bool rows = (p.b.step(-1) == 1 || p.n() == 1) && (p.y.step(-1) == 1 || p.n() == 1);
+  const bool rows = by_rows(p.b) && by_rows(ConstView(p.y));
   // With many columns of a, packing it costs more than the library's second pass.
   const bool columns = by_columns(p.a) && p.m() <= 128;
   return bf16 && rows && (by_rows(p.a) || columns) && p.k() > 0 && p.k() <= 1024 && p.k() * p.n() <= kMostValues;

@@ -1,11 +1,13 @@
 #include "kernels/small_gemm/small_gemm.h"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "kernels/small_gemm/targets.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/small_gemm/small_gemm.cpp"
 #include <hwy/foreach_target.h>
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 HWY_BEFORE_NAMESPACE();
@@ -17,9 +19,13 @@ namespace hn = hwy::HWY_NAMESPACE;
 // multiply-add, few enough to stay in registers (32 vectors in AVX-512 and Arm64, 16 elsewhere).
 constexpr bool kManyRegisters = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64;
 constexpr int max_rows(int vectors) {
-  if (kManyRegisters) return 8;
+  if (kManyRegisters) return vectors == 2 ? 12 : 8;
   return vectors == 3 ? 4 : vectors == 2 ? 6 : 8;
 }
+
+// How the columns end: with a whole vector, or with some lanes of one. Half of them or fewer are given a vector of half the
+// width, which processors that take two passes for a whole one do in a single pass.
+enum class Tail { none, half, wide };
 
 // A product over some columns of B and a run of k, with op(A) as two strides: op(A)[r, i] = a[r * a_row + i * a_step].
 template <class T>
@@ -31,6 +37,7 @@ struct Product {
   T* c;
   Dim ldc, m, k;
   bool accumulate;
+  const T* bias;  // of these columns, or null
 };
 
 // The first `count` values at p in a vector, zeros after them; and back. Neither touches memory past them (Highway's
@@ -56,68 +63,92 @@ HWY_INLINE void store_first(D d, hn::Vec<D> v, T* p, std::size_t count) {
 #endif
 }
 
-// One tile of C: kRows rows by kVectors vectors; the last vector holds `last` columns if kPartial.
-template <int kRows, int kVectors, bool kPartial, class T>
+// Fetches `count` values into the first-level cache.
+template <class T>
+HWY_INLINE void prefetch(const T* from, Dim count) {
+  for (Dim i = 0; i < count; i += 64 / static_cast<Dim>(sizeof(T))) hwy::Prefetch(from + i);
+}
+
+// One tile of C: kRows rows by kVectors vectors; the last of them holds `last` columns unless kTail is none. The rows of
+// the operands lie far apart, so that no processor foresees them: they are fetched by hand, C and the next tile's A at the
+// start and, where A is transposed, the next rows of A and B on the way.
+template <int kRows, int kVectors, Tail kTail, class T>
 HWY_INLINE void multiply_tile(const Product<T>& g, Dim row, std::size_t last) {
-  const hn::ScalableTag<T> d;
-  using V = hn::Vec<decltype(d)>;
+  using D = hn::ScalableTag<T>;
+  using Half = hn::CappedTag<T, std::max<std::size_t>(hn::MaxLanes(D()) / 2, 1)>;
+  const D d;
+  const std::conditional_t<kTail == Tail::half, Half, D> d_tail;
+  constexpr int kWhole = kTail == Tail::none ? kVectors : kVectors - 1;
+  using V = hn::Vec<D>;
+  using VTail = hn::Vec<std::remove_const_t<decltype(d_tail)>>;
+  constexpr Dim kMostOfRow = 256 / sizeof(T), kAhead = 12;
   const Dim lanes = static_cast<Dim>(hn::Lanes(d));
   const T* HWY_RESTRICT a = g.a + row * g.a_row;
   const T* HWY_RESTRICT b = g.b;
-  V sum[kRows][kVectors];
+  T* HWY_RESTRICT c = g.c + row * g.ldc;
+  const bool transposed = g.a_step != 1;
   for (int r = 0; r < kRows; ++r) {
-    for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::Zero(d);
+    prefetch(c + r * g.ldc, kVectors * lanes);
+    if (!transposed) prefetch(a + (kRows + r) * g.a_row, std::min(g.k, kMostOfRow));
+  }
+
+  V sum[kRows][std::max(kWhole, 1)];
+  VTail tail[kRows];
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kWhole; ++v) sum[r][v] = hn::Zero(d);
+    if constexpr (kTail != Tail::none) tail[r] = hn::Zero(d_tail);
   }
   for (Dim i = 0; i < g.k; ++i) {
-    V bv[kVectors];
-    for (int v = 0; v < kVectors; ++v) {
-      if (kPartial && v == kVectors - 1) bv[v] = load_first(d, b + v * lanes, last);
-      else bv[v] = hn::LoadU(d, b + v * lanes);
+    if (transposed) {
+      prefetch(a + kAhead * g.a_step, kRows);
+      prefetch(b + kAhead * g.ldb, kVectors * lanes);
     }
+    V bv[std::max(kWhole, 1)];
+    VTail b_tail;
+    for (int v = 0; v < kWhole; ++v) bv[v] = hn::LoadU(d, b + v * lanes);
+    if constexpr (kTail != Tail::none) b_tail = load_first(d_tail, b + kWhole * lanes, last);
     for (int r = 0; r < kRows; ++r) {
-      const V av = hn::Set(d, a[r * g.a_row]);
-      for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::MulAdd(av, bv[v], sum[r][v]);
+      const T value = a[r * g.a_row];
+      for (int v = 0; v < kWhole; ++v) sum[r][v] = hn::MulAdd(hn::Set(d, value), bv[v], sum[r][v]);
+      if constexpr (kTail != Tail::none) tail[r] = hn::MulAdd(hn::Set(d_tail, value), b_tail, tail[r]);
     }
     a += g.a_step;
     b += g.ldb;
   }
   // Loops without branches: only those are unrolled, and only unrolled ones keep the sums in registers.
-  T* HWY_RESTRICT c = g.c + row * g.ldc;
-  constexpr int kWhole = kPartial ? kVectors - 1 : kVectors;
-  if (g.accumulate) {
+  const auto add_rows = [&](const T* from, Dim step) HWY_ATTR {
     for (int r = 0; r < kRows; ++r) {
-      for (int v = 0; v < kWhole; ++v) sum[r][v] = hn::Add(sum[r][v], hn::LoadU(d, c + r * g.ldc + v * lanes));
-    }
-    if constexpr (kPartial) {
-      for (int r = 0; r < kRows; ++r) {
-        sum[r][kWhole] = hn::Add(sum[r][kWhole], load_first(d, c + r * g.ldc + kWhole * lanes, last));
+      for (int v = 0; v < kWhole; ++v) sum[r][v] = hn::Add(sum[r][v], hn::LoadU(d, from + r * step + v * lanes));
+      if constexpr (kTail != Tail::none) {
+        tail[r] = hn::Add(tail[r], load_first(d_tail, from + r * step + kWhole * lanes, last));
       }
     }
-  }
+  };
+  if (g.accumulate) add_rows(c, g.ldc);
+  if (g.bias) add_rows(g.bias, 0);
   for (int r = 0; r < kRows; ++r) {
     for (int v = 0; v < kWhole; ++v) hn::StoreU(sum[r][v], d, c + r * g.ldc + v * lanes);
-  }
-  if constexpr (kPartial) {
-    for (int r = 0; r < kRows; ++r) store_first(d, sum[r][kWhole], c + r * g.ldc + kWhole * lanes, last);
+    if constexpr (kTail != Tail::none) store_first(d_tail, tail[r], c + r * g.ldc + kWhole * lanes, last);
   }
 }
 
 // All rows in tiles of kRows, what is left in tiles of 4, 2 and 1.
-template <int kRows, int kVectors, bool kPartial, class T>
+template <int kRows, int kVectors, Tail kTail, class T>
 void multiply_rows(const Product<T>& g, Dim row, std::size_t last) {
-  for (; row + kRows <= g.m; row += kRows) multiply_tile<kRows, kVectors, kPartial>(g, row, last);
+  for (; row + kRows <= g.m; row += kRows) multiply_tile<kRows, kVectors, kTail>(g, row, last);
   if constexpr (kRows > 1) {
-    if (row < g.m) multiply_rows<(kRows > 4 ? 4 : kRows / 2), kVectors, kPartial>(g, row, last);
+    if (row < g.m) multiply_rows<(kRows > 4 ? 4 : kRows / 2), kVectors, kTail>(g, row, last);
   }
 }
 
 template <int kVectors, class T>
 void multiply_columns(const Product<T>& g, Dim columns) {
-  const Dim lanes = static_cast<Dim>(hn::Lanes(hn::ScalableTag<T>()));
-  const Dim last = columns - (kVectors - 1) * lanes;
+  const Dim lanes = static_cast<Dim>(hn::Lanes(hn::ScalableTag<T>())), last = columns - (kVectors - 1) * lanes;
   constexpr int kRows = max_rows(kVectors);
-  if (last == lanes) multiply_rows<kRows, kVectors, false>(g, 0, 0);
-  else multiply_rows<kRows, kVectors, true>(g, 0, static_cast<std::size_t>(last));
+  const auto count = static_cast<std::size_t>(last);
+  if (last == lanes) multiply_rows<kRows, kVectors, Tail::none>(g, 0, count);
+  else if (2 * last <= lanes) multiply_rows<kRows, kVectors, Tail::half>(g, 0, count);
+  else multiply_rows<kRows, kVectors, Tail::wide>(g, 0, count);
 }
 
 // Vectors of the next block of columns: three, but four as 2 + 2 rather than 3 + 1.
@@ -138,7 +169,8 @@ void multiply(const SmallGemm<T>& g, const T* a, const T* b, T* c) {
     for (Dim k = 0; k == 0 || k < g.k; k += g.kRun) {
       const Dim a_row = g.trans_a ? 1 : g.lda, a_step = g.trans_a ? g.lda : 1;
       const Product<T> run{a + k * a_step, a_row, a_step, b + column + k * g.ldb,    g.ldb,
-                           c + column,     g.ldc, g.m,    std::min(g.kRun, g.k - k), g.accumulate || k > 0};
+                           c + column,     g.ldc, g.m,    std::min(g.kRun, g.k - k), g.accumulate || k > 0,
+                           k == 0 && g.bias ? g.bias + column : nullptr};
       if (vectors == 3) multiply_columns<3>(run, columns);
       else if (vectors == 2) multiply_columns<2>(run, columns);
       else multiply_columns<1>(run, columns);

@@ -5,7 +5,7 @@
 
 namespace ashlar::kernels {
 
-// C[m,n] (+)= op(A)[m,k] B[k,n], all row-major; op(A) = Aᵀ, with A stored (k, m), if trans_a. The leading dimensions
+// C[m,n] (+)= op(A)[m,k] B[k,n] + bias[n], all row-major; op(A) = Aᵀ, with A stored (k, m), if trans_a. The leading dimensions
 // are row strides in elements. B is read in whole rows: a transposed B is best packed by its user
 // (pack_transposed).
 //   const SmallGemm<float> scores{.m = 64, .n = 64, .k = 32, .lda = 32, .ldb = 64, .ldc = 64};
@@ -18,6 +18,7 @@ struct SmallGemm {
   Dim m = 0, n = 0, k = 0;
   Dim lda = 0, ldb = 0, ldc = 0;
   bool trans_a = false, accumulate = false;
+  const T* bias = nullptr;  // none is added if null
 
   void operator()(const T* a, const T* b, T* c) const;
 };

@@ -22,7 +22,9 @@ std::vector<T> normal_values(Dim count, std::uint64_t stream) {
 // Largest difference from a naive f64 product, in units of the largest entry; everything between the columns of C
 // must keep its value.
 template <class T>
-double product_error(SmallGemm<T> gemm) {
+double product_error(SmallGemm<T> gemm, bool with_bias) {
+  const auto bias = normal_values<T>(gemm.n, 4);
+  if (with_bias) gemm.bias = bias.data();
   const Dim a_rows = gemm.trans_a ? gemm.k : gemm.m;
   const auto a = normal_values<T>(a_rows * gemm.lda, 1), b = normal_values<T>(gemm.k * gemm.ldb, 2);
   const auto before = normal_values<T>(gemm.m * gemm.ldc, 3);
@@ -35,6 +37,7 @@ double product_error(SmallGemm<T> gemm) {
       double expected = static_cast<double>(before[at]);
       if (col < gemm.n) {
         if (!gemm.accumulate) expected = 0;
+        if (with_bias) expected += static_cast<double>(bias[static_cast<std::size_t>(col)]);
         for (Dim k = 0; k < gemm.k; ++k) {
           const Dim in_a = gemm.trans_a ? k * gemm.lda + r : r * gemm.lda + k;
           expected += static_cast<double>(a[static_cast<std::size_t>(in_a)]) *
@@ -53,17 +56,18 @@ double product_error(SmallGemm<T> gemm) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("small_gemm equals a naive product for every shape, transposed and accumulating", "[kernels]",
+TEMPLATE_TEST_CASE("small_gemm equals a naive product for every shape, transposed, accumulating and with a bias", "[kernels]",
                    float, double) {
   const double tolerance = std::is_same_v<TestType, float> ? 2e-6 : 1e-14;
   for (const Dim m : {0, 1, 2, 3, 5, 7, 8, 13, 64}) {
     for (const Dim n : {0, 1, 3, 7, 8, 9, 16, 17, 24, 25, 31, 33, 47, 48, 65, 100}) {
       for (const Dim k : {0, 1, 5, 64, 259}) {
         for (const bool trans_a : {false, true}) {
-          for (const bool accumulate : {false, true}) {
+          for (const auto& [accumulate, bias] : {std::pair{false, false}, {false, true}, {true, false}, {true, true}}) {
             const SmallGemm<TestType> gemm{m, n, k, (trans_a ? m : k) + 3, n + 5, n + 2, trans_a, accumulate};
-            const double error = product_error(gemm);
-            INFO("m " << m << " n " << n << " k " << k << " trans_a " << trans_a << " accumulate " << accumulate);
+            const double error = product_error(gemm, bias);
+            INFO("m " << m << " n " << n << " k " << k << " trans_a " << trans_a << " accumulate " << accumulate << " bias "
+                      << bias);
             if (!(error <= tolerance)) FAIL("error " << error);
           }
         }
