@@ -32,7 +32,13 @@ HWY_INLINE __m512bh as_bf16(__m512i bits) {
   std::memcpy(&values, &bits, sizeof values);
   return values;
 }
+HWY_INLINE __m256bh as_bf16(__m256i bits) {
+  __m256bh values;
+  std::memcpy(&values, &bits, sizeof values);
+  return values;
+}
 HWY_INLINE __m512 add_products(__m512 sum, __m512i a, __m512i b) { return _mm512_dpbf16_ps(sum, as_bf16(a), as_bf16(b)); }
+HWY_INLINE __m256 add_products(__m256 sum, __m256i a, __m256i b) { return _mm256_dpbf16_ps(sum, as_bf16(a), as_bf16(b)); }
 
 // 16 pairs of a value of `first` and one of `second`.
 HWY_INLINE __m512i pairs(__m256i first, __m256i second) {
@@ -44,9 +50,18 @@ HWY_INLINE __m512i pairs(__m256i first, __m256i second) {
 HWY_INLINE __m512 widen(__m256i values) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(values), 16));
 }
+HWY_INLINE __m256 widen(__m128i values) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(values), 16));
+}
 HWY_INLINE __m256i rounded(__m512 values) {
   const __m256bh result = _mm512_cvtneps_pbh(values);
   __m256i bits;
+  std::memcpy(&bits, &result, sizeof bits);
+  return bits;
+}
+HWY_INLINE __m128i rounded(__m256 values) {
+  const __m128bh result = _mm256_cvtneps_pbh(values);
+  __m128i bits;
   std::memcpy(&bits, &result, sizeof bits);
   return bits;
 }

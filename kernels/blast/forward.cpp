@@ -8,12 +8,13 @@ namespace ashlar::kernels::cpu {
 void blast::forward(std::string_view operation, const Exec& exec, ConstView x, ConstView u, ConstView v, ConstView s,
                     ConstView bias, View a, View y) {
   using namespace kernels::blast;
-  constexpr Dim kCacheBytes = 2048 * 1024;
+  // bf16 products pack their factors for each tile, so that long ones pay.
+  const Dim cache_bytes = (x.dtype == DType::bf16 ? 2048 : 512) * 1024;
   const Shapes p = check_shapes(operation, x, y, u, v, s, bias, a);
   const Operand left = Operand::transposed(exec, u, x.dtype, p.rows), right(exec, v, x.dtype);
   const Array coupling = s ? pack_coupling(s, x.dtype) : Array();
   const Dim row_values = (p.in.blocks + (s ? p.out.blocks : 0)) * blast_padded_rank(p.rank);
-  const Tiles tiles = Tiles::shared(p.rows, row_values * static_cast<Dim>(size_of(x.dtype)), kCacheBytes);
+  const Tiles tiles = Tiles::shared(p.rows, row_values * static_cast<Dim>(size_of(x.dtype)), cache_bytes);
   parallel_items(tiles.count, [&](Dim tile) {
     const Dim begin = tiles.begin(tile), rows = tiles.length(tile);
     Array own_a, own_c;

@@ -34,7 +34,7 @@ HWY_PUSH_ATTRIBUTES(ASHLAR_BF16_TARGET)
 namespace ashlar::kernels::products {
 namespace {
 
-// y = or += sum, for a vector of a row.
+// y = or += sum, for a vector of a row or for half of one.
 HWY_INLINE void finish(bool accumulate, __m512 sum, __mmask16 mask, float* y) {
   if (accumulate) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, y));
   _mm512_mask_storeu_ps(y, mask, sum);
@@ -43,57 +43,100 @@ HWY_INLINE void finish(bool accumulate, __m512 sum, __mmask16 mask, bfloat16* y)
   if (accumulate) sum = _mm512_add_ps(sum, widen(_mm256_maskz_loadu_epi16(mask, y)));
   _mm256_mask_storeu_epi16(y, mask, rounded(sum));
 }
+HWY_INLINE void finish(bool accumulate, __m256 sum, __mmask8 mask, float* y) {
+  if (accumulate) sum = _mm256_add_ps(sum, _mm256_maskz_loadu_ps(mask, y));
+  _mm256_mask_storeu_ps(y, mask, sum);
+}
+HWY_INLINE void finish(bool accumulate, __m256 sum, __mmask8 mask, bfloat16* y) {
+  if (accumulate) sum = _mm256_add_ps(sum, widen(_mm_maskz_loadu_epi16(mask, y)));
+  _mm_mask_storeu_epi16(y, mask, rounded(sum));
+}
 
 // The pair at `a`; of the last one of an odd K only the first value exists.
 template <bool kWhole>
-HWY_INLINE __m512i broadcast_pair(const bfloat16* a) {
+HWY_INLINE int pair_at(const bfloat16* a) {
   Pair pair = 0;
   std::memcpy(&pair, a, kWhole ? sizeof(Pair) : sizeof(bfloat16));
-  return _mm512_set1_epi32(static_cast<int>(pair));
+  return static_cast<int>(pair);
 }
 
-template <bool kWhole, int kRows, int kVectors>
-HWY_INLINE void add_pair(const bfloat16* a, Dim row_step, const Pair* b, __m512 (&sum)[kRows][kVectors]) {
-  __m512i columns[kVectors];
-  for (int v = 0; v < kVectors; ++v) columns[v] = _mm512_loadu_si512(b + v * kLanes);
-  for (int r = 0; r < kRows; ++r) {
-    const __m512i row = broadcast_pair<kWhole>(a + r * row_step);
-    for (int v = 0; v < kVectors; ++v) sum[r][v] = add_products(sum[r][v], row, columns[v]);
+// Sums of kRows rows: kVectors vectors, and half of one after them where kHalf says so. Where a last vector has eight columns
+// or fewer, processors that take two passes for a whole one do with one of them.
+template <int kRows, int kVectors, bool kHalf>
+struct Sums {
+  __m512 whole[kRows][std::max(kVectors, 1)];
+  __m256 half[kRows];
+
+  HWY_INLINE void clear() {
+    for (int r = 0; r < kRows; ++r) {
+      for (int v = 0; v < kVectors; ++v) whole[r][v] = _mm512_setzero_ps();
+      if constexpr (kHalf) half[r] = _mm256_setzero_ps();
+    }
   }
-}
+  template <bool kWholePair>
+  HWY_INLINE void add_pair(const bfloat16* a, Dim row_step, const Pair* b) {
+    __m512i columns[std::max(kVectors, 1)];
+    __m256i last;
+    for (int v = 0; v < kVectors; ++v) columns[v] = _mm512_loadu_si512(b + v * kLanes);
+    if constexpr (kHalf) last = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b + kVectors * kLanes));
+    for (int r = 0; r < kRows; ++r) {
+      const __m512i row = _mm512_set1_epi32(pair_at<kWholePair>(a + r * row_step));
+      for (int v = 0; v < kVectors; ++v) whole[r][v] = add_products(whole[r][v], row, columns[v]);
+      if constexpr (kHalf) half[r] = add_products(half[r], _mm512_castsi512_si256(row), last);
+    }
+  }
+  template <class Y>
+  HWY_INLINE void finish_rows(const Panel& p, Y* y) const {
+    constexpr int kFull = kHalf ? kVectors : kVectors - 1;
+    for (int v = 0; v < kVectors; ++v) {
+      const auto mask = static_cast<__mmask16>(v < kFull ? 0xffff : p.last);
+      const __m512 bias = p.bias ? _mm512_maskz_loadu_ps(mask, p.bias + v * kLanes) : _mm512_setzero_ps();
+      for (int r = 0; r < kRows; ++r) {
+        finish(p.accumulate, _mm512_add_ps(whole[r][v], bias), mask, y + r * p.y_step + v * kLanes);
+      }
+    }
+    if constexpr (kHalf) {
+      const auto mask = static_cast<__mmask8>(p.last);
+      const __m256 bias = p.bias ? _mm256_maskz_loadu_ps(mask, p.bias + kVectors * kLanes) : _mm256_setzero_ps();
+      for (int r = 0; r < kRows; ++r) {
+        finish(p.accumulate, _mm256_add_ps(half[r], bias), mask, y + r * p.y_step + kVectors * kLanes);
+      }
+    }
+  }
+};
 
 // The rows lie far apart, so that no processor foresees them: those of y and the next ones of a are fetched by hand.
-template <int kRows, int kVectors, class Y>
+template <int kRows, int kVectors, bool kHalf, class Y>
 HWY_INLINE void multiply_rows(const Panel& p, const bfloat16* a, Y* y) {
   for (int r = 0; r < kRows; ++r) {
-    for (Dim column = 0; column < kVectors * kLanes; column += 64 / sizeof(Y)) hwy::Prefetch(y + r * p.y_step + column);
+    for (Dim column = 0; column < (kVectors + kHalf) * kLanes; column += 64 / sizeof(Y)) hwy::Prefetch(y + r * p.y_step + column);
     hwy::Prefetch(a + (kRows + r) * p.row_step);
     hwy::Prefetch(a + (kRows + r) * p.row_step + 32);
   }
-  __m512 sum[kRows][kVectors];
-  for (int r = 0; r < kRows; ++r) {
-    for (int v = 0; v < kVectors; ++v) sum[r][v] = _mm512_setzero_ps();
-  }
+  Sums<kRows, kVectors, kHalf> sums;
+  sums.clear();
   const Pair* b = p.b;
-  for (Dim k = 0; k < p.inner / 2; ++k, a += p.pair_step, b += kVectors * kLanes) add_pair<true>(a, p.row_step, b, sum);
-  if (p.inner % 2 != 0) add_pair<false>(a, p.row_step, b, sum);
-  for (int v = 0; v < kVectors; ++v) {
-    const auto mask = static_cast<__mmask16>(v + 1 < kVectors ? 0xffff : p.last);
-    const __m512 bias = p.bias ? _mm512_maskz_loadu_ps(mask, p.bias + v * kLanes) : _mm512_setzero_ps();
-    for (int r = 0; r < kRows; ++r) {
-      finish(p.accumulate, _mm512_add_ps(sum[r][v], bias), mask, y + r * p.y_step + v * kLanes);
-    }
+  for (Dim k = 0; k < p.inner / 2; ++k, a += p.pair_step, b += (kVectors + kHalf) * kLanes) {
+    sums.template add_pair<true>(a, p.row_step, b);
   }
+  if (p.inner % 2 != 0) sums.template add_pair<false>(a, p.row_step, b);
+  sums.finish_rows(p, y);
 }
 
 // As many rows at a time as their accumulators, 24 or fewer, leave registers for the operands.
-template <int kVectors, class Y>
+template <int kVectors, bool kHalf, class Y>
 void multiply_panel(const Panel& p, Dim rows, Y* y) {
-  constexpr int kRows = kVectors == 1 ? 16 : 24 / kVectors;
+  constexpr int kWidth = kVectors + kHalf, kRows = kWidth == 1 ? 16 : 24 / kWidth;
   Dim r = 0;
-  for (; r + kRows <= rows; r += kRows) multiply_rows<kRows, kVectors>(p, p.a + r * p.row_step, y + r * p.y_step);
-  for (; r + 4 <= rows; r += 4) multiply_rows<4, kVectors>(p, p.a + r * p.row_step, y + r * p.y_step);
-  for (; r < rows; ++r) multiply_rows<1, kVectors>(p, p.a + r * p.row_step, y + r * p.y_step);
+  for (; r + kRows <= rows; r += kRows) multiply_rows<kRows, kVectors, kHalf>(p, p.a + r * p.row_step, y + r * p.y_step);
+  for (; r + 4 <= rows; r += 4) multiply_rows<4, kVectors, kHalf>(p, p.a + r * p.row_step, y + r * p.y_step);
+  for (; r < rows; ++r) multiply_rows<1, kVectors, kHalf>(p, p.a + r * p.row_step, y + r * p.y_step);
+}
+
+template <int kWidth, class Y>
+void multiply_panel(const Panel& p, Dim rows, Y* y) {
+  if (p.last < 1 << 8) multiply_panel<kWidth - 1, true>(p, rows, y);
+  else multiply_panel<kWidth, false>(p, rows, y);
 }
 
 template <class Y>
