@@ -149,7 +149,12 @@ void multiply_panel(const Panel& p, Dim vectors, Dim rows, Y* y) {
 
 // to (rows / 2, width): pairs of rows, with zeros for a missing last row and in the columns beyond.  from (rows, columns)
 void pack_pairs(const bfloat16* from, Dim step, Dim rows, Dim columns, Dim width, Pair* to) {
+  constexpr Dim kAhead = 8;
   for (Dim row = 0; row < rows; row += 2, from += 2 * step, to += width) {
+    for (Dim column = 0; column < columns; column += 64 / static_cast<Dim>(sizeof(bfloat16))) {
+      hwy::Prefetch(from + kAhead * step + column);
+      hwy::Prefetch(from + (kAhead + 1) * step + column);
+    }
     for (Dim column = 0; column < width; column += kLanes) {
       const Dim count = std::min(columns - column, kLanes);
       const auto mask = static_cast<__mmask16>((1u << count) - 1), mask_2 = static_cast<__mmask16>(row + 1 < rows ? mask : 0);
