@@ -57,7 +57,9 @@ void couple_rows(const Coupling& g, Dim rows, const T* in, const C* s, T* out) {
 
 template <class T, class C>
 void couple_all(const Coupling& g, const T* in, const C* packed, T* out) {
-  for_each_part(g, kGroup, lanes(Tag<C>()), coupled_rows(g, kBlockRows), [&](Dim k, Dim row, Dim rows, Dim o, Dim outputs) {
+  constexpr Dim kMost = kManyRegisters ? kWideBlock : kBlock;
+  const Dim run = coupled_rows(g, kBlockRows);
+  for_each_part(g, kMost, kGroup, lanes(Tag<C>()), run, [&](Dim k, Dim row, Dim rows, Dim o, Dim outputs) {
     const Dim group = k / kGroup * kGroup;
     with_count(outputs, [&](auto count) {
       couple_rows<count>(g, rows, in + row * g.in_row + k, packed + group * g.inputs * g.outputs + o * g.s_out + k - group,
@@ -110,7 +112,7 @@ void gradient_outputs(const Coupling& g, Dim rows, const T* in, const T* d_out, 
 
 template <class T, class C>
 void gradient_all(const Coupling& g, const T* in, const T* d_out, bool accumulate, C* ds) {
-  for_each_part(g, kGroup, lanes(Tag<C>()), gradient_rows(g), [&](Dim k, Dim row, Dim rows, Dim o, Dim outputs) {
+  for_each_part(g, kBlock, kGroup, lanes(Tag<C>()), gradient_rows(g), [&](Dim k, Dim row, Dim rows, Dim o, Dim outputs) {
     with_count(outputs, [&](auto count) {
       gradient_outputs<count>(g, rows, in + row * g.in_row + k, d_out + row * g.out_row + o * g.out_block + k,
                               accumulate || row > 0, ds + (k / kGroup * g.outputs + o) * g.inputs * kGroup + k % kGroup);

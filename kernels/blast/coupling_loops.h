@@ -25,24 +25,27 @@ constexpr Dim group_size(Dim count, Dim most) {
   return ceil_div(count, ceil_div(count, most));
 }
 
-// At most kBlock blocks or rows at a time: with their operands, kBlock x kBlock accumulators fill 32 registers.
-constexpr int kBlock = 4;
+// At most kBlock blocks or rows at a time: with their operands, kBlock x kBlock accumulators leave 32 registers room, and
+// kWideBlock x kBlock fill them where s is read once for all rows.
+constexpr int kBlock = 4, kWideBlock = 6;
 
-// body(std::integral_constant<int, count>()) for a count from 1 to kBlock.
+// body(std::integral_constant<int, count>()) for a count from 1 to kWideBlock.
 template <class Body>
 HWY_INLINE void with_count(Dim count, const Body& body) {
-  if (count == 4) body(std::integral_constant<int, 4>());
+  if (count == 6) body(std::integral_constant<int, 6>());
+  else if (count == 5) body(std::integral_constant<int, 5>());
+  else if (count == 4) body(std::integral_constant<int, 4>());
   else if (count == 3) body(std::integral_constant<int, 3>());
   else if (count == 2) body(std::integral_constant<int, 2>());
   else body(std::integral_constant<int, 1>());
 }
 
-// body(k, row, rows, output, outputs): `step` values of the rank from k on, at most `run` rows and kBlock output blocks. A
+// body(k, row, rows, output, outputs): `step` values of the rank from k on, at most `run` rows and `most` output blocks. A
 // `line` of the rank is taken at a time, whose s stays in the first-level cache, and a run of rows, so that their values
 // do too.
 template <class Body>
-HWY_INLINE void for_each_part(const Coupling& g, Dim line, Dim step, Dim run, const Body& body) {
-  const Dim outputs = group_size(g.outputs, kBlock), rank = round_up(g.rank, kGroup);
+HWY_INLINE void for_each_part(const Coupling& g, Dim most, Dim line, Dim step, Dim run, const Body& body) {
+  const Dim outputs = group_size(g.outputs, most), rank = round_up(g.rank, kGroup);
   for (Dim first = 0; first < rank; first += line) {
     for (Dim row = 0; row < g.rows; row += run) {
       for (Dim o = 0; o < g.outputs; o += outputs) {
