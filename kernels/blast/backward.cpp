@@ -85,7 +85,7 @@ class Backward {
     if (call_.du) add_factor(p_.out, dy, call_.s ? ConstView(c) : a, accumulate, du_.view(range));
     if (!need_da) return;
     if (call_.dv) {
-      if (call_.a) read_before_blocks(p_.in, x);
+      if (call_.a) read_before_blocks(p_.in, x, 128);  // longer ones the product foresees
       add_factor(p_.in, x, da, accumulate, dv_.view(range));
     }
     if (call_.dx) from_rank(exec_, p_.in, da, right_transposed_.view(), {}, rows_of(call_.dx, begin, rows));

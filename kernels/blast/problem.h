@@ -13,7 +13,8 @@ inline Array hidden_features(Dim rows, Dim blocks, Dim rank, DType dtype) {
 }
 
 // hidden (R, blocks, r) with the padding between blocks, as rows of a matrix.
-inline ConstView whole_rows(const ConstView& hidden) {
+template <class AnyView>
+AnyView whole_rows(const AnyView& hidden) {
   const Dim values = (hidden.size(1) - 1) * hidden.step(1) + hidden.size(2);
   return strided(hidden, 0, {hidden.size(0), values}, {hidden.step(0), 1});
 }

@@ -64,9 +64,8 @@ inline void read_in_order(const ConstView& rows) {
 
 // The same for the features of a tile before products of its blocks, which take a piece of each row after the other: where
 // the pieces are so short that the processor does not see where they lead.
-inline void read_before_blocks(const Side& side, const ConstView& features) {
-  constexpr Dim kShortBytes = 128;
-  if (side.length * static_cast<Dim>(size_of(features.dtype)) <= kShortBytes) read_in_order(features);
+inline void read_before_blocks(const Side& side, const ConstView& features, Dim short_bytes = 256) {
+  if (side.length * static_cast<Dim>(size_of(features.dtype)) <= short_bytes) read_in_order(features);
 }
 
 }  // namespace ashlar::kernels
