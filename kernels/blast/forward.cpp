@@ -9,14 +9,8 @@ namespace {
 
 using namespace kernels::blast;
 
-// Blocks of at most so many columns have an A so wide that it keeps memory busy.
+// Blocks of at most so many columns have an A so wide that writing it keeps memory busy.
 constexpr Dim kStreamedColumns = 96;
-
-// Keeps the tile's A for the backward, which comes to it much later.
-void keep(const ConstView& tile, const View& a) {
-  if (a.step(1) == tile.step(1)) stream_rows(whole_rows(tile), whole_rows(a));
-  else copy(tile, a);
-}
 
 }  // namespace
 
@@ -38,7 +32,7 @@ void blast::forward(std::string_view operation, const Exec& exec, ConstView x, C
     if (s) own_c = hidden_features(rows, p.out.blocks, p.rank, x.dtype);
     const View a_tile = own_a.defined() ? View(own_a) : kept, c_tile = s ? View(own_c) : a_tile;
     to_rank(exec, p.in, rows_of(x, begin, rows), right.view(), a_tile);
-    if (streams) keep(a_tile, kept);
+    if (streams) stream_rows(whole_rows(a_tile), whole_rows(kept));  // the backward comes to it much later
     if (s) couple(coupling, a_tile, c_tile);
     from_rank(exec, p.out, c_tile, left.view(), bias, rows_of(y, begin, rows));
   });
