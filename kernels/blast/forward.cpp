@@ -5,17 +5,11 @@
 #include "kernels/matmul/matmul.h"
 
 namespace ashlar::kernels::cpu {
-namespace {
-
-using namespace kernels::blast;
-
-// Blocks of at most so many columns have an A so wide that writing it keeps memory busy.
-constexpr Dim kStreamedColumns = 96;
-
-}  // namespace
 
 void blast::forward(std::string_view operation, const Exec& exec, ConstView x, ConstView u, ConstView v, ConstView s,
                     ConstView bias, View a, View y) {
+  using namespace kernels::blast;
+  constexpr Dim kStreamedColumns = 96;  // blocks of no more have an A so wide that writing it keeps memory busy
   // bf16 products pack their factors for each tile, so that long ones pay.
   const Dim cache_bytes = (x.dtype == DType::bf16 ? 2048 : 512) * 1024;
   const Shapes p = check_shapes(operation, x, y, u, v, s, bias, a);
