@@ -53,7 +53,7 @@ struct Tiles {
 };
 
 // Brings rows without gaps between their values into the cache, in the order in which memory gives them fastest. By reading
-// them: a prefetch is lost where the processor does not know the page yet.
+// them: prefetching was measured to do nothing here, perhaps because it is dropped for pages not known yet.
 inline void read_in_order(const ConstView& rows) {
   const Dim value = static_cast<Dim>(size_of(rows.dtype)), bytes = rows.size(1) * value;
   for (Dim r = 0; r < rows.size(0); ++r) {
