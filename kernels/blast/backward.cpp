@@ -68,11 +68,13 @@ class Backward {
     if (!need_a && !need_da) return;
     const Dim inputs = p_.in.blocks, outputs = p_.out.blocks;
     const Array dc = hidden_features(rows, outputs, p_.rank, dtype);
+    if (!dbias_) read_before_blocks(p_.out, dy);
     to_rank(exec_, p_.out, dy, left_.view(), dc);
     ConstView a = rows_of(call_.a, begin, rows);
     Array own_a;
     if (need_a && !a) {
       own_a = hidden_features(rows, inputs, p_.rank, dtype);
+      read_before_blocks(p_.in, x);
       to_rank(exec_, p_.in, x, right_.view(), own_a);
       a = own_a;
     }

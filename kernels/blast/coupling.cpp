@@ -112,7 +112,7 @@ void gradient_outputs(const Coupling& g, Dim rows, const T* in, const T* d_out, 
 
 template <class T, class C>
 void gradient_all(const Coupling& g, const T* in, const T* d_out, bool accumulate, C* ds) {
-  for_each_part(g, kBlock, kGroup, lanes(Tag<C>()), gradient_rows(g), [&](Dim k, Dim row, Dim rows, Dim o, Dim outputs) {
+  for_each_part(g, kManyRegisters ? kWideBlock : kBlock, kGroup, lanes(Tag<C>()), gradient_rows(g), [&](Dim k, Dim row, Dim rows, Dim o, Dim outputs) {
     with_count(outputs, [&](auto count) {
       gradient_outputs<count>(g, rows, in + row * g.in_row + k, d_out + row * g.out_row + o * g.out_block + k,
                               accumulate || row > 0, ds + (k / kGroup * g.outputs + o) * g.inputs * kGroup + k % kGroup);

@@ -109,7 +109,7 @@ void couple_pairs(const Coupling& g, const bfloat16* in, const bfloat16* packed,
 }
 
 void gradient_pairs(const Coupling& g, const bfloat16* in, const bfloat16* d_out, bool accumulate, float* ds) {
-  for_each_part(g, kBlock, 2 * kGroup, kGroup, gradient_rows(g), [&](Dim k, Dim row, Dim rows, Dim o, Dim outputs) {
+  for_each_part(g, kWideBlock, 2 * kGroup, kGroup, gradient_rows(g), [&](Dim k, Dim row, Dim rows, Dim o, Dim outputs) {
     with_count(outputs, [&](auto count) {
       gradient_outputs<count>(g, rows, in + row * g.in_row + k, d_out + row * g.out_row + o * g.out_block + k,
                               accumulate || row > 0, ds + (k / kGroup * g.outputs + o) * g.inputs * kGroup);

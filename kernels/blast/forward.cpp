@@ -25,7 +25,9 @@ void blast::forward(std::string_view operation, const Exec& exec, ConstView x, C
     if (streams || !a) own_a = hidden_features(rows, p.in.blocks, p.rank, x.dtype);
     if (s) own_c = hidden_features(rows, p.out.blocks, p.rank, x.dtype);
     const View a_tile = own_a.defined() ? View(own_a) : kept, c_tile = s ? View(own_c) : a_tile;
-    to_rank(exec, p.in, rows_of(x, begin, rows), right.view(), a_tile);
+    const ConstView x_tile = rows_of(x, begin, rows);
+    read_before_blocks(p.in, x_tile);
+    to_rank(exec, p.in, x_tile, right.view(), a_tile);
     if (streams) stream_rows(whole_rows(a_tile), whole_rows(kept));  // the backward comes to it much later
     if (s) couple(coupling, a_tile, c_tile);
     from_rank(exec, p.out, c_tile, left.view(), bias, rows_of(y, begin, rows));

@@ -5,7 +5,6 @@
 namespace ashlar::kernels::blast {
 
 void to_rank(const Exec& exec, const Side& side, const ConstView& features, const ConstView& factor, const View& hidden) {
-  read_before_blocks(side, features);
   for (const BlockRun& run : runs_of(side)) {
     matmul(exec, block_columns(features, side, run, run.inputs), block_weights(factor, run, run.inputs, factor.size(2)),
            hidden_blocks(hidden, run), {});
