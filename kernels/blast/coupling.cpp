@@ -15,9 +15,10 @@ namespace {
 
 using namespace blast;
 
-// Rows or input blocks beside kBlock output blocks, so that the accumulators and their operands fit the registers: 32
+// Output blocks, and beside them rows or input blocks, so that the accumulators and their operands fit the registers: 32
 // (AVX-512, Arm64) or 16.
 constexpr bool kManyRegisters = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64;
+constexpr int kBlockOut = kManyRegisters ? kWideBlock : kBlock;
 constexpr int kBlockRows = kManyRegisters ? kBlock : 3, kBlockIn = kBlockRows;
 
 // One vector of the rank for kOutputs output blocks and kRows rows.
@@ -57,9 +58,8 @@ void couple_rows(const Coupling& g, Dim rows, const T* in, const C* s, T* out) {
 
 template <class T, class C>
 void couple_all(const Coupling& g, const T* in, const C* packed, T* out) {
-  constexpr Dim kMost = kManyRegisters ? kWideBlock : kBlock;
-  const Dim run = coupled_rows(g, kBlockRows);
-  for_each_part(g, kMost, kGroup, lanes(Tag<C>()), run, [&](Dim k, Dim row, Dim rows, Dim o, Dim outputs) {
+  const Dim step = lanes(Tag<C>()), run = coupled_rows(g, kBlockRows);
+  for_each_part(g, kBlockOut, kGroup, step, run, [&](Dim k, Dim row, Dim rows, Dim o, Dim outputs) {
     const Dim group = k / kGroup * kGroup;
     with_count(outputs, [&](auto count) {
       couple_rows<count>(g, rows, in + row * g.in_row + k, packed + group * g.inputs * g.outputs + o * g.s_out + k - group,
@@ -112,7 +112,8 @@ void gradient_outputs(const Coupling& g, Dim rows, const T* in, const T* d_out, 
 
 template <class T, class C>
 void gradient_all(const Coupling& g, const T* in, const T* d_out, bool accumulate, C* ds) {
-  for_each_part(g, kManyRegisters ? kWideBlock : kBlock, kGroup, lanes(Tag<C>()), gradient_rows(g), [&](Dim k, Dim row, Dim rows, Dim o, Dim outputs) {
+  const Dim step = lanes(Tag<C>()), run = gradient_rows(g);
+  for_each_part(g, kBlockOut, kGroup, step, run, [&](Dim k, Dim row, Dim rows, Dim o, Dim outputs) {
     with_count(outputs, [&](auto count) {
       gradient_outputs<count>(g, rows, in + row * g.in_row + k, d_out + row * g.out_row + o * g.out_block + k,
                               accumulate || row > 0, ds + (k / kGroup * g.outputs + o) * g.inputs * kGroup + k % kGroup);

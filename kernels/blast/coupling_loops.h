@@ -25,8 +25,8 @@ constexpr Dim group_size(Dim count, Dim most) {
   return ceil_div(count, ceil_div(count, most));
 }
 
-// At most kBlock blocks or rows at a time: with their operands, kBlock x kBlock accumulators leave 32 registers room, and
-// kWideBlock x kBlock fill them where s is read once for all rows.
+// At most kBlock input blocks or rows at a time, and kBlock or kWideBlock output blocks: with their operands, the
+// accumulators of kWideBlock x kBlock fill 32 registers.
 constexpr int kBlock = 4, kWideBlock = 6;
 
 // body(std::integral_constant<int, count>()) for a count from 1 to kWideBlock.

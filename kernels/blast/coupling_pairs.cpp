@@ -100,7 +100,8 @@ HWY_POP_ATTRIBUTES
 void couple_pairs(const Coupling& g, const bfloat16* in, const bfloat16* packed, bfloat16* out) {
   const Dim pair_count = ceil_div(g.inputs, 2);
   const Pair* const s = reinterpret_cast<const Pair*>(packed);
-  for_each_part(g, kWideBlock, 2 * kGroup, kGroup, coupled_rows(g, kBlock), [&](Dim k, Dim row, Dim rows, Dim o, Dim outputs) {
+  const Dim run = coupled_rows(g, kBlock);
+  for_each_part(g, kWideBlock, 2 * kGroup, kGroup, run, [&](Dim k, Dim row, Dim rows, Dim o, Dim outputs) {
     with_count(outputs, [&](auto count) {
       couple_rows<count>(g, rows, in + row * g.in_row + k, s + (k / kGroup * g.outputs + o) * pair_count * kGroup,
                          out + row * g.out_row + o * g.out_block + k);

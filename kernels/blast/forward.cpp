@@ -15,7 +15,7 @@ void blast::forward(std::string_view operation, const Exec& exec, ConstView x, C
   const Shapes p = check_shapes(operation, x, y, u, v, s, bias, a);
   const Operand left = Operand::transposed(exec, u, x.dtype, p.rows), right(exec, v, x.dtype);
   const Array coupling = s ? pack_coupling(s, x.dtype) : Array();
-  const bool streams = a && s && p.in.length <= kStreamedColumns;
+  const bool streams = a && s && p.in.length <= kStreamedColumns && a.step(1) == blast_padded_rank(p.rank);
   const Dim row_values = (p.in.blocks + (s ? p.out.blocks : 0)) * blast_padded_rank(p.rank);
   const Tiles tiles = Tiles::shared(p.rows, row_values * static_cast<Dim>(size_of(x.dtype)), cache_bytes);
   parallel_items(tiles.count, [&](Dim tile) {

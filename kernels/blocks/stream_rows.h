@@ -1,5 +1,6 @@
 // Writing what is not read again soon, past the caches.
 #pragma once
+#include <cstdint>
 #include <cstring>
 
 #if defined(__x86_64__)
@@ -10,8 +11,8 @@
 
 namespace ashlar::kernels {
 
-// to = from, for rows (R, values) without gaps between their values. Memory is not read first, as it is for other writes, and
-// what the caches hold stays there.
+// to = from, for rows (R, values) without gaps between their values. Memory is not read first, as it is for other
+// writes, and what the caches hold stays there.
 inline void stream_rows(const ConstView& from, const View& to) {
   const Dim value = static_cast<Dim>(size_of(from.dtype)), bytes = from.size(1) * value;
   for (Dim r = 0; r < from.size(0); ++r) {
@@ -21,7 +22,8 @@ inline void stream_rows(const ConstView& from, const View& to) {
 #if defined(__x86_64__)
     if (reinterpret_cast<std::uintptr_t>(target) % sizeof(__m128i) == 0) {
       for (; done + 16 <= bytes; done += 16) {
-        _mm_stream_si128(reinterpret_cast<__m128i*>(target + done), _mm_loadu_si128(reinterpret_cast<const __m128i*>(source + done)));
+        const __m128i values = _mm_loadu_si128(reinterpret_cast<const __m128i*>(source + done));
+        _mm_stream_si128(reinterpret_cast<__m128i*>(target + done), values);
       }
     }
 #endif

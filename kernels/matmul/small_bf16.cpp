@@ -60,8 +60,8 @@ HWY_INLINE int pair_at(const bfloat16* a) {
   return static_cast<int>(pair);
 }
 
-// Sums of kRows rows: kVectors vectors, and half of one after them where kHalf says so. Where a last vector has eight columns
-// or fewer, processors that take two passes for a whole one do with one of them.
+// Sums of kRows rows: kVectors vectors, and half of one after them where kHalf says so. A last vector of eight columns or
+// fewer is such a half, for which processors that take two passes for a whole one need only one.
 template <int kRows, int kVectors, bool kHalf>
 struct Sums {
   __m512 whole[kRows][std::max(kVectors, 1)];
@@ -108,15 +108,16 @@ struct Sums {
 // The rows lie far apart, so that no processor foresees them: those of y and the next ones of a are fetched by hand.
 template <int kRows, int kVectors, bool kHalf, class Y>
 HWY_INLINE void multiply_rows(const Panel& p, const bfloat16* a, Y* y) {
+  constexpr Dim kColumns = (kVectors + kHalf) * kLanes, kLine = 64 / sizeof(Y);
   for (int r = 0; r < kRows; ++r) {
-    for (Dim column = 0; column < (kVectors + kHalf) * kLanes; column += 64 / sizeof(Y)) hwy::Prefetch(y + r * p.y_step + column);
+    for (Dim column = 0; column < kColumns; column += kLine) hwy::Prefetch(y + r * p.y_step + column);
     hwy::Prefetch(a + (kRows + r) * p.row_step);
     hwy::Prefetch(a + (kRows + r) * p.row_step + 32);
   }
   Sums<kRows, kVectors, kHalf> sums;
   sums.clear();
   const Pair* b = p.b;
-  for (Dim k = 0; k < p.inner / 2; ++k, a += p.pair_step, b += (kVectors + kHalf) * kLanes) {
+  for (Dim k = 0; k < p.inner / 2; ++k, a += p.pair_step, b += kColumns) {
     sums.template add_pair<true>(a, p.row_step, b);
   }
   if (p.inner % 2 != 0) sums.template add_pair<false>(a, p.row_step, b);

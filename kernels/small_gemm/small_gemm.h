@@ -5,8 +5,8 @@
 
 namespace ashlar::kernels {
 
-// C[m,n] (+)= op(A)[m,k] B[k,n] + bias[n], all row-major; op(A) = Aᵀ, with A stored (k, m), if trans_a. The leading dimensions
-// are row strides in elements. B is read in whole rows: a transposed B is best packed by its user
+// C[m,n] (+)= op(A)[m,k] B[k,n] + bias[n], all row-major; op(A) = Aᵀ, with A stored (k, m), if trans_a. The leading
+// dimensions are row strides in elements. B is read in whole rows: a transposed B is best packed by its user
 // (pack_transposed).
 //   const SmallGemm<float> scores{.m = 64, .n = 64, .k = 32, .lda = 32, .ldb = 64, .ldc = 64};
 //   scores(q, k_transposed, s);

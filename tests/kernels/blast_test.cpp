@@ -210,6 +210,10 @@ TEST_CASE("blast leaves out absent outputs and changes no bit of the others", "[
   const Results all = run(in);
   const Array hidden = Array::full({c.rows, c.b2, kernels::blast_padded_rank(c.rank)}, NAN).slice(2, 0, c.rank);
   kernels::blast_forward({}, in.x, in.u, in.v, in.s, in.bias, hidden, Array::empty({c.rows, c.m}));
+  const Dim wider = kernels::blast_padded_rank(c.rank) + 16;
+  const Array further_apart = Array::full({c.rows, c.b2, wider}, NAN).slice(2, 0, c.rank);
+  kernels::blast_forward({}, in.x, in.u, in.v, in.s, in.bias, further_apart, Array::empty({c.rows, c.m}));
+  CHECK(same_bits(further_apart.as_contiguous(), hidden.as_contiguous()));
   for (int mask = 0; mask < 32; ++mask) {
     Results some = all;
     for (Array* a : {&some.dx, &some.du, &some.dv, &some.ds, &some.dbias}) *a = Array::full(a->shape(), NAN, a->dtype());
