@@ -19,7 +19,7 @@ void matmul_small_f32(const Problem& p) {
   const Dim grain = std::max<Dim>(1, kWorthAThread / (kRows * p.n() * p.k()));
   const bool transposed = !by_rows(p.a);
   const SmallGemm<float> gemm{.n = p.n(), .k = p.k(), .lda = p.a.step(transposed ? -1 : -2), .ldb = p.b.step(-2),
-                              .ldc = p.y.step(-2), .trans_a = transposed, .accumulate = p.options.accumulate};
+                              .ldc = p.y.step(-2), .trans_a = transposed, .accumulate = p.options.accumulate, .prefetch = true};
   parallel_for(batch_shape(p.y).numel() * chunks, grain, [&](Dim begin, Dim end) {
     while (begin < end) {
       const Dim batch = begin / chunks, last = std::min(end, (batch + 1) * chunks);

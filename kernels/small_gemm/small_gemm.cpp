@@ -19,7 +19,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 // multiply-add, few enough to stay in registers (32 vectors in AVX-512 and Arm64, 16 elsewhere).
 constexpr bool kManyRegisters = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64;
 constexpr int max_rows(int vectors) {
-  if (kManyRegisters) return vectors == 2 ? 12 : 8;
+  if (kManyRegisters) return 8;
   return vectors == 3 ? 4 : vectors == 2 ? 6 : 8;
 }
 
@@ -38,6 +38,7 @@ struct Product {
   Dim ldc, m, k;
   bool accumulate;
   const T* bias;  // of these columns, or null
+  bool prefetch;
 };
 
 // The first `count` values at p in a vector, zeros after them; and back. Neither touches memory past them (Highway's
@@ -69,9 +70,9 @@ HWY_INLINE void prefetch(const T* from, Dim count) {
   for (Dim i = 0; i < count; i += 64 / static_cast<Dim>(sizeof(T))) hwy::Prefetch(from + i);
 }
 
-// One tile of C: kRows rows by kVectors vectors; the last of them holds `last` columns unless kTail is none. The rows of
-// the operands lie far apart, so that no processor foresees them: they are fetched by hand, C and the next tile's A at the
-// start and, where A is transposed, the next rows of A and B on the way.
+// One tile of C: kRows rows by kVectors vectors; the last of them holds `last` columns unless kTail is none. Rows that lie
+// far apart no processor foresees. They are fetched by hand: C and the next tile's A at the start and, where A is
+// transposed, the next rows of A and B on the way.
 template <int kRows, int kVectors, Tail kTail, class T>
 HWY_INLINE void multiply_tile(const Product<T>& g, Dim row, std::size_t last) {
   using D = hn::ScalableTag<T>;
@@ -87,7 +88,7 @@ HWY_INLINE void multiply_tile(const Product<T>& g, Dim row, std::size_t last) {
   const T* HWY_RESTRICT b = g.b;
   T* HWY_RESTRICT c = g.c + row * g.ldc;
   const bool transposed = g.a_step != 1;
-  for (int r = 0; r < kRows; ++r) {
+  for (int r = 0; g.prefetch && r < kRows; ++r) {
     prefetch(c + r * g.ldc, kVectors * lanes);
     if (!transposed) prefetch(a + (kRows + r) * g.a_row, std::min(g.k, kMostOfRow));
   }
@@ -99,7 +100,7 @@ HWY_INLINE void multiply_tile(const Product<T>& g, Dim row, std::size_t last) {
     if constexpr (kTail != Tail::none) tail[r] = hn::Zero(d_tail);
   }
   for (Dim i = 0; i < g.k; ++i) {
-    if (transposed) {
+    if (g.prefetch && transposed) {
       prefetch(a + kAhead * g.a_step, kRows);
       prefetch(b + kAhead * g.ldb, kVectors * lanes);
     }
@@ -170,7 +171,7 @@ void multiply(const SmallGemm<T>& g, const T* a, const T* b, T* c) {
       const Dim a_row = g.trans_a ? 1 : g.lda, a_step = g.trans_a ? g.lda : 1;
       const Product<T> run{a + k * a_step, a_row, a_step, b + column + k * g.ldb,    g.ldb,
                            c + column,     g.ldc, g.m,    std::min(g.kRun, g.k - k), g.accumulate || k > 0,
-                           k == 0 && g.bias ? g.bias + column : nullptr};
+                           k == 0 && g.bias ? g.bias + column : nullptr, g.prefetch};
       if (vectors == 3) multiply_columns<3>(run, columns);
       else if (vectors == 2) multiply_columns<2>(run, columns);
       else multiply_columns<1>(run, columns);

@@ -19,6 +19,7 @@ struct SmallGemm {
   Dim lda = 0, ldb = 0, ldc = 0;
   bool trans_a = false, accumulate = false;
   const T* bias = nullptr;  // none is added if null
+  bool prefetch = false;    // for operands outside the first-level cache whose rows lie far apart
 
   void operator()(const T* a, const T* b, T* c) const;
 };
