@@ -2,8 +2,8 @@
 
 #include <hwy/cache_control.h>
 
-#include "core/parallel.h"
 #include "kernels/bf16-inl.h"
+#include "kernels/matmul/parts.h"
 #include "kernels/small_gemm/tile.h"
 
 #if defined(__x86_64__)
@@ -186,6 +186,13 @@ class Multiplier {
         a_width_(by_rows(p.a) ? 0 : round_up(p.m(), kLanes)),
         packed_(pairs_ * (vectors_ * kLanes + a_width_)) {}
 
+  // Rows [begin, end) of a product.
+  void operator()(Dim batch, Dim begin, Dim end) {
+    pack(batch);
+    multiply(batch, begin, end);
+  }
+
+ private:
   void pack(Dim batch) {
     a_ = p_.a.as<bfloat16>() + batch_offset(p_.a, batch);
     const bfloat16* const b = p_.b.as<bfloat16>() + batch_offset(p_.b, batch);
@@ -220,7 +227,6 @@ class Multiplier {
     });
   }
 
- private:
   // body(first column, vectors) for panels of nearly equal width.
   template <class Body>
   void for_panels(const Body& body) const {
@@ -250,18 +256,7 @@ bool is_small_bf16(const Problem& p) {
 }
 
 void matmul_small_bf16(const Problem& p) {
-  constexpr Dim kRows = 48, kWorthAThread = Dim{1} << 19;
-  const Dim chunks = ceil_div(p.m(), kRows);
-  const Dim grain = std::max<Dim>(1, kWorthAThread / (kRows * p.n() * p.k()));
-  parallel_for(batch_shape(p.y).numel() * chunks, grain, [&](Dim begin, Dim end) {
-    Multiplier multiplier(p);
-    while (begin < end) {
-      const Dim batch = begin / chunks, last = std::min(end, (batch + 1) * chunks);
-      multiplier.pack(batch);
-      multiplier.multiply(batch, begin % chunks * kRows, std::min(p.m(), (last - batch * chunks) * kRows));
-      begin = last;
-    }
-  });
+  multiply_in_parts(p, [&] { return Multiplier(p); });
 }
 
 }  // namespace ashlar::kernels::products

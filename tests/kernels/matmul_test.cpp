@@ -195,33 +195,35 @@ TEST_CASE("matmul refuses what does not fit and says why") {
 TEST_CASE("small products read nothing beside their operands and have the same bits for any number of threads") {
   // Slabs of wider arrays that are NaN elsewhere; sums in f32, on top of what is there, and with a bias.
   const Dim batch = 3, m = 101, n = 70;
-  for (const auto& [k, by_columns, dtype] : {std::tuple{1, false, DType::f32}, {6, true, DType::f32}, {49, false, DType::f32},
-                                             {49, true, DType::f32}, {1, false, DType::bf16}, {1, true, DType::bf16},
-                                             {6, false, DType::bf16}, {49, false, DType::bf16}, {49, true, DType::bf16}}) {
-    INFO(dtype << " k " << k << " a by columns " << by_columns);
-    const auto within_nan = [](const Array& values) {
-      const Array wide = Array::full({values.size(0) + 2, values.size(1) + 2, values.size(2) + 2}, NAN, values.dtype());
-      const Array view = wide.slice(0, 1, 1 + values.size(0)).slice(1, 1, 1 + values.size(1)).slice(2, 1, 1 + values.size(2));
-      copy(values, view);
-      return view;
-    };
-    const Array values = randn({batch, m, k}, dtype, 21), weights = randn({batch, k, n}, dtype, 22);
-    const Array a = by_columns ? within_nan(values.transpose(1, 2).clone()).transpose(1, 2) : within_nan(values);
-    const Array b = within_nan(weights), bias = randn({n}, DType::f32, 23), start = randn({batch, m, n}, DType::f32, 24);
-    const auto product = [&](int threads, DType result) {
-      const int before = num_threads();
-      set_num_threads(threads);
-      const Array y = start.to(result).clone();
-      matmul({}, a, b, y, {.bias = bias, .accumulate = true});
-      set_num_threads(before);
-      return y;
-    };
-    const auto sums = reference(values, weights).to_vector<double>(), shift = bias.to_vector<double>();
-    auto expected = start.to_vector<double>();
-    for (std::size_t i = 0; i < expected.size(); ++i) expected[i] += sums[i] + shift[i % static_cast<std::size_t>(n)];
-    const Array y = product(1, DType::f32);
-    REQUIRE(relative_error(y, Array::from(expected, y.shape())) <= tolerance(DType::f32, k));
-    REQUIRE(relative_error(product(1, dtype), Array::from(expected, y.shape())) <= tolerance(dtype, k));
-    REQUIRE(bitwise_equal(product(2, DType::f32), y));
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    for (const Dim k : {1, 6, 49}) {
+      for (const bool by_columns : {false, true}) {
+        INFO(dtype << " k " << k << " a by columns " << by_columns);
+        const auto within_nan = [](const Array& values) {
+          const Array wide = Array::full({values.size(0) + 2, values.size(1) + 2, values.size(2) + 2}, NAN, values.dtype());
+          const Array view = wide.slice(0, 1, 1 + values.size(0)).slice(1, 1, 1 + values.size(1)).slice(2, 1, 1 + values.size(2));
+          copy(values, view);
+          return view;
+        };
+        const Array values = randn({batch, m, k}, dtype, 21), weights = randn({batch, k, n}, dtype, 22);
+        const Array a = by_columns ? within_nan(values.transpose(1, 2).clone()).transpose(1, 2) : within_nan(values);
+        const Array b = within_nan(weights), bias = randn({n}, DType::f32, 23), start = randn({batch, m, n}, DType::f32, 24);
+        const auto product = [&](int threads, DType result) {
+          const int before = num_threads();
+          set_num_threads(threads);
+          const Array y = start.to(result).clone();
+          matmul({}, a, b, y, {.bias = bias, .accumulate = true});
+          set_num_threads(before);
+          return y;
+        };
+        const auto sums = reference(values, weights).to_vector<double>(), shift = bias.to_vector<double>();
+        auto expected = start.to_vector<double>();
+        for (std::size_t i = 0; i < expected.size(); ++i) expected[i] += sums[i] + shift[i % static_cast<std::size_t>(n)];
+        const Array y = product(1, DType::f32);
+        REQUIRE(relative_error(y, Array::from(expected, y.shape())) <= tolerance(DType::f32, k));
+        REQUIRE(relative_error(product(1, dtype), Array::from(expected, y.shape())) <= tolerance(dtype, k));
+        REQUIRE(bitwise_equal(product(2, DType::f32), y));
+      }
+    }
   }
 }
