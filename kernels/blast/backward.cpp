@@ -1,6 +1,7 @@
 #include "core/parallel.h"
 #include "kernels/blast/cpu.h"
 #include "kernels/blast/problem.h"
+#include "kernels/blocks/fetch.h"
 #include "kernels/blocks/range_sums.h"
 #include "kernels/matmul/matmul.h"
 

@@ -1,6 +1,12 @@
 #include "kernels/blast/coupling.h"
 
+#include <cstdint>
+
+#include <hwy/cache_control.h>
+
 #include "kernels/blast/coupling_loops.h"
+#include "kernels/blast/problem.h"
+#include "kernels/blocks/stream_rows.h"
 #include "kernels/views.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -21,9 +27,21 @@ constexpr bool kManyRegisters = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64;
 constexpr int kBlockOut = kManyRegisters ? kWideBlock : kBlock;
 constexpr int kBlockRows = kManyRegisters ? kBlock : 3, kBlockIn = kBlockRows;
 
+// Inputs [begin, end) are also written to `to`, laid out as they are, past the caches.
+template <class T>
+struct Kept {
+  T* to;
+  Dim begin, end;
+  Kept rows_from(const Coupling& g, Dim r) const { return {to + r * g.in_row, begin, end}; }
+};
+// Only whole cache lines are worth writing so.
+template <class T, class C>
+constexpr bool kWritesLines = std::is_same_v<T, C> && lanes(Tag<C>()) * static_cast<Dim>(sizeof(C)) >= kLineBytes;
+
 // One vector of the rank for kOutputs output blocks and kRows rows.
 template <int kOutputs, int kRows, class T, class C>
-HWY_INLINE void couple_block(const Coupling& g, const T* HWY_RESTRICT in, const C* HWY_RESTRICT s, T* HWY_RESTRICT out) {
+HWY_INLINE void couple_block(const Coupling& g, const T* HWY_RESTRICT in, const C* HWY_RESTRICT s, T* HWY_RESTRICT out,
+                             const Kept<T>& kept) {
   const Tag<C> d;
   using V = hn::Vec<decltype(d)>;
   V sum[kOutputs][kRows];
@@ -33,6 +51,11 @@ HWY_INLINE void couple_block(const Coupling& g, const T* HWY_RESTRICT in, const 
   for (Dim i = 0; i < g.inputs; ++i) {
     V a[kRows];
     for (int r = 0; r < kRows; ++r) a[r] = load(d, in + r * g.in_row);
+    if constexpr (kWritesLines<T, C>) {
+      if (i >= kept.begin && i < kept.end) {
+        for (int r = 0; r < kRows; ++r) hn::Stream(a[r], d, kept.to + r * g.in_row + i * g.in_block);
+      }
+    }
     for (int o = 0; o < kOutputs; ++o) {
       const V sv = hn::LoadU(d, s + o * g.s_out);
       for (int r = 0; r < kRows; ++r) sum[o][r] = hn::MulAdd(sv, a[r], sum[o][r]);
@@ -48,22 +71,28 @@ HWY_INLINE void couple_block(const Coupling& g, const T* HWY_RESTRICT in, const 
 }
 
 template <int kOutputs, class T, class C>
-void couple_rows(const Coupling& g, Dim rows, const T* in, const C* s, T* out) {
+void couple_rows(const Coupling& g, Dim rows, const T* in, const C* s, T* out, const Kept<T>& kept, Fetch& fetch) {
   Dim r = 0;
   for (; r + kBlockRows <= rows; r += kBlockRows) {
-    couple_block<kOutputs, kBlockRows>(g, in + r * g.in_row, s, out + r * g.out_row);
+    fetch();
+    couple_block<kOutputs, kBlockRows>(g, in + r * g.in_row, s, out + r * g.out_row, kept.rows_from(g, r));
   }
-  for (; r < rows; ++r) couple_block<kOutputs, 1>(g, in + r * g.in_row, s, out + r * g.out_row);
+  for (; r < rows; ++r) {
+    couple_block<kOutputs, 1>(g, in + r * g.in_row, s, out + r * g.out_row, kept.rows_from(g, r));
+  }
 }
 
+// The outputs share the writing of `kept`, if there is one, so that it goes on all the time.
 template <class T, class C>
-void couple_all(const Coupling& g, const T* in, const C* packed, T* out) {
+void couple_all(const Coupling& g, const T* in, const C* packed, T* out, T* kept, const ConstView& next) {
   const Dim step = lanes(Tag<C>()), run = coupled_rows(g, kBlockRows);
+  Fetch fetch(next, coupled_blocks(g, kBlockOut, kBlockRows, step));
   for_each_part(g, kBlockOut, kGroup, step, run, [&](Dim k, Dim row, Dim rows, Dim o, Dim outputs) {
-    const Dim group = k / kGroup * kGroup;
+    const Dim group = k / kGroup * kGroup, from = row * g.in_row + k;
+    const Kept<T> part = kept ? Kept<T>{kept + from, g.inputs * o / g.outputs, g.inputs * (o + outputs) / g.outputs} : Kept<T>{};
     with_count(outputs, [&](auto count) {
-      couple_rows<count>(g, rows, in + row * g.in_row + k, packed + group * g.inputs * g.outputs + o * g.s_out + k - group,
-                         out + row * g.out_row + o * g.out_block + k);
+      couple_rows<count>(g, rows, in + from, packed + group * g.inputs * g.outputs + o * g.s_out + k - group,
+                         out + row * g.out_row + o * g.out_block + k, part, fetch);
     });
   });
 }
@@ -121,11 +150,18 @@ void gradient_all(const Coupling& g, const T* in, const T* d_out, bool accumulat
   });
 }
 
-void couple_typed(DType dtype, const Coupling& g, const void* in, const void* s, void* out) {
+// Whether `kept`, where it is not null, was written.
+bool couple_typed(DType dtype, const Coupling& g, const void* in, const void* s, void* out, void* kept,
+                  const ConstView& next) {
+  bool keeps = false;
   dispatch_floating(dtype, "couple", [&]<class T>() {
     using C = accumulate_t<T>;
-    couple_all(g, static_cast<const T*>(in), static_cast<const C*>(s), static_cast<T*>(out));
+    keeps = kWritesLines<T, C> && kept;
+    couple_all(g, static_cast<const T*>(in), static_cast<const C*>(s), static_cast<T*>(out),
+               keeps ? static_cast<T*>(kept) : nullptr, next);
+    if (keeps) hwy::FlushStream();  // before another thread may read it
   });
+  return keeps;
 }
 void gradient_typed(DType dtype, const Coupling& g, const void* in, const void* d_out, bool accumulate, void* ds) {
   dispatch_floating(dtype, "couple_gradient", [&]<class T>() {
@@ -175,12 +211,19 @@ Array reverse_coupling(const Array& packed, const ConstView& s, DType activation
   return pack_coupling(strided(s, 0, {s.size(1), s.size(0), s.size(2)}, {s.step(1), s.step(0), 1}), activations);
 }
 
-void couple(const Array& packed, const ConstView& in, const View& out) {
+void couple(const Array& packed, const ConstView& in, const View& out, const Beside& beside) {
   const ConstView s = packed;
+  const View& kept = beside.kept;
   const Coupling g{in.size(0), in.size(2), in.size(1), out.size(1), in.step(0), in.step(1), out.step(0), out.step(1),
                    s.step(2), s.step(1)};
-  if (s.dtype == DType::bf16) couple_pairs(g, in.as<bfloat16>(), s.as<bfloat16>(), out.as<bfloat16>());
-  else ASHLAR_DISPATCH(couple_typed)(in.dtype, g, in.data, s.data, out.data);
+  bool keeps = false;
+  if (s.dtype == DType::bf16) {
+    couple_pairs(g, in.as<bfloat16>(), s.as<bfloat16>(), out.as<bfloat16>(), beside.next);
+  } else {
+    const bool in_lines = reinterpret_cast<std::uintptr_t>(kept.data) % kLineBytes == 0;
+    keeps = ASHLAR_DISPATCH(couple_typed)(in.dtype, g, in.data, s.data, out.data, in_lines ? kept.data : nullptr, beside.next);
+  }
+  if (kept && !keeps) stream_rows(whole_rows(in), whole_rows(kept));
 }
 
 void couple_gradient(const ConstView& a, const ConstView& dc, bool accumulate, const View& ds) {

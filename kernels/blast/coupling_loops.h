@@ -6,6 +6,7 @@
 #include <hwy/base.h>
 
 #include "kernels/blast/coupling.h"
+#include "kernels/blocks/fetch.h"
 #include "kernels/rounding.h"
 
 namespace ashlar::kernels::blast {
@@ -57,6 +58,11 @@ HWY_INLINE void for_each_part(const Coupling& g, Dim most, Dim line, Dim step, D
   }
 }
 
+// Blocks of `block_rows` rows and `most` output blocks in which couple() takes its rows, `step` values of the rank at a time.
+inline Dim coupled_blocks(const Coupling& g, Dim most, Dim block_rows, Dim step) {
+  return ceil_div(g.rank, step) * (g.rows / block_rows) * ceil_div(g.outputs, group_size(g.outputs, most));
+}
+
 // Rows that couple(), and that couple_gradient(), takes at a time.
 inline Dim coupled_rows(const Coupling& g, int block_rows) {
   return std::max<Dim>(1, kInputBytes / (64 * g.inputs * block_rows)) * block_rows;
@@ -67,7 +73,7 @@ inline Dim gradient_rows(const Coupling& g) {
 
 // For bf16, where the processor multiplies it (coupling_pairs.cpp).
 bool couples_pairs(DType activations);
-void couple_pairs(const Coupling& g, const bfloat16* in, const bfloat16* packed, bfloat16* out);
+void couple_pairs(const Coupling& g, const bfloat16* in, const bfloat16* packed, bfloat16* out, const ConstView& next);
 void gradient_pairs(const Coupling& g, const bfloat16* in, const bfloat16* d_out, bool accumulate, float* ds);
 
 }  // namespace ashlar::kernels::blast

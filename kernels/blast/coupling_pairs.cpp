@@ -46,9 +46,12 @@ HWY_INLINE void couple_block(const Coupling& g, const bfloat16* in, const Pair* 
 }
 
 template <int kOutputs>
-void couple_rows(const Coupling& g, Dim rows, const bfloat16* in, const Pair* s, bfloat16* out) {
+void couple_rows(const Coupling& g, Dim rows, const bfloat16* in, const Pair* s, bfloat16* out, Fetch& fetch) {
   Dim r = 0;
-  for (; r + kBlock <= rows; r += kBlock) couple_block<kOutputs, kBlock>(g, in + r * g.in_row, s, out + r * g.out_row);
+  for (; r + kBlock <= rows; r += kBlock) {
+    fetch();
+    couple_block<kOutputs, kBlock>(g, in + r * g.in_row, s, out + r * g.out_row);
+  }
   for (; r < rows; ++r) couple_block<kOutputs, 1>(g, in + r * g.in_row, s, out + r * g.out_row);
 }
 
@@ -97,14 +100,15 @@ void gradient_outputs(const Coupling& g, Dim rows, const bfloat16* in, const bfl
 HWY_POP_ATTRIBUTES
 
 // Two groups of the rank, a cache line, at a time.
-void couple_pairs(const Coupling& g, const bfloat16* in, const bfloat16* packed, bfloat16* out) {
+void couple_pairs(const Coupling& g, const bfloat16* in, const bfloat16* packed, bfloat16* out, const ConstView& next) {
   const Dim pair_count = ceil_div(g.inputs, 2);
   const Pair* const s = reinterpret_cast<const Pair*>(packed);
   const Dim run = coupled_rows(g, kBlock);
+  Fetch fetch(next, coupled_blocks(g, kWideBlock, kBlock, kGroup));
   for_each_part(g, kWideBlock, 2 * kGroup, kGroup, run, [&](Dim k, Dim row, Dim rows, Dim o, Dim outputs) {
     with_count(outputs, [&](auto count) {
       couple_rows<count>(g, rows, in + row * g.in_row + k, s + (k / kGroup * g.outputs + o) * pair_count * kGroup,
-                         out + row * g.out_row + o * g.out_block + k);
+                         out + row * g.out_row + o * g.out_block + k, fetch);
     });
   });
 }
@@ -121,7 +125,7 @@ void gradient_pairs(const Coupling& g, const bfloat16* in, const bfloat16* d_out
 #else
 
 bool couples_pairs(DType) { return false; }
-void couple_pairs(const Coupling&, const bfloat16*, const bfloat16*, bfloat16*) {}
+void couple_pairs(const Coupling&, const bfloat16*, const bfloat16*, bfloat16*, const ConstView&) {}
 void gradient_pairs(const Coupling&, const bfloat16*, const bfloat16*, bool, float*) {}
 
 #endif

@@ -37,8 +37,10 @@ Shapes check_shapes(std::string_view operation, const ConstView& x, const ConstV
   check_contiguous(operation, "bias", bias, {m}, master);
   if (a) {
     const Shape expected{x.size(0), v.size(0), rank};
-    ASHLAR_CHECK(a.shape == expected && a.dtype == x.dtype && a.step(2) == 1 && (!s || a.step(1) >= blast_padded_rank(rank)), operation,
-                 ": a ", a.dtype, a.shape, " must be ", x.dtype, expected, " with blocks ", blast_padded_rank(rank), " apart");
+    const Dim apart = blast_padded_rank(rank);
+    const bool padded = a.step(1) == apart && (a.size(0) <= 1 || a.step(0) == a.size(1) * apart);
+    ASHLAR_CHECK(a.shape == expected && a.dtype == x.dtype && a.step(2) == 1 && (!s || padded), operation, ": a ", a.dtype,
+                 a.shape, " must be ", x.dtype, expected, " with blocks ", apart, " apart and nothing else between rows");
   }
   return {x.size(0), {n, v.size(0), v.size(1)}, {m, u.size(0), u.size(1)}, rank};
 }

@@ -14,8 +14,8 @@ struct Shapes {
   Dim rank;
 };
 
-// Checks x (R, n), y (R, m), u (b1, p, r), v (b2, q, r), s (b1, b2, r; absent: one block each), bias (m) and a (R, b2, r)
-// with padded blocks where s couples them; s, bias and a may be absent.
+// Checks x (R, n), y (R, m), u (b1, p, r), v (b2, q, r), s (b1, b2, r; absent: one block each), bias (m) and a (R, b2, r),
+// where s couples it out of (R, b2, blast_padded_rank(r)); s, bias and a may be absent.
 Shapes check_shapes(std::string_view operation, const ConstView& x, const ConstView& y, const ConstView& u,
                     const ConstView& v, const ConstView& s, const ConstView& bias, const ConstView& a);
 

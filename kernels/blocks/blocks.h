@@ -52,20 +52,4 @@ struct Tiles {
   Tiles(Dim rows_, Dim size_) : rows(rows_), size(size_), count(ceil_div(rows_, size_)) {}
 };
 
-// Brings rows without gaps between their values into the cache, in the order in which memory gives them fastest. By reading
-// them: prefetching was measured to do nothing here, perhaps because it is dropped for pages not known yet.
-inline void read_in_order(const ConstView& rows) {
-  const Dim value = static_cast<Dim>(size_of(rows.dtype)), bytes = rows.size(1) * value;
-  for (Dim r = 0; r < rows.size(0); ++r) {
-    const auto* const row = static_cast<const volatile std::byte*>(rows.data) + r * rows.step(0) * value;
-    for (Dim at = 0; at < bytes; at += 64) static_cast<void>(row[at]);
-  }
-}
-
-// The same for the features of a tile before products of its blocks, which take a piece of each row after the other: where
-// the pieces are so short that the processor does not see where they lead.
-inline void read_before_blocks(const Side& side, const ConstView& features, Dim short_bytes = 256) {
-  if (side.length * static_cast<Dim>(size_of(features.dtype)) <= short_bytes) read_in_order(features);
-}
-
 }  // namespace ashlar::kernels
