@@ -4,6 +4,7 @@
 #include "kernels/blocks/fetch.h"
 #include "kernels/blocks/range_sums.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/reduce/column_sums.h"
 
 namespace ashlar::kernels::cpu {
 namespace {
@@ -60,11 +61,7 @@ class Backward {
   void tile(Dim range, Dim begin, Dim rows, bool accumulate) const {
     const DType dtype = call_.x.dtype;
     const ConstView dy = rows_of(call_.dy, begin, rows), x = rows_of(call_.x, begin, rows);
-    if (dbias_) {
-      dispatch_floating(dtype, "blast_backward", [&]<class T>() {
-        add_rows(dy.as<T>(), dy.step(0), rows, p_.out.size, accumulate, dbias_.at(range));
-      });
-    }
+    if (dbias_) sums::column_sums(dy, accumulate, dbias_.at(range));
     const bool need_a = call_.du || call_.ds, need_da = call_.dv || call_.dx;
     if (!need_a && !need_da) return;
     const Dim inputs = p_.in.blocks, outputs = p_.out.blocks;

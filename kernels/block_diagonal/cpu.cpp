@@ -5,6 +5,7 @@
 #include "kernels/block_diagonal/problem.h"
 #include "kernels/blocks/range_sums.h"
 #include "kernels/matmul/cpu.h"
+#include "kernels/reduce/column_sums.h"
 
 namespace ashlar::kernels::cpu {
 namespace {
@@ -62,11 +63,7 @@ void backward_typed(const Exec& exec, const Problem& p, const BackwardCall& call
   const auto tile = [&](Dim range, Dim begin, Dim rows, bool accumulate) {
     const ConstView dy = rows_of(call.dy, begin, rows);
     ConstView x = rows_of(call.x, begin, rows);
-    if (dbias) {
-      dispatch_floating(dy.dtype, "block_diagonal_backward", [&]<class T>() {
-        add_rows(dy.as<T>(), dy.step(0), rows, p.out.size, accumulate, dbias.at(range));
-      });
-    }
+    if (dbias) sums::column_sums(dy, accumulate, dbias.at(range));
     if (dw) {
       const Array own = p.shuffle ? shuffled(p, x) : Array();
       if (p.shuffle) x = own;

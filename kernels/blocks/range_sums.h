@@ -54,18 +54,4 @@ class RangeSums {
   C* more_;
 };
 
-// sum (columns) = or += the rows of a tile, four at a time.
-template <class T, class C>
-void add_rows(const T* tile, Dim ld, Dim rows, Dim columns, bool accumulate, C* sum) {
-  if (!accumulate) std::fill_n(sum, columns, C{0});
-  const auto value = [&](Dim r, Dim c) { return convert<C>(tile[r * ld + c]); };
-  Dim r = 0;
-  for (; r + 4 <= rows; r += 4) {
-    for (Dim c = 0; c < columns; ++c) sum[c] += (value(r, c) + value(r + 1, c)) + (value(r + 2, c) + value(r + 3, c));
-  }
-  for (; r < rows; ++r) {
-    for (Dim c = 0; c < columns; ++c) sum[c] += value(r, c);
-  }
-}
-
 }  // namespace ashlar::kernels

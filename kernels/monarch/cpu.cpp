@@ -4,6 +4,7 @@
 #include "kernels/matmul/cpu.h"
 #include "kernels/monarch/monarch.h"
 #include "kernels/monarch/problem.h"
+#include "kernels/reduce/column_sums.h"
 
 namespace ashlar::kernels::cpu {
 namespace {
@@ -66,11 +67,7 @@ class Backward {
   // `accumulate`: not the first tile of its range.
   void tile(Dim range, Dim begin, Dim rows, bool accumulate) const {
     const ConstView dy = rows_of(call_.dy, begin, rows), x = rows_of(call_.x, begin, rows);
-    if (dbias_) {
-      dispatch_floating(dy.dtype, "monarch_backward", [&]<class T>() {
-        add_rows(dy.as<T>(), dy.step(0), rows, p_.out.size, accumulate, dbias_.at(range));
-      });
-    }
+    if (dbias_) sums::column_sums(dy, accumulate, dbias_.at(range));
     if (call_.dl) {
       const ConstView h = rows_of(call_.h, begin, rows);
       for (const BlockRun& run : runs_of(p_.h, p_.out)) {

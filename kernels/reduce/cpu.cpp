@@ -1,6 +1,7 @@
 // Sums on the CPU. Work is cut by the shape alone and the pieces are added in order, so the bits of a result do not
 // depend on the number of threads.
 #include "core/array.h"
+#include "kernels/reduce/column_sums.h"
 #include "kernels/reduce/layout.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/simd.h"
@@ -15,12 +16,12 @@ namespace ashlar::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
-// sums[c] = Σ_r x[r, c], four rows at a time: a quarter of the traffic to `sums`, which stays in the L1 cache.
+// sums[c] = or += Σ_r x[r, c], four rows at a time: a quarter of the traffic to `sums`, which stays in the L1 cache.
 template <class T>
-void column_sums_of(const T* x, Dim row_step, Dim rows, Dim columns, accumulate_t<T>* sums) {
+void column_sums_of(const T* x, Dim row_step, Dim rows, Dim columns, bool accumulate, accumulate_t<T>* sums) {
   using A = accumulate_t<T>;
   const Tag<T> d;
-  for (Dim c = 0; c < columns; ++c) sums[c] = 0;
+  for (Dim c = 0; c < columns && !accumulate; ++c) sums[c] = 0;
   Dim r = 0;
   for (; r + 4 <= rows; r += 4) {
     const T* row = x + r * row_step;
@@ -54,9 +55,9 @@ HWY_INLINE double sum_of(const T* x, Dim count, const F& f) {
   return sum_lanes(d, hn::Add(hn::Add(s0, s1), hn::Add(s2, s3)));
 }
 
-void column_sums(DType dtype, const void* x, Dim row_step, Dim rows, Dim columns, void* sums) {
-  dispatch_floating(dtype, "sum_to", [=]<class T>() HWY_ATTR {
-    column_sums_of(static_cast<const T*>(x), row_step, rows, columns, static_cast<accumulate_t<T>*>(sums));
+void column_sums_typed(DType dtype, const void* x, Dim row_step, Dim rows, Dim columns, bool accumulate, void* sums) {
+  dispatch_floating(dtype, "column_sums", [=]<class T>() HWY_ATTR {
+    column_sums_of(static_cast<const T*>(x), row_step, rows, columns, accumulate, static_cast<accumulate_t<T>*>(sums));
   });
 }
 
@@ -79,9 +80,13 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace ashlar::kernels {
-HWY_EXPORT(column_sums);
+HWY_EXPORT(column_sums_typed);
 HWY_EXPORT(row_sum);
 HWY_EXPORT(row_square_sum);
+
+void sums::column_sums(const ConstView& rows, bool accumulate, void* sums) {
+  ASHLAR_DISPATCH(column_sums_typed)(rows.dtype, rows.data, rows.step(0), rows.size(0), rows.size(1), accumulate, sums);
+}
 
 namespace cpu {
 namespace {
@@ -98,7 +103,6 @@ void set(const View& y, Dim offset, double value) {
 
 // y[o, c] = Σ_r x[o, r, c] with c contiguous in x and y and any number of kept dimensions o. `rows` is r.
 void sum_columns(const ConstView& x, const View& y, std::vector<Axis> outer, const Axis& rows) {
-  const auto sums = ASHLAR_DISPATCH(column_sums);
   const Dim columns = outer.back().size;
   outer.pop_back();
   const DType master = master_dtype(x.dtype);
@@ -113,7 +117,7 @@ void sum_columns(const ConstView& x, const View& y, std::vector<Axis> outer, con
       const View view = scratch;
       for (Dim o = begin; o < end; ++o) {
         const auto [from, to] = offsets(outer, o);
-        sums(x.dtype, advance(x.data, x.dtype, from), rows.x, rows.size, columns, view.data);
+        column_sums({advance(x.data, x.dtype, from), x.dtype, {rows.size, columns}, {rows.x, 1}}, false, view.data);
         store(view.data, to, 0, columns);
       }
     });
@@ -132,7 +136,8 @@ void sum_columns(const ConstView& x, const View& y, std::vector<Axis> outer, con
   Dim chunks = 0;
   if (max_chunks > 1) {
     chunks = parallel_chunks(rows.size, max_chunks, kRowsPerChunk, [&](Dim chunk, Dim begin, Dim end) {
-      sums(x.dtype, advance(x.data, x.dtype, begin * rows.x), rows.x, end - begin, columns, row_of(chunk, 0));
+      column_sums({advance(x.data, x.dtype, begin * rows.x), x.dtype, {end - begin, columns}, {rows.x, 1}}, false,
+                  row_of(chunk, 0));
     });
   }
   // Few rows, or the partial sums of many: a thread sums its own columns.
@@ -140,7 +145,7 @@ void sum_columns(const ConstView& x, const View& y, std::vector<Axis> outer, con
   const Dim depth = chunks > 0 ? chunks : rows.size, step = chunks > 0 ? columns : rows.x;
   parallel_columns(depth, [&](Dim begin, Dim end) {
     void* total = row_of(max_chunks, begin);
-    sums(from.dtype, advance(from.data, from.dtype, begin), step, depth, end - begin, total);
+    column_sums({advance(from.data, from.dtype, begin), from.dtype, {depth, end - begin}, {step, 1}}, false, total);
     store(total, 0, begin, end);
   });
 }
