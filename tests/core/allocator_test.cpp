@@ -168,6 +168,14 @@ TEST_CASE("blocks are aligned to 64 bytes, empty ones too") {
   }
 }
 
+#if defined(__linux__)
+TEST_CASE("large blocks begin where a huge page can") {
+  const MemoryBlock block = allocator().allocate((std::size_t{2} << 20) + 64);
+  CHECK(reinterpret_cast<std::uintptr_t>(block.data) % (std::size_t{2} << 20) == 0);
+  allocator().release(block);
+}
+#endif
+
 TEST_CASE("arrays return their memory with the last view of it") {
   const std::size_t before = allocator().stats().current;
   {
