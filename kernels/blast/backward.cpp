@@ -43,7 +43,7 @@ class Backward {
     parallel_items(ranges_.count, [&](Dim range) {
       const Dim begin = ranges_.begin(range);
       const Tiles tiles(ranges_.begin(range + 1) - begin, row_bytes, kCacheBytes);
-      for (Dim i = 0; i < tiles.count; ++i) tile(range, begin + tiles.begin(i), tiles.length(i), i > 0);
+      for (Dim i = 0; i < tiles.count; ++i) tile(range, begin, tiles, i);
     });
     du_.add_up();
     dv_.add_up();
@@ -57,9 +57,11 @@ class Backward {
  private:
   static constexpr Dim kMaxRanges = 16;
 
-  // `accumulate`: not the first tile of its range.
-  void tile(Dim range, Dim begin, Dim rows, bool accumulate) const {
+  // Tile i of a range whose rows begin at `first`.
+  void tile(Dim range, Dim first, const Tiles& tiles, Dim i) const {
     const DType dtype = call_.x.dtype;
+    const Dim begin = first + tiles.begin(i), rows = tiles.length(i);
+    const bool accumulate = i > 0;
     const ConstView dy = rows_of(call_.dy, begin, rows), x = rows_of(call_.x, begin, rows);
     if (dbias_) sums::column_sums(dy, accumulate, dbias_.at(range));
     const bool need_a = call_.du || call_.ds, need_da = call_.dv || call_.dx;
@@ -80,20 +82,26 @@ class Backward {
     const Array da = call_.s && need_da ? hidden_features(rows, inputs, p_.rank, dtype) : dc;
     if (call_.s) {
       if (call_.a) read_in_order(whole_rows(a));
-      couple_tile(a, dc, accumulate, c, ds_.view(range), need_da ? View(da) : View{});
+      Ahead ahead;
+      const bool last = i + 1 == tiles.count;
+      if (!last && takes_short_pieces(p_.out, dtype)) ahead.dy = rows_of(call_.dy, begin + rows, tiles.length(i + 1));
+      if (call_.a && call_.dv && takes_short_pieces(p_.in, dtype, 128)) ahead.x = x;  // longer ones the product foresees
+      couple_tile(a, dc, accumulate, c, ds_.view(range), need_da ? View(da) : View{}, ahead);
     }
     if (call_.du) add_factor(p_.out, dy, call_.s ? ConstView(c) : a, accumulate, du_.view(range));
     if (!need_da) return;
-    if (call_.dv) {
-      if (call_.a) read_before_blocks(p_.in, x, 128);  // longer ones the product foresees
-      add_factor(p_.in, x, da, accumulate, dv_.view(range));
-    }
+    if (call_.dv) add_factor(p_.in, x, da, accumulate, dv_.view(range));
     if (call_.dx) from_rank(exec_, p_.in, da, right_transposed_.view(), {}, rows_of(call_.dx, begin, rows));
   }
 
+  // Rows to fetch while a tile is coupled: dy of the next one, x of this one; absent where that does not pay.
+  struct Ahead {
+    ConstView dy, x;
+  };
+
   // c, ds and da of a tile, some of the rank at a time: A and dC come from a slower cache only once.
-  void couple_tile(const ConstView& a, const ConstView& dc, bool accumulate, const View& c, const View& ds,
-                   const View& da) const {
+  void couple_tile(const ConstView& a, const ConstView& dc, bool accumulate, const View& c, const View& ds, const View& da,
+                   const Ahead& ahead) const {
     constexpr Dim kGroups = 2;
     for (Dim group = 0; group < ceil_div(p_.rank, kGroup); group += kGroups) {
       const Dim k = group * kGroup, count = std::min(kGroups * kGroup, p_.rank - k);
@@ -101,9 +109,14 @@ class Backward {
         return strided(view, k, view.shape.with(2, count), {view.step(0), view.step(1), 1});
       };
       const auto part_of = [&](const Array& packed) { return packed.slice(0, group, group + ceil_div(count, kGroup)); };
-      if (c) couple(part_of(coupling_), part(a), part(c));
+      const auto share = [&](const ConstView& rows) {  // as many of them as these values are of the rank
+        if (!rows) return rows;
+        const Dim begin = rows.size(0) * k / p_.rank, end = rows.size(0) * (k + count) / p_.rank;
+        return rows_of(rows, begin, end - begin);
+      };
+      if (c) couple(part_of(coupling_), part(a), part(c), {.kept = {}, .next = share(ahead.dy)});
       if (ds) couple_gradient(part(a), part(dc), accumulate, rows_of(ds, group, ceil_div(count, kGroup)));
-      if (da) couple(part_of(reverse_coupling_), part(dc), part(da));
+      if (da) couple(part_of(reverse_coupling_), part(dc), part(da), {.kept = {}, .next = share(ahead.x)});
     }
   }
 

@@ -34,12 +34,12 @@ class Operand {
   ConstView view_;
 };
 
-// Rows cut into tiles by their number and size alone: what a tile keeps, `row_bytes` for each row, should fit
-// `cache_bytes`, but short tiles make slow products.
+// Rows cut into tiles of nearly equal length by their number and size alone: what a tile keeps, `row_bytes` for each row,
+// should fit `cache_bytes`, but short tiles make slow products.
 struct Tiles {
   Dim rows, size, count;
   Tiles(Dim rows_, Dim row_bytes, Dim cache_bytes)
-      : Tiles(rows_, std::clamp<Dim>(cache_bytes / row_bytes / 16 * 16, 64, 256)) {}
+      : Tiles(rows_, even(rows_, std::clamp<Dim>(cache_bytes / row_bytes / 16 * 16, 64, 256))) {}
   // For tiles that threads share among them: shorter ones where there are few rows.
   static Tiles shared(Dim rows, Dim row_bytes, Dim cache_bytes) {
     const Dim enough = std::max<Dim>(32, round_up(ceil_div(rows, 16), 16));
@@ -49,6 +49,7 @@ struct Tiles {
   Dim length(Dim tile) const { return std::min(size, rows - begin(tile)); }
 
  private:
+  static Dim even(Dim rows, Dim most) { return rows <= most ? most : round_up(ceil_div(rows, ceil_div(rows, most)), 16); }
   Tiles(Dim rows_, Dim size_) : rows(rows_), size(size_), count(ceil_div(rows_, size_)) {}
 };
 

@@ -27,8 +27,8 @@ inline void read_in_order(const ConstView& rows) {
 inline bool takes_short_pieces(const Side& side, DType features, Dim short_bytes = 256) {
   return side.length * static_cast<Dim>(size_of(features)) <= short_bytes;
 }
-inline void read_before_blocks(const Side& side, const ConstView& features, Dim short_bytes = 256) {
-  if (takes_short_pieces(side, features.dtype, short_bytes)) read_in_order(features);
+inline void read_before_blocks(const Side& side, const ConstView& features) {
+  if (takes_short_pieces(side, features.dtype)) read_in_order(features);
 }
 
 // Fetches rows without gaps between their values in equal portions, while something else is computed.
