@@ -32,7 +32,7 @@ template <class T>
 struct Kept {
   T* to;
   Dim begin, end;
-  Kept rows_from(const Coupling& g, Dim r) const { return {to + r * g.in_row, begin, end}; }
+  Kept rows_from(const Coupling& g, Dim r) const { return {to ? to + r * g.in_row : to, begin, end}; }
 };
 // Only whole cache lines are worth writing so.
 template <class T, class C>
@@ -89,7 +89,8 @@ void couple_all(const Coupling& g, const T* in, const C* packed, T* out, T* kept
   Fetch fetch(next, coupled_blocks(g, kBlockOut, kBlockRows, step));
   for_each_part(g, kBlockOut, kGroup, step, run, [&](Dim k, Dim row, Dim rows, Dim o, Dim outputs) {
     const Dim group = k / kGroup * kGroup, from = row * g.in_row + k;
-    const Kept<T> part = kept ? Kept<T>{kept + from, g.inputs * o / g.outputs, g.inputs * (o + outputs) / g.outputs} : Kept<T>{};
+    Kept<T> part{};
+    if (kept) part = {kept + from, g.inputs * o / g.outputs, g.inputs * (o + outputs) / g.outputs};
     with_count(outputs, [&](auto count) {
       couple_rows<count>(g, rows, in + from, packed + group * g.inputs * g.outputs + o * g.s_out + k - group,
                          out + row * g.out_row + o * g.out_block + k, part, fetch);
@@ -221,7 +222,8 @@ void couple(const Array& packed, const ConstView& in, const View& out, const Bes
     couple_pairs(g, in.as<bfloat16>(), s.as<bfloat16>(), out.as<bfloat16>(), beside.next);
   } else {
     const bool in_lines = reinterpret_cast<std::uintptr_t>(kept.data) % kLineBytes == 0;
-    keeps = ASHLAR_DISPATCH(couple_typed)(in.dtype, g, in.data, s.data, out.data, in_lines ? kept.data : nullptr, beside.next);
+    void* const to = in_lines ? kept.data : nullptr;
+    keeps = ASHLAR_DISPATCH(couple_typed)(in.dtype, g, in.data, s.data, out.data, to, beside.next);
   }
   if (kept && !keeps) stream_rows(whole_rows(in), whole_rows(kept));
 }

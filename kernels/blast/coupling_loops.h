@@ -58,7 +58,7 @@ HWY_INLINE void for_each_part(const Coupling& g, Dim most, Dim line, Dim step, D
   }
 }
 
-// Blocks of `block_rows` rows and `most` output blocks in which couple() takes its rows, `step` values of the rank at a time.
+// Blocks of `block_rows` rows and `most` output blocks in which couple() takes rows, `step` values of the rank at a time.
 inline Dim coupled_blocks(const Coupling& g, Dim most, Dim block_rows, Dim step) {
   return ceil_div(g.rank, step) * (g.rows / block_rows) * ceil_div(g.outputs, group_size(g.outputs, most));
 }
