@@ -65,10 +65,10 @@ inline Dim coupled_blocks(const Coupling& g, Dim most, Dim block_rows, Dim step)
 
 // Rows that couple(), and that couple_gradient(), takes at a time.
 inline Dim coupled_rows(const Coupling& g, int block_rows) {
-  return std::max<Dim>(1, kInputBytes / (64 * g.inputs * block_rows)) * block_rows;
+  return std::max<Dim>(1, kInputBytes / (kLineBytes * g.inputs * block_rows)) * block_rows;
 }
 inline Dim gradient_rows(const Coupling& g) {
-  return std::clamp<Dim>(kGradientBytes / (64 * (g.inputs + g.outputs)) / 2 * 2, 8, 64);
+  return std::clamp<Dim>(kGradientBytes / (kLineBytes * (g.inputs + g.outputs)) / 2 * 2, 8, 64);
 }
 
 // For bf16, where the processor multiplies it (coupling_pairs.cpp).

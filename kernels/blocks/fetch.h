@@ -1,6 +1,5 @@
 // Bringing rows into the caches before products of their blocks, which take a piece of each row after the other.
 #pragma once
-#include <algorithm>
 #include <cstddef>
 
 #include <hwy/cache_control.h>
@@ -14,7 +13,7 @@ namespace ashlar::kernels {
 constexpr Dim kLineBytes = 64;
 
 // Reads rows without gaps between their values in the order in which memory gives them fastest. Prefetching them all at
-// once was measured to do nothing: more fetches than the processor has room for are dropped or wait.
+// once was measured to do nothing, perhaps because there is room for few fetches at a time.
 inline void read_in_order(const ConstView& rows) {
   const Dim value = static_cast<Dim>(size_of(rows.dtype)), bytes = rows.size(1) * value;
   for (Dim r = 0; r < rows.size(0); ++r) {
