@@ -38,24 +38,25 @@ void add_adam_state(Slot& slot) {
   slot.add_state("exp_avg_sq");
 }
 
+StepNumbers adamw_numbers(Slot& slot, const AdamSettings& settings, double lr) {
+  return kernels::adamw_numbers(lr, slot.weight_decay, settings.beta1, settings.beta2, slot.steps());
+}
+
 void add_adamw_step(AdamWSteps& steps, Slot& slot, const AdamSettings& settings, const Update& update) {
-  steps.push_back({{update.lr, settings.beta1, settings.beta2, settings.eps, slot.weight_decay, update.grad_scale,
-                    slot.steps()},
-                   update.gradient,
-                   slot.parameter.tensor.value(),
-                   slot.state.at("exp_avg"),
-                   slot.state.at("exp_avg_sq")});
+  steps.push_back({settings.beta1, settings.beta2, settings.eps, update.grad_scale, update.numbers, update.gradient,
+                   slot.parameter.tensor.value(), slot.state.at("exp_avg"), slot.state.at("exp_avg_sq")});
 }
 
 void take_adamw_steps(const AdamWSteps& steps) {
-  if (!steps.empty()) kernels::adamw_update_all({steps.front().w.device}, steps);
+  if (!steps.empty()) kernels::adamw_update({steps.front().w.device}, steps);
 }
 
 Array adam_direction(const AdamSettings& settings, Dim step, const Array& gradient, const Array& m, const Array& v) {
   // The update of a weight of zero, at a learning rate of one.
   const Array direction = Array::zeros(gradient.shape(), gradient.dtype(), gradient.device());
-  kernels::adamw_update(gradient.exec(), {1, settings.beta1, settings.beta2, settings.eps, 0, 1, step}, gradient,
-                        direction, m, v);
+  const auto numbers = kernels::adamw_numbers(1, 0, settings.beta1, settings.beta2, step);
+  const Array on_device = Array::from(std::span<const double>(numbers), {3}).to(gradient.device());
+  take_adamw_steps({{settings.beta1, settings.beta2, settings.eps, 1, on_device, gradient, direction, m, v}});
   return direction;
 }
 

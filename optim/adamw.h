@@ -9,6 +9,18 @@ struct AdamSettings {
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
 };
 
+// The parts of AdamW, for optimizers that treat only some parameters this way. AdamWSteps are gathered and then taken
+// all at once, which on a GPU is a launch for dozens of parameters.
+void check_adam_settings(std::string_view optimizer, const AdamSettings& settings);
+void add_adam_state(Slot& slot);
+StepNumbers adamw_numbers(Slot& slot, const AdamSettings& settings, double lr);
+using AdamWSteps = std::vector<kernels::AdamWTensor>;
+void add_adamw_step(AdamWSteps& steps, Slot& slot, const AdamSettings& settings, const Update& update);
+void take_adamw_steps(const AdamWSteps& steps);
+
+// -m' / (sqrt v' + eps) of update number `step`, counted from 1, after it has moved m and v; all of one shape.
+Array adam_direction(const AdamSettings& settings, Dim step, const Array& gradient, const Array& m, const Array& v);
+
 struct AdamWOptions : OptimizerOptions {
   AdamWOptions() { weight_decay = 0.05; }
   AdamSettings adam;
@@ -20,21 +32,12 @@ struct AdamWOptions : OptimizerOptions {
 class AdamW : public Optimizer {
  public:
   explicit AdamW(const Parameters& parameters, const AdamWOptions& options = {});
+  bool can_record() const override { return true; }
 
  private:
   void update_all(const std::vector<Update>& updates) override;
+  StepNumbers numbers_of(Slot& slot, double lr) const override { return adamw_numbers(slot, settings_, lr); }
   AdamSettings settings_;
 };
-
-// The parts of AdamW, for optimizers that treat only some parameters this way. AdamWSteps are gathered and then taken
-// all at once, which on a GPU is a launch for dozens of parameters.
-void check_adam_settings(std::string_view optimizer, const AdamSettings& settings);
-void add_adam_state(Slot& slot);
-using AdamWSteps = std::vector<kernels::AdamWTensor>;
-void add_adamw_step(AdamWSteps& steps, Slot& slot, const AdamSettings& settings, const Update& update);
-void take_adamw_steps(const AdamWSteps& steps);
-
-// -m' / (sqrt v' + eps) of update number `step`, counted from 1, after it has moved m and v; all of one shape.
-Array adam_direction(const AdamSettings& settings, Dim step, const Array& gradient, const Array& m, const Array& v);
 
 }  // namespace ashlar::optim

@@ -9,13 +9,13 @@
 namespace ashlar::optim {
 
 double Clip::norm() const {
-  const std::vector<double> squares = squares_.values();
+  const std::vector<double> squares = fetched_.values();
   return std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0)) / accumulated_;
 }
 
 LargestGradient Clip::largest() const {
   LargestGradient largest;
-  const std::vector<double> squares = squares_.values();
+  const std::vector<double> squares = fetched_.values();
   for (std::size_t i = 0; i < names_.size(); ++i) {
     const double norm = std::sqrt(squares[i]) / accumulated_;
     if (!std::isfinite(norm)) return {names_[i], norm};
@@ -25,6 +25,12 @@ LargestGradient Clip::largest() const {
 }
 
 Clip clip_grad_norm(const Parameters& parameters, double max_norm, int accumulated) {
+  Clip clip = clip_grad_norm_on_device(parameters, max_norm, accumulated);
+  clip.fetch();
+  return clip;
+}
+
+Clip clip_grad_norm_on_device(const Parameters& parameters, double max_norm, int accumulated) {
   ASHLAR_CHECK(max_norm >= 0, "clip_grad_norm: max_norm must not be negative, got ", max_norm);
   ASHLAR_CHECK(accumulated >= 1, "clip_grad_norm: needs at least one accumulated batch, got ", accumulated);
   const kernels::ClipRule rule{max_norm, static_cast<double>(accumulated)};
@@ -37,19 +43,15 @@ Clip clip_grad_norm(const Parameters& parameters, double max_norm, int accumulat
     gradients.push_back(gradient.as_contiguous());
     clip.names_.push_back(parameter.name);
   }
-  if (gradients.empty()) {
-    clip.scale = rule.factor(0);
-    return clip;
-  }
-  const Exec exec = gradients.front().exec();
-  const Array squares = Array::empty({static_cast<Dim>(gradients.size())}, DType::f64, exec.device);
-  kernels::sums_of_squares(exec, std::vector<ConstView>(gradients.begin(), gradients.end()), squares);
-  clip.squares_ = HostCopy(squares);
+  const Exec exec = gradients.empty() ? Exec{} : gradients.front().exec();
+  clip.squares_ = Array::empty({static_cast<Dim>(gradients.size())}, DType::f64, exec.device);
+  kernels::sums_of_squares(exec, std::vector<ConstView>(gradients.begin(), gradients.end()), clip.squares_);
   if (exec.device.type == DeviceType::cpu) {
+    clip.fetch();
     clip.scale = rule.factor(clip.norm());
     return clip;
   }
-  kernels::clip_gradients(exec, std::vector<View>(gradients.begin(), gradients.end()), squares, rule);
+  kernels::clip_gradients(exec, std::vector<View>(gradients.begin(), gradients.end()), clip.squares_, rule);
   // A gradient that was not contiguous was scaled in its copy.
   std::size_t next = 0;
   for (const Parameter& parameter : parameters) {

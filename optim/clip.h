@@ -14,14 +14,18 @@ struct LargestGradient {
 class Clip {
  public:
   double scale = 1;  // what Optimizer::step takes as grad_scale
+  // Norms of what was queued until now; where the clipping was recorded (core/cuda/cuda.h), those of the last replay.
+  void fetch() { fetched_ = HostCopy(squares_); }
+  // After fetch():
   double norm() const;  // over all parameters, of the mean gradient of the accumulated batches
   // The first parameter whose gradient is not finite; if all are, the one with the largest norm.
   LargestGradient largest() const;
 
  private:
-  friend Clip clip_grad_norm(const Parameters& parameters, double max_norm, int accumulated);
+  friend Clip clip_grad_norm_on_device(const Parameters& parameters, double max_norm, int accumulated);
   std::vector<std::string> names_;  // of the parameters with a gradient
-  HostCopy squares_;                // the squared norm of each
+  Array squares_;                   // the squared norm of each
+  HostCopy fetched_;
   int accumulated_ = 1;
 };
 
@@ -31,5 +35,7 @@ class Clip {
 // scaled, since the scale is only known there, and Clip::scale is 1. Parameters without a gradient count as zero. The bits
 // do not depend on the number of threads.
 Clip clip_grad_norm(const Parameters& parameters, double max_norm, int accumulated = 1);
+// The same without fetch() where a GPU does it, so that it can be recorded.
+Clip clip_grad_norm_on_device(const Parameters& parameters, double max_norm, int accumulated = 1);
 
 }  // namespace ashlar::optim

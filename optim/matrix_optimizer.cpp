@@ -70,6 +70,10 @@ std::vector<Slot*> MatrixOptimizer::matrix_slots() {
   return result;
 }
 
+StepNumbers MatrixOptimizer::numbers_of(Slot& slot, double lr) const {
+  return treats_(slot.parameter) ? Optimizer::numbers_of(slot, lr) : adamw_numbers(slot, adam_, lr);
+}
+
 void MatrixOptimizer::update_all(const std::vector<Update>& updates) {
   AdamWSteps others;
   for (std::size_t i = 0; i < updates.size(); ++i) {

@@ -36,6 +36,8 @@ class MatrixOptimizer : public Optimizer {
   std::vector<Slot*> matrix_slots();
   virtual void update_matrix(Slot& slot, const Update& update) = 0;
   void update_all(const std::vector<Update>& updates) override;
+  // Those of AdamW, for the parameters that get it.
+  StepNumbers numbers_of(Slot& slot, double lr) const override;
   // Whether this update of a matrix is one in which it finds anew what is costly: its first one, and then every `every`
   // updates, the matrices taking turns so that the work is spread evenly over the steps.
   bool refreshes(Slot& slot, Dim every);

@@ -96,7 +96,11 @@ void Muon::update_matrix(Slot& slot, const Update& update) {
   const bool in_bf16 = ns_bf16_ && weight.dtype() == DType::f32 && kernels::multiplies_bf16(weight.device());
   const Array direction =
       newton_schulz(u.reshape(matrix_shape(slot.parameter)), ns_steps_, in_bf16 ? DType::bf16 : weight.dtype());
-  move_weight(slot, update, -update.lr * shape_factor(slot.parameter), direction);
+  // w <- w - lr (shape_factor direction + weight_decay w), with the lr in the device's memory.
+  const Array same = direction.to(weight.dtype()).reshape(weight.shape());
+  const kernels::SgdTensor move{.weight_decay = slot.weight_decay, .grad_scale = shape_factor(slot.parameter),
+                                .numbers = update.numbers.slice(0, 0, 1), .dw = same, .w = weight};
+  kernels::sgd_update(exec, {&move, 1});
 }
 
 }  // namespace ashlar::optim

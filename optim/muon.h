@@ -26,6 +26,7 @@ struct MuonOptions : MatrixOptions {
 class Muon : public MatrixOptimizer {
  public:
   explicit Muon(const Parameters& parameters, const MuonOptions& options = {});
+  bool can_record() const override { return true; }
 
  private:
   void update_matrix(Slot& slot, const Update& update) override;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace ashlar::optim {
 namespace {
@@ -132,37 +133,75 @@ Optimizer::Optimizer(const Parameters& parameters, const OptimizerOptions& optio
                  " are the same tensor; give a tied weight once");
     slots_.push_back(make_slot(parameter, options, lr ? lr(parameter) : options.lr));
   }
+  numbers_ = Array::zeros({static_cast<Dim>(slots_.size()), std::tuple_size_v<StepNumbers>}, DType::f64,
+                          slots_.front().parameter.tensor.device());
 }
 
 void Optimizer::step(double lr_factor, double grad_scale) {
   step([lr_factor](const Slot&) { return lr_factor; }, grad_scale);
 }
 
-void Optimizer::step(const std::function<double(const Slot&)>& lr_factor, double grad_scale) {
+void Optimizer::step(const LrFactor& lr_factor, double grad_scale) {
+  ASHLAR_CHECK(std::isfinite(grad_scale), "optimizer: grad_scale ", grad_scale,
+               " must be finite; check the gradient norm before the step");
+  const std::vector<double> rates = learning_rates(lr_factor);
+  std::vector<Update> updates = updates_from_gradients(grad_scale);
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    updates[i].lr = rates[i];
+    if (updates[i].gradient.defined()) ++slots_[i].steps();
+  }
+  bring_numbers(rates);
+  update_all(updates);
+}
+
+void Optimizer::record_step() {
+  ASHLAR_CHECK(can_record(), "optimizer: its steps work on the host too and cannot be recorded");
+  const std::vector<Update> updates = updates_from_gradients(1);
+  ASHLAR_CHECK(std::ranges::all_of(updates, [](const Update& update) { return update.gradient.defined(); }),
+               "optimizer: a recorded step needs a gradient of every parameter");
+  update_all(updates);
+}
+
+void Optimizer::begin_replay(const LrFactor& lr_factor) {
+  const std::vector<double> rates = learning_rates(lr_factor);
+  for (Slot& slot : slots_) ++slot.steps();
+  bring_numbers(rates);
+}
+
+std::vector<double> Optimizer::learning_rates(const LrFactor& lr_factor) const {
+  std::vector<double> rates;
+  for (const Slot& slot : slots_) {
+    const double factor = lr_factor(slot);
+    ASHLAR_CHECK(std::isfinite(factor), "optimizer: lr_factor ", factor, " of ", slot.parameter.name, " must be finite");
+    rates.push_back(slot.lr * slot.lr_scale * factor);
+  }
+  return rates;
+}
+
+std::vector<Update> Optimizer::updates_from_gradients(double grad_scale) const {
   std::vector<Update> updates;
   std::vector<std::string> missing;
-  for (const Slot& slot : slots_) {
-    const Tensor& tensor = slot.parameter.tensor;
-    const Array& gradient = tensor.grad();
-    const double factor = lr_factor(slot);
-    ASHLAR_CHECK(std::isfinite(factor) && std::isfinite(grad_scale), "optimizer: lr_factor ", factor,
-                 " and grad_scale ", grad_scale, " must be finite; check the gradient norm before the step");
-    Update update{{}, grad_scale, slot.lr * slot.lr_scale * factor};
-    if (gradient.defined()) {
-      update.gradient = gradient.to(tensor.dtype()).as_contiguous();
-    } else {
-      missing.push_back(slot.parameter.name);
-    }
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    const Tensor& tensor = slots_[i].parameter.tensor;
+    Update update{{}, grad_scale, std::numeric_limits<double>::quiet_NaN(), numbers_.select(0, static_cast<Dim>(i))};
+    if (tensor.grad().defined()) update.gradient = tensor.grad().to(tensor.dtype()).as_contiguous();
+    else missing.push_back(slots_[i].parameter.name);
     updates.push_back(std::move(update));
   }
   if (!missing.empty() && !allow_missing_gradients_) {
     throw Error(concat("optimizer: no gradient reached ", list(missing),
                        "; run backward() through them first, or set allow_missing_gradients"));
   }
+  return updates;
+}
+
+void Optimizer::bring_numbers(const std::vector<double>& learning_rates) {
+  const Array numbers = Array::zeros(numbers_.shape(), DType::f64);
   for (std::size_t i = 0; i < slots_.size(); ++i) {
-    if (updates[i].gradient.defined()) ++slots_[i].steps();
+    if (slots_[i].steps() == 0) continue;  // no gradient ever reached it
+    std::ranges::copy(numbers_of(slots_[i], learning_rates[i]), numbers.data<double>() + i * std::tuple_size_v<StepNumbers>);
   }
-  update_all(updates);
+  copy(numbers, numbers_);
 }
 
 void Optimizer::zero_grad() {

@@ -1,6 +1,7 @@
 // Optimizer: turns the gradients of parameters into updates. Here is what every optimizer shares: which learning rate
 // and weight decay a parameter gets, the checks on its gradient, named state for checkpoints.
 #pragma once
+#include <array>
 #include <functional>
 #include <map>
 #include <optional>
@@ -63,11 +64,15 @@ struct Slot {
   Dim& steps();  // updates so far: the state "step"
 };
 
+// What changes from step to step in the update of a parameter, where kernels read it from the device's memory.
+using StepNumbers = std::array<double, 3>;
+
 // What one step brings to the update of a parameter.
 struct Update {
   Array gradient;  // contiguous, in the weight's dtype, before grad_scale; undefined where a missing one is allowed
   double grad_scale = 1;
-  double lr = 0;  // with lr_scale and the schedule
+  double lr = 0;  // with lr_scale and the schedule; not a number while a step is recorded
+  Array numbers;  // numbers_of() this step, on the device
 };
 
 class Optimizer {
@@ -81,8 +86,16 @@ class Optimizer {
   // A missing gradient is an Error that names the parameter, and then nothing has changed.
   void step(double lr_factor = 1, double grad_scale = 1);
   // The same with a factor for each parameter.
-  void step(const std::function<double(const Slot&)>& lr_factor, double grad_scale);
+  using LrFactor = std::function<double(const Slot&)>;
+  void step(const LrFactor& lr_factor, double grad_scale);
   void zero_grad();
+
+  // A step whose work on the device is recorded (core/cuda/cuda.h) and replayed, with a grad_scale of 1: record_step() is
+  // called once, within the recording, and begin_replay() before each replay. Only for who can_record(): the others work
+  // on the host between their kernels.
+  virtual bool can_record() const { return false; }
+  void record_step();
+  void begin_replay(const LrFactor& lr_factor);
 
   // "<parameter>/step", "<parameter>/exp_avg", ...: arrays that share their values with the optimizer. Save or clone
   // them before the next step.
@@ -102,10 +115,17 @@ class Optimizer {
 
   // One update of all parameters that have a gradient; updates[i] belongs to slots()[i].
   virtual void update_all(const std::vector<Update>& updates) = 0;
+  // Of the update that slot.steps() counts. Who can_record() has in it all that changes, and uses Update::lr for nothing.
+  virtual StepNumbers numbers_of(Slot&, double lr) const { return {lr}; }
 
  private:
+  std::vector<double> learning_rates(const LrFactor& lr_factor) const;
+  std::vector<Update> updates_from_gradients(double grad_scale) const;
+  void bring_numbers(const std::vector<double>& learning_rates);
+
   std::vector<Slot> slots_;
   bool allow_missing_gradients_;
+  Array numbers_;  // StepNumbers of every slot, on the device
 };
 
 }  // namespace ashlar::optim

@@ -36,7 +36,11 @@ Sgd::Sgd(const Parameters& parameters, const SgdOptions& options)
 }
 
 kernels::SgdTensor Sgd::tensor_of(Slot& slot, const Update& update) const {
-  return {{update.lr, momentum_, slot.weight_decay, update.grad_scale, nesterov_},
+  return {momentum_,
+          slot.weight_decay,
+          update.grad_scale,
+          nesterov_,
+          update.numbers.slice(0, 0, 1),
           update.gradient,
           slot.parameter.tensor.value(),
           momentum_ > 0 ? View(slot.state.at("momentum_buffer")) : View()};
@@ -47,7 +51,7 @@ void Sgd::update_all(const std::vector<Update>& updates) {
   for (std::size_t i = 0; i < updates.size(); ++i) {
     if (updates[i].gradient.defined()) tensors.push_back(tensor_of(slots()[i], updates[i]));
   }
-  kernels::sgd_update_all(slots().front().parameter.tensor.value().exec(), tensors);
+  kernels::sgd_update(slots().front().parameter.tensor.value().exec(), tensors);
 }
 
 }  // namespace ashlar::optim

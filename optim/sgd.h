@@ -19,6 +19,7 @@ struct SgdOptions : OptimizerOptions {
 class Sgd : public Optimizer {
  public:
   explicit Sgd(const Parameters& parameters, const SgdOptions& options = {});
+  bool can_record() const override { return true; }
 
  private:
   kernels::SgdTensor tensor_of(Slot& slot, const Update& update) const;

@@ -18,7 +18,7 @@ void WeightAverage::update(Dim step) {
   for (const Parameter& parameter : parameters_) {
     tensors.push_back({parameter.tensor.value(), averages_.at(parameter.name)});
   }
-  if (!tensors.empty()) kernels::average_update_all({tensors.front().w.device}, decay, tensors);
+  if (!tensors.empty()) kernels::average_update({tensors.front().w.device}, decay, tensors);
 }
 
 void WeightAverage::swap() {

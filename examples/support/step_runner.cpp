@@ -1,5 +1,7 @@
 #include "examples/support/step_runner.h"
 
+#include <cmath>
+
 namespace ashlar::support {
 namespace {
 
@@ -9,48 +11,76 @@ bool same_kind(const Array& a, const Array& b) {
 
 }  // namespace
 
-StepRunner::StepRunner(const TrainingTask& task, Parameters parameters, std::int64_t accumulate, bool record,
+double StepResult::loss() const {
+  double sum = 0;
+  for (const HostCopy& loss : losses) sum += loss.values().front() / static_cast<double>(losses.size());
+  return sum;
+}
+
+void StepResult::check() const {
+  if (std::isfinite(loss()) && std::isfinite(clip.norm())) return;
+  throw Error(concat("step ", step, ": the loss is ", loss(), " and the gradient norm ", clip.norm(),
+                     "; the largest gradient is that of ", clip.largest().name,
+                     ". The last checkpoint stays; lower --lr, or raise --warmup"));
+}
+
+StepRunner::StepRunner(const TrainingTask& task, optim::Optimizer& optimizer, const Settings& settings,
                        std::function<void(const std::string&)> say)
     : task_(task),
-      parameters_(std::move(parameters)),
-      accumulate_(accumulate),
+      parameters_(task.model.parameters()),
+      optimizer_(optimizer),
+      settings_(settings),
       device_(task.model.scope().device()),
-      record_(record && device_.type == DeviceType::cuda),
+      record_(settings.record && device_.type == DeviceType::cuda),
       say_(std::move(say)) {}
 
-std::vector<Array> StepRunner::run(std::int64_t step) {
-  const std::int64_t first = step * accumulate_;
+StepResult StepRunner::run(std::int64_t step, const optim::Optimizer::LrFactor& lr_factor) {
+  const std::int64_t first = step * settings_.accumulate;
   std::vector<Batch> batches;
-  for (std::int64_t index = first; index < first + accumulate_; ++index) batches.push_back(task_.batch(index));
-  if (!record_ || !std::exchange(warm_, true)) return run_eagerly(first, batches);
-  if (recording_ && !matches_recording(batches)) {
-    forget_recording();  // its memory is needed now
-    return run_eagerly(first, batches);
+  for (std::int64_t index = first; index < first + settings_.accumulate; ++index) batches.push_back(task_.batch(index));
+  if (record_ && std::exchange(warm_, true)) {
+    if (recording_ && !matches_recording(batches)) forget_recording();  // its memory is needed now
+    else if (recording_ || record(batches)) return replay(step, batches, lr_factor);
   }
-  if (!recording_ && !record(batches)) return run_eagerly(first, batches);
+  return run_eagerly(step, batches, lr_factor);
+}
 
+StepResult StepRunner::run_eagerly(std::int64_t step, const std::vector<Batch>& batches,
+                                   const optim::Optimizer::LrFactor& lr_factor) {
+  StepResult result{step + 1, {}, {}};
+  for (std::size_t b = 0; b < batches.size(); ++b) {
+    task_.model.train(static_cast<std::uint64_t>(step * settings_.accumulate) + b);
+    const Tensor loss = task_.loss(batches[b]);
+    loss.backward();
+    result.losses.emplace_back(loss.value());
+  }
+  result.clip = optim::clip_grad_norm(parameters_, settings_.max_norm, static_cast<int>(settings_.accumulate));
+  if (device_.type == DeviceType::cpu) result.check();
+  optimizer_.step(lr_factor, result.clip.scale);
+  optimizer_.zero_grad();
+  return result;
+}
+
+StepResult StepRunner::replay(std::int64_t step, const std::vector<Batch>& batches,
+                              const optim::Optimizer::LrFactor& lr_factor) {
   for (std::size_t b = 0; b < batches.size(); ++b) {
     for (std::size_t i = 0; i < batches[b].arrays.size(); ++i) {
       if (batches[b].arrays[i].defined()) copy(batches[b].arrays[i], inputs_[b].arrays[i]);
     }
   }
-  copy(Array::full({1}, static_cast<double>(first), DType::i64), first_);
+  copy(Array::full({1}, static_cast<double>(step * settings_.accumulate), DType::i64), first_);
+  if (optimizer_.can_record()) optimizer_.begin_replay(lr_factor);
   recording_->replay();
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    if (gradients_[i].defined()) parameters_[i].tensor.set_grad(gradients_[i]);
+  StepResult result{step + 1, {losses_.begin(), losses_.end()}, clip_};
+  result.clip.fetch();
+  if (!optimizer_.can_record()) {
+    for (std::size_t i = 0; i < parameters_.size(); ++i) {
+      if (gradients_[i].defined()) parameters_[i].tensor.set_grad(gradients_[i]);
+    }
+    optimizer_.step(lr_factor, clip_.scale);
+    optimizer_.zero_grad();
   }
-  return losses_;
-}
-
-std::vector<Array> StepRunner::run_eagerly(std::int64_t first, const std::vector<Batch>& batches) {
-  std::vector<Array> losses;
-  for (std::size_t b = 0; b < batches.size(); ++b) {
-    task_.model.train(static_cast<std::uint64_t>(first) + b);
-    const Tensor loss = task_.loss(batches[b]);
-    loss.backward();
-    losses.push_back(loss.value());
-  }
-  return losses;
+  return result;
 }
 
 bool StepRunner::matches_recording(const std::vector<Batch>& batches) const {
@@ -75,6 +105,8 @@ bool StepRunner::record(const std::vector<Batch>& batches) {
         loss.backward();
         losses_.push_back(loss.value());
       }
+      clip_ = optim::clip_grad_norm_on_device(parameters_, settings_.max_norm, static_cast<int>(settings_.accumulate));
+      if (optimizer_.can_record()) optimizer_.record_step();
     });
   } catch (const Error& error) {
     forget_recording();
@@ -82,7 +114,10 @@ bool StepRunner::record(const std::vector<Batch>& batches) {
     say_(concat("the step was not recorded as a CUDA graph: ", error.what()));
     return false;
   }
-  for (const Parameter& parameter : parameters_) gradients_.push_back(parameter.tensor.grad());
+  if (!optimizer_.can_record()) {
+    for (const Parameter& parameter : parameters_) gradients_.push_back(parameter.tensor.grad());
+  }
+  optimizer_.zero_grad();
   return true;
 }
 
@@ -91,7 +126,8 @@ void StepRunner::forget_recording() {
   inputs_.clear();
   losses_.clear();
   gradients_.clear();
-  for (const Parameter& parameter : parameters_) parameter.tensor.zero_grad();
+  clip_ = {};
+  optimizer_.zero_grad();
 }
 
 }  // namespace ashlar::support

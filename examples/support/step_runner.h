@@ -1,40 +1,62 @@
-// The losses and gradients of a training step: computed op by op or, on a GPU, recorded once as a CUDA graph and replayed,
-// which takes one launch instead of thousands.
+// A training step: losses, gradients, clipping and the update of the weights. Op by op or, on a GPU, recorded once as a CUDA
+// graph and replayed, which takes one launch instead of thousands.
 #pragma once
 #include <memory>
 
 #include "core/cuda/cuda.h"
+#include "core/host_copy.h"
 #include "examples/support/trainer.h"
+#include "optim/clip.h"
+#include "optim/optimizer.h"
 
 namespace ashlar::support {
 
+// What is told of a step; a GPU may still be computing it.
+struct StepResult {
+  std::int64_t step = 0;         // counted from 1
+  std::vector<HostCopy> losses;  // of its batches
+  optim::Clip clip;
+
+  double loss() const;  // their mean
+  void check() const;   // Error if the loss or the gradient is not finite
+};
+
 class StepRunner {
  public:
-  // A step has `accumulate` batches; `record` is ignored on the CPU. `say` is told why a step cannot be recorded.
-  StepRunner(const TrainingTask& task, Parameters parameters, std::int64_t accumulate, bool record,
+  struct Settings {
+    std::int64_t accumulate = 1;  // batches of a step
+    double max_norm = 0;          // of clipping
+    bool record = true;           // ignored on the CPU
+  };
+  // `say` is told why a step cannot be recorded. The updates of an optimizer that cannot be recorded follow the replay.
+  StepRunner(const TrainingTask& task, optim::Optimizer& optimizer, const Settings& settings,
              std::function<void(const std::string&)> say);
 
-  // Leaves in the parameters, which must have none before, the gradients summed over the step's batches; returns the loss
-  // of each batch, which the next call may overwrite. A GPU may still be computing all of them.
-  std::vector<Array> run(std::int64_t step);
+  // Does step `step`, counted from 0; the parameters have no gradients before and after. On the CPU a result that would not
+  // pass its check() is an Error here, before the weights change; on a GPU the caller checks it when it has arrived.
+  StepResult run(std::int64_t step, const optim::Optimizer::LrFactor& lr_factor);
 
  private:
-  std::vector<Array> run_eagerly(std::int64_t first, const std::vector<Batch>& batches);
+  StepResult run_eagerly(std::int64_t step, const std::vector<Batch>& batches, const optim::Optimizer::LrFactor& lr_factor);
+  StepResult replay(std::int64_t step, const std::vector<Batch>& batches, const optim::Optimizer::LrFactor& lr_factor);
   bool matches_recording(const std::vector<Batch>& batches) const;
   bool record(const std::vector<Batch>& batches);
   void forget_recording();
 
   const TrainingTask& task_;
   Parameters parameters_;
-  std::int64_t accumulate_;
+  optim::Optimizer& optimizer_;
+  Settings settings_;
   Device device_;
   bool record_, warm_ = false;  // the first step is not recorded: it loads code and chooses algorithms
   std::function<void(const std::string&)> say_;
 
-  // What the recording reads: the batches of a step and, for dropout, the number of the first. What it writes.
+  // What the recording reads: the batches of a step and, for dropout, the number of the first. What it writes; gradients
+  // only if the optimizer follows it.
   std::vector<Batch> inputs_;
   Array first_;
   std::vector<Array> losses_, gradients_;
+  optim::Clip clip_;
   std::unique_ptr<cuda::Recording> recording_;
 };
 

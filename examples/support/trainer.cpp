@@ -12,7 +12,6 @@
 #include "examples/support/run_limits.h"
 #include "examples/support/step_runner.h"
 #include "examples/support/system.h"
-#include "optim/clip.h"
 #include "optim/make_optimizer.h"
 #include "optim/param_groups.h"
 #include "optim/schedule.h"
@@ -42,26 +41,6 @@ std::string mebibytes(std::size_t bytes) {
   return text.str();
 }
 
-// What is told of a step; a GPU may still be computing it.
-struct StepNumbers {
-  std::int64_t step;  // counted from 1
-  double lr;
-  std::vector<HostCopy> losses;  // of its batches
-  optim::Clip clip;
-
-  double loss() const {
-    double sum = 0;
-    for (const HostCopy& loss : losses) sum += loss.values().front() / static_cast<double>(losses.size());
-    return sum;
-  }
-  void check() const {
-    if (std::isfinite(loss()) && std::isfinite(clip.norm())) return;
-    throw Error(concat("step ", step, ": the loss is ", loss(), " and the gradient norm ", clip.norm(),
-                       "; the largest gradient is that of ", clip.largest().name,
-                       ". The last checkpoint stays; lower --lr, or raise --warmup"));
-  }
-};
-
 // One run, from its first step to its report.
 class Run {
  public:
@@ -78,7 +57,7 @@ class Run {
         metrics_(folder_.metrics(), task.unit,
                  options.resume ? std::optional(state_.step) : std::nullopt),
         progress_(task.unit),
-        runner_(task, parameters_, options.accumulate, options.cuda_graph,
+        runner_(task, *optimizer_, {options.accumulate, options.clip, options.cuda_graph},
                 [this](const std::string& text) { progress_.message(text); }) {}
 
   void go() {
@@ -110,36 +89,32 @@ class Run {
     const auto factor_of = [&](optim::Decay decay) {
       return optim::lr_factor_at(decay, state_.progress, options_.warmup, options_.final_lr);
     };
-    const std::vector<Array> losses = runner_.run(state_.step);
-    StepNumbers numbers{state_.step + 1, *options_.optim.at("lr") * factor_of(decay_), {losses.begin(), losses.end()},
-                        optim::clip_grad_norm(parameters_, options_.clip, static_cast<int>(options_.accumulate))};
-    if (!ahead_) numbers.check();
-    optimizer_->step([&](const optim::Slot& slot) { return factor_of(slot.decay.value_or(decay_)); }, numbers.clip.scale);
-    optimizer_->zero_grad();
+    StepResult result =
+        runner_.run(state_.step, [&](const optim::Slot& slot) { return factor_of(slot.decay.value_or(decay_)); });
     ++state_.step;
     if (average_) average_->update(state_.step);
     tell();
-    untold_ = std::move(numbers);
+    untold_ = Untold{std::move(result), *options_.optim.at("lr") * factor_of(decay_)};
     if (!ahead_) tell();
   }
 
   // Reports the latest step, if that has not been done.
   void tell() {
     if (!untold_) return;
-    const StepNumbers numbers = *std::exchange(untold_, std::nullopt);
-    numbers.check();
-    const std::int64_t step = numbers.step;
-    const double loss = numbers.loss(), elapsed = limits_.elapsed();
+    const auto [result, lr] = *std::exchange(untold_, std::nullopt);
+    result.check();
+    const std::int64_t step = result.step;
+    const double loss = result.loss(), elapsed = limits_.elapsed();
     state_.elapsed = elapsed;
     if (step == 1 || step % options_.log_every == 0) {
       const double seconds = elapsed - last_log_time_;
       rate_ = static_cast<double>((step - last_log_step_) * task_.units_per_step) / seconds;
       last_log_step_ = step;
       last_log_time_ = elapsed;
-      metrics_.write(TrainEvent{step, static_cast<double>(step) / task_.steps_per_epoch, loss, numbers.lr, numbers.clip.norm(),
+      metrics_.write(TrainEvent{step, static_cast<double>(step) / task_.steps_per_epoch, loss, lr, result.clip.norm(),
                                 rate_, elapsed, utilisation()});
     }
-    progress_.update({step, limits_.total_steps(step), limits_.progress(step), loss, numbers.lr, rate_, elapsed,
+    progress_.update({step, limits_.total_steps(step), limits_.progress(step), loss, lr, rate_, elapsed,
                       limits_.seconds_left(step)});
   }
 
@@ -184,7 +159,11 @@ class Run {
   StepRunner runner_;
   // A GPU is given the next step before the numbers of the last are looked at.
   const bool ahead_ = Device::parse(options_.device).type == DeviceType::cuda;
-  std::optional<StepNumbers> untold_;
+  struct Untold {
+    StepResult result;
+    double lr;
+  };
+  std::optional<Untold> untold_;
   const double matmul_rate_ = measured_matmul_rate(Device::parse(options_.device), options_.compute_dtype());
 };
 

@@ -2,7 +2,6 @@
 #include "kernels/update/cpu.h"
 
 #include <array>
-#include <cmath>
 #include <cstring>
 
 #include "kernels/elementwise/elementwise.h"
@@ -44,10 +43,13 @@ void for_each_vector(Dim count, const T* dw, std::array<T*, N> state, const Step
   for (std::size_t k = 0; k < N; ++k) std::memcpy(state[k], last[k], left * sizeof(T));
 }
 
+// Of the elements [begin, begin + count) of a tensor.
 template <class T>
-void sgd(const SgdUpdate& p, Dim count, const T* dw, T* w, T* buffer) {
+void sgd(const SgdTensor& p, Dim begin, Dim count) {
+  const T* const dw = p.dw.as<T>() + begin;
+  T *const w = p.w.as<T>() + begin, *const buffer = p.buffer ? p.buffer.as<T>() + begin : nullptr;
   const hn::ScalableTag<T> d;
-  const auto lr = hn::Set(d, static_cast<T>(-p.lr));
+  const auto lr = hn::Set(d, static_cast<T>(-p.numbers.as<double>()[0]));
   const auto scale = hn::Set(d, static_cast<T>(p.grad_scale));
   const auto decay = hn::Set(d, static_cast<T>(p.weight_decay));
   const auto momentum = hn::Set(d, static_cast<T>(p.momentum));
@@ -72,17 +74,19 @@ void sgd(const SgdUpdate& p, Dim count, const T* dw, T* w, T* buffer) {
 }
 
 template <class T>
-void adamw(const AdamWUpdate& p, Dim count, const T* dw, T* w, T* m, T* v) {
+void adamw(const AdamWTensor& p, Dim begin, Dim count) {
+  const T* const dw = p.dw.as<T>() + begin;
+  const std::array state{p.w.as<T>() + begin, p.m.as<T>() + begin, p.v.as<T>() + begin};
+  const double* const numbers = p.numbers.as<double>();
   const hn::ScalableTag<T> d;
-  const auto number = static_cast<double>(p.step);
-  const auto step_size = hn::Set(d, static_cast<T>(-p.lr / (1 - std::pow(p.beta1, number))));
-  const auto v_scale = hn::Set(d, static_cast<T>(1 / std::sqrt(1 - std::pow(p.beta2, number))));
+  const auto keep = hn::Set(d, static_cast<T>(numbers[0]));
+  const auto step_size = hn::Set(d, static_cast<T>(-numbers[1]));
+  const auto v_scale = hn::Set(d, static_cast<T>(numbers[2]));
   const auto scale = hn::Set(d, static_cast<T>(p.grad_scale));
-  const auto keep = hn::Set(d, static_cast<T>(1 - p.lr * p.weight_decay));
   const auto eps = hn::Set(d, static_cast<T>(p.eps));
   const auto new1 = hn::Set(d, static_cast<T>(1 - p.beta1));
   const auto beta2 = hn::Set(d, static_cast<T>(p.beta2)), new2 = hn::Set(d, static_cast<T>(1 - p.beta2));
-  for_each_vector(count, dw, std::array{w, m, v}, [&](const T* dw_at, const std::array<T*, 3>& at) HWY_ATTR {
+  for_each_vector(count, dw, state, [&](const T* dw_at, const std::array<T*, 3>& at) HWY_ATTR {
     const auto g = hn::Mul(scale, hn::LoadU(d, dw_at));
     const auto m_old = hn::LoadU(d, at[1]);
     const auto m_new = hn::MulAdd(new1, hn::Sub(g, m_old), m_old);
@@ -95,16 +99,10 @@ void adamw(const AdamWUpdate& p, Dim count, const T* dw, T* w, T* m, T* v) {
 }
 
 // HWY_EXPORT takes no templates.
-void sgd_f32(const SgdUpdate& p, Dim count, const float* dw, float* w, float* buffer) { sgd(p, count, dw, w, buffer); }
-void sgd_f64(const SgdUpdate& p, Dim count, const double* dw, double* w, double* buffer) {
-  sgd(p, count, dw, w, buffer);
-}
-void adamw_f32(const AdamWUpdate& p, Dim count, const float* dw, float* w, float* m, float* v) {
-  adamw(p, count, dw, w, m, v);
-}
-void adamw_f64(const AdamWUpdate& p, Dim count, const double* dw, double* w, double* m, double* v) {
-  adamw(p, count, dw, w, m, v);
-}
+void sgd_f32(const SgdTensor& p, Dim begin, Dim count) { sgd<float>(p, begin, count); }
+void sgd_f64(const SgdTensor& p, Dim begin, Dim count) { sgd<double>(p, begin, count); }
+void adamw_f32(const AdamWTensor& p, Dim begin, Dim count) { adamw<float>(p, begin, count); }
+void adamw_f64(const AdamWTensor& p, Dim begin, Dim count) { adamw<double>(p, begin, count); }
 
 }  // namespace
 }  // namespace ashlar::kernels::cpu::HWY_NAMESPACE
@@ -122,50 +120,33 @@ namespace {
 // Threads get whole blocks: vectors start at the same elements for any number of threads.
 constexpr Dim kBlock = 1024;
 
-// body(begin, count) on ranges that cover [0, total).
-template <class Body>
-void for_each_range(Dim total, const Body& body) {
-  parallel_for((total + kBlock - 1) / kBlock, kGrain / kBlock, [&](Dim first, Dim last) {
-    body(first * kBlock, std::min(total, last * kBlock) - first * kBlock);
-  });
+// kernel(tensor, begin, count) on ranges that cover each tensor.
+template <class Tensor, class Kernel>
+void update(std::span<const Tensor> tensors, const Kernel& f32, const Kernel& f64) {
+  for (const Tensor& tensor : tensors) updates::check(tensor);
+  for (const Tensor& tensor : tensors) {
+    const Kernel& kernel = tensor.w.dtype == DType::f32 ? f32 : f64;
+    const Dim total = tensor.w.numel();
+    parallel_for((total + kBlock - 1) / kBlock, kGrain / kBlock, [&](Dim first, Dim last) {
+      kernel(tensor, first * kBlock, std::min(total, last * kBlock) - first * kBlock);
+    });
+  }
 }
 
 }  // namespace
 
-void sgd_update(const Exec&, const SgdUpdate& p, ConstView dw, View w, View buffer) {
-  updates::check_sgd(dw, w, buffer);
-  const auto run = [&]<class T>(const auto& kernel) {
-    for_each_range(w.numel(), [&](Dim begin, Dim count) {
-      kernel(p, count, dw.as<T>() + begin, w.as<T>() + begin, buffer ? buffer.as<T>() + begin : nullptr);
-    });
-  };
-  if (w.dtype == DType::f32) run.operator()<float>(ASHLAR_DISPATCH(sgd_f32));
-  else run.operator()<double>(ASHLAR_DISPATCH(sgd_f64));
+void sgd_update(const Exec&, std::span<const SgdTensor> tensors) {
+  update(tensors, ASHLAR_DISPATCH(sgd_f32), ASHLAR_DISPATCH(sgd_f64));
 }
 
-void adamw_update(const Exec&, const AdamWUpdate& p, ConstView dw, View w, View m, View v) {
-  updates::check_adamw(p, dw, w, m, v);
-  const auto run = [&]<class T>(const auto& kernel) {
-    for_each_range(w.numel(), [&](Dim begin, Dim count) {
-      kernel(p, count, dw.as<T>() + begin, w.as<T>() + begin, m.as<T>() + begin, v.as<T>() + begin);
-    });
-  };
-  if (w.dtype == DType::f32) run.operator()<float>(ASHLAR_DISPATCH(adamw_f32));
-  else run.operator()<double>(ASHLAR_DISPATCH(adamw_f64));
+void adamw_update(const Exec&, std::span<const AdamWTensor> tensors) {
+  update(tensors, ASHLAR_DISPATCH(adamw_f32), ASHLAR_DISPATCH(adamw_f64));
 }
 
-void sgd_update_all(const Exec& exec, std::span<const SgdTensor> tensors) {
-  for (const auto& [update, dw, w, buffer] : tensors) sgd_update(exec, update, dw, w, buffer);
-}
-
-void adamw_update_all(const Exec& exec, std::span<const AdamWTensor> tensors) {
-  for (const auto& [update, dw, w, m, v] : tensors) adamw_update(exec, update, dw, w, m, v);
-}
-
-void average_update_all(const Exec& exec, double decay, std::span<const AverageTensor> tensors) {
+void average_update(const Exec&, double decay, std::span<const AverageTensor> tensors) {
+  for (const AverageTensor& tensor : tensors) updates::check(tensor);
   for (const AverageTensor& tensor : tensors) {
-    updates::check_average(tensor);
-    linear_combination(exec, tensor.average, decay, tensor.w, 1 - decay, tensor.average);
+    linear_combination({}, tensor.average, decay, tensor.w, 1 - decay, tensor.average);
   }
 }
 

@@ -4,10 +4,8 @@
 
 namespace ashlar::kernels::cpu {
 
-void sgd_update(const Exec&, const SgdUpdate&, ConstView dw, View w, View buffer);
-void adamw_update(const Exec&, const AdamWUpdate&, ConstView dw, View w, View m, View v);
-void sgd_update_all(const Exec&, std::span<const SgdTensor> tensors);
-void adamw_update_all(const Exec&, std::span<const AdamWTensor> tensors);
-void average_update_all(const Exec&, double decay, std::span<const AverageTensor> tensors);
+void sgd_update(const Exec&, std::span<const SgdTensor> tensors);
+void adamw_update(const Exec&, std::span<const AdamWTensor> tensors);
+void average_update(const Exec&, double decay, std::span<const AverageTensor> tensors);
 
 }  // namespace ashlar::kernels::cpu

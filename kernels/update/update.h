@@ -1,52 +1,48 @@
-// The elementwise optimizer updates: one pass over a parameter, its gradient and its state.
+// The elementwise optimizer updates: one pass over a parameter, its gradient and its state, of many parameters at once; on a
+// GPU a launch for dozens of them.
 //
-// All views are contiguous, of one shape and one dtype (f32 or f64); `dw` is only read. `grad_scale` multiplies the
-// gradient on the fly: the clip factor divided by the number of accumulated batches. Results do not depend on the
-// number of threads.
+// All views of a tensor but `numbers` are contiguous, of one shape and one dtype (f32 or f64); `dw` is only read.
+// `grad_scale` multiplies the gradient on the fly: the clip factor divided by the number of accumulated batches. Results
+// do not depend on the number of threads.
+// `numbers` (f64, in the memory of the device) holds what changes from step to step and is read when the update is done:
+// recorded once (core/cuda/cuda.h), it can be replayed with others.
 #pragma once
+#include <array>
 #include <span>
 
 #include "kernels/kernel.h"
 
 namespace ashlar::kernels {
 
-// With g = grad_scale dw + weight_decay w:
+// With lr = numbers[0] and g = grad_scale dw + weight_decay w:
 //   buffer <- momentum buffer + g,  w <- w - lr (nesterov ? g + momentum buffer : buffer)
 // and w <- w - lr g where `buffer` is not given. As torch.optim.SGD with dampening 0; the buffer starts at zero.
-struct SgdUpdate {
-  double lr = 0, momentum = 0, weight_decay = 0, grad_scale = 1;
-  bool nesterov = false;
-};
-extern const Kernel<void(const Exec&, const SgdUpdate&, ConstView dw, View w, View buffer)> sgd_update;
-// The same for many parameters at once: on a GPU a launch for dozens of them.
 struct SgdTensor {
-  SgdUpdate update;
-  ConstView dw;
-  View w, buffer;
+  double momentum = 0, weight_decay = 0, grad_scale = 1;
+  bool nesterov = false;
+  ConstView numbers = {}, dw = {};
+  View w = {}, buffer = {};
 };
-extern const Kernel<void(const Exec&, std::span<const SgdTensor>)> sgd_update_all;
+extern const Kernel<void(const Exec&, std::span<const SgdTensor>)> sgd_update;
 
-// With g = grad_scale dw, in update number `step` (counted from 1):
+// With g = grad_scale dw and numbers = {keep, step_size, v_scale}:
 //   m <- beta1 m + (1 - beta1) g,  v <- beta2 v + (1 - beta2) g^2
-//   w <- (1 - lr weight_decay) w - lr m/(1 - beta1^step) / (sqrt(v/(1 - beta2^step)) + eps)
+//   w <- keep w - step_size m / (v_scale sqrt(v) + eps)
 // As torch.optim.AdamW; m and v start at zero.
-struct AdamWUpdate {
-  double lr = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0, grad_scale = 1;
-  Dim step = 1;
-};
-extern const Kernel<void(const Exec&, const AdamWUpdate&, ConstView dw, View w, View m, View v)> adamw_update;
 struct AdamWTensor {
-  AdamWUpdate update;
-  ConstView dw;
-  View w, m, v;
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, grad_scale = 1;
+  ConstView numbers = {}, dw = {};
+  View w = {}, m = {}, v = {};
 };
-extern const Kernel<void(const Exec&, std::span<const AdamWTensor>)> adamw_update_all;
+extern const Kernel<void(const Exec&, std::span<const AdamWTensor>)> adamw_update;
+// The numbers of update `step`, counted from 1: 1 - lr weight_decay, lr / (1 - beta1^step), 1 / sqrt(1 - beta2^step).
+std::array<double, 3> adamw_numbers(double lr, double weight_decay, double beta1, double beta2, Dim step);
 
-// average <- decay average + (1 - decay) w, of many weights at once.
+// average <- decay average + (1 - decay) w
 struct AverageTensor {
   ConstView w;
   View average;
 };
-extern const Kernel<void(const Exec&, double decay, std::span<const AverageTensor>)> average_update_all;
+extern const Kernel<void(const Exec&, double decay, std::span<const AverageTensor>)> average_update;
 
 }  // namespace ashlar::kernels

@@ -269,24 +269,26 @@ TEST_CASE("updates of many parameters", "[cuda]") {
       state.push_back(randn(shape, dtype, 400 + i));                 // its buffer
     }
     same_on_gpu(gradients, state, gpu_tolerance(dtype), [](const Exec& exec, const Arrays& in, const Arrays& out) {
+      Arrays numbers;
       std::vector<kernels::AdamWTensor> adam;
       std::vector<kernels::SgdTensor> sgd;
       for (std::size_t i = 0; i < in.size(); ++i) {
-        const double lr = 0.01 * static_cast<double>(i);
-        const kernels::AdamWUpdate update{.lr = lr, .weight_decay = 0.1, .grad_scale = 0.5, .step = 3};
-        adam.push_back({update, in[i], out[5 * i], out[5 * i + 1], out[5 * i + 2]});
-        const kernels::SgdUpdate descent{.lr = 0.1, .momentum = 0.9, .weight_decay = 0.01, .nesterov = true};
-        sgd.push_back({descent, in[i], out[5 * i + 3], out[5 * i + 4]});
+        const auto own = kernels::adamw_numbers(0.01 * static_cast<double>(i), 0.1, 0.9, 0.999, 3);
+        numbers.push_back(Array::from(std::span<const double>(own), {3}).to(exec.device));
+        adam.push_back({.grad_scale = 0.5, .numbers = numbers.back(), .dw = in[i], .w = out[5 * i], .m = out[5 * i + 1],
+                        .v = out[5 * i + 2]});
+        sgd.push_back({.momentum = 0.9, .weight_decay = 0.01, .nesterov = true, .numbers = numbers.back().slice(0, 1, 2),
+                       .dw = in[i], .w = out[5 * i + 3], .buffer = out[5 * i + 4]});
       }
-      kernels::adamw_update_all(exec, adam);
-      kernels::sgd_update_all(exec, sgd);
+      kernels::adamw_update(exec, adam);
+      kernels::sgd_update(exec, sgd);
     });
     Arrays averages;
     for (const Array& gradient : gradients) averages.push_back(randn(gradient.shape(), dtype, 500));
     same_on_gpu(gradients, averages, gpu_tolerance(dtype), [](const Exec& exec, const Arrays& in, const Arrays& out) {
       std::vector<kernels::AverageTensor> tensors;
       for (std::size_t i = 0; i < in.size(); ++i) tensors.push_back({in[i], out[i]});
-      kernels::average_update_all(exec, 0.75, tensors);
+      kernels::average_update(exec, 0.75, tensors);
     });
   }
 }

@@ -6,7 +6,7 @@
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/reduce/reduce.h"
 #include "layers/linear_spec.h"
-#include "optim/clip.h"
+#include "optim/make_optimizer.h"
 #include "tests/cuda/support.h"
 #include "tests/support/errors.h"
 
@@ -17,13 +17,14 @@ using ashlar::testing::error_of;
 
 namespace {
 
-// A small GPT-2 with dropout, and what trains it: `recorded` or op by op, on the GPU.
+// A small GPT-2 with dropout, trained on the GPU `recorded` or op by op.
 struct Trained {
   std::vector<double> losses, norms;
   std::vector<Array> weights;
+  optim::State state;
   std::vector<std::string> said;
 };
-Trained train(bool recorded, std::int64_t accumulate, Dim odd_step) {
+Trained train(const std::string& optimizer_name, bool recorded, std::int64_t accumulate, Dim odd_step) {
   const GptConfig config{.vocab = 97, .context = 16, .width = 32, .depth = 1, .heads = 2, .dropout = 0.1};
   Gpt2 model(Scope::root(DType::f32, 3, kGpu), config);
   const Parameters parameters = model.parameters();
@@ -42,17 +43,16 @@ Trained train(bool recorded, std::int64_t accumulate, Dim odd_step) {
       .save_model = {},
   };
   Trained result;
-  support::StepRunner runner(task, parameters, accumulate, recorded,
+  const auto optimizer = optim::make_optimizer(parameters, {.name = optimizer_name});
+  support::StepRunner runner(task, *optimizer, {accumulate, 0.5, recorded},
                              [&](const std::string& text) { result.said.push_back(text); });
   for (std::int64_t step = 0; step < 6; ++step) {
-    for (const Array& loss : runner.run(step)) result.losses.push_back(loss.item());
-    result.norms.push_back(optim::clip_grad_norm(parameters, 0.5, static_cast<int>(accumulate)).norm());
-    for (const Parameter& p : parameters) {
-      const Array& weight = p.tensor.value();
-      kernels::linear_combination(weight.exec(), weight, 1, p.tensor.grad(), -0.1, weight);
-      p.tensor.zero_grad();
-    }
+    const support::StepResult told =
+        runner.run(step, [&](const optim::Slot& slot) { return (slot.weight_decay > 0 ? 0.2 : 0.1) * static_cast<double>(6 - step); });
+    result.losses.push_back(told.loss());
+    result.norms.push_back(told.clip.norm());
   }
+  for (const auto& [name, values] : optimizer->state()) result.state[name] = values.to(Device{}).clone();
   for (const Parameter& p : parameters) result.weights.push_back(p.tensor.value().to(Device{}));
   return result;
 }
@@ -146,16 +146,20 @@ TEST_CASE("clipping of many gradients", "[cuda]") {
   }
 }
 
-TEST_CASE("recorded steps are the steps op by op, dropout included", "[cuda][training]") {
+TEST_CASE("recorded steps are the steps op by op, dropout, schedule and optimizer included", "[cuda][training]") {
   if (!has_gpu()) return;
-  for (const std::int64_t accumulate : {1, 2}) {
-    for (const Dim odd_step : {-1, 3}) {
-      INFO("accumulate " << accumulate << ", odd batch " << odd_step);
-      const Trained expected = train(false, accumulate, odd_step), got = train(true, accumulate, odd_step);
-      CHECK(got.said.empty());
-      CHECK(got.losses == expected.losses);
-      CHECK(got.norms == expected.norms);
-      for (std::size_t i = 0; i < expected.weights.size(); ++i) CHECK(bitwise_equal(got.weights[i], expected.weights[i]));
+  // The update of the last works on the host too: it follows the recording.
+  for (const std::string optimizer : {"adamw", "sgd", "muon", "soap"}) {
+    for (const std::int64_t accumulate : {1, 2}) {
+      for (const Dim odd_step : {-1, 3}) {
+        INFO(optimizer << ", accumulate " << accumulate << ", odd batch " << odd_step);
+        const Trained expected = train(optimizer, false, accumulate, odd_step), got = train(optimizer, true, accumulate, odd_step);
+        CHECK(got.said.empty());
+        CHECK(got.losses == expected.losses);
+        CHECK(got.norms == expected.norms);
+        for (std::size_t i = 0; i < expected.weights.size(); ++i) CHECK(bitwise_equal(got.weights[i], expected.weights[i]));
+        for (const auto& [name, values] : expected.state) CHECK(bitwise_equal(got.state.at(name), values));
+      }
     }
   }
 }

@@ -84,16 +84,16 @@ const std::map<std::string, Probe>& probes() {
   };
   const auto heads = [](DType dtype) { return Array::zeros({1, 1, 2, 3}, dtype); };
   const auto factor = [](DType dtype, const Shape& shape) { return Array::zeros(shape, master_dtype(dtype)); };
+  const auto numbers = [](Dim count) { return Array::zeros({count}, DType::f64); };
   const auto ids = [] { return Array::zeros({2}, DType::i32); };
   const auto turns = [] { return Array::zeros({1, 1, 2}, DType::i32); };
   const auto ones = [] { return Array::full({1, 1, 2}, 1, DType::i32); };
   const Exec cpu;
   static const std::map<std::string, Probe> table{
-      {"adamw_update", [=](DType t) { kernels::adamw_update(cpu, {}, matrix(t), matrix(t), matrix(t), matrix(t)); }},
-      {"adamw_update_all",
+      {"adamw_update",
        [=](DType t) {
-         const kernels::AdamWTensor tensor{{}, matrix(t), matrix(t), matrix(t), matrix(t)};
-         kernels::adamw_update_all(cpu, {&tensor, 1});
+         const kernels::AdamWTensor tensor{.numbers = numbers(3), .dw = matrix(t), .w = matrix(t), .m = matrix(t), .v = matrix(t)};
+         kernels::adamw_update(cpu, {&tensor, 1});
        }},
       {"attention_backward",
        [=](DType t) {
@@ -104,10 +104,10 @@ const std::map<std::string, Probe>& probes() {
        [=](DType t) {
          kernels::attention_forward(cpu, heads(t), heads(t), heads(t), 1, true, heads(t), factor(t, {1, 1, 2}));
        }},
-      {"average_update_all",
+      {"average_update",
        [=](DType t) {
          const kernels::AverageTensor tensor{matrix(t), matrix(t)};
-         kernels::average_update_all(cpu, 0.5, {&tensor, 1});
+         kernels::average_update(cpu, 0.5, {&tensor, 1});
        }},
       {"blast_backward",
        [=](DType t) {
@@ -184,11 +184,10 @@ const std::map<std::string, Probe>& probes() {
       {"multiply", [=](DType t) { kernels::multiply(cpu, matrix(t), matrix(t), matrix(t)); }},
       {"normalize_rows", [=](DType t) { kernels::normalize_rows(cpu, matrix(t), matrix(t), 0, matrix(t)); }},
       {"scale", [=](DType t) { kernels::scale(cpu, matrix(t), 1, matrix(t)); }},
-      {"sgd_update", [=](DType t) { kernels::sgd_update(cpu, {}, matrix(t), matrix(t), matrix(t)); }},
-      {"sgd_update_all",
+      {"sgd_update",
        [=](DType t) {
-         const kernels::SgdTensor tensor{{}, matrix(t), matrix(t), matrix(t)};
-         kernels::sgd_update_all(cpu, {&tensor, 1});
+         const kernels::SgdTensor tensor{.numbers = numbers(1), .dw = matrix(t), .w = matrix(t), .buffer = matrix(t)};
+         kernels::sgd_update(cpu, {&tensor, 1});
        }},
       {"ss1_backward",
        [=](DType t) {

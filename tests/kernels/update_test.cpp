@@ -13,22 +13,25 @@ struct Values {
   std::vector<double> dw, w, m, v;
 };
 
-void sgd_reference(const kernels::SgdUpdate& p, Values& x, bool with_buffer) {
+void sgd_reference(const kernels::SgdTensor& p, double lr, Values& x, bool with_buffer) {
   for (std::size_t i = 0; i < x.w.size(); ++i) {
     const double g = p.grad_scale * x.dw[i] + p.weight_decay * x.w[i];
     x.m[i] = p.momentum * x.m[i] + g;
     const double direction = !with_buffer ? g : p.nesterov ? g + p.momentum * x.m[i] : x.m[i];
-    x.w[i] -= p.lr * direction;
+    x.w[i] -= lr * direction;
   }
 }
 
-void adamw_reference(const kernels::AdamWUpdate& p, Values& x) {
+// The rule of torch.optim.AdamW, in update 3.
+constexpr double kLr = 0.1, kDecay = 0.3, kStep = 3;
+
+void adamw_reference(const kernels::AdamWTensor& p, Values& x) {
   for (std::size_t i = 0; i < x.w.size(); ++i) {
-    const double g = p.grad_scale * x.dw[i], number = static_cast<double>(p.step);
+    const double g = p.grad_scale * x.dw[i];
     x.m[i] = p.beta1 * x.m[i] + (1 - p.beta1) * g;
     x.v[i] = p.beta2 * x.v[i] + (1 - p.beta2) * g * g;
-    const double m = x.m[i] / (1 - std::pow(p.beta1, number)), v = x.v[i] / (1 - std::pow(p.beta2, number));
-    x.w[i] -= p.lr * (m / (std::sqrt(v) + p.eps) + p.weight_decay * x.w[i]);
+    const double m = x.m[i] / (1 - std::pow(p.beta1, kStep)), v = x.v[i] / (1 - std::pow(p.beta2, kStep));
+    x.w[i] -= kLr * (m / (std::sqrt(v) + p.eps) + kDecay * x.w[i]);
   }
 }
 
@@ -54,8 +57,23 @@ double error(const Array& got, const std::vector<double>& expected) {
 }
 
 const std::vector<Shape> kShapes{{1}, {3}, {31}, {7, 5}, {3, 11, 13}, {1023}, {100003}};
-const kernels::AdamWUpdate kAdamW{.lr = 0.1, .beta1 = 0.8, .beta2 = 0.95, .eps = 1e-3, .weight_decay = 0.3,
-                                  .grad_scale = 0.7, .step = 3};
+const kernels::AdamWTensor kAdamW{.beta1 = 0.8, .beta2 = 0.95, .eps = 1e-3, .grad_scale = 0.7};
+const kernels::SgdTensor kSgd{.momentum = 0.9, .nesterov = true};
+
+void adamw(const Array& dw, const Array& w, const Array& m, const Array& v) {
+  const auto numbers = kernels::adamw_numbers(kLr, kDecay, kAdamW.beta1, kAdamW.beta2, static_cast<Dim>(kStep));
+  const Array held = Array::from(std::span<const double>(numbers), {3});
+  kernels::AdamWTensor tensor = kAdamW;
+  tensor.numbers = held, tensor.dw = dw, tensor.w = w, tensor.m = m, tensor.v = v;
+  kernels::adamw_update({}, {&tensor, 1});
+}
+void adamw(const Case& c) { adamw(c.dw, c.w, c.m, c.v); }
+
+void sgd(kernels::SgdTensor tensor, const Array& dw, const Array& w, const View& buffer) {
+  const Array held = Array::full({1}, kLr, DType::f64);
+  tensor.numbers = held, tensor.dw = dw, tensor.w = w, tensor.buffer = buffer;
+  kernels::sgd_update({}, {&tensor, 1});
+}
 
 }  // namespace
 
@@ -67,12 +85,11 @@ TEST_CASE("sgd_update matches a plain loop") {
       for (const bool with_buffer : {false, true}) {
         for (const bool nesterov : {false, true}) {
           INFO(isa << " " << dtype << " " << shape << " buffer " << with_buffer << " nesterov " << nesterov);
-          const kernels::SgdUpdate p{.lr = 0.1, .momentum = 0.9, .weight_decay = 0.2, .grad_scale = 0.7,
-                                     .nesterov = nesterov};
+          const kernels::SgdTensor p{.momentum = 0.9, .weight_decay = 0.2, .grad_scale = 0.7, .nesterov = nesterov};
           const Case c = make_case(shape, dtype);
           Values expected = c.values();
-          sgd_reference(p, expected, with_buffer);
-          kernels::sgd_update({}, p, c.dw, c.w, with_buffer ? View(c.m) : View());
+          sgd_reference(p, kLr, expected, with_buffer);
+          sgd(p, c.dw, c.w, with_buffer ? View(c.m) : View());
           REQUIRE(error(c.w, expected.w) <= tolerance(dtype, 4));
           if (with_buffer) REQUIRE(error(c.m, expected.m) <= tolerance(dtype, 4));
         }
@@ -90,7 +107,7 @@ TEST_CASE("adamw_update matches a plain loop") {
       const Case c = make_case(shape, dtype);
       Values expected = c.values();
       adamw_reference(kAdamW, expected);
-      kernels::adamw_update({}, kAdamW, c.dw, c.w, c.m, c.v);
+      adamw(c);
       REQUIRE(error(c.w, expected.w) <= tolerance(dtype, 4));
       REQUIRE(error(c.m, expected.m) <= tolerance(dtype, 4));
       REQUIRE(error(c.v, expected.v) <= tolerance(dtype, 4));
@@ -110,11 +127,11 @@ TEST_CASE("averages move towards their own weights, each of its own length") {
   };
   const Array first = expected(average, w), second = expected(other, other_w);
   const kernels::AverageTensor tensors[] = {{w, average}, {other_w, other}};
-  kernels::average_update_all({}, 0.9, tensors);
+  kernels::average_update({}, 0.9, tensors);
   REQUIRE(relative_error(average, first) <= tolerance(dtype));
   REQUIRE(relative_error(other, second) <= tolerance(dtype));
   const kernels::AverageTensor wrong{w, other};
-  REQUIRE_THROWS_WITH(kernels::average_update_all({}, 0.9, {&wrong, 1}),
+  REQUIRE_THROWS_WITH(kernels::average_update({}, 0.9, {&wrong, 1}),
                       Catch::Matchers::StartsWith("average_update: average"));
 }
 
@@ -123,8 +140,8 @@ TEST_CASE("updates touch only their own elements") {
     const Case c = make_case({count + 32}, DType::f32);
     const Case before{c.dw.clone(), c.w.clone(), c.m.clone(), c.v.clone()};
     const auto inner = [&](const Array& a) { return a.slice(0, 16, 16 + count); };
-    kernels::adamw_update({}, kAdamW, inner(c.dw), inner(c.w), inner(c.m), inner(c.v));
-    kernels::sgd_update({}, {.lr = 0.1, .momentum = 0.9}, inner(c.dw), inner(c.w), inner(c.m));
+    adamw(inner(c.dw), inner(c.w), inner(c.m), inner(c.v));
+    sgd(kSgd, inner(c.dw), inner(c.w), inner(c.m));
     for (const auto& [after, old] : {std::pair(c.w, before.w), {c.m, before.m}, {c.v, before.v}}) {
       REQUIRE(bitwise_equal(after.slice(0, 0, 16), old.slice(0, 0, 16)));
       REQUIRE(bitwise_equal(after.slice(0, 16 + count, count + 32), old.slice(0, 16 + count, count + 32)));
@@ -138,8 +155,8 @@ TEST_CASE("updates do not depend on the number of threads") {
   for (const DType dtype : {DType::f32, DType::f64}) {
     REQUIRE(same_on_all_threads([&] {
       const Case c = make_case({123457}, dtype);
-      kernels::adamw_update({}, kAdamW, c.dw, c.w, c.m, c.v);
-      kernels::sgd_update({}, {.lr = 0.1, .momentum = 0.9, .nesterov = true}, c.dw, c.w, c.m);
+      adamw(c);
+      sgd(kSgd, c.dw, c.w, c.m);
       return c.w;
     }));
   }
@@ -148,7 +165,7 @@ TEST_CASE("updates do not depend on the number of threads") {
 TEST_CASE("a gradient that is not finite reaches the weight") {
   const Case c = make_case({5}, DType::f32);
   c.dw.data<float>()[4] = std::numeric_limits<float>::quiet_NaN();
-  kernels::adamw_update({}, kAdamW, c.dw, c.w, c.m, c.v);
+  adamw(c);
   REQUIRE(std::isnan(c.w.data<float>()[4]));
   REQUIRE(std::isfinite(c.w.data<float>()[3]));
 }
@@ -157,13 +174,19 @@ TEST_CASE("updates refuse views that do not match") {
   const Case c = make_case({4, 6}, DType::f32);
   const Case other = make_case({6, 4}, DType::f32);
   const Case wide = make_case({4, 6}, DType::f64);
-  REQUIRE_THROWS_AS(kernels::adamw_update({}, kAdamW, other.dw, c.w, c.m, c.v), InputError);
-  REQUIRE_THROWS_AS(kernels::adamw_update({}, kAdamW, wide.dw, c.w, c.m, c.v), InputError);
-  REQUIRE_THROWS_AS(kernels::adamw_update({}, kAdamW, c.dw, c.w, other.m, c.v), InputError);
-  REQUIRE_THROWS_AS(kernels::adamw_update({}, kAdamW, c.dw, c.w, c.m, other.v), InputError);
-  REQUIRE_THROWS_AS(kernels::sgd_update({}, {}, c.dw, c.w, other.m), InputError);
-  REQUIRE_THROWS_AS(kernels::sgd_update({}, {}, other.dw.transpose(0, 1), c.w, c.m), InputError);
-  kernels::AdamWUpdate first = kAdamW;
-  first.step = 0;
-  REQUIRE_THROWS_AS(kernels::adamw_update({}, first, c.dw, c.w, c.m, c.v), InputError);
+  REQUIRE_THROWS_AS(adamw(other.dw, c.w, c.m, c.v), InputError);
+  REQUIRE_THROWS_AS(adamw(wide.dw, c.w, c.m, c.v), InputError);
+  REQUIRE_THROWS_AS(adamw(c.dw, c.w, other.m, c.v), InputError);
+  REQUIRE_THROWS_AS(adamw(c.dw, c.w, c.m, other.v), InputError);
+  REQUIRE_THROWS_AS(sgd(kSgd, c.dw, c.w, other.m), InputError);
+  REQUIRE_THROWS_AS(sgd(kSgd, other.dw.transpose(0, 1), c.w, c.m), InputError);
+  REQUIRE_THROWS_AS(kernels::adamw_numbers(0.1, 0, 0.9, 0.999, 0), InputError);
+  // Nothing is written when any of many is wrong.
+  const Array before = c.w.clone(), numbers = Array::full({1}, kLr, DType::f64);
+  const kernels::SgdTensor right{.numbers = numbers, .dw = c.dw, .w = c.w};
+  for (const ConstView& wrong : {ConstView(), ConstView(Array::full({1}, kLr)), ConstView(Array::full({3}, kLr, DType::f64))}) {
+    const kernels::SgdTensor tensors[] = {right, {.numbers = wrong, .dw = c.dw, .w = c.w}};
+    REQUIRE_THROWS_WITH(kernels::sgd_update({}, tensors), Catch::Matchers::StartsWith("sgd_update: needs numbers (1) in f64"));
+    REQUIRE(bitwise_equal(c.w, before));
+  }
 }
