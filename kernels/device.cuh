@@ -105,6 +105,12 @@ void dispatch_f32_bf16(DType dtype, const Body& body) {
   else body.template operator()<float>();
 }
 
+inline int attribute(const Exec& exec, cudaDeviceAttr which) {
+  int value = 0;
+  ASHLAR_CUDA_CHECK(cudaDeviceGetAttribute(&value, which, exec.device.index));
+  return value;
+}
+
 // A kernel's dynamic shared memory above the 48 KiB that need no asking; Error where the device has less.
 template <class Kernel>
 void allow_shared_memory(Kernel* kernel, std::size_t bytes) {

@@ -51,15 +51,18 @@ struct Tile {
   }
 };
 
+// Two values of bf16 in a register, the first in its lower half.
+__device__ inline unsigned pack(float first, float second) {
+  const __nv_bfloat162 both = __floats2bfloat162_rn(first, second);
+  return *reinterpret_cast<const unsigned*>(&both);
+}
+__device__ inline float2 unpack(unsigned pair) { return {__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000u)}; }
+
 // Results as left operand of the next product: columns 16 step … of a row of (16, 8) fragments.
 template <int N>
 __device__ FragmentA as_left(const FragmentC (&c)[N], int step) {
-  const auto pair = [](float first, float second) {
-    const __nv_bfloat162 both = __floats2bfloat162_rn(first, second);
-    return *reinterpret_cast<const unsigned*>(&both);
-  };
   const FragmentC &low = c[2 * step], &high = c[2 * step + 1];
-  return {{pair(low.r[0], low.r[1]), pair(low.r[2], low.r[3]), pair(high.r[0], high.r[1]), pair(high.r[2], high.r[3])}};
+  return {{pack(low.r[0], low.r[1]), pack(low.r[2], low.r[3]), pack(high.r[0], high.r[1]), pack(high.r[2], high.r[3])}};
 }
 
 }  // namespace ashlar::kernels::tensor

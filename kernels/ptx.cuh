@@ -31,7 +31,10 @@ __device__ inline void ldmatrix_transposed(const __nv_bfloat16* at, unsigned (&r
                : "memory");
 }
 
-// 16 bytes from global to shared memory, behind the thread's back; zeros where there is nothing to read.
+// No instruction, but nothing that depends on the value is computed before this.
+__device__ inline void hold_back(unsigned& value) { asm volatile("" : "+r"(value)); }
+
+// 16 bytes from global to shared memory, behind the thread's back; zeros, and `from` is not read, where nothing is there.
 __device__ inline void copy_async(__nv_bfloat16* to, const __nv_bfloat16* from, bool there) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(shared_address(to)), "l"(from), "r"(there ? 16 : 0)
                : "memory");

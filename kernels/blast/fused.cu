@@ -2,10 +2,9 @@
 // registers, C_i = Σ_j s_ij * A_j is what is written. So A never crosses device memory, and C crosses it once on the way
 // out and once into the left product. The backward uses it with dy, U and the transposed coupling.
 //
-// A block has 64 rows and kRank columns of the rank; X and the factor come in steps of 64 features, one step ahead.
-#include "kernels/blast/cuda.h"
-#include "kernels/device.cuh"
-#include "kernels/mma.cuh"
+// A block of the grid has 128 rows and kRank columns of the rank. X and the factor come in steps of 64 features, two steps
+// ahead. A finished A_j waits for the others in bf16, as which it would lie in memory; then s takes the place of X.
+#include "kernels/blast/fused_loads.cuh"
 
 namespace ashlar::kernels::blast {
 namespace {
@@ -13,127 +12,202 @@ namespace {
 using namespace device;
 using namespace tensor;
 
-constexpr int kRows = 64, kDepth = 64, kBlockThreads = kRows / kMmaM * kWarp;
+constexpr int kM = kRows / kWarpRows / kMmaM;  // fragments of rows of a warp
+constexpr int kOutputsAtOnce = 3;              // of the coupling, for which a value of A is unpacked once
 
-struct Call {
-  const Bf16 *x, *factor;  // (R, n), (blocks, length, r)
-  Dim rows, features, ld, blocks, length, rank;
-  const float* s;
-  CouplingSteps steps;
-  Bf16 *a, *c;  // (R, blocks, r) or null; (R, outputs, r)
+// A fragment of results in bf16: its upper eight rows and its lower eight.
+struct Packed {
+  unsigned half[2];
+
+  Packed() = default;
+  __device__ explicit Packed(const float (&value)[4]) : half{pack(value[0], value[1]), pack(value[2], value[3])} {}
 };
 
-template <int kRank>
-struct Stage {
-  Tile<kDepth> x;       // (kRows, kDepth)
-  Tile<kRank> factor;   // (kDepth, kRank)
-  static constexpr std::size_t kBytes = Tile<kDepth>::bytes(kRows) + Tile<kRank>::bytes(kDepth);
+// Where the fragments of a warp go in (R, blocks, r): `at` is the lane's place in the first fragment of block 0, for which
+// `rows` and `columns` are left.
+struct Target {
+  Bf16* at;
+  Dim row_step;
+  int block_step, rows, columns;
 
-  __device__ explicit Stage(unsigned char* memory)
-      : x{reinterpret_cast<Bf16*>(memory)}, factor{reinterpret_cast<Bf16*>(memory + Tile<kDepth>::bytes(kRows))} {}
-
-  // Features [first, first + kDepth) of block j.
-  __device__ void load(const Call& call, Dim row, Dim column, Dim j, Dim first) const {
-    const Dim begin = j * call.length, end = min(call.length, call.features - begin);
-    constexpr int kVectors = kDepth / 8, kFactorVectors = kRank / 8;
-    for (int i = static_cast<int>(threadIdx.x); i < kRows * kVectors; i += kBlockThreads) {
-      const int r = i / kVectors, f = i % kVectors * 8;
-      const bool there = row + r < call.rows && first + f < end;
-      const Bf16* const from = call.x + (row + r) * call.ld + begin + first + f;
-      ptx::copy_async(x.data + r * Tile<kDepth>::kLd + f, there ? from : call.x, there);
-    }
-    for (int i = static_cast<int>(threadIdx.x); i < kDepth * kFactorVectors; i += kBlockThreads) {
-      const int f = i / kFactorVectors, k = i % kFactorVectors * 8;
-      const bool there = first + f < end && column + k < call.rank;
-      const Bf16* const from = call.factor + (begin + first + f) * call.rank + column + k;
-      ptx::copy_async(factor.data + f * Tile<kRank>::kLd + k, there ? from : call.factor, there);
+  // The warp's place at (row, column).
+  __device__ Target(Bf16* to, const Call& call, int blocks, Dim row, int column, int lane)
+      : at(to + (row + c_row(lane, 0)) * blocks * call.rank + column + c_column(lane, 0)),
+        row_step(Dim{blocks} * call.rank),
+        block_step(call.rank),
+        rows(static_cast<int>(min(call.rows - row, Dim{kRows})) - c_row(lane, 0)),
+        columns(call.rank - column - c_column(lane, 0)) {}
+  __device__ void store(const Packed& value, int block, int row, int column) const {
+    if (column >= columns) return;
+    for (int h = 0; h < 2; ++h) {
+      if (row + 8 * h >= rows) break;
+      *reinterpret_cast<unsigned*>(at + (row + 8 * h) * row_step + block * block_step + column) = value.half[h];
     }
   }
 };
 
-// Writes one fragment of (R, blocks, r) at (row, block, column).
-__device__ void store_fragment(const float (&value)[4], Bf16* to, Dim rows, Dim blocks, Dim rank, Dim row, Dim block,
-                               Dim column, int lane) {
-  const Dim k = column + c_column(lane, 0);
-  if (k >= rank) return;
-  for (int half = 0; half < 2; ++half) {
-    const Dim r = row + c_row(lane, 2 * half);
-    if (r >= rows) continue;
-    *reinterpret_cast<__nv_bfloat162*>(to + (r * blocks + block) * rank + k) =
-        __floats2bfloat162_rn(value[2 * half], value[2 * half + 1]);
+// Where a warp and its lane are in the tile of the block.
+struct Place {
+  int row, column, lane;
+
+  __device__ explicit Place(int rank)
+      : row(static_cast<int>(threadIdx.x) / kWarp / kWarpColumns * (kRows / kWarpRows)),
+        column(static_cast<int>(threadIdx.x) / kWarp % kWarpColumns * (rank / kWarpColumns)),
+        lane(static_cast<int>(threadIdx.x) % kWarp) {}
+};
+
+// sum += X factor, for the features of a stage.
+template <int kRank, int kN>
+__device__ void add_products(const Stage<kRank>& stage, const Place& place, FragmentC (&sum)[kM][kN]) {
+#pragma unroll
+  for (int k = 0; k < kDepth; k += kMmaK) {
+    FragmentA left[kM];
+#pragma unroll
+    for (int m = 0; m < kM; ++m) left[m] = stage.x.left(place.row + m * kMmaM, k, place.lane);
+#pragma unroll
+    for (int n = 0; n < kN; n += 2) {
+      const FragmentB right = stage.factor.right(k, place.column + n * kMmaN, place.lane);
+#pragma unroll
+      for (int m = 0; m < kM; ++m) {
+        multiply(left[m], right, 0, sum[m][n]);
+        multiply(left[m], right, 1, sum[m][n + 1]);
+      }
+    }
+  }
+}
+
+// s (kOutputsAtOnce, kBlocks, kRank) for the outputs from `first`, zeros where there is none.
+template <int kBlocks, int kRank>
+__device__ void load_coupling(const Call& call, int first, int column, float* s) {
+  for (int at = static_cast<int>(threadIdx.x); at < kOutputsAtOnce * kBlocks * kRank; at += kBlockThreads) {
+    const int k = column + at % kRank, j = at / kRank % kBlocks, i = first + at / kRank / kBlocks;
+    const bool there = k < call.rank && j < call.blocks && i < call.steps.outputs;
+    s[at] = there ? call.s[i * call.steps.s_out + j * call.steps.s_in + k] : 0;
+  }
+}
+
+// sum_i = Σ_j s_ij * a_j for some outputs and the warp's fragments n of the columns.
+template <int kRank, int kBlocks, int kN>
+__device__ void couple(const float* s, const Place& place, int blocks, int n, Packed (&a)[kBlocks][kM][kN],
+                       FragmentC (&sum)[kOutputsAtOnce][kM]) {
+  const int k = place.column + n * kMmaN + c_column(place.lane, 0);
+#pragma unroll
+  for (int j = 0; j < kBlocks; ++j) {
+    if (j >= blocks) break;
+    float2 value[kM][2];
+#pragma unroll
+    for (int m = 0; m < kM; ++m) {
+      for (int h = 0; h < 2; ++h) {
+        // Unpacked ahead of time for all outputs, the values would need twice the registers.
+        ptx::hold_back(a[j][m][n].half[h]);
+        value[m][h] = unpack(a[j][m][n].half[h]);
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < kOutputsAtOnce; ++i) {
+      const float2 factor = *reinterpret_cast<const float2*>(s + (i * kBlocks + j) * kRank + k);
+#pragma unroll
+      for (int m = 0; m < kM; ++m) {
+        for (int h = 0; h < 2; ++h) {
+          sum[i][m].r[2 * h] += factor.x * value[m][h].x;
+          sum[i][m].r[2 * h + 1] += factor.y * value[m][h].y;
+        }
+      }
+    }
   }
 }
 
 template <int kBlocks, int kRank>
 __global__ void __launch_bounds__(kBlockThreads) coupled_products(const __grid_constant__ Call call) {
   extern __shared__ __align__(16) unsigned char memory[];
-  const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
-  const Dim row = Dim{blockIdx.x} * kRows, column = Dim{blockIdx.y} * kRank;
-  const Dim steps = (call.length + kDepth - 1) / kDepth, total = steps * call.blocks;
-  const auto load = [&](Dim step) {
-    if (step < total) {
-      Stage<kRank>(memory + step % 2 * Stage<kRank>::kBytes).load(call, row, column, step / steps, step % steps * kDepth);
-    }
-    ptx::commit_copies();
-  };
-  FragmentC a[kBlocks][kRank / kMmaN];
-  load(0);
+  constexpr int kN = kRank / kWarpColumns / kMmaN;
+  const Place place(kRank);
+  // Neighbouring blocks have the same rows, whose x they find in the cache.
+  const unsigned tiles = (call.rank + kRank - 1) / kRank;
+  const Dim row = Dim{blockIdx.x / tiles} * kRows;
+  const int column = static_cast<int>(blockIdx.x % tiles) * kRank;
+
+  Packed a[kBlocks][kM][kN];
+  Loads<kRank> loads(call, row, column, memory);
+  for (int step = 0; step < kStages - 1; ++step) loads.next();
+  const int steps = (call.length + kDepth - 1) / kDepth;
+  int stage = 0;
 #pragma unroll
   for (int j = 0; j < kBlocks; ++j) {
     if (j >= call.blocks) break;
-    for (Dim part = 0; part < steps; ++part) {
-      const Dim step = j * steps + part;
-      load(step + 1);
-      ptx::wait_for_copies<1>();  // this step has arrived, the next may be on its way
-      __syncthreads();
-      const Stage<kRank> stage(memory + step % 2 * Stage<kRank>::kBytes);
+    FragmentC sum[kM][kN];
+    for (int step = 0; step < steps; ++step) {
+      ptx::wait_for_copies<kStages - 2>();  // this step has arrived
+      __syncthreads();                      // for all, and all have done with what is overwritten next
+      loads.next();
+      add_products(Stage<kRank>(memory + stage * Stage<kRank>::kBytes), place, sum);
+      stage = stage + 1 < kStages ? stage + 1 : 0;
+    }
 #pragma unroll
-      for (int k = 0; k < kDepth; k += kMmaK) {
-        const FragmentA left = stage.x.left(warp * kMmaM, k, lane);
+    for (int m = 0; m < kM; ++m) {
 #pragma unroll
-        for (int n = 0; n < kRank / kMmaN; n += 2) {
-          const FragmentB right = stage.factor.right(k, n * kMmaN, lane);
-          multiply(left, right, 0, a[j][n]);
-          multiply(left, right, 1, a[j][n + 1]);
-        }
-      }
-      __syncthreads();
+      for (int n = 0; n < kN; ++n) a[j][m][n] = Packed(sum[m][n].r);
     }
   }
-  const Dim own = row + warp * kMmaM;
+
   if (call.a) {
+    const Target to(call.a, call, call.blocks, row + place.row, column + place.column, place.lane);
 #pragma unroll
     for (int j = 0; j < kBlocks; ++j) {
       if (j >= call.blocks) break;
 #pragma unroll
-      for (int n = 0; n < kRank / kMmaN; ++n) {
-        store_fragment(a[j][n].r, call.a, call.rows, call.blocks, call.rank, own, j, column + n * kMmaN, lane);
+      for (int m = 0; m < kM; ++m) {
+#pragma unroll
+        for (int n = 0; n < kN; ++n) to.store(a[j][m][n], j, m * kMmaM, n * kMmaN);
       }
     }
   }
-  for (Dim i = 0; i < call.steps.outputs; ++i) {
+
+  const int outputs = static_cast<int>(call.steps.outputs);
+  const Target to(call.c, call, outputs, row + place.row, column + place.column, place.lane);
+  float* const s = reinterpret_cast<float*>(memory);
+  for (int first = 0; first < outputs; first += kOutputsAtOnce) {
+    __syncthreads();
+    load_coupling<kBlocks, kRank>(call, first, column, s);
+    __syncthreads();
 #pragma unroll
-    for (int n = 0; n < kRank / kMmaN; ++n) {
-      const Dim k = column + n * kMmaN + c_column(lane, 0);
-      float sum[4] = {0, 0, 0, 0};
+    for (int n = 0; n < kN; ++n) {
+      FragmentC sum[kOutputsAtOnce][kM];
+      couple<kRank>(s, place, call.blocks, n, a, sum);
 #pragma unroll
-      for (int j = 0; j < kBlocks; ++j) {
-        if (j >= call.blocks || k >= call.rank) break;
-        const float2 s = *reinterpret_cast<const float2*>(call.s + i * call.steps.s_out + j * call.steps.s_in + k);
-        for (int e = 0; e < 4; ++e) sum[e] += (e % 2 == 0 ? s.x : s.y) * a[j][n].r[e];
+      for (int i = 0; i < kOutputsAtOnce; ++i) {
+        if (first + i >= outputs) break;
+#pragma unroll
+        for (int m = 0; m < kM; ++m) to.store(Packed(sum[i][m].r), first + i, m * kMmaM, n * kMmaN);
       }
-      store_fragment(sum, call.c, call.rows, call.steps.outputs, call.rank, own, i, column + n * kMmaN, lane);
     }
   }
 }
 
+// A kernel, for so many blocks and columns of the rank as the registers hold values of.
+struct Choice {
+  void (*kernel)(Call);
+  int blocks, columns;
+  std::size_t memory;
+};
 template <int kBlocks, int kRank>
-void launch(const Exec& exec, const Call& call) {
-  constexpr std::size_t kMemory = 2 * Stage<kRank>::kBytes;
-  allow_shared_memory(coupled_products<kBlocks, kRank>, kMemory);
-  const dim3 grid(blocks_for(call.rows, kRows), blocks_for(call.rank, kRank));
-  coupled_products<kBlocks, kRank><<<grid, kBlockThreads, kMemory, queue(exec)>>>(call);
-  ASHLAR_CUDA_CHECK_LAUNCH();
+constexpr Choice choice() {
+  constexpr std::size_t kMemory = kStages * Stage<kRank>::kBytes;
+  static_assert(kMemory >= sizeof(float) * kOutputsAtOnce * kBlocks * kRank);
+  return {&coupled_products<kBlocks, kRank>, kBlocks, kRank, kMemory};
+}
+constexpr Choice kChoices[] = {choice<16, 32>(), choice<8, 64>(), choice<6, 96>(), choice<4, 128>()};
+
+// Of the kernels with enough blocks, and no more memory than there is, the one that reads least: x once for each of its
+// tiles of columns, the factor once for its rows.
+Choice best_choice(const Exec& exec, const Call& call) {
+  const auto limit = static_cast<std::size_t>(attribute(exec, cudaDevAttrMaxSharedMemoryPerBlockOptin));
+  const auto reads = [&](const Choice& c) { return (call.rank + c.columns - 1) / c.columns * (kRows + c.columns); };
+  Choice best = kChoices[0];
+  for (const Choice& c : kChoices) {
+    if (call.blocks <= c.blocks && c.memory <= limit && reads(c) < reads(best)) best = c;
+  }
+  return best;
 }
 
 bool aligned(const ConstView& v) { return reinterpret_cast<std::uintptr_t>(v.data) % 16 == 0; }
@@ -151,12 +225,14 @@ void coupled_product(const Exec& exec, const ConstView& x, const ConstView& fact
   const Array narrow = Array::empty(factor.shape, DType::bf16, exec.device);
   ashlar::cuda::copy(exec.device.index, factor, narrow);
   const auto values = [](const auto& v) { return static_cast<Bf16*>(const_cast<void*>(static_cast<const void*>(v.data))); };
-  const Call call{values(x), values(ConstView(narrow)), x.size(0), x.size(1), x.step(0), factor.size(0), factor.size(1),
-                  factor.size(2), s.as<float>(), steps, values(a), values(c)};
-  // As many columns of the rank as leave 128 registers for the values of all blocks.
-  if (call.blocks <= 4) launch<4, 64>(exec, call);
-  else if (call.blocks <= 8) launch<8, 32>(exec, call);
-  else launch<16, 16>(exec, call);
+  const auto size = [](const ConstView& v, int d) { return static_cast<int>(v.size(d)); };
+  const Call call{values(x), values(ConstView(narrow)), x.size(0), x.step(0), size(x, 1), size(factor, 0), size(factor, 1),
+                  size(factor, 2), s.as<float>(), steps, values(a), values(c)};
+  const auto [kernel, blocks, columns, memory] = best_choice(exec, call);
+  allow_shared_memory(kernel, memory);
+  const Dim tiles = (call.rows + kRows - 1) / kRows * ((call.rank + columns - 1) / columns);
+  kernel<<<static_cast<unsigned>(tiles), kBlockThreads, memory, queue(exec)>>>(call);
+  ASHLAR_CUDA_CHECK_LAUNCH();
 }
 
 }  // namespace ashlar::kernels::blast

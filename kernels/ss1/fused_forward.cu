@@ -179,12 +179,6 @@ __global__ void __launch_bounds__(kBlockThreads) sketched_product(const __grid_c
   }
 }
 
-int attribute(const Exec& exec, cudaDeviceAttr which) {
-  int value = 0;
-  ASHLAR_CUDA_CHECK(cudaDeviceGetAttribute(&value, which, exec.device.index));
-  return value;
-}
-
 // Whether there are rows, in whole vectors of eight values.
 bool in_vectors(const ConstView& v) {
   return v.numel() > 0 && v.size(-1) % 8 == 0 && v.step(0) % 8 == 0 && reinterpret_cast<std::uintptr_t>(v.data) % 16 == 0;

@@ -40,6 +40,7 @@ template <class T>
 constexpr T max(T a, T b) {
   return a < b ? b : a;
 }
+inline float __uint_as_float(unsigned bits) { return __builtin_bit_cast(float, bits); }
 inline int __ffs(int value) { return __builtin_ffs(value); }
 
 namespace ashlar::emulated {

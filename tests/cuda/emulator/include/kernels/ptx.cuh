@@ -92,6 +92,7 @@ inline void mma(const unsigned (&a)[4], unsigned b0, unsigned b1, float (&c)[4])
 }
 inline void ldmatrix(const __nv_bfloat16* at, unsigned (&r)[4]) { emulated::ldmatrix<false>(at, r); }
 inline void ldmatrix_transposed(const __nv_bfloat16* at, unsigned (&r)[4]) { emulated::ldmatrix<true>(at, r); }
+inline void hold_back(unsigned&) {}
 inline void copy_async(__nv_bfloat16* to, const __nv_bfloat16* from, bool there) {
   emulated::check_aligned("cp.async", to);
   emulated::check_aligned("cp.async", from);
