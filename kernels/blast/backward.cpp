@@ -152,9 +152,9 @@ class Backward {
 
 }  // namespace
 
-void blast::backward(std::string_view operation, const Exec& exec, ConstView dy, ConstView x, ConstView a, ConstView u,
+void blast::backward(std::string_view operation, const Exec& exec, ConstView dy, ConstView x, ConstView kept, ConstView u,
                      ConstView v, ConstView s, View dx, View du, View dv, View ds, View dbias) {
-  const Shapes shapes = check_shapes(operation, x, dy, u, v, s, dbias, a);
+  const Shapes shapes = check_shapes(operation, x, dy, u, v, s, dbias, kept);
   check_gradients(operation, x, u, v, s, dx, du, dv, ds);
   if (shapes.rows == 0) {
     for (const View& gradient : {du, dv, ds, dbias}) {
@@ -162,15 +162,15 @@ void blast::backward(std::string_view operation, const Exec& exec, ConstView dy,
     }
     return;
   }
-  const BackwardCall call{dy, x, a, u, v, s, dx, du, dv, ds, dbias};
+  const BackwardCall call{dy, x, kept_a(kept, shapes), u, v, s, dx, du, dv, ds, dbias};
   if (u.dtype == DType::f64) Backward<double>(exec, shapes, call).run();
   else Backward<float>(exec, shapes, call).run();
 }
 
-void blast_backward(const Exec& exec, ConstView dy, ConstView x, ConstView a, ConstView u, ConstView v, ConstView s,
+void blast_backward(const Exec& exec, ConstView dy, ConstView x, ConstView kept, ConstView u, ConstView v, ConstView s,
                     View dx, View du, View dv, View ds, View dbias) {
   ASHLAR_CHECK(s, "blast_backward: s must be given");
-  blast::backward("blast_backward", exec, dy, x, a, u, v, s, dx, du, dv, ds, dbias);
+  blast::backward("blast_backward", exec, dy, x, kept, u, v, s, dx, du, dv, ds, dbias);
 }
 
 }  // namespace ashlar::kernels::cpu

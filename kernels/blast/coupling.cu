@@ -15,7 +15,8 @@ using namespace device;
 constexpr int kRowsAtOnce = 4;
 
 template <class T>
-__global__ void couple_rows(Dim rows, Dim rank, CouplingSteps steps, const accumulate_t<T>* s, const T* a, T* c) {
+__global__ void couple_rows(Dim rows, Dim rank, CouplingSteps steps, const accumulate_t<T>* s, const T* a, Dim a_row, T* c,
+                            Dim c_row) {
   using A = accumulate_t<T>;
   const Dim k = Dim{blockIdx.x} * kWarp + threadIdx.x;
   const Dim first = (Dim{blockIdx.y} * blockDim.y + threadIdx.y) * kRowsAtOnce;
@@ -25,11 +26,11 @@ __global__ void couple_rows(Dim rows, Dim rank, CouplingSteps steps, const accum
     for (Dim j = 0; j < steps.inputs; ++j) {
       const A factor = s[i * steps.s_out + j * steps.s_in + k];
       for (int r = 0; r < kRowsAtOnce; ++r) {
-        if (first + r < rows) sum[r] += factor * convert<A>(a[((first + r) * steps.inputs + j) * rank + k]);
+        if (first + r < rows) sum[r] += factor * convert<A>(a[(first + r) * a_row + j * rank + k]);
       }
     }
     for (int r = 0; r < kRowsAtOnce; ++r) {
-      if (first + r < rows) c[((first + r) * steps.outputs + i) * rank + k] = convert<T>(sum[r]);
+      if (first + r < rows) c[(first + r) * c_row + i * rank + k] = convert<T>(sum[r]);
     }
   }
 }
@@ -38,7 +39,7 @@ __global__ void couple_rows(Dim rows, Dim rank, CouplingSteps steps, const accum
 constexpr int kRowLanes = kThreads / kWarp, kBlocksAtOnce = 8;
 
 template <class T>
-__global__ void gradient_parts(Dim rows, Dim rank, Dim outputs, Dim inputs, const T* a, const T* dc,
+__global__ void gradient_parts(Dim rows, Dim rank, Dim outputs, Dim inputs, const T* a, Dim a_row, const T* dc, Dim dc_row,
                                accumulate_t<T>* partial) {
   using A = accumulate_t<T>;
   __shared__ A shared[kRowLanes][kWarp];
@@ -50,10 +51,10 @@ __global__ void gradient_parts(Dim rows, Dim rank, Dim outputs, Dim inputs, cons
     A sum[kBlocksAtOnce] = {};
     if (k < rank) {
       for (Dim row = begin + row_lane; row < end; row += kRowLanes) {
-        const A gradient = convert<A>(dc[(row * outputs + i) * rank + k]);
+        const A gradient = convert<A>(dc[row * dc_row + i * rank + k]);
 #pragma unroll
         for (int j = 0; j < kBlocksAtOnce; ++j) {
-          if (j < count) sum[j] += gradient * convert<A>(a[(row * inputs + first + j) * rank + k]);
+          if (j < count) sum[j] += gradient * convert<A>(a[row * a_row + (first + j) * rank + k]);
         }
       }
     }
@@ -79,7 +80,8 @@ void couple(const Exec& exec, const ConstView& a, const ConstView& s, const Coup
   const dim3 threads(kWarp, kThreads / kWarp);
   const dim3 grid(blocks_for(rank, kWarp), blocks_for(rows, Dim{threads.y} * kRowsAtOnce));
   dispatch_floating(a.dtype, "blast", [&]<class T>() {
-    couple_rows<<<grid, threads, 0, queue(exec)>>>(rows, rank, steps, s.as<accumulate_t<T>>(), a.as<T>(), c.as<T>());
+    couple_rows<<<grid, threads, 0, queue(exec)>>>(rows, rank, steps, s.as<accumulate_t<T>>(), a.as<T>(), a.step(0),
+                                                     c.as<T>(), c.step(0));
   });
   ASHLAR_CUDA_CHECK_LAUNCH();
 }
@@ -91,8 +93,8 @@ void couple_gradient(const Exec& exec, const ConstView& a, const ConstView& dc, 
   const Array partial = Array::empty({chunks, outputs * inputs * rank}, ds.dtype, exec.device);
   const dim3 grid(blocks_for(rank, kWarp), static_cast<unsigned>(chunks), static_cast<unsigned>(outputs));
   dispatch_floating(a.dtype, "blast", [&]<class T>() {
-    gradient_parts<<<grid, kThreads, 0, queue(exec)>>>(rows, rank, outputs, inputs, a.as<T>(), dc.as<T>(),
-                                                       View(partial).as<accumulate_t<T>>());
+    gradient_parts<<<grid, kThreads, 0, queue(exec)>>>(rows, rank, outputs, inputs, a.as<T>(), a.step(0), dc.as<T>(),
+                                                       dc.step(0), View(partial).as<accumulate_t<T>>());
   });
   ASHLAR_CUDA_CHECK_LAUNCH();
   const Dim values = ds.numel();

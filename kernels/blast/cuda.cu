@@ -14,15 +14,11 @@ void sum_to(const Exec& exec, ConstView x, View y);
 namespace ashlar::kernels::blast {
 namespace {
 
-// Values of the rank for every block of a side: (R, blocks, r), contiguous, in x's dtype.
-Array rank_values(const Shapes& shapes, const Side& side, DType dtype, Device device) {
-  return Array::empty({shapes.rows, side.blocks, shapes.rank}, dtype, device);
-}
-// The blocks of a run in it, as (count, R, r).
+// Values of the rank, (R, blocks, r): the blocks of a run in it, as (count, R, r).
 template <class AnyView>
 AnyView rank_blocks(const AnyView& values, const BlockRun& run) {
-  const Dim blocks = values.size(1), rank = values.size(2);
-  return strided(values, run.first * rank, {run.count, values.size(0), rank}, {rank, blocks * rank, 1});
+  const Dim rank = values.size(2);
+  return strided(values, run.first * rank, {run.count, values.size(0), rank}, {rank, values.step(0), 1});
 }
 
 // to_i = from_i factor_i: features of a side to the rank.
@@ -53,44 +49,71 @@ void factor_gradient(const Exec& exec, const Side& side, const ConstView& featur
   }
 }
 
-// The values of the rank on both sides of the coupling; without s they are the same.
+// Values of the rank on both sides of the coupling, (R, blocks, r) each: A and C; transposed, dC and dA. Without s they are
+// the same.
+template <class AnyView>
 struct Coupled {
-  Array before, after;
+  AnyView before, after;
 };
 
-// From x by v: A and C; transposed, from dy by u: dC and dA. What the fused kernel need not write is left out unless
-// `keep_before`.
-Coupled coupled(const Exec& exec, const Shapes& shapes, const ConstView& features, const ConstView& factor,
-                const ConstView& s, bool transposed, bool keep_before) {
+// A and C in what is kept for the backward.
+template <class AnyView>
+Coupled<AnyView> in_kept(const Shapes& shapes, const AnyView& kept, bool has_s) {
+  if (!has_s) return {kept, kept};
+  const Dim a_blocks = shapes.in.blocks, c_blocks = shapes.out.blocks, rank = shapes.rank, row = (a_blocks + c_blocks) * rank;
+  return {strided(kept, 0, {shapes.rows, a_blocks, rank}, {row, rank, 1}),
+          strided(kept, a_blocks * rank, {shapes.rows, c_blocks, rank}, {row, rank, 1})};
+}
+
+// Fills A and C from x by v or, transposed, dC and dA from dy by u. The fused kernel does without `before`.
+void fill(const Exec& exec, const Shapes& shapes, const ConstView& features, const ConstView& factor, const ConstView& s,
+          bool transposed, const Coupled<View>& values) {
   const Side &from = transposed ? shapes.out : shapes.in, &to = transposed ? shapes.in : shapes.out;
   const Dim rank = shapes.rank, row = shapes.in.blocks * rank;
   const CouplingSteps steps{to.blocks, from.blocks, transposed ? rank : row, transposed ? row : rank};
-  const bool fused = s && can_fuse(features, factor);
-  Coupled result;
-  if (!fused || keep_before) result.before = rank_values(shapes, from, features.dtype, exec.device);
-  if (s) result.after = rank_values(shapes, to, features.dtype, exec.device);
-  if (fused) {
-    coupled_product(exec, features, factor, s, steps, keep_before ? View(result.before) : View(), result.after);
-    return result;
+  if (s && can_fuse(features, factor)) {
+    coupled_product(exec, features, factor, s, steps, values.before, values.after);
+    return;
   }
-  to_rank(exec, from, features, factor, result.before);
-  if (s) couple(exec, result.before, s, steps, result.after);
-  else result.after = result.before;
-  return result;
+  to_rank(exec, from, features, factor, values.before);
+  if (s) couple(exec, values.before, s, steps, values.after);
+}
+
+struct OwnCoupled : Coupled<View> {
+  Array memory;
+};
+
+// The same in memory of its own, of `before` only if that is needed.
+OwnCoupled coupled(const Exec& exec, const Shapes& shapes, const ConstView& features, const ConstView& factor,
+                   const ConstView& s, bool transposed, bool needs_before) {
+  const Side &from = transposed ? shapes.out : shapes.in, &to = transposed ? shapes.in : shapes.out;
+  const Dim before = needs_before || !s || !can_fuse(features, factor) ? from.blocks : 0, after = s ? to.blocks : 0;
+  OwnCoupled values;
+  values.memory = Array::empty({shapes.rows, before + after, shapes.rank}, features.dtype, exec.device);
+  if (before > 0) values.before = values.memory.slice(1, 0, before);
+  values.after = s ? View(values.memory.slice(1, before, before + after)) : values.before;
+  fill(exec, shapes, features, factor, s, transposed, values);
+  return values;
 }
 
 }  // namespace
 
 void cuda_forward(std::string_view operation, const Exec& exec, ConstView x, ConstView u, ConstView v, ConstView s,
-                  ConstView bias, View y) {
-  const Shapes shapes = check_shapes(operation, x, y, u, v, s, bias, {});
+                  ConstView bias, View kept, View y) {
+  const Shapes shapes = check_shapes(operation, x, y, u, v, s, bias, kept);
   if (y.numel() == 0) return;
-  from_rank(exec, shapes.out, coupled(exec, shapes, x, v, s, false, false).after, u, bias, y);
+  if (kept) {
+    const Coupled<View> values = in_kept(shapes, kept, static_cast<bool>(s));
+    fill(exec, shapes, x, v, s, false, values);
+    from_rank(exec, shapes.out, values.after, u, bias, y);
+  } else {
+    from_rank(exec, shapes.out, coupled(exec, shapes, x, v, s, false, false).after, u, bias, y);
+  }
 }
 
-void cuda_backward(std::string_view operation, const Exec& exec, ConstView dy, ConstView x, ConstView u, ConstView v,
-                   ConstView s, View dx, View du, View dv, View ds, View dbias) {
-  const Shapes shapes = check_shapes(operation, x, dy, u, v, s, dbias, {});
+void cuda_backward(std::string_view operation, const Exec& exec, ConstView dy, ConstView x, ConstView kept, ConstView u,
+                   ConstView v, ConstView s, View dx, View du, View dv, View ds, View dbias) {
+  const Shapes shapes = check_shapes(operation, x, dy, u, v, s, dbias, kept);
   check_gradients(operation, x, u, v, s, dx, du, dv, ds);
   if (dbias) {
     const Dim m = dbias.size(0);
@@ -103,8 +126,10 @@ void cuda_backward(std::string_view operation, const Exec& exec, ConstView dy, C
     return;
   }
   if (!du && !dv && !ds && !dx) return;
-  Coupled from_x, from_dy;
-  if (du || ds) from_x = coupled(exec, shapes, x, v, s, false, static_cast<bool>(ds));
+  OwnCoupled own, from_dy;
+  if (!kept && (du || ds)) own = coupled(exec, shapes, x, v, s, false, static_cast<bool>(ds));
+  const Coupled<ConstView> from_x =
+      kept ? in_kept(shapes, kept, static_cast<bool>(s)) : Coupled<ConstView>{own.before, own.after};
   if (ds || dv || dx) from_dy = coupled(exec, shapes, dy, u, s, true, static_cast<bool>(ds));
   if (ds) couple_gradient(exec, from_x.before, from_dy.before, ds);
   if (du) factor_gradient(exec, shapes.out, dy, from_x.after, du);
@@ -116,16 +141,16 @@ void cuda_backward(std::string_view operation, const Exec& exec, ConstView dy, C
 
 namespace ashlar::kernels::cuda {
 
-void blast_forward(const Exec& exec, ConstView x, ConstView u, ConstView v, ConstView s, ConstView bias, View a, View y) {
+void blast_forward(const Exec& exec, ConstView x, ConstView u, ConstView v, ConstView s, ConstView bias, View kept,
+                   View y) {
   ASHLAR_CHECK(s, "blast_forward: s must be given");
-  ASHLAR_CHECK(!a, "blast_forward: a is not kept on CUDA, where the coupling is fused with its product; leave it out");
-  blast::cuda_forward("blast_forward", exec, x, u, v, s, bias, y);
+  blast::cuda_forward("blast_forward", exec, x, u, v, s, bias, kept, y);
 }
 
-void blast_backward(const Exec& exec, ConstView dy, ConstView x, ConstView, ConstView u, ConstView v, ConstView s, View dx,
-                    View du, View dv, View ds, View dbias) {
+void blast_backward(const Exec& exec, ConstView dy, ConstView x, ConstView kept, ConstView u, ConstView v, ConstView s,
+                    View dx, View du, View dv, View ds, View dbias) {
   ASHLAR_CHECK(s, "blast_backward: s must be given");
-  blast::cuda_backward("blast_backward", exec, dy, x, u, v, s, dx, du, dv, ds, dbias);
+  blast::cuda_backward("blast_backward", exec, dy, x, kept, u, v, s, dx, du, dv, ds, dbias);
 }
 
 }  // namespace ashlar::kernels::cuda

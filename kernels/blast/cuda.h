@@ -8,11 +8,11 @@
 namespace ashlar::kernels::blast {
 
 void cuda_forward(std::string_view operation, const Exec& exec, ConstView x, ConstView u, ConstView v, ConstView s,
-                  ConstView bias, View y);
-void cuda_backward(std::string_view operation, const Exec& exec, ConstView dy, ConstView x, ConstView u, ConstView v,
-                   ConstView s, View dx, View du, View dv, View ds, View dbias);
+                  ConstView bias, View kept, View y);
+void cuda_backward(std::string_view operation, const Exec& exec, ConstView dy, ConstView x, ConstView kept, ConstView u,
+                   ConstView v, ConstView s, View dx, View du, View dv, View ds, View dbias);
 
-// The coupling between contiguous arrays a (R, inputs, r) and c (R, outputs, r), in the dtype of x:
+// The coupling between a (R, inputs, r) and c (R, outputs, r), in the dtype of x, whose rows lie anywhere:
 //   c_i = Σ_j s_ij * a_j, with s_ij at s + i * s_out + j * s_in (r values, master dtype).
 struct CouplingSteps {
   Dim outputs, inputs, s_out, s_in;
@@ -23,7 +23,7 @@ void couple(const Exec& exec, const ConstView& a, const ConstView& s, const Coup
 bool can_fuse(const ConstView& x, const ConstView& factor);
 void coupled_product(const Exec& exec, const ConstView& x, const ConstView& factor, const ConstView& s,
                      const CouplingSteps& steps, const View& a, const View& c);
-// ds_ij = Σ_rows dc_i * a_j: a (R, b2, r), dc (R, b1, r), ds (b1, b2, r) contiguous, master dtype.
+// ds_ij = Σ_rows dc_i * a_j: a (R, b2, r), dc (R, b1, r), rows anywhere; ds (b1, b2, r) contiguous, master dtype.
 void couple_gradient(const Exec& exec, const ConstView& a, const ConstView& dc, const View& ds);
 
 }  // namespace ashlar::kernels::blast

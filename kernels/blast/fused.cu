@@ -31,9 +31,9 @@ struct Target {
   int block_step, rows, columns;
 
   // The warp's place at (row, column).
-  __device__ Target(Bf16* to, const Call& call, int blocks, Dim row, int column, int lane)
-      : at(to + (row + c_row(lane, 0)) * blocks * call.rank + column + c_column(lane, 0)),
-        row_step(Dim{blocks} * call.rank),
+  __device__ Target(Bf16* to, Dim step, const Call& call, Dim row, int column, int lane)
+      : at(to + (row + c_row(lane, 0)) * step + column + c_column(lane, 0)),
+        row_step(step),
         block_step(call.rank),
         rows(static_cast<int>(min(call.rows - row, Dim{kRows})) - c_row(lane, 0)),
         columns(call.rank - column - c_column(lane, 0)) {}
@@ -151,7 +151,7 @@ __global__ void __launch_bounds__(kBlockThreads) coupled_products(const __grid_c
   }
 
   if (call.a) {
-    const Target to(call.a, call, call.blocks, row + place.row, column + place.column, place.lane);
+    const Target to(call.a, call.a_row, call, row + place.row, column + place.column, place.lane);
 #pragma unroll
     for (int j = 0; j < kBlocks; ++j) {
       if (j >= call.blocks) break;
@@ -164,7 +164,7 @@ __global__ void __launch_bounds__(kBlockThreads) coupled_products(const __grid_c
   }
 
   const int outputs = static_cast<int>(call.steps.outputs);
-  const Target to(call.c, call, outputs, row + place.row, column + place.column, place.lane);
+  const Target to(call.c, call.c_row, call, row + place.row, column + place.column, place.lane);
   float* const s = reinterpret_cast<float*>(memory);
   for (int first = 0; first < outputs; first += kOutputsAtOnce) {
     __syncthreads();
@@ -227,7 +227,7 @@ void coupled_product(const Exec& exec, const ConstView& x, const ConstView& fact
   const auto values = [](const auto& v) { return static_cast<Bf16*>(const_cast<void*>(static_cast<const void*>(v.data))); };
   const auto size = [](const ConstView& v, int d) { return static_cast<int>(v.size(d)); };
   const Call call{values(x), values(ConstView(narrow)), x.size(0), x.step(0), size(x, 1), size(factor, 0), size(factor, 1),
-                  size(factor, 2), s.as<float>(), steps, values(a), values(c)};
+                  size(factor, 2), s.as<float>(), steps, values(a), values(c), a.step(0), c.step(0)};
   const auto [kernel, blocks, columns, memory] = best_choice(exec, call);
   allow_shared_memory(kernel, memory);
   const Dim tiles = (call.rows + kRows - 1) / kRows * ((call.rank + columns - 1) / columns);

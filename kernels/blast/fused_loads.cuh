@@ -19,7 +19,8 @@ struct Call {
   int features, blocks, length, rank;
   const float* s;
   CouplingSteps steps;
-  Bf16 *a, *c;  // (R, blocks, r) or null; (R, outputs, r)
+  Bf16 *a, *c;       // (R, blocks, r) or null; (R, outputs, r)
+  Dim a_row, c_row;  // from one row to the next
 };
 
 template <int kRank>

@@ -12,6 +12,13 @@ inline Array hidden_features(Dim rows, Dim blocks, Dim rank, DType dtype) {
   return Array::empty({rows, blocks, blast_padded_rank(rank)}, dtype).slice(2, 0, rank);
 }
 
+// A (R, b2, r) in what is kept; absent if nothing is.
+template <class AnyView>
+AnyView kept_a(const AnyView& kept, const Shapes& shapes) {
+  if (!kept) return kept;
+  return strided(kept, 0, {shapes.rows, shapes.in.blocks, shapes.rank}, {kept.step(0), kept.step(1), 1});
+}
+
 // hidden (R, blocks, r) with the padding between blocks, as rows of a matrix.
 template <class AnyView>
 AnyView whole_rows(const AnyView& hidden) {

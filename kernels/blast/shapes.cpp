@@ -6,7 +6,7 @@
 namespace ashlar::kernels::blast {
 
 Shapes check_shapes(std::string_view operation, const ConstView& x, const ConstView& y, const ConstView& u,
-                    const ConstView& v, const ConstView& s, const ConstView& bias, const ConstView& a) {
+                    const ConstView& v, const ConstView& s, const ConstView& bias, const ConstView& kept) {
   const DType master = master_dtype(x.dtype);
   check_rows(operation, "x", x, x.dtype);
   check_rows(operation, "y", y, x.dtype);
@@ -35,12 +35,10 @@ Shapes check_shapes(std::string_view operation, const ConstView& x, const ConstV
                  " must have one block");
   }
   check_contiguous(operation, "bias", bias, {m}, master);
-  if (a) {
-    const Shape expected{x.size(0), v.size(0), rank};
-    const Dim apart = blast_padded_rank(rank);
-    const bool padded = a.step(1) == apart && (a.size(0) <= 1 || a.step(0) == a.size(1) * apart);
-    ASHLAR_CHECK(a.shape == expected && a.dtype == x.dtype && a.step(2) == 1 && (!s || padded), operation, ": a ", a.dtype,
-                 a.shape, " must be ", x.dtype, expected, " with blocks ", apart, " apart and nothing else between rows");
+  if (s) {
+    check_contiguous(operation, "kept", kept, blast_kept_shape(x.device, x.size(0), u.size(0), v.size(0), rank), x.dtype);
+  } else {
+    check_contiguous(operation, "z", kept, {x.size(0), 1, rank}, x.dtype);
   }
   return {x.size(0), {n, v.size(0), v.size(1)}, {m, u.size(0), u.size(1)}, rank};
 }

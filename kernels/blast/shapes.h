@@ -14,10 +14,10 @@ struct Shapes {
   Dim rank;
 };
 
-// Checks x (R, n), y (R, m), u (b1, p, r), v (b2, q, r), s (b1, b2, r; absent: one block each), bias (m) and a (R, b2, r),
-// where s couples it out of (R, b2, blast_padded_rank(r)); s, bias and a may be absent.
+// Checks x (R, n), y (R, m), u (b1, p, r), v (b2, q, r), s (b1, b2, r; absent: one block each), bias (m) and kept, of
+// blast_kept_shape or, without s, (R, 1, r); s, bias and kept may be absent.
 Shapes check_shapes(std::string_view operation, const ConstView& x, const ConstView& y, const ConstView& u,
-                    const ConstView& v, const ConstView& s, const ConstView& bias, const ConstView& a);
+                    const ConstView& v, const ConstView& s, const ConstView& bias, const ConstView& kept);
 
 // Checks of the gradients that a backward writes; any may be absent.
 void check_gradients(std::string_view operation, const ConstView& x, const ConstView& u, const ConstView& v,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "autograd/function.h"
 #include "kernels/blast/blast.h"
@@ -12,33 +13,35 @@
 namespace ashlar {
 namespace {
 
-// Whether a is kept for backward. An element of it costs q multiply-accumulates to compute again; to write it and read it
-// back costs about as much as 16 of them in f32 and 24 in bf16, and room.
-bool saves_a(Dim block_columns) { return block_columns >= 24; }
+// The shape of what is kept for backward; none where computing it again is cheaper. On the CPU an element of A costs q
+// multiply-accumulates to compute again; to write it and read it back costs about as much as 16 of them in f32 and 24 in
+// bf16, and room.
+std::optional<Shape> kept_shape(Device device, Dim rows, const BlastLinear::Structure& structure, Dim block_columns) {
+  if (device.type == DeviceType::cpu && block_columns < 24) return std::nullopt;
+  return kernels::blast_kept_shape(device, rows, structure.out_blocks, structure.in_blocks, structure.rank);
+}
 
 struct BlastOp : Function<BlastOp> {
   static constexpr const char* name = "blast_linear";
   static Array forward(Context& ctx, const Array& x, const Array& u, const Array& v, const Array& s, const Array& bias,
                        const Dim& out) {
     const Array rows = x.as_contiguous();
-    Array y = Array::empty({x.size(0), out}, x.dtype(), x.device()), a;
-    if (ctx.recording() && x.device().type == DeviceType::cpu && saves_a(v.size(1))) {
-      const Dim padded = kernels::blast_padded_rank(v.size(2));
-      a = Array::empty({x.size(0), v.size(0), padded}, x.dtype(), x.device()).slice(2, 0, v.size(2));
-    }
-    kernels::blast_forward(x.exec(), rows, u, v, s, bias, a.defined() ? View(a) : View{}, y);
-    ctx.save(rows, a, u, v, s);
+    Array y = Array::empty({x.size(0), out}, x.dtype(), x.device()), kept;
+    const auto shape = kept_shape(x.device(), x.size(0), {u.size(0), v.size(0), v.size(2)}, v.size(1));
+    if (ctx.recording() && shape) kept = Array::empty(*shape, x.dtype(), x.device());
+    kernels::blast_forward(x.exec(), rows, u, v, s, bias, kept.defined() ? View(kept) : View{}, y);
+    ctx.save(rows, kept, u, v, s);
     return y;
   }
   static std::array<Array, 5> backward(Context& ctx, const Array& dy) {
-    const Array &x = ctx.saved(0), &a = ctx.saved(1), &u = ctx.saved(2), &v = ctx.saved(3), &s = ctx.saved(4);
+    const Array &x = ctx.saved(0), &kept = ctx.saved(1), &u = ctx.saved(2), &v = ctx.saved(3), &s = ctx.saved(4);
     Array dx, du, dv, ds, dbias;
     if (ctx.needs_grad(0)) dx = empty_like(x);
     if (ctx.needs_grad(1)) du = empty_like(u);
     if (ctx.needs_grad(2)) dv = empty_like(v);
     if (ctx.needs_grad(3)) ds = empty_like(s);
     if (ctx.needs_grad(4)) dbias = Array::empty({dy.size(1)}, u.dtype(), u.device());
-    kernels::blast_backward(dy.exec(), dy.as_contiguous(), x, a, u, v, s, dx, du, dv, ds, dbias);
+    kernels::blast_backward(dy.exec(), dy.as_contiguous(), x, kept, u, v, s, dx, du, dv, ds, dbias);
     return {dx, du, dv, ds, dbias};
   }
 };
@@ -115,8 +118,8 @@ LinearCost BlastLinear::cost(Dim rows) const {
   const auto [out_blocks, in_blocks, rank] = structure_;
   const Dim macs = rows * rank * (in_features() + out_features() + out_blocks * in_blocks);
   const Dim params = rank * (in_blocks * block_columns() + out_blocks * block_rows() + out_blocks * in_blocks);
-  const Dim saved = saves_a(block_columns()) ? rows * in_blocks * kernels::blast_padded_rank(rank) : 0;
-  return {params, macs, macs, macs, saved};
+  const auto kept = kept_shape(scope().device(), rows, structure_, block_columns());
+  return {params, macs, macs, macs, kept ? kept->numel() : 0};
 }
 
 std::unique_ptr<LinearMap> make_blast(const Scope& scope, Dim in, Dim out, LinearSpec& spec,

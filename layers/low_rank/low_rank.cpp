@@ -16,7 +16,7 @@ struct LowRankOp : Function<LowRankOp> {
   static Array forward(Context& ctx, const Array& x, const Array& u, const Array& v, const Array& bias) {
     const Array rows = x.as_contiguous();
     Array y = Array::empty({x.size(0), u.size(0)}, x.dtype(), x.device()), z;
-    if (ctx.recording() && x.device().type == DeviceType::cpu) z = Array::empty({x.size(0), u.size(1)}, x.dtype(), x.device());
+    if (ctx.recording()) z = Array::empty({x.size(0), u.size(1)}, x.dtype(), x.device());
     kernels::low_rank_forward(x.exec(), rows, u, v, bias, z.defined() ? View(z) : View{}, y);
     ctx.save(rows, z, u, v);
     return y;

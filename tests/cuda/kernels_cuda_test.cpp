@@ -1,11 +1,13 @@
 // Every slot on a GPU against the CPU, on small and ragged shapes, in every dtype that both take.
 #include "core/determinism.h"
+#include "kernels/blast/blast.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/dropout/dropout.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/gelu/gelu.h"
 #include "kernels/layer_norm/layer_norm.h"
+#include "kernels/low_rank/low_rank.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/normalize/normalize.h"
 #include "kernels/reduce/reduce.h"
@@ -251,6 +253,40 @@ TEST_CASE("products that end in GELU", "[cuda]") {
         kernels::matmul(exec, in[0], b, out[4], {.bias = in[2], .gelu = kernels::Gelu::tanh});
         kernels::matmul(exec, in[0], b, out[5], {.bias = in[2], .gelu = kernels::Gelu::erf});
       });
+    }
+  }
+}
+
+TEST_CASE("what a low-rank or BLAST forward keeps is what the backward would compute", "[cuda]") {
+  if (!has_gpu()) return;
+  constexpr Dim kRows = 70, kIn = 48, kOut = 64, kBlocks = 2;
+  for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+    for (const Dim rank : {16, 9}) {  // in bf16 with the coupling fused, and not
+      INFO(dtype << " rank " << rank);
+      const auto factor = [&](const Shape& shape, std::uint64_t key) { return randn(shape, master_dtype(dtype), key).to(kGpu); };
+      const Array x = randn({kRows, kIn}, dtype, 1).to(kGpu), dy = randn({kRows, kOut}, dtype, 2).to(kGpu);
+      const Array u = factor({kBlocks, kOut / kBlocks, rank}, 3), v = factor({kBlocks, kIn / kBlocks, rank}, 4);
+      const Array s = factor({kBlocks, kBlocks, rank}, 5), left = factor({kOut, rank}, 6), right = factor({kIn, rank}, 7);
+      const auto blast = [&](const Array& kept) {
+        const Arrays got{empty_like(dy), empty_like(x), empty_like(u), empty_like(v), empty_like(s)};
+        kernels::blast_forward(x.exec(), x, u, v, s, {}, kept.defined() ? View(kept) : View{}, got[0]);
+        kernels::blast_backward(x.exec(), dy, x, kept, u, v, s, got[1], got[2], got[3], got[4], {});
+        return got;
+      };
+      const auto low_rank = [&](const Array& z) {
+        const Arrays got{empty_like(dy), empty_like(x), empty_like(left), empty_like(right)};
+        kernels::low_rank_forward(x.exec(), x, left, right, {}, z.defined() ? View(z) : View{}, got[0]);
+        kernels::low_rank_backward(x.exec(), dy, x, z, left, right, got[1], got[2], got[3], {});
+        return got;
+      };
+      const Shape shape = kernels::blast_kept_shape(kGpu, kRows, kBlocks, kBlocks, rank);
+      for (const auto& [kept, without] : {std::pair{blast(Array::full(shape, NAN, dtype, kGpu)), blast({})},
+                                          {low_rank(Array::full({kRows, rank}, NAN, dtype, kGpu)), low_rank({})}}) {
+        for (std::size_t i = 0; i < kept.size(); ++i) {
+          INFO("result " << i);
+          CHECK(difference(kept[i].to(Device{}), without[i].to(Device{})) <= gpu_tolerance(dtype));
+        }
+      }
     }
   }
 }

@@ -49,14 +49,19 @@ struct Results {
   Array y, dx, du, dv, ds, dbias;
 };
 
-// Outputs start as NaN: what a kernel leaves out shows. `keep_a`: the backward reads A instead of computing it again.
-Results run(const Operands& in, bool keep_a = true) {
+// Room for what the backward reads instead of computing it again.
+Array kept_of(const Operands& in) {
+  const Shape shape = kernels::blast_kept_shape({}, in.x.size(0), in.u.size(0), in.v.size(0), in.v.size(2));
+  return Array::full(shape, NAN, in.x.dtype());
+}
+
+// Outputs start as NaN: what a kernel leaves out shows.
+Results run(const Operands& in, bool keeps = true) {
   const auto like = [](const Array& a) { return Array::full(a.shape(), NAN, a.dtype()); };
   Results out{like(in.dy), like(in.x), like(in.u), like(in.v), like(in.s), like(in.bias)};
-  const Dim rank = in.v.size(2);
-  const Array a = Array::full({in.x.size(0), in.v.size(0), kernels::blast_padded_rank(rank)}, NAN, in.x.dtype()).slice(2, 0, rank);
-  kernels::blast_forward({}, in.x, in.u, in.v, in.s, in.bias, keep_a ? View(a) : View{}, out.y);
-  kernels::blast_backward({}, in.dy, in.x, keep_a ? ConstView(a) : ConstView{}, in.u, in.v, in.s, out.dx, out.du, out.dv,
+  const Array kept = kept_of(in);
+  kernels::blast_forward({}, in.x, in.u, in.v, in.s, in.bias, keeps ? View(kept) : View{}, out.y);
+  kernels::blast_backward({}, in.dy, in.x, keeps ? ConstView(kept) : ConstView{}, in.u, in.v, in.s, out.dx, out.du, out.dv,
                           out.ds, out.dbias);
   return out;
 }
@@ -210,13 +215,13 @@ TEST_CASE("blast leaves out absent outputs and changes no bit of the others", "[
   const Case c{80, 24, 36, 3, 2, 20};
   const Operands in(c, DType::f32);
   const Results all = run(in);
-  const Array hidden = Array::full({c.rows, c.b2, kernels::blast_padded_rank(c.rank)}, NAN).slice(2, 0, c.rank);
-  kernels::blast_forward({}, in.x, in.u, in.v, in.s, in.bias, hidden, Array::empty({c.rows, c.m}));
+  const Array kept = kept_of(in);
+  kernels::blast_forward({}, in.x, in.u, in.v, in.s, in.bias, kept, Array::empty({c.rows, c.m}));
   for (int mask = 0; mask < 32; ++mask) {
     Results some = all;
     for (Array* a : {&some.dx, &some.du, &some.dv, &some.ds, &some.dbias}) *a = Array::full(a->shape(), NAN, a->dtype());
     const auto given = [&](int bit, Array& a) { return mask >> bit & 1 ? View(a) : View{}; };
-    kernels::blast_backward({}, in.dy, in.x, hidden, in.u, in.v, in.s, given(0, some.dx), given(1, some.du), given(2, some.dv),
+    kernels::blast_backward({}, in.dy, in.x, kept, in.u, in.v, in.s, given(0, some.dx), given(1, some.du), given(2, some.dv),
                             given(3, some.ds), given(4, some.dbias));
     INFO("outputs given: " << mask);
     CHECK((same_bits(some.dx, all.dx) || !(mask & 1)));
@@ -240,19 +245,19 @@ TEST_CASE("blast keeps A wherever it lies and changes no bit of y", "[kernels]")
     const Array room = Array::full({values + 1}, NAN, dtype), y = Array::full({c.rows, c.m}, NAN, dtype), with_a = y.clone();
     kernels::blast_forward({}, in.x, in.u, in.v, in.s, in.bias, {}, y);
     const auto kept_from = [&](Dim first) {
-      const Array a = room.slice(0, first, first + values).reshape({c.rows, c.b2, apart}).slice(2, 0, c.rank);
-      kernels::blast_forward({}, in.x, in.u, in.v, in.s, in.bias, a, with_a);
+      const Array kept = room.slice(0, first, first + values).reshape({c.rows, c.b2, apart});
+      kernels::blast_forward({}, in.x, in.u, in.v, in.s, in.bias, kept, with_a);
       CHECK(same_bits(y, with_a));
-      return a.as_contiguous().clone();
+      return kept.slice(2, 0, c.rank).as_contiguous().clone();
     };
     INFO(dtype);
     const Array a = kept_from(0);
     CHECK(test::relative_error(a, a) == 0);  // nothing is left out: that would be NaN
     CHECK(same_bits(a, kept_from(1)));       // which is not where a cache line begins
-    const Array wide = Array::empty({c.rows, c.b2, apart + 16}, dtype).slice(2, 0, c.rank);
+    const Array wide = Array::empty({c.rows, c.b2, apart + 16}, dtype);
     const std::string error =
         testing::error_of<Error>([&] { kernels::blast_forward({}, in.x, in.u, in.v, in.s, in.bias, wide, with_a); });
-    CHECK(testing::contains(error, concat("with blocks ", apart, " apart")));
+    CHECK(testing::contains(error, concat("kept ", dtype, wide.shape(), " must be ", dtype, Shape{c.rows, c.b2, apart})));
   }
 }
 
