@@ -62,17 +62,15 @@ struct Linear : Function<Linear> {
       kernels::matmul(dy.exec(), rows, weight, dx.reshape(x.shape()), {.accumulate = accumulate});
       gradients[0] = dx;
     }
+    if (ctx.needs_grad(2)) gradients[2] = Array::empty({weight.size(0)}, weight.dtype(), x.device());
     if (ctx.needs_grad(1)) {
       Array dweight = ctx.take_pending(1);
       const bool accumulate = dweight.defined();
       if (!accumulate) dweight = empty_like(weight);
-      kernels::matmul(dy.exec(), rows.transpose(0, 1), x, dweight, {.accumulate = accumulate});
+      kernels::matmul(dy.exec(), rows.transpose(0, 1), x, dweight, {.accumulate = accumulate, .row_sums = gradients[2]});
       gradients[1] = dweight;
-    }
-    if (ctx.needs_grad(2)) {
-      Array dbias = Array::empty({1, weight.size(0)}, weight.dtype(), x.device());
-      kernels::sum_to(dy.exec(), rows, dbias);
-      gradients[2] = dbias.reshape({weight.size(0)});
+    } else if (ctx.needs_grad(2)) {
+      kernels::sum_to(dy.exec(), rows, gradients[2].reshape({1, weight.size(0)}));
     }
     return gradients;
   }

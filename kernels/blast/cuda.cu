@@ -38,14 +38,15 @@ void from_rank(const Exec& exec, const Side& side, const ConstView& from, const 
   }
 }
 
-// gradient_i = features_iᵀ values_i, zeros in the padding.
+// gradient_i = features_iᵀ values_i, zeros in the padding; sums, if given, of each feature over the rows.
 void factor_gradient(const Exec& exec, const Side& side, const ConstView& features, const ConstView& values,
-                     const View& gradient) {
+                     const View& gradient, const View& sums) {
   if (side.blocks * side.length > side.size || values.size(0) == 0) ashlar::cuda::fill(exec.device.index, gradient, 0);
   if (values.size(0) == 0) return;
   for (const BlockRun& run : runs_of(side)) {
     cuda::matmul_blocks(exec, transposed(block_columns(features, side, run, run.inputs)), rank_blocks(values, run),
-                        block_weights(gradient, run, run.inputs, gradient.size(2)), {});
+                        block_weights(gradient, run, run.inputs, gradient.size(2)), {},
+                        block_values(sums, side, run, run.inputs));
   }
 }
 
@@ -115,7 +116,7 @@ void cuda_backward(std::string_view operation, const Exec& exec, ConstView dy, C
                    ConstView v, ConstView s, View dx, View du, View dv, View ds, View dbias) {
   const Shapes shapes = check_shapes(operation, x, dy, u, v, s, dbias, kept);
   check_gradients(operation, x, u, v, s, dx, du, dv, ds);
-  if (dbias) {
+  if (dbias && (!du || shapes.rows == 0)) {
     const Dim m = dbias.size(0);
     cuda::sum_to(exec, dy, View{dbias.data, dbias.dtype, Shape{1, m}, {m, 1}, dbias.device});
   }
@@ -132,8 +133,8 @@ void cuda_backward(std::string_view operation, const Exec& exec, ConstView dy, C
       kept ? in_kept(shapes, kept, static_cast<bool>(s)) : Coupled<ConstView>{own.before, own.after};
   if (ds || dv || dx) from_dy = coupled(exec, shapes, dy, u, s, true, static_cast<bool>(ds));
   if (ds) couple_gradient(exec, from_x.before, from_dy.before, ds);
-  if (du) factor_gradient(exec, shapes.out, dy, from_x.after, du);
-  if (dv) factor_gradient(exec, shapes.in, x, from_dy.after, dv);
+  if (du) factor_gradient(exec, shapes.out, dy, from_x.after, du, dbias);
+  if (dv) factor_gradient(exec, shapes.in, x, from_dy.after, dv, {});
   if (dx) from_rank(exec, shapes.in, from_dy.after, v, {}, dx);
 }
 

@@ -73,7 +73,7 @@ void block_diagonal_backward(const Exec& exec, ConstView dy, ConstView x, ConstV
   const Problem p = check("block_diagonal_backward", x, dy, w, dbias, shuffle);
   check_gradients(x, w, dx, dw);
   const int device = exec.device.index;
-  if (dbias) sum_to(exec, dy, View{dbias.data, dbias.dtype, Shape{1, p.out.size}, {p.out.size, 1}, dbias.device});
+  if (dbias && (!dw || p.rows == 0)) sum_to(exec, dy, View{dbias.data, dbias.dtype, Shape{1, p.out.size}, {p.out.size, 1}, dbias.device});
   const bool padded = p.out.size < p.out.blocks * p.out.length || p.in.size < p.in.blocks * p.in.length;
   if (dw && (padded || p.rows == 0)) ashlar::cuda::fill(device, dw, 0);
   if (p.rows == 0) return;
@@ -84,7 +84,7 @@ void block_diagonal_backward(const Exec& exec, ConstView dy, ConstView x, ConstV
     const ConstView dy_blocks = block_columns(dy, p.out, run, run.outputs);
     if (dw) {
       matmul_blocks(exec, transposed(dy_blocks), block_columns(channels.view, p.in, run, run.inputs),
-                    weights(dw, run), {});
+                    weights(dw, run), {}, block_values(dbias, p.out, run, run.outputs));
     }
     if (dx) matmul_blocks(exec, dy_blocks, weights(w, run), block_columns(to, p.in, run, run.inputs), {});
   }

@@ -44,4 +44,10 @@ inline ConstView block_bias(const ConstView& bias, const Side& side, const Block
   return strided(bias, run.first * side.length, {run.count, 1, length}, {side.length, 0, 1});
 }
 
+// Values for the features, such as a bias's gradient -> (count, length): the part that belongs to a run; may be absent.
+inline View block_values(const View& values, const Side& side, const BlockRun& run, Dim length) {
+  if (!values) return values;
+  return strided(values, run.first * side.length, {run.count, length}, {side.length, 1});
+}
+
 }  // namespace ashlar::kernels

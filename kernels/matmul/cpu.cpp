@@ -273,7 +273,9 @@ void multiply(const Exec& exec, const Problem& p) {
 }  // namespace
 
 void matmul(const Exec& exec, ConstView a, ConstView b, View y, MatmulOptions options) {
-  multiply(exec, check(a, b, y, options));
+  const Problem p = check(a, b, y, options);
+  if (options.row_sums) sum_rows(exec, a, options.row_sums);
+  multiply(exec, p);
 }
 
 void matmul_blocks(const Exec& exec, ConstView a, ConstView b, View y, ConstView bias) {

@@ -1,4 +1,4 @@
-// Matrix products by cuBLASLt, bias and GELU in the epilogue. What the library does not take (a layout without a unit
+// Matrix products by cuBLASLt, bias, GELU and the sums of rows within. What the library does not take (a layout without a unit
 // stride, operands of two dtypes) is brought into a form that it does. f32 is computed in f32, without TF32.
 #include <cublasLt.h>
 
@@ -51,17 +51,20 @@ struct Call {
   MatrixLayout a, b;
   Dim ld_y, a_step, b_step, y_step;  // steps from one product of the batch to the next
   std::uint32_t a_alignment, b_alignment, y_alignment;
-  Dim bias_step;  // from one product to the next; 0: all have the same
+  Dim vector_step;  // of bias or row_sums, from one product to the next; 0: all have the same
   bool bias, accumulate, gelu;
-  void* pre_activation;  // (M, N) without gaps: what GELU is taken of, or null; only its alignment matters here
+  // Of these, which may be null, only the alignment matters here.
+  void* pre_activation;  // (M, N) without gaps: what GELU is taken of
+  void* row_sums;        // (M) of each product: receives the sums of a's rows
 
   std::vector<Dim> key() const {
     return {device, static_cast<Dim>(operands), static_cast<Dim>(result), m, n, k, batch, a.by_rows, a.ld, b.by_rows, b.ld,
-            ld_y, a_step, b_step, y_step, a_alignment, b_alignment, y_alignment, bias_step, bias, accumulate,
-            gelu, pre_activation ? alignment_of(pre_activation) : 0};
+            ld_y, a_step, b_step, y_step, a_alignment, b_alignment, y_alignment, vector_step, bias,
+            accumulate, gelu, pre_activation ? alignment_of(pre_activation) : 0, row_sums ? alignment_of(row_sums) : 0};
   }
 
   cublasLtEpilogue_t epilogue() const {
+    if (row_sums) return CUBLASLT_EPILOGUE_BGRADB;  // our a is their B
     if (!gelu) return bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
     if (!pre_activation) return bias ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU;
     return bias ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_AUX;
@@ -104,12 +107,14 @@ Plan make_plan(const Call& c) {
   set(plan.product, CUBLASLT_MATMUL_DESC_TRANSA, c.b.by_rows ? CUBLAS_OP_N : CUBLAS_OP_T);
   set(plan.product, CUBLASLT_MATMUL_DESC_TRANSB, c.a.by_rows ? CUBLAS_OP_N : CUBLAS_OP_T);
   set(plan.product, CUBLASLT_MATMUL_DESC_EPILOGUE, c.epilogue());
-  if (c.bias) {
+  if (c.bias || c.row_sums) {
     set(plan.product, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, library_dtype(c.result));
-    if (c.bias_step > 0) set(plan.product, CUBLASLT_MATMUL_DESC_BIAS_BATCH_STRIDE, c.bias_step);
+    if (c.vector_step > 0) set(plan.product, CUBLASLT_MATMUL_DESC_BIAS_BATCH_STRIDE, c.vector_step);
   }
+  // The search reads the alignment of pointers.
+  if (c.row_sums) set(plan.product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, c.row_sums);
   if (c.pre_activation) {
-    set(plan.product, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, c.pre_activation);  // the search reads its alignment
+    set(plan.product, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, c.pre_activation);
     set(plan.product, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, c.n);
   }
   plan.b = make_layout(c.operands, c.b.by_rows ? c.n : c.k, c.b.by_rows ? c.k : c.n, c.b.ld, c.batch, c.b_step);
@@ -173,15 +178,17 @@ void run_library(const Exec& exec, const Problem& given) {
   const bool batched = p.batch_dims() == 1;
   const auto step = [&](const ConstView& v) { return batched ? v.step(0) : Dim{0}; };
   const ConstView y = p.y;
+  const View& sums = p.options.row_sums;
+  const bool f64 = y.dtype == DType::f64;  // in which the library has no epilogues
   Call call{exec.device.index, p.a.dtype, y.dtype, p.m(), p.n(), p.k(), batched ? y.size(0) : 1,
             *matrix_layout(p.a), *matrix_layout(p.b), p.m() == 1 ? p.n() : y.step(-2), step(p.a), step(p.b), step(y),
             alignment_of(p.a.data), alignment_of(p.b.data), alignment_of(y.data),
-            p.options.bias.shape.ndim() > 1 ? p.n() : 0,
-            // In f64 the library has no such epilogue.
-            p.options.bias && y.dtype != DType::f64, p.options.accumulate, has_gelu_epilogue(p),
-            p.options.pre_activation.data};
+            !batched ? 0 : sums ? sums.step(0) : p.options.bias.shape.ndim() > 1 ? p.n() : 0,
+            p.options.bias && !f64, p.options.accumulate, has_gelu_epilogue(p), p.options.pre_activation.data,
+            sums && sums.dtype == y.dtype && !f64 ? sums.data : nullptr};
   if (p.options.gelu && !(call.gelu && plan_for(call).found)) return product_then_gelu(exec, p);
   if (call.bias && !plan_for(call).found) call.bias = false;
+  if (call.row_sums && !plan_for(call).found) call.row_sums = nullptr;
   Plan plan = plan_for(call);
   if (!plan.found) {
     throw Error(concat("matmul: cuBLASLt has no algorithm for a ", p.a.dtype, p.a.shape, ", b ", p.b.dtype, p.b.shape,
@@ -193,16 +200,17 @@ void run_library(const Exec& exec, const Problem& given) {
     ashlar::cuda::copy(exec.device.index, p.options.bias, bias);
     set(plan.product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, ConstView(bias).data);
   }
+  if (call.row_sums) set(plan.product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, call.row_sums);
   if (call.pre_activation) set(plan.product, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, call.pre_activation);
   const Array workspace = Array::empty({static_cast<Dim>(kWorkspace)}, DType::u8, exec.device);
   const double alpha = 1, beta = p.options.accumulate ? 1 : 0;
   const auto alpha32 = static_cast<float>(alpha), beta32 = static_cast<float>(beta);
-  const bool f64 = y.dtype == DType::f64;
   ASHLAR_CUBLAS_CHECK(cublasLtMatmul(handle_of(call.device), plan.product, f64 ? static_cast<const void*>(&alpha) : &alpha32,
                                      p.b.data, plan.b, p.a.data, plan.a, f64 ? static_cast<const void*>(&beta) : &beta32,
                                      y.data, plan.y, p.y.data, plan.y, &plan.algorithm, View(workspace).data, kWorkspace,
                                      queue(exec)));
   if (p.options.bias && !call.bias) add_bias(exec, p.y, p.options.bias);
+  if (sums && !call.row_sums) sum_rows(exec, p.a, sums);
 }
 
 // A contiguous copy in `dtype` that keeps stride 0 for repeated batches, so that only distinct values are converted.
@@ -226,11 +234,15 @@ Array operand(const Exec& exec, const ConstView& v, DType dtype) {
 // A checked problem of any layout, with K > 0 and a y that is not empty.
 void multiply(const Exec& exec, Problem p) {
   // The library writes rows. A y with unit stride along its columns is the product of the transposed operands.
-  if (p.y.step(-1) != 1 && p.n() != 1 && p.y.step(-2) == 1 && !p.options.bias) {
+  if (p.y.step(-1) != 1 && p.n() != 1 && p.y.step(-2) == 1 && !p.options.bias && !p.options.row_sums) {
     p = {transposed(p.b), transposed(p.a), transposed(p.y), p.options};
   }
   const bool bf16 = p.a.dtype == DType::bf16 || p.b.dtype == DType::bf16;
   const DType dtype = p.y.dtype == DType::f64 ? DType::f64 : bf16 ? DType::bf16 : DType::f32;
+  if (p.options.row_sums && p.a.dtype != dtype) {
+    sum_rows(exec, p.a, p.options.row_sums);
+    p.options.row_sums = {};
+  }
   Array a_copy, b_copy, y_copy;
   if (p.a.dtype != dtype || !matrix_layout(p.a)) p.a = a_copy = operand(exec, p.a, dtype);
   if (p.b.dtype != dtype || !matrix_layout(p.b)) p.b = b_copy = operand(exec, p.b, dtype);
@@ -250,13 +262,17 @@ void multiply(const Exec& exec, Problem p) {
 
 void matmul(const Exec& exec, ConstView a, ConstView b, View y, MatmulOptions options) {
   const Problem p = check(a, b, y, options);
-  if (y.numel() == 0) return;
-  if (p.k() == 0) return options.gelu ? product_then_gelu(exec, p) : empty_sum(exec, y, options);
+  if (y.numel() == 0 || p.k() == 0) {
+    if (options.row_sums) sum_rows(exec, a, options.row_sums);
+    if (y.numel() == 0) return;
+    return options.gelu ? product_then_gelu(exec, p) : empty_sum(exec, y, options);
+  }
   multiply(exec, p);
 }
 
-void matmul_blocks(const Exec& exec, ConstView a, ConstView b, View y, ConstView bias) {
+void matmul_blocks(const Exec& exec, ConstView a, ConstView b, View y, ConstView bias, View row_sums) {
   Problem p = check(a, b, y, {});
+  if (row_sums && (y.numel() == 0 || p.k() == 0)) sum_rows(exec, a, row_sums);
   if (y.numel() == 0) return;
   if (p.k() == 0) {
     ashlar::cuda::fill(exec.device.index, y, 0);
@@ -264,6 +280,7 @@ void matmul_blocks(const Exec& exec, ConstView a, ConstView b, View y, ConstView
     return;
   }
   p.options.bias = bias;
+  p.options.row_sums = row_sums;
   multiply(exec, p);
 }
 

@@ -14,6 +14,9 @@ struct MatmulOptions {
   // `pre_activation`, like y, then receives a b + bias, which GELU's backward reads; it may be absent.
   std::optional<Gelu> gelu = {};
   View pre_activation = {};
+  // (M), master dtype, contiguous: receives the sums of a's rows, for one product of two matrices without bias or gelu.
+  // With a transposed gradient as a they are the gradient of a bias, which costs a GPU nothing beside that of the weight.
+  View row_sums = {};
 };
 
 // y = a b (+ bias), or its GELU. Where the device has no product that ends in GELU, GELU is a pass of its own over the

@@ -4,6 +4,7 @@
 
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/reduce/reduce.h"
 #include "kernels/views.h"
 
 namespace ashlar::kernels::products {
@@ -69,6 +70,15 @@ inline void check_gelu(const ConstView& a, const View& y, const MatmulOptions& o
                z.shape, " must be contiguous and like y ", y.dtype, y.shape);
 }
 
+inline void check_row_sums(const ConstView& a, const View& y, const MatmulOptions& options) {
+  const View& sums = options.row_sums;
+  ASHLAR_CHECK(!sums || (y.shape.ndim() == 2 && !options.bias && !options.gelu), "matmul: row_sums ", sums.shape,
+               " are those of one product of two matrices, without bias or gelu");
+  ASHLAR_CHECK(!sums || (sums.shape == Shape({a.size(-2)}) && sums.dtype == master_dtype(a.dtype) && sums.contiguous()),
+               "matmul: row_sums ", sums.dtype, sums.shape, " must be ", master_dtype(a.dtype), Shape({a.size(-2)}),
+               " and contiguous, for a ", a.dtype, a.shape);
+}
+
 inline Problem check(const ConstView& a, const ConstView& b, const View& y, const MatmulOptions& options) {
   const auto shapes = [&] { return concat("a ", a.dtype, a.shape, ", b ", b.dtype, b.shape, ", y ", y.dtype, y.shape); };
   ASHLAR_CHECK(a.shape.ndim() >= 2 && b.shape.ndim() >= 2 && y.shape.ndim() >= 2,
@@ -94,6 +104,7 @@ inline Problem check(const ConstView& a, const ConstView& b, const View& y, cons
                  y.size(-1), ")");
   }
   check_gelu(a, y, options);
+  check_row_sums(a, y, options);
   return {broadcast_batch(a, y), broadcast_batch(b, y), y, options};
 }
 
@@ -115,6 +126,14 @@ inline Problem select(const Problem& p, int dim, Dim index) {
           {b.data, b.dtype, b.shape, b.stride, b.device},
           select(p.y, dim, index),
           p.options};
+}
+
+// The sums of a's rows as a pass of their own: a (…, M, K), sums (…, M), at most one batch dimension.
+inline void sum_rows(const Exec& exec, const ConstView& a, const View& sums) {
+  const bool batched = a.shape.ndim() > 2;
+  const View columns = batched ? strided(sums, 0, {a.size(0), 1, a.size(1)}, {sums.step(0), 0, 1})
+                               : strided(sums, 0, {1, a.size(0)}, {0, 1});
+  sum_to(exec, transposed(a), columns);
 }
 
 // GELU as a pass of its own over the product.

@@ -68,14 +68,16 @@ void monarch_backward(const Exec& exec, ConstView dy, ConstView x, ConstView h, 
   const Problem p = check("monarch_backward", x, dy, h, r, l, dbias);
   check_gradients(p, x, h, r, l, dx, dr, dl);
   const int device = exec.device.index;
-  if (dbias) sum_to(exec, dy, View{dbias.data, dbias.dtype, Shape{1, p.out.size}, {p.out.size, 1}, dbias.device});
+  if (dbias && (!dl || p.rows == 0)) {
+    sum_to(exec, dy, View{dbias.data, dbias.dtype, Shape{1, p.out.size}, {p.out.size, 1}, dbias.device});
+  }
   if (dr && (p.rows == 0 || p.in.size < p.in.blocks * p.in.length)) ashlar::cuda::fill(device, dr, 0);
   if (dl && (p.rows == 0 || p.out.size < p.out.blocks * p.out.length)) ashlar::cuda::fill(device, dl, 0);
   if (p.rows == 0) return;
   if (dl) {
     for (const BlockRun& run : runs_of(p.out)) {
       matmul_blocks(exec, transposed(block_columns(dy, p.out, run, run.inputs)), hidden_blocks(h, run, p.h.length),
-                    block_weights(dl, run, run.inputs, dl.size(2)), {});
+                    block_weights(dl, run, run.inputs, dl.size(2)), {}, block_values(dbias, p.out, run, run.inputs));
     }
   }
   if (!dr && !dx) return;

@@ -42,12 +42,14 @@ void compose_forward(const Exec& exec, ConstView x, ConstView shift, ConstView s
 }
 
 void parameter_gradients(const Exec& exec, ConstView dy, ConstView u, View dz, View dbias) {
+  const bool with_product = dz && u.size(0) == 1;  // which sums whole rows of dy
   if (dz) {
     for_classes(u.size(0), dz.size(0), [&](Dim h, Dim begin, Dim count) {
-      matmul(exec, transposed(columns_of(dy, begin, count)), sketch_of(u, h), rows_of(dz, begin, count), {});
+      matmul(exec, transposed(columns_of(dy, begin, count)), sketch_of(u, h), rows_of(dz, begin, count),
+             {.row_sums = with_product ? dbias : View{}});
     });
   }
-  if (dbias) {
+  if (dbias && !with_product) {
     const Dim m = dbias.size(0);
     sum_to(exec, dy, View{dbias.data, dbias.dtype, Shape{1, m}, {m, 1}, dbias.device});
   }

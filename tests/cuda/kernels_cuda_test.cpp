@@ -257,6 +257,38 @@ TEST_CASE("products that end in GELU", "[cuda]") {
   }
 }
 
+TEST_CASE("products with the sums of rows beside them", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+    for (const Dim rows : {1, 70, 300}) {
+      for (const bool accumulate : {false, true}) {
+        INFO(dtype << " rows " << rows << " accumulate " << accumulate);
+        const Array dy = randn({rows, 72}, dtype, 1), x = randn({rows, 40}, dtype, 2);
+        const DType master = master_dtype(dtype);
+        same_on_gpu({dy, x}, {randn({72, 40}, master, 3), Array::full({72}, NAN, master)}, gpu_tolerance(dtype),
+                    [=](const Exec& exec, const Arrays& in, const Arrays& out) {
+                      kernels::matmul(exec, in[0].transpose(0, 1), in[1], out[0],
+                                      {.accumulate = accumulate, .row_sums = out[1]});
+                    });
+        // A result by columns, and one that is not in the dtype of the sums.
+        same_on_gpu({dy, x}, {randn({40, 72}, master, 3), Array::full({72}, NAN, master)}, gpu_tolerance(dtype),
+                    [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                      kernels::matmul(exec, in[0].transpose(0, 1), in[1], out[0].transpose(0, 1), {.row_sums = out[1]});
+                    });
+        same_on_gpu({dy, x}, {randn({72, 40}, dtype, 3), Array::full({72}, NAN, master)}, gpu_tolerance(dtype),
+                    [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                      kernels::matmul(exec, in[0].transpose(0, 1), in[1], out[0], {.row_sums = out[1]});
+                    });
+        // Sums that lie anywhere.
+        same_on_gpu({dy, x}, {randn({72, 40}, master, 3), Array::full({77}, 0, master)}, gpu_tolerance(dtype),
+                    [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                      kernels::matmul(exec, in[0].transpose(0, 1), in[1], out[0], {.row_sums = out[1].slice(0, 5, 77)});
+                    });
+      }
+    }
+  }
+}
+
 TEST_CASE("what a low-rank or BLAST forward keeps is what the backward would compute", "[cuda]") {
   if (!has_gpu()) return;
   constexpr Dim kRows = 70, kIn = 48, kOut = 64, kBlocks = 2;

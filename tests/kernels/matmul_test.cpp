@@ -143,6 +143,29 @@ TEST_CASE("matmul with integer values is exact") {
   REQUIRE(bitwise_equal(y, reference(a, b).to(DType::f32)));
 }
 
+TEST_CASE("matmul sums the rows of a beside the product") {
+  for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+    for (const Dim k : {0, 1, 37}) {
+      INFO(dtype << " k " << k);
+      // The weight's and the bias's gradient: a is the transposed gradient of the result.
+      const Array dy = randn({k, 9}, dtype, 1), x = randn({k, 6}, dtype, 2);
+      Array y = Array::empty({9, 6}, master_dtype(dtype)), alone = y.clone(), sums = Array::full({9}, NAN, master_dtype(dtype));
+      matmul({}, dy.transpose(0, 1), x, alone, {});
+      matmul({}, dy.transpose(0, 1), x, y, {.row_sums = sums});
+      REQUIRE(bitwise_equal(y, alone));
+      std::vector<double> expected(9);
+      const auto values = dy.to_vector<double>();
+      for (std::size_t i = 0; i < values.size(); ++i) expected[i % 9] += values[i];
+      const auto got = sums.to_vector<double>();
+      for (std::size_t i = 0; i < 9; ++i) REQUIRE(std::abs(got[i] - expected[i]) <= 1e-5);
+    }
+  }
+  const Array x = randn({4, 4}, DType::f32, 1), sums = Array::empty({4}), narrow = Array::empty({4}, DType::bf16);
+  REQUIRE_THROWS_AS(matmul({}, x, x, x.clone(), {.bias = sums, .row_sums = sums}), InputError);
+  REQUIRE_THROWS_AS(matmul({}, x, x, x.clone(), {.row_sums = Array::empty({5})}), InputError);
+  REQUIRE_THROWS_AS(matmul({}, x, x, x.clone(), {.row_sums = narrow}), InputError);
+}
+
 TEST_CASE("an empty inner dimension gives zeros or the bias") {
   const Array a = Array::empty({3, 0}, DType::f32), b = Array::empty({0, 4}, DType::f32), bias = randn({4}, DType::f32, 13);
   const Array y = Array::full({3, 4}, 7.0, DType::f32);

@@ -33,7 +33,7 @@ std::int64_t size_of(cudaDataType_t type) {
 }
 
 struct Epilogue {
-  bool bias = false, gelu = false, keep_input = false, gelu_gradient = false;
+  bool bias = false, gelu = false, keep_input = false, gelu_gradient = false, b_sums = false;
 };
 Epilogue epilogue_of(const Product& product) {
   const auto kind = product.get(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_DEFAULT);
@@ -45,6 +45,7 @@ Epilogue epilogue_of(const Product& product) {
     case CUBLASLT_EPILOGUE_GELU_AUX: return {.gelu = true, .keep_input = true};
     case CUBLASLT_EPILOGUE_GELU_AUX_BIAS: return {.bias = true, .gelu = true, .keep_input = true};
     case CUBLASLT_EPILOGUE_DGELU: return {.gelu_gradient = true};
+    case CUBLASLT_EPILOGUE_BGRADB: return {.b_sums = true};
     default: throw Error(concat("emulator: epilogue ", kind, " of cuBLASLt is not emulated"));
   }
 }
@@ -119,6 +120,20 @@ void finish(const Call& call, const std::vector<Compute>& sums, std::int64_t bat
   }
 }
 
+// BGRADB: the sums over k of op(B) (k, n), `b` by columns.
+template <class Compute, class D>
+void sum_b(const Call& call, const std::vector<Compute>& b, bool transposed, std::int64_t batch) {
+  const Product& p = call.product;
+  D* const to = reinterpret_cast<D*>(p.get(CUBLASLT_MATMUL_DESC_BIAS_POINTER, 0)) +
+                batch * p.get(CUBLASLT_MATMUL_DESC_BIAS_BATCH_STRIDE, 0);
+  const std::int64_t rows = call.b_layout.rows, k = transposed ? call.b_layout.columns : rows;
+  for (std::int64_t j = 0; j < call.d_layout.columns; ++j) {
+    Compute sum = 0;
+    for (std::int64_t i = 0; i < k; ++i) sum += b[static_cast<std::size_t>(transposed ? i * rows + j : j * rows + i)];
+    to[j] = convert<D>(sum);
+  }
+}
+
 template <class Compute>
 void multiply(const Call& call) {
   const bool ta = call.product.get(CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_N) == CUBLAS_OP_T;
@@ -131,7 +146,10 @@ void multiply(const Call& call) {
     gemm(ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, static_cast<int>(d.rows),
          static_cast<int>(d.columns), static_cast<int>(k), a.data(), static_cast<int>(call.a_layout.rows), b.data(),
          static_cast<int>(call.b_layout.rows), sums.data());
-    dispatch(d.type, [&]<class D>() { finish<Compute, D>(call, sums, batch); });
+    dispatch(d.type, [&]<class D>() {
+      finish<Compute, D>(call, sums, batch);
+      if (epilogue_of(call.product).b_sums) sum_b<Compute, D>(call, b, tb, batch);
+    });
   }
 }
 
@@ -153,7 +171,7 @@ bool supported(const Product& product, const Layout& a, const Layout& b, const L
                      product.scale == (f64 ? CUDA_R_64F : CUDA_R_32F) &&
                      (d.type == a.type || (a.type == CUDA_R_16BF && d.type == CUDA_R_32F));
   const Epilogue epilogue = epilogue_of(product);
-  const bool any = epilogue.bias || epilogue.gelu || epilogue.gelu_gradient;
+  const bool any = epilogue.bias || epilogue.gelu || epilogue.gelu_gradient || epilogue.b_sums;
   const std::int64_t aux_ld = product.get(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, 0);
   const bool aux_fits = aux_ld % 8 == 0 && aux_ld >= d.rows &&
                         product.get(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_BATCH_STRIDE, 0) % 8 == 0 &&
