@@ -5,7 +5,7 @@
 
 namespace ashlar::kernels::ptx {
 
-__device__ inline unsigned shared_address(const __nv_bfloat16* at) {
+__device__ inline unsigned shared_address(const void* at) {
   return static_cast<unsigned>(__cvta_generic_to_shared(at));
 }
 
@@ -31,12 +31,24 @@ __device__ inline void ldmatrix_transposed(const __nv_bfloat16* at, unsigned (&r
                : "memory");
 }
 
+// 2^x with a relative error below 2^-22; 0 for -infinity and where the result would not be normal.
+__device__ inline float exp2_approximate(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 // No instruction, but nothing that depends on the value is computed before this.
 __device__ inline void hold_back(unsigned& value) { asm volatile("" : "+r"(value)); }
 
 // 16 bytes from global to shared memory, behind the thread's back; zeros, and `from` is not read, where nothing is there.
 __device__ inline void copy_async(__nv_bfloat16* to, const __nv_bfloat16* from, bool there) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(shared_address(to)), "l"(from), "r"(there ? 16 : 0)
+               : "memory");
+}
+// The same for one float.
+__device__ inline void copy_async(float* to, const float* from, bool there) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;\n" ::"r"(shared_address(to)), "l"(from), "r"(there ? 4 : 0)
                : "memory");
 }
 // Ends a group of the thread's copies.

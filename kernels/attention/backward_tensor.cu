@@ -8,7 +8,8 @@
 namespace ashlar::kernels::attention {
 namespace {
 
-constexpr int kStep = 32;  // rows of the tiles that are walked over
+constexpr int kRows = kWarps * kMmaM;  // of a block's results
+constexpr int kStep = 32;              // rows of the tiles that are walked over, one tile ahead
 constexpr int kFragments = kStep / kMmaN;
 
 struct Call {
@@ -19,15 +20,37 @@ struct Call {
   bool causal;
 };
 
-// s += own otherᵀ for 16 rows of `own` and kStep rows of `other`.
-template <int D>
-__device__ void multiply_rows(const Tile<D>& own, int row, const Tile<D>& other, int lane, FragmentC (&s)[kFragments]) {
+// The 16 rows of a warp as left operand: kept in registers where they have room.
+template <int D, bool kHeld>
+class OwnRows {
+ public:
+  __device__ OwnRows(const Tile<D>& tile, int row, int lane) : tile_(tile), row_(row), lane_(lane) {}
+  // Once the tile has arrived.
+  __device__ void hold() {
+    if constexpr (kHeld) {
+      for (int step = 0; step < D / kMmaK; ++step) held_[step] = tile_.left(row_, step * kMmaK, lane_);
+    }
+  }
+  __device__ FragmentA operator[](int step) const {
+    if constexpr (kHeld) return held_[step];
+    else return tile_.left(row_, step * kMmaK, lane_);
+  }
+
+ private:
+  Tile<D> tile_;
+  int row_, lane_;
+  FragmentA held_[kHeld ? D / kMmaK : 1];
+};
+
+// s = own otherᵀ for kStep rows of `other`.
+template <int D, bool kHeld>
+__device__ void multiply_rows(const OwnRows<D, kHeld>& own, const Tile<D>& other, int lane, FragmentC (&s)[kFragments]) {
 #pragma unroll
-  for (int column = 0; column < D; column += 2 * kMmaK) {
-    const FragmentA first = own.left(row, column, lane), second = own.left(row, column + kMmaK, lane);
+  for (int step = 0; step < D / kMmaK; step += 2) {
+    const FragmentA first = own[step], second = own[step + 1];
 #pragma unroll
     for (int n = 0; n < kFragments; ++n) {
-      const FragmentB b = other.right_of_rows(n * kMmaN, column, lane);
+      const FragmentB b = other.right_of_rows(n * kMmaN, step * kMmaK, lane);
       multiply(first, b, 0, s[n]);
       multiply(second, b, 1, s[n]);
     }
@@ -49,87 +72,138 @@ __device__ void add_products(const FragmentC (&w)[kFragments], const Tile<D>& ti
   }
 }
 
+// Shared memory of both kernels: two tiles of the block's own, and two stages of two that are walked over, with two numbers
+// for each of their rows.
 template <int D>
-__global__ void __launch_bounds__(kTileThreads) key_gradients(Call call, Heads dk, Heads dv) {
-  extern __shared__ __align__(16) unsigned char memory[];
-  const Tile<D> keys{reinterpret_cast<Bf16*>(memory)}, values{keys.data + kOwnRows * Tile<D>::kLd},
-      queries{values.data + kOwnRows * Tile<D>::kLd}, gradients{queries.data + kStep * Tile<D>::kLd};
-  __shared__ float lse2[kStep], delta[kStep];
-  const int lane = static_cast<int>(threadIdx.x) % device::kWarp, warp = static_cast<int>(threadIdx.x) / device::kWarp;
-  const Dim head = blockIdx.y, first = Dim{blockIdx.x} * kOwnRows, length = call.length;
-  load_rows(call.k.head(head), call.k.ld, first, kOwnRows, length, keys);
-  load_rows(call.v.head(head), call.v.ld, first, kOwnRows, length, values);
+struct Memory {
+  unsigned char* data;
+  static constexpr std::size_t kTiles = Tile<D>::bytes(2 * kRows + 4 * kStep);
+  static constexpr std::size_t kBytes = kTiles + sizeof(float) * 4 * kStep;
+
+  __device__ Tile<D> own(int which) const { return {reinterpret_cast<Bf16*>(data + Tile<D>::bytes(which * kRows))}; }
+  __device__ Tile<D> other(int stage, int which) const {
+    return {reinterpret_cast<Bf16*>(data + Tile<D>::bytes(2 * kRows + (2 * stage + which) * kStep))};
+  }
+  __device__ float* numbers(int stage, int which) const {
+    return reinterpret_cast<float*>(data + kTiles) + (2 * stage + which) * kStep;
+  }
+};
+
+template <int D>
+__global__ void __launch_bounds__(kTileThreads) key_gradients(const __grid_constant__ Call call, Heads dk, Heads dv) {
+  extern __shared__ __align__(16) unsigned char shared[];
+  const Memory<D> memory{shared};
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % device::kWarp, warp = thread / device::kWarp;
+  const Dim head = blockIdx.y, first = Dim{blockIdx.x} * kRows, row = first + warp * kMmaM, length = call.length;
+  const auto load_queries = [&](Dim begin, int stage) {
+    if (begin < length) {
+      load_rows<kStep>(call.q.head(head), call.q.ld, begin, length, memory.other(stage, 0));
+      load_rows<kStep>(call.d_o.head(head), call.d_o.ld, begin, length, memory.other(stage, 1));
+      if (thread < 2 * kStep) {
+        const int which = thread / kStep, at = thread % kStep;
+        const float* const from = (which == 0 ? call.lse : call.delta) + head * length + begin + at;
+        ptx::copy_async(memory.numbers(stage, which) + at, from, begin + at < length);
+      }
+    }
+    ptx::commit_copies();
+  };
+  load_rows<kRows>(call.k.head(head), call.k.ld, first, length, memory.own(0));
+  load_rows<kRows>(call.v.head(head), call.v.ld, first, length, memory.own(1));
+  // Causal: the first query that sees any of these keys is number `first`.
+  const Dim start = call.causal ? first : 0;
+  load_queries(start, 0);
+
+  constexpr bool kHeld = D <= 64;
+  OwnRows<D, kHeld> keys(memory.own(0), warp * kMmaM, lane), values(memory.own(1), warp * kMmaM, lane);
   FragmentC sum_k[D / kMmaN], sum_v[D / kMmaN];
   const float scale2 = call.scale * kLog2E;
-  // Causal: the first query that sees any of these keys is number `first`.
-  for (Dim begin = call.causal ? first / kStep * kStep : 0; begin < length; begin += kStep) {
-    __syncthreads();
-    load_rows(call.q.head(head), call.q.ld, begin, kStep, length, queries);
-    load_rows(call.d_o.head(head), call.d_o.ld, begin, kStep, length, gradients);
-    if (threadIdx.x < kStep) {
-      const Dim query = begin + threadIdx.x;
-      // A query beyond the end has p = exp(-inf) = 0.
-      lse2[threadIdx.x] = query < length ? call.lse[head * length + query] * kLog2E : INFINITY;
-      delta[threadIdx.x] = query < length ? call.delta[head * length + query] : 0;
-    }
-    __syncthreads();
+  int stage = 0;
+  for (Dim begin = start; begin < length; begin += kStep, stage = 1 - stage) {
+    ptx::wait_for_copies<0>();  // this tile has arrived
+    __syncthreads();            // for all, and all have done with the tile before it
+    load_queries(begin + kStep, 1 - stage);
+    if (begin == start) keys.hold(), values.hold();
+    if (row >= length || (call.causal && row > begin + kStep - 1)) continue;  // none of these queries sees the warp's keys
+    const Tile<D> queries = memory.other(stage, 0), gradients = memory.other(stage, 1);
     FragmentC p[kFragments], ds[kFragments];  // (16 keys, kStep queries)
-    multiply_rows(keys, warp * kMmaM, queries, lane, p);
-    multiply_rows(values, warp * kMmaM, gradients, lane, ds);
+    multiply_rows(keys, queries, lane, p);
+    multiply_rows(values, gradients, lane, ds);
+    const bool masked = call.causal && row + kMmaM - 1 > begin;
+    const int ahead = masked ? static_cast<int>(row - begin) : 0;  // of the first key before the first query
 #pragma unroll
     for (int n = 0; n < kFragments; ++n) {
+      const int column = n * kMmaN + c_column(lane, 0);
+      const float2 lse = *reinterpret_cast<const float2*>(memory.numbers(stage, 0) + column);
+      const float2 delta = *reinterpret_cast<const float2*>(memory.numbers(stage, 1) + column);
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        const int column = n * kMmaN + c_column(lane, i);
-        const Dim key = first + warp * kMmaM + c_row(lane, i);
-        const bool visible = !call.causal || key <= begin + column;
-        p[n].r[i] = visible ? exp2f(p[n].r[i] * scale2 - lse2[column]) : 0;
-        ds[n].r[i] = p[n].r[i] * (ds[n].r[i] - delta[column]);
+        // A query beyond the end has zeros for q, d_o, lse and delta: it adds nothing.
+        p[n].r[i] = ptx::exp2_approximate(p[n].r[i] * scale2 - (i % 2 == 0 ? lse.x : lse.y) * kLog2E);
+        if (masked && ahead + c_row(lane, i) > column + i % 2) p[n].r[i] = 0;
+        ds[n].r[i] = p[n].r[i] * (ds[n].r[i] - (i % 2 == 0 ? delta.x : delta.y));
       }
     }
     add_products(p, gradients, lane, sum_v);
     add_products(ds, queries, lane, sum_k);
   }
   const float one[2] = {1, 1}, scale[2] = {call.scale, call.scale};
-  store_rows<D>(sum_v, one, dv.head(head), dv.ld, first + warp * kMmaM, length, lane);
-  store_rows<D>(sum_k, scale, dk.head(head), dk.ld, first + warp * kMmaM, length, lane);
+  store_rows<D>(sum_v, one, dv.head(head), dv.ld, row, length, lane);
+  store_rows<D>(sum_k, scale, dk.head(head), dk.ld, row, length, lane);
 }
 
 template <int D>
-__global__ void __launch_bounds__(kTileThreads) query_gradients(Call call, Heads dq) {
-  extern __shared__ __align__(16) unsigned char memory[];
-  const Tile<D> queries{reinterpret_cast<Bf16*>(memory)}, gradients{queries.data + kOwnRows * Tile<D>::kLd},
-      keys{gradients.data + kOwnRows * Tile<D>::kLd}, values{keys.data + kStep * Tile<D>::kLd};
-  const int lane = static_cast<int>(threadIdx.x) % device::kWarp, warp = static_cast<int>(threadIdx.x) / device::kWarp;
-  const Dim head = blockIdx.y, first = Dim{gridDim.x - 1 - blockIdx.x} * kOwnRows, length = call.length;
-  load_rows(call.q.head(head), call.q.ld, first, kOwnRows, length, queries);
-  load_rows(call.d_o.head(head), call.d_o.ld, first, kOwnRows, length, gradients);
-  const Dim row = first + warp * kMmaM;
+__global__ void __launch_bounds__(kTileThreads) query_gradients(const __grid_constant__ Call call, Heads dq) {
+  extern __shared__ __align__(16) unsigned char shared[];
+  const Memory<D> memory{shared};
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % device::kWarp, warp = thread / device::kWarp;
+  // Causal: the late queries, which see most keys, first.
+  const Dim head = blockIdx.y, first = Dim{gridDim.x - 1 - blockIdx.x} * kRows, row = first + warp * kMmaM;
+  const Dim length = call.length, end = call.causal ? min(length, first + kRows) : length;
+  const auto load_keys = [&](Dim begin, int stage) {
+    if (begin < end) {
+      load_rows<kStep>(call.k.head(head), call.k.ld, begin, length, memory.other(stage, 0));
+      load_rows<kStep>(call.v.head(head), call.v.ld, begin, length, memory.other(stage, 1));
+    }
+    ptx::commit_copies();
+  };
+  load_rows<kRows>(call.q.head(head), call.q.ld, first, length, memory.own(0));
+  load_rows<kRows>(call.d_o.head(head), call.d_o.ld, first, length, memory.own(1));
+  load_keys(0, 0);
   float lse2[2], delta[2];
   for (int half = 0; half < 2; ++half) {
     const Dim query = row + c_row(lane, 2 * half);
+    // A query beyond the end has p = exp(-inf) = 0.
     lse2[half] = query < length ? call.lse[head * length + query] * kLog2E : INFINITY;
     delta[half] = query < length ? call.delta[head * length + query] : 0;
   }
+
+  OwnRows<D, true> queries(memory.own(0), warp * kMmaM, lane), gradients(memory.own(1), warp * kMmaM, lane);
   FragmentC sums[D / kMmaN];
   const float scale2 = call.scale * kLog2E;
-  const Dim end = call.causal ? min(length, first + kOwnRows) : length;
-  for (Dim begin = 0; begin < end; begin += kStep) {
-    __syncthreads();
-    load_rows(call.k.head(head), call.k.ld, begin, kStep, length, keys);
-    load_rows(call.v.head(head), call.v.ld, begin, kStep, length, values);
-    __syncthreads();
+  int stage = 0;
+  for (Dim begin = 0; begin < end; begin += kStep, stage = 1 - stage) {
+    ptx::wait_for_copies<0>();  // this tile has arrived
+    __syncthreads();            // for all, and all have done with the tile before it
+    load_keys(begin + kStep, 1 - stage);
+    if (begin == 0) queries.hold(), gradients.hold();
+    if (row >= length || (call.causal && begin > row + kMmaM - 1)) continue;  // sees none of these keys
+    const Tile<D> keys = memory.other(stage, 0), values = memory.other(stage, 1);
     FragmentC p[kFragments], ds[kFragments];  // (16 queries, kStep keys)
-    multiply_rows(queries, warp * kMmaM, keys, lane, p);
-    multiply_rows(gradients, warp * kMmaM, values, lane, ds);
+    multiply_rows(queries, keys, lane, p);
+    multiply_rows(gradients, values, lane, ds);
+    const bool masked = begin + kStep > length || (call.causal && begin + kStep - 1 > row);
+    for (int half = 0; half < 2; ++half) {
+      // Keys of this tile that the query sees.
+      const Dim query = row + c_row(lane, 2 * half);
+      const int seen = masked ? static_cast<int>((call.causal ? min(length, query + 1) : length) - begin) : kStep;
 #pragma unroll
-    for (int n = 0; n < kFragments; ++n) {
+      for (int n = 0; n < kFragments; ++n) {
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const Dim key = begin + n * kMmaN + c_column(lane, i), query = row + c_row(lane, i);
-        const bool visible = key < length && (!call.causal || key <= query);
-        const float weight = visible ? exp2f(p[n].r[i] * scale2 - lse2[i / 2]) : 0;
-        ds[n].r[i] = weight * (ds[n].r[i] - delta[i / 2]);
+        for (int i = 2 * half; i < 2 * half + 2; ++i) {
+          float weight = ptx::exp2_approximate(p[n].r[i] * scale2 - lse2[half]);
+          if (n * kMmaN + c_column(lane, i) >= seen) weight = 0;
+          ds[n].r[i] = weight * (ds[n].r[i] - delta[half]);
+        }
       }
     }
     add_products(ds, keys, lane, sums);
@@ -143,12 +217,12 @@ void launch(const Exec& exec, const BackwardCall& c) {
   const Dim length = c.q.size(2);
   const Call call{heads_of(c.d_o), heads_of(c.q), heads_of(c.k), heads_of(c.v), c.lse.as<float>(), c.delta.as<float>(),
                   length, static_cast<float>(c.scale), c.causal};
-  const std::size_t memory = Tile<D>::bytes(2 * kOwnRows + 2 * kStep);
-  device::allow_shared_memory(key_gradients<D>, memory);
-  device::allow_shared_memory(query_gradients<D>, memory);
-  const dim3 grid(device::blocks_for(length, kOwnRows), static_cast<unsigned>(c.q.size(0) * c.q.size(1)));
-  key_gradients<D><<<grid, kTileThreads, memory, device::queue(exec)>>>(call, heads_of(c.dk), heads_of(c.dv));
-  query_gradients<D><<<grid, kTileThreads, memory, device::queue(exec)>>>(call, heads_of(c.dq));
+  constexpr std::size_t kMemory = Memory<D>::kBytes;
+  device::allow_shared_memory(key_gradients<D>, kMemory);
+  device::allow_shared_memory(query_gradients<D>, kMemory);
+  const dim3 grid(device::blocks_for(length, kRows), static_cast<unsigned>(c.q.size(0) * c.q.size(1)));
+  key_gradients<D><<<grid, kTileThreads, kMemory, device::queue(exec)>>>(call, heads_of(c.dk), heads_of(c.dv));
+  query_gradients<D><<<grid, kTileThreads, kMemory, device::queue(exec)>>>(call, heads_of(c.dq));
   ASHLAR_CUDA_CHECK_LAUNCH();
 }
 

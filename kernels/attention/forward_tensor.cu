@@ -1,5 +1,5 @@
-// FlashAttention-2 (Dao 2023), forward: a block has 64 queries, a warp 16 of them. Keys and values come in tiles of 64;
-// scores stay in registers from the first product to the second.
+// FlashAttention-2 (Dao 2023), forward: a warp has 16 kM queries. Keys and values come in tiles of 64, one tile ahead; scores
+// stay in registers from the first product to the second.
 #include "kernels/attention/cuda.h"
 #include "kernels/attention/tiles.cuh"
 
@@ -7,113 +7,194 @@ namespace ashlar::kernels::attention {
 namespace {
 
 constexpr int kKeys = 64;  // of a tile
+constexpr int kScores = kKeys / kMmaN;
 
-template <int D>
-__global__ void __launch_bounds__(kTileThreads)
-    forward_tiles(Heads q, Heads k, Heads v, Heads o, float* lse, Dim length, Dim key_count, float scale2, bool causal) {
+struct Call {
+  Heads q, k, v, o;
+  float* lse;
+  Dim length, key_count;
+  float scale2;  // times log2(e): the softmax is computed in base 2
+  bool causal;
+};
+
+// What a warp knows of its queries after some of the keys.
+template <int D, int kM>
+struct Queries {
+  FragmentA own[kM][D / kMmaK];
+  FragmentC sums[kM][D / kMmaN];  // of p v, not yet divided
+  float max[kM][2], sum[kM][2];   // of the lane's rows g and g + 8
+};
+
+// s = scale q kᵀ
+template <int D, int kM>
+__device__ void score(const Queries<D, kM>& queries, const Tile<D>& keys, float scale2, int lane,
+                      FragmentC (&s)[kM][kScores]) {
+#pragma unroll
+  for (int n = 0; n < kScores; ++n) {
+#pragma unroll
+    for (int step = 0; step < D / kMmaK; step += 2) {
+      const FragmentB b = keys.right_of_rows(n * kMmaN, step * kMmaK, lane);
+#pragma unroll
+      for (int m = 0; m < kM; ++m) {
+        multiply(queries.own[m][step], b, 0, s[m][n]);
+        multiply(queries.own[m][step + 1], b, 1, s[m][n]);
+      }
+    }
+#pragma unroll
+    for (int m = 0; m < kM; ++m) {
+      for (int i = 0; i < 4; ++i) s[m][n].r[i] *= scale2;
+    }
+  }
+}
+
+// p = exp(s - max), in place, for the rows of half `half` of fragments m; what was summed with an older maximum shrinks.
+template <int D, int kM>
+__device__ void exponentiate(Queries<D, kM>& queries, int m, int half, FragmentC (&s)[kScores]) {
+  float tile_max = -INFINITY;
+#pragma unroll
+  for (int n = 0; n < kScores; ++n) tile_max = fmaxf(tile_max, fmaxf(s[n].r[2 * half], s[n].r[2 * half + 1]));
+  // Every row sees key 0, so the maximum is finite after the first tile.
+  float &max = queries.max[m][half], &sum = queries.sum[m][half];
+  const float next = fmaxf(max, row_max(tile_max)), factor = ptx::exp2_approximate(max - next);
+  max = next;
+  sum *= factor;
+#pragma unroll
+  for (int n = 0; n < kScores; ++n) {
+#pragma unroll
+    for (int i = 2 * half; i < 2 * half + 2; ++i) {
+      s[n].r[i] = ptx::exp2_approximate(s[n].r[i] - next);
+      sum += s[n].r[i];
+    }
+  }
+#pragma unroll
+  for (int n = 0; n < D / kMmaN; ++n) {
+    queries.sums[m][n].r[2 * half] *= factor;
+    queries.sums[m][n].r[2 * half + 1] *= factor;
+  }
+}
+
+// sums += p v
+template <int D, int kM>
+__device__ void add_values(const FragmentC (&p)[kM][kScores], const Tile<D>& values, int lane, Queries<D, kM>& queries) {
+#pragma unroll
+  for (int step = 0; step < kKeys / kMmaK; ++step) {
+    FragmentA left[kM];
+#pragma unroll
+    for (int m = 0; m < kM; ++m) left[m] = as_left(p[m], step);
+#pragma unroll
+    for (int n = 0; n < D / kMmaN; n += 2) {
+      const FragmentB b = values.right(step * kMmaK, n * kMmaN, lane);
+#pragma unroll
+      for (int m = 0; m < kM; ++m) {
+        multiply(left[m], b, 0, queries.sums[m][n]);
+        multiply(left[m], b, 1, queries.sums[m][n + 1]);
+      }
+    }
+  }
+}
+
+template <int D, int kM>
+__global__ void __launch_bounds__(kTileThreads) forward_tiles(const __grid_constant__ Call call) {
   extern __shared__ __align__(16) unsigned char memory[];
-  const Tile<D> queries{reinterpret_cast<Bf16*>(memory)}, keys{queries.data + kOwnRows * Tile<D>::kLd},
-      values{keys.data + kKeys * Tile<D>::kLd};
+  constexpr int kWarpRows = kM * kMmaM, kRows = kWarps * kWarpRows;
+  auto* const begin_of_tiles = reinterpret_cast<Bf16*>(memory);
+  const Tile<D> all_queries{begin_of_tiles};
+  const auto tile = [&](int number) { return Tile<D>{begin_of_tiles + (kRows + number * kKeys) * Tile<D>::kLd}; };
   const int lane = static_cast<int>(threadIdx.x) % device::kWarp, warp = static_cast<int>(threadIdx.x) / device::kWarp;
   const Dim head = blockIdx.y;
   // Causal: the late queries, which see most keys, first.
-  const Dim first = Dim{gridDim.x - 1 - blockIdx.x} * kOwnRows;
-  load_rows(q.head(head), q.ld, first, kOwnRows, length, queries);
-  __syncthreads();
-  FragmentA own[D / kMmaK];
-  for (int step = 0; step < D / kMmaK; ++step) own[step] = queries.left(warp * kMmaM, step * kMmaK, lane);
+  const Dim first = Dim{gridDim.x - 1 - blockIdx.x} * kRows, row = first + warp * kWarpRows;
+  const Dim earlier = call.key_count - call.length;  // positions before that of the first query
+  const Dim end = call.causal ? min(call.key_count, earlier + first + kRows) : call.key_count;
+  const auto load_keys = [&](Dim begin, int stage) {
+    if (begin < end) {
+      load_rows<kKeys>(call.k.head(head), call.k.ld, begin, call.key_count, tile(2 * stage));
+      load_rows<kKeys>(call.v.head(head), call.v.ld, begin, call.key_count, tile(2 * stage + 1));
+    }
+    ptx::commit_copies();
+  };
+  load_rows<kRows>(call.q.head(head), call.q.ld, first, call.length, all_queries);
+  load_keys(0, 0);
 
-  FragmentC sums[D / kMmaN];  // of p v, not yet divided
-  float max[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};  // of the lane's rows g and g + 8, in base 2
-  const Dim row = first + warp * kMmaM;
-  const Dim earlier = key_count - length;  // positions before that of the first query
-  const Dim end = causal ? min(key_count, earlier + first + kOwnRows) : key_count;
-  for (Dim begin = 0; begin < end; begin += kKeys) {
-    __syncthreads();
-    load_rows(k.head(head), k.ld, begin, kKeys, key_count, keys);
-    load_rows(v.head(head), v.ld, begin, kKeys, key_count, values);
-    __syncthreads();
-    FragmentC s[kKeys / kMmaN];
+  Queries<D, kM> queries;
+  for (int m = 0; m < kM; ++m) {
+    for (int half = 0; half < 2; ++half) queries.max[m][half] = -INFINITY, queries.sum[m][half] = 0;
+  }
+  int stage = 0;
+  for (Dim begin = 0; begin < end; begin += kKeys, stage = 1 - stage) {
+    ptx::wait_for_copies<0>();  // this tile has arrived
+    __syncthreads();            // for all, and all have done with the tile before it
+    load_keys(begin + kKeys, 1 - stage);
+    if (begin == 0) {
+      for (int m = 0; m < kM; ++m) {
+        for (int step = 0; step < D / kMmaK; ++step) {
+          queries.own[m][step] = all_queries.left(warp * kWarpRows + m * kMmaM, step * kMmaK, lane);
+        }
+      }
+    }
+    if (row >= call.length || (call.causal && begin > earlier + row + kWarpRows - 1)) continue;  // sees none of these keys
+    FragmentC s[kM][kScores];
+    score(queries, tile(2 * stage), call.scale2, lane, s);
+    if (begin + kKeys > call.key_count || (call.causal && begin + kKeys - 1 > earlier + row)) {
+      for (int m = 0; m < kM; ++m) {
+        for (int i = 0; i < 4; ++i) {
+          // Keys of this tile that the query sees.
+          const Dim position = earlier + row + m * kMmaM + c_row(lane, i);
+          const int seen = static_cast<int>(min((call.causal ? min(call.key_count, position + 1) : call.key_count) - begin, Dim{kKeys}));
 #pragma unroll
-    for (int n = 0; n < kKeys / kMmaN; ++n) {
-#pragma unroll
-      for (int step = 0; step < D / kMmaK; step += 2) {
-        const FragmentB b = keys.right_of_rows(n * kMmaN, step * kMmaK, lane);
-        multiply(own[step], b, 0, s[n]);
-        multiply(own[step + 1], b, 1, s[n]);
+          for (int n = 0; n < kScores; ++n) {
+            if (n * kMmaN + c_column(lane, i) >= seen) s[m][n].r[i] = -INFINITY;
+          }
+        }
       }
     }
 #pragma unroll
+    for (int m = 0; m < kM; ++m) {
+      for (int half = 0; half < 2; ++half) exponentiate(queries, m, half, s[m]);
+    }
+    add_values(s, tile(2 * stage + 1), lane, queries);
+  }
+
+  for (int m = 0; m < kM; ++m) {
+    float inverse[2];
     for (int half = 0; half < 2; ++half) {
-      const Dim position = row + c_row(lane, 2 * half);
-      float tile_max = -INFINITY;
-#pragma unroll
-      for (int n = 0; n < kKeys / kMmaN; ++n) {
-#pragma unroll
-        for (int i = 2 * half; i < 2 * half + 2; ++i) {
-          const Dim key = begin + n * kMmaN + c_column(lane, i);
-          const bool visible = key < key_count && (!causal || key <= earlier + position);
-          s[n].r[i] = visible ? s[n].r[i] * scale2 : -INFINITY;
-          tile_max = fmaxf(tile_max, s[n].r[i]);
-        }
-      }
-      // Every row sees key 0, so the maximum is finite after the first tile.
-      const float next = fmaxf(max[half], row_max(tile_max)), factor = exp2f(max[half] - next);
-      max[half] = next;
-      sum[half] *= factor;
-#pragma unroll
-      for (int n = 0; n < kKeys / kMmaN; ++n) {
-#pragma unroll
-        for (int i = 2 * half; i < 2 * half + 2; ++i) {
-          s[n].r[i] = exp2f(s[n].r[i] - next);
-          sum[half] += s[n].r[i];
-        }
-      }
-#pragma unroll
-      for (int n = 0; n < D / kMmaN; ++n) {
-        sums[n].r[2 * half] *= factor;
-        sums[n].r[2 * half + 1] *= factor;
+      const float sum = row_sum(queries.sum[m][half]);
+      inverse[half] = 1 / sum;
+      const Dim position = row + m * kMmaM + c_row(lane, 2 * half);
+      if (call.lse && lane % 4 == 0 && position < call.length) {
+        call.lse[head * call.length + position] = (queries.max[m][half] + log2f(sum)) * kLn2;
       }
     }
-#pragma unroll
-    for (int step = 0; step < kKeys / kMmaK; ++step) {
-      const FragmentA p = as_left(s, step);
-#pragma unroll
-      for (int n = 0; n < D / kMmaN; n += 2) {
-        const FragmentB b = values.right(step * kMmaK, n * kMmaN, lane);
-        multiply(p, b, 0, sums[n]);
-        multiply(p, b, 1, sums[n + 1]);
-      }
-    }
+    store_rows<D>(queries.sums[m], inverse, call.o.head(head), call.o.ld, row + m * kMmaM, call.length, lane);
   }
-  float inverse[2];
-  for (int half = 0; half < 2; ++half) {
-    sum[half] = row_sum(sum[half]);
-    inverse[half] = 1 / sum[half];
-    const Dim position = row + c_row(lane, 2 * half);
-    if (lse && lane % 4 == 0 && position < length) lse[head * length + position] = (max[half] + log2f(sum[half])) * kLn2;
-  }
-  store_rows<D>(sums, inverse, o.head(head), o.ld, row, length, lane);
 }
 
-template <int D>
-void launch(const Exec& exec, const ForwardCall& call) {
-  const Dim length = call.q.size(2), heads = call.q.size(0) * call.q.size(1);
-  const std::size_t memory = Tile<D>::bytes(kOwnRows + 2 * kKeys);
-  device::allow_shared_memory(forward_tiles<D>, memory);
-  const dim3 grid(device::blocks_for(length, kOwnRows), static_cast<unsigned>(heads));
-  forward_tiles<D><<<grid, kTileThreads, memory, device::queue(exec)>>>(
-      heads_of(call.q), heads_of(call.k), heads_of(call.v), heads_of(call.o), call.lse.as<float>(), length,
-      call.k.size(2), static_cast<float>(call.scale) * kLog2E, call.causal);
+template <int D, int kM>
+void launch(const Exec& exec, const Call& call, Dim heads) {
+  constexpr int kRows = kWarps * kM * kMmaM;
+  constexpr std::size_t kMemory = Tile<D>::bytes(kRows + 4 * kKeys);
+  device::allow_shared_memory(forward_tiles<D, kM>, kMemory);
+  const dim3 grid(device::blocks_for(call.length, kRows), static_cast<unsigned>(heads));
+  forward_tiles<D, kM><<<grid, kTileThreads, kMemory, device::queue(exec)>>>(call);
   ASHLAR_CUDA_CHECK_LAUNCH();
+}
+
+// Two fragments of queries a warp, where there are enough, halve the reads of keys and values from shared memory.
+template <int D>
+void launch(const Exec& exec, const Call& call, Dim heads) {
+  if (call.length <= kWarps * kMmaM) launch<D, 1>(exec, call, heads);
+  else launch<D, 2>(exec, call, heads);
 }
 
 }  // namespace
 
-void forward_tensor_cores(const Exec& exec, const ForwardCall& call) {
-  if (call.q.size(3) == 32) launch<32>(exec, call);
-  else if (call.q.size(3) == 64) launch<64>(exec, call);
-  else launch<128>(exec, call);
+void forward_tensor_cores(const Exec& exec, const ForwardCall& c) {
+  const Call call{heads_of(c.q), heads_of(c.k), heads_of(c.v), heads_of(c.o), c.lse.as<float>(), c.q.size(2), c.k.size(2),
+                  static_cast<float>(c.scale) * kLog2E, c.causal};
+  const Dim heads = c.q.size(0) * c.q.size(1);
+  if (c.q.size(3) == 32) launch<32>(exec, call, heads);
+  else if (c.q.size(3) == 64) launch<64>(exec, call, heads);
+  else launch<128, 1>(exec, call, heads);  // whose registers hold no more
 }
 
 }  // namespace ashlar::kernels::attention

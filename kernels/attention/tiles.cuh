@@ -6,6 +6,9 @@ namespace ashlar::kernels::attention {
 
 using namespace tensor;
 
+constexpr int kWarps = 4, kTileThreads = kWarps * device::kWarp;
+constexpr float kLog2E = 1.4426950408889634f, kLn2 = 0.6931471805599453f;
+
 // The heads of a (B, H, T, D) view.
 struct Heads {
   Bf16* data;
@@ -18,15 +21,18 @@ Heads heads_of(const AnyView& v) {
   return {data, v.step(0), v.step(1), v.step(2), v.size(1)};
 }
 
-// Rows [first, first + rows) of a head with `length` rows; zeros beyond. All threads of the block take part.
-template <int D>
-__device__ void load_rows(const Bf16* head, Dim ld, Dim first, int rows, Dim length, const Tile<D>& tile) {
-  constexpr int kVectors = D / 8;  // of 16 bytes in a row
-  for (int i = static_cast<int>(threadIdx.x); i < rows * kVectors; i += static_cast<int>(blockDim.x)) {
-    const int row = i / kVectors, column = i % kVectors * 8;
-    uint4 values{0, 0, 0, 0};
-    if (first + row < length) values = *reinterpret_cast<const uint4*>(head + (first + row) * ld + column);
-    *reinterpret_cast<uint4*>(tile.data + row * Tile<D>::kLd + column) = values;
+// Copies, asynchronously, kRows rows from number `first` on of a head with `length` rows; zeros beyond. All threads of the
+// block take part.
+template <int kRows, int D>
+__device__ void load_rows(const Bf16* head, Dim ld, Dim first, Dim length, const Tile<D>& tile) {
+  constexpr int kVectors = D / 8, kRowsAtOnce = kTileThreads / kVectors;  // vectors of 16 bytes in a row
+  static_assert(kRows % kRowsAtOnce == 0);
+  const int row = static_cast<int>(threadIdx.x) / kVectors, column = static_cast<int>(threadIdx.x) % kVectors * 8;
+  const int left = static_cast<int>(min(length - first, Dim{kRows})) - row;
+  const Bf16* const from = head + (first + row) * ld + column;
+#pragma unroll
+  for (int r = 0; r < kRows; r += kRowsAtOnce) {
+    ptx::copy_async(tile.data + (row + r) * Tile<D>::kLd + column, from + r * ld, r < left);
   }
 }
 
@@ -53,10 +59,5 @@ __device__ inline float row_sum(float value) {
   value += __shfl_xor_sync(device::kAllLanes, value, 1);
   return value + __shfl_xor_sync(device::kAllLanes, value, 2);
 }
-
-constexpr int kWarps = 4, kTileThreads = kWarps * device::kWarp;
-constexpr int kOwnRows = kWarps * kMmaM;  // rows of a block's result
-constexpr float kLog2E = 1.4426950408889634f, kLn2 = 0.6931471805599453f;
-
 
 }  // namespace ashlar::kernels::attention

@@ -27,12 +27,13 @@ enum class State { ready, at_warp, at_block, done };
 struct Copy {
   void* to;
   const void* from;
+  std::size_t bytes;
   bool there;
 };
 
 void carry_out(const Copy& copy) {
-  if (copy.there) std::memcpy(copy.to, copy.from, 16);
-  else std::memset(copy.to, 0, 16);
+  if (copy.there) std::memcpy(copy.to, copy.from, copy.bytes);
+  else std::memset(copy.to, 0, copy.bytes);
 }
 
 struct Thread {
@@ -261,8 +262,8 @@ int lane() { return multiprocessor().lane(); }
 unsigned char* dynamic_shared() { return multiprocessor().shared().dynamic(); }
 void* static_shared(const char* name, std::size_t bytes) { return multiprocessor().shared().variable(name, bytes); }
 
-void issue_copy(void* to, const void* from, bool there) {
-  const Copy copy{to, from, there};
+void issue_copy(void* to, const void* from, std::size_t bytes, bool there) {
+  const Copy copy{to, from, bytes, there};
   if (multiprocessor().descending()) carry_out(copy);
   else multiprocessor().current().issued.push_back(copy);
 }

@@ -74,8 +74,8 @@ T exchange(const char* operation, unsigned lanes, T value, int from) {
 
 int lane();  // of the thread that runs
 
-// Copies of 16 bytes by the running thread. They arrive at once, or not before it waits for them: either may happen.
-void issue_copy(void* to, const void* from, bool there);
+// Copies by the running thread. They arrive at once, or not before it waits for them: either may happen.
+void issue_copy(void* to, const void* from, std::size_t bytes, bool there);
 void commit_copies();
 void wait_for_copies(int groups);
 

@@ -3,6 +3,7 @@
 #pragma once
 #include <cuda_bf16.h>
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -92,12 +93,17 @@ inline void mma(const unsigned (&a)[4], unsigned b0, unsigned b1, float (&c)[4])
 }
 inline void ldmatrix(const __nv_bfloat16* at, unsigned (&r)[4]) { emulated::ldmatrix<false>(at, r); }
 inline void ldmatrix_transposed(const __nv_bfloat16* at, unsigned (&r)[4]) { emulated::ldmatrix<true>(at, r); }
+inline float exp2_approximate(float x) {
+  const float y = std::exp2(x);
+  return y < 0x1p-126f ? 0 : y;
+}
 inline void hold_back(unsigned&) {}
 inline void copy_async(__nv_bfloat16* to, const __nv_bfloat16* from, bool there) {
   emulated::check_aligned("cp.async", to);
   emulated::check_aligned("cp.async", from);
-  emulated::issue_copy(to, from, there);
+  emulated::issue_copy(to, from, 16, there);
 }
+inline void copy_async(float* to, const float* from, bool there) { emulated::issue_copy(to, from, 4, there); }
 inline void commit_copies() { emulated::commit_copies(); }
 template <int kGroups>
 void wait_for_copies() {
