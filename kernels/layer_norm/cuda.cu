@@ -1,7 +1,8 @@
-// Layer normalisation on CUDA. Forward: a warp for each row. Backward: a block walks its share of the rows and keeps the
-// sums for dweight and dbias in shared memory, so that dy and x cross memory once; the blocks' sums are added in order.
-#include "kernels/device.cuh"
+// Layer normalisation on CUDA of rows of any length (those that registers hold: in_registers.cu). Forward: a warp for each
+// row. Backward: a block walks its share of the rows and keeps the sums for dweight and dbias in shared memory, so that dy
+// and x cross memory once; the blocks' sums are added in order.
 #include "kernels/layer_norm/checks.h"
+#include "kernels/layer_norm/cuda.cuh"
 #include "kernels/layer_norm/layer_norm.h"
 #include "kernels/reduce/reduce.h"
 
@@ -12,21 +13,9 @@ void sum_to(const Exec& exec, ConstView x, View y);
 namespace {
 
 using namespace device;
+using namespace layer_norm;
 
 constexpr int kWarps = kThreads / kWarp;
-
-// A matrix with contiguous rows.
-template <class T>
-struct Rows {
-  T* data = nullptr;
-  Dim ld = 0;
-  __device__ T* row(Dim r) const { return data + r * ld; }
-};
-template <class T, class AnyView>
-Rows<T> rows_of(const AnyView& view) {
-  if (!view) return {};
-  return {static_cast<T*>(view.data), view.step(0)};
-}
 
 // sum = x + branch, where branch is given, and the norm of it; sum may be x or branch: a value is read before it is
 // written, and afterwards by the lane that wrote it.
@@ -118,9 +107,10 @@ __global__ void backward_rows(Dim rows, Dim columns, Rows<const T> dy, Rows<cons
 
 void layer_norm_forward(const Exec& exec, ConstView x, ConstView branch, ConstView weight, ConstView bias, double eps,
                         View sum, View y, View mean, View rstd) {
-  layer_norm::check_forward(x, branch, weight, bias, sum, y, mean, rstd);
+  check_forward(x, branch, weight, bias, sum, y, mean, rstd);
   const Dim rows = x.size(0), columns = x.size(1);
   if (rows * columns == 0) return;
+  if (fits_registers({x, branch, sum, y})) return forward_in_registers(exec, x, branch, weight, bias, eps, sum, y, mean, rstd);
   dispatch_floating(x.dtype, "layer_norm_forward", [&]<class T>() {
     using A = accumulate_t<T>;
     forward_rows<T><<<blocks_for(rows, kWarps), kThreads, 0, queue(exec)>>>(
@@ -132,7 +122,7 @@ void layer_norm_forward(const Exec& exec, ConstView x, ConstView branch, ConstVi
 
 void layer_norm_backward(const Exec& exec, ConstView dy, ConstView x, ConstView weight, ConstView mean, ConstView rstd,
                          ConstView add, View dx, View dweight, View dbias) {
-  layer_norm::check_backward(dy, x, weight, mean, rstd, add, dx, dweight, dbias);
+  check_backward(dy, x, weight, mean, rstd, add, dx, dweight, dbias);
   const Dim rows = x.size(0), columns = x.size(1);
   const bool sums = dweight || dbias;
   if (rows * columns == 0) {
@@ -142,18 +132,23 @@ void layer_norm_backward(const Exec& exec, ConstView dy, ConstView x, ConstView 
     return;
   }
   // Several blocks on every multiprocessor of a large GPU; the number is part of the order of the sums.
-  const unsigned blocks = blocks_for(rows, 8, 1024);
+  const unsigned blocks = blocks_for(rows, 32, 512);
   Array partial;
   if (sums) partial = Array::empty({2, static_cast<Dim>(blocks), columns}, weight.dtype, exec.device);
-  dispatch_floating(x.dtype, "layer_norm_backward", [&]<class T>() {
-    using A = accumulate_t<T>;
-    const std::size_t memory = sums ? 2 * sizeof(A) * static_cast<std::size_t>(columns) : 0;
-    allow_shared_memory(backward_rows<T>, memory);
-    backward_rows<T><<<blocks, kThreads, memory, queue(exec)>>>(
-        rows, columns, rows_of<const T>(dy), rows_of<const T>(x), weight.as<A>(), mean.as<A>(), rstd.as<A>(),
-        rows_of<const T>(add), rows_of<T>(dx), sums ? View(partial).as<A>() : nullptr);
-  });
-  ASHLAR_CUDA_CHECK_LAUNCH();
+  const View parts = sums ? View(partial) : View();
+  if (fits_registers({dy, x, add, dx})) {
+    backward_in_registers(exec, dy, x, weight, mean, rstd, add, dx, parts, blocks);
+  } else {
+    dispatch_floating(x.dtype, "layer_norm_backward", [&]<class T>() {
+      using A = accumulate_t<T>;
+      const std::size_t memory = sums ? 2 * sizeof(A) * static_cast<std::size_t>(columns) : 0;
+      allow_shared_memory(backward_rows<T>, memory);
+      backward_rows<T><<<blocks, kThreads, memory, queue(exec)>>>(
+          rows, columns, rows_of<const T>(dy), rows_of<const T>(x), weight.as<A>(), mean.as<A>(), rstd.as<A>(),
+          rows_of<const T>(add), rows_of<T>(dx), parts.as<A>());
+    });
+    ASHLAR_CUDA_CHECK_LAUNCH();
+  }
   const auto add_up = [&](const Array& chunks, const View& total) {
     sum_to(exec, chunks, View{total.data, total.dtype, Shape{1, columns}, {columns, 1}, total.device});
   };

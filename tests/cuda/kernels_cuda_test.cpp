@@ -91,7 +91,7 @@ TEST_CASE("dropout draws the same masks", "[cuda]") {
 TEST_CASE("layer norm", "[cuda]") {
   if (!has_gpu()) return;
   for (const DType dtype : kFloating) {
-    for (const auto& [rows, columns] : {std::pair<Dim, Dim>{1, 5}, {70, 384}, {1030, 96}, {33, 3072}}) {
+    for (const auto& [rows, columns] : {std::pair<Dim, Dim>{1, 5}, {70, 384}, {1030, 96}, {40, 768}, {9, 1000}, {33, 3072}}) {
       INFO(dtype << " " << rows << " x " << columns);
       const DType master = master_dtype(dtype);
       const Shape shape{rows, columns};
