@@ -5,6 +5,7 @@
 #include "kernels/cross_entropy/checks.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/device.cuh"
+#include "kernels/ptx.cuh"
 
 namespace ashlar::kernels::cuda {
 namespace {
@@ -18,27 +19,47 @@ struct TargetRows {
   double smoothing;
 };
 
+// Of differences of logits of type T; those of bf16 are worth no more than the hardware's own exponential.
+template <class T>
+__device__ accumulate_t<T> exponential(accumulate_t<T> x) {
+  constexpr float kLog2E = 1.4426950408889634f;
+  if constexpr (std::is_same_v<T, bfloat16>) return ptx::exp2_approximate(x * kLog2E);
+  else return exp(x);
+}
+
 // Maximum of a row and, relative to it, the sum of exponentials (online softmax, Milakov and Gimelshein 2018).
-template <class A>
+template <class T>
 struct Softmax {
+  using A = accumulate_t<T>;
   A max = std::numeric_limits<A>::lowest(), sum = 0;
 
-  __device__ void add(A x) {
-    if (x > max) {
-      sum *= exp(max - x);
-      max = x;
+  template <int N>
+  __device__ void add(const Pack<T, N>& logits) {
+    A largest = convert<A>(logits.value[0]);
+    for (int i = 1; i < N; ++i) largest = fmax(largest, convert<A>(logits.value[i]));
+    if (largest > max) {
+      sum *= exponential<T>(max - largest);
+      max = largest;
     }
-    sum += exp(x - max);
+    for (int i = 0; i < N; ++i) sum += exponential<T>(convert<A>(logits.value[i]) - max);
   }
   // The row's, from those of the threads.
   __device__ void combine(A* shared) {
     const A own = max;
     max = block_max(own, shared);
-    sum = block_sum(sum * exp(own - max), shared);
+    sum = block_sum(sum * exponential<T>(own - max), shared);
   }
 };
 
-template <class T, class G>
+// body(pack, first class) for all logits of a row, in packs of kWide and, at its end, of one.
+template <int kWide, class T, class Body>
+__device__ void for_packs(const T* row, Dim classes, const Body& body) {
+  const Dim packs = classes / kWide;
+  for (Dim p = threadIdx.x; p < packs; p += blockDim.x) body(load<kWide>(row + p * kWide), p * kWide);
+  for (Dim c = packs * kWide + threadIdx.x; c < classes; c += blockDim.x) body(load<1>(row + c), c);
+}
+
+template <int kWide, class T, class G>
 __global__ void rows_of_logits(Dim rows, Dim classes, const T* logits, Dim ld, TargetRows targets, double gradient_scale,
                                accumulate_t<T>* losses, Dim loss_step, G* dlogits, Dim ld_d) {
   using A = accumulate_t<T>;
@@ -60,13 +81,12 @@ __global__ void rows_of_logits(Dim rows, Dim classes, const T* logits, Dim ld, T
     // A class outside the logits, which the host cannot see, makes the loss NaN instead of a stray read.
     const bool known = target < classes && other >= 0 && other < classes;
 
-    Softmax<A> softmax;
+    Softmax<T> softmax;
     A sum = 0;
-    for (Dim c = threadIdx.x; c < classes; c += blockDim.x) {
-      const A value = convert<A>(x[c]);
-      softmax.add(value);
-      if (soft != 0) sum += value;
-    }
+    for_packs<kWide>(x, classes, [&]<int N>(const Pack<T, N>& pack, Dim) {
+      softmax.add(pack);
+      for (int i = 0; soft != 0 && i < N; ++i) sum += convert<A>(pack.value[i]);
+    });
     softmax.combine(shared);
     if (soft != 0) sum = block_sum(sum, shared);
     if (threadIdx.x == 0) {
@@ -81,12 +101,18 @@ __global__ void rows_of_logits(Dim rows, Dim classes, const T* logits, Dim ld, T
     if (!dx) continue;
     __syncthreads();  // the loss has read its logits
     const A scale = static_cast<A>(gradient_scale), per_sum = scale / softmax.sum;
-    for (Dim c = threadIdx.x; c < classes; c += blockDim.x) {
-      A share = soft;
-      if (c == target) share += hard;
-      if (c == other) share += hard_other;
-      dx[c] = convert<G>(per_sum * exp(convert<A>(x[c]) - softmax.max) - scale * share);
-    }
+    for_packs<kWide>(x, classes, [&]<int N>(const Pack<T, N>& pack, Dim first) {
+      Pack<G, N> gradient;
+      for (int i = 0; i < N; ++i) {
+        const Dim c = first + i;
+        A share = soft;
+        if (c == target) share += hard;
+        if (c == other) share += hard_other;
+        gradient.value[i] =
+            convert<G>(per_sum * exponential<T>(convert<A>(pack.value[i]) - softmax.max) - scale * share);
+      }
+      store<N>(gradient, dx + first);
+    });
   }
 }
 
@@ -103,13 +129,18 @@ void cross_entropy(const Exec& exec, ConstView logits, CrossEntropyTargets targe
                           targets.smoothing};
   const unsigned threads = classes >= 4096 ? 1024 : classes >= 512 ? kThreads : kWarp;
   dispatch_floating(logits.dtype, "cross_entropy", [&]<class T>() {
-    const auto run = [&]<class G>(G* gradient) {
-      rows_of_logits<<<blocks_for(rows, 1), threads, 0, queue(exec)>>>(
+    const auto run = [&](auto* kernel, auto* gradient) {
+      kernel<<<blocks_for(rows, 1), threads, 0, queue(exec)>>>(
           rows, classes, logits.as<T>(), logits.step(0), by_row, gradient_scale, losses.as<accumulate_t<T>>(),
           losses.step(0), gradient, dlogits ? dlogits.step(0) : Dim{0});
     };
-    if (!dlogits || dlogits.dtype == logits.dtype) run(dlogits.as<T>());
-    else run(dlogits.as<float>());
+    constexpr int kWide = static_cast<int>(16 / sizeof(T));
+    const auto in_packs = [](const ConstView& v) {
+      return !v || (v.step(0) % kWide == 0 && aligned_for(v.as<T>(), kWide));
+    };
+    if (dlogits && dlogits.dtype != logits.dtype) run(rows_of_logits<1, T, float>, dlogits.as<float>());
+    else if (in_packs(logits) && in_packs(dlogits)) run(rows_of_logits<kWide, T, T>, dlogits.as<T>());
+    else run(rows_of_logits<1, T, T>, dlogits.as<T>());
   });
   ASHLAR_CUDA_CHECK_LAUNCH();
 }

@@ -111,6 +111,23 @@ TEST_CASE("layer norm", "[cuda]") {
   }
 }
 
+TEST_CASE("the norm of a residual sum is that of the sum as it is stored", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    for (const Dim columns : {5, 384, 3072}) {
+      const DType master = master_dtype(dtype);
+      const Array x = randn({20, columns}, dtype, 1).to(kGpu), branch = randn({20, columns}, dtype, 2).to(kGpu);
+      const Array w = randn({columns}, master, 3).to(kGpu), b = randn({columns}, master, 4).to(kGpu);
+      const Array sum = empty_like(x), fused = empty_like(x), apart = empty_like(x);
+      const Array mean = Array::empty({20}, master, kGpu), rstd = empty_like(mean);
+      kernels::layer_norm_forward(x.exec(), x, branch, w, b, 1e-5, sum, fused, mean, rstd);
+      kernels::layer_norm_forward(x.exec(), sum, {}, w, b, 1e-5, {}, apart, mean, rstd);
+      INFO(dtype << " " << columns);
+      CHECK(bitwise_equal(fused.to(Device{}), apart.to(Device{})));
+    }
+  }
+}
+
 TEST_CASE("cross entropy with mixed targets and in place", "[cuda]") {
   if (!has_gpu()) return;
   for (const DType dtype : kFloating) {
@@ -125,6 +142,14 @@ TEST_CASE("cross entropy with mixed targets and in place", "[cuda]") {
                   gpu_tolerance(dtype), [](const Exec& exec, const Arrays& in, const Arrays& out) {
                     kernels::cross_entropy(exec, in[0], {in[1], in[2], in[3], 0.1}, 0.5, out[0], out[1]);
                     kernels::cross_entropy(exec, out[2], {.target = in[1]}, 0.25, out[3], out[2]);
+                  });
+      // Rows apart, as where the classes are padded to whole cache lines.
+      const Dim apart = (classes + 63) / 64 * 64;
+      same_on_gpu({logits, target}, {Array::full({rows, apart}, 7, dtype), nan_like(losses)}, gpu_tolerance(dtype),
+                  [=](const Exec& exec, const Arrays& in, const Arrays& out) {
+                    const Array scores = out[0].slice(1, 0, classes);
+                    copy(in[0], scores);
+                    kernels::cross_entropy(exec, scores, {.target = in[1]}, 0.25, out[1], scores);
                   });
     }
   }
