@@ -1,6 +1,6 @@
 // Table lookup on CUDA. For the gradient a warp owns one row of the table and walks the batch in order, so that rows that
-// share an id are added in the order of N, without atomics; every warp reads all ids. Where no order is asked for, every
-// row of dy is added where it belongs, by atomics.
+// share an id are added in the order of N; it reads ids until it has met its own as often as they were counted before.
+// Where no order is asked for, every row of dy is added where it belongs, by atomics.
 #include <limits>
 
 #include "core/determinism.h"
@@ -27,35 +27,59 @@ __global__ void lookup(Dim rows, Dim columns, Dim vocabulary, const T* table, Di
   }
 }
 
-// A warp adds the columns [slab, slab + 4 · 32) of all rows of dy with id `v` to row v of the table.
-constexpr int kColumnsPerLane = 4, kSlab = kColumnsPerLane * kWarp, kWarps = kThreads / kWarp;
+// counts (V), zeros before: how often each id of the table occurs.
+__global__ void count_ids(Dim rows, Dim vocabulary, const std::int32_t* ids, Dim id_step, std::int32_t* counts) {
+  for (Dim n = Dim{blockIdx.x} * kThreads + threadIdx.x; n < rows; n += Dim{gridDim.x} * kThreads) {
+    const Dim id = ids[n * id_step];
+    if (id >= 0 && id < vocabulary) atomicAdd(counts + id, 1);
+  }
+}
+
+// A warp adds the columns [slab, slab + 4 · 32) of all rows of dy with id `v` to row v of the table. Groups of 32 ids are
+// read four at once, and so are the rows that are found in a group: a frequent id waits for few reads.
+constexpr int kColumnsPerLane = 4, kSlab = kColumnsPerLane * kWarp, kWarps = kThreads / kWarp, kAtOnce = 4;
 
 template <class T>
-__global__ void accumulate(Dim rows, Dim columns, Dim vocabulary, const std::int32_t* ids, Dim id_step, const T* dy,
-                           Dim ld_dy, accumulate_t<T>* dtable, Dim ld_table) {
+__global__ void accumulate(Dim rows, Dim columns, Dim vocabulary, const std::int32_t* ids, Dim id_step,
+                           const std::int32_t* counts, const T* dy, Dim ld_dy, accumulate_t<T>* dtable, Dim ld_table) {
   using A = accumulate_t<T>;
   const Dim v = Dim{blockIdx.x} * kWarps + threadIdx.x / kWarp;
-  if (v >= vocabulary) return;
+  int left = v < vocabulary ? counts[v] : 0;
+  if (left == 0) return;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const Dim first = Dim{blockIdx.y} * kSlab + lane;
   A sum[kColumnsPerLane];
-  bool touched = false;
   for (int k = 0; k < kColumnsPerLane; ++k) {
     const Dim c = first + k * kWarp;
     sum[k] = c < columns ? dtable[v * ld_table + c] : A{0};
   }
-  for (Dim begin = 0; begin < rows; begin += kWarp) {
-    const bool mine = begin + lane < rows && ids[(begin + lane) * id_step] == v;
-    for (unsigned found = __ballot_sync(kAllLanes, mine); found; found &= found - 1) {
-      const Dim n = begin + __ffs(static_cast<int>(found)) - 1;
-      touched = true;
-      for (int k = 0; k < kColumnsPerLane; ++k) {
-        const Dim c = first + k * kWarp;
-        if (c < columns) sum[k] += convert<A>(dy[n * ld_dy + c]);
+  for (Dim begin = 0; left > 0; begin += kAtOnce * kWarp) {
+    unsigned found[kAtOnce];
+#pragma unroll
+    for (int group = 0; group < kAtOnce; ++group) {
+      const Dim n = begin + group * kWarp + lane;
+      found[group] = __ballot_sync(kAllLanes, n < rows && ids[n * id_step] == v);
+    }
+    for (int group = 0; group < kAtOnce; ++group) {
+      while (found[group]) {
+        A value[kAtOnce][kColumnsPerLane] = {};
+#pragma unroll
+        for (int i = 0; i < kAtOnce; ++i) {
+          if (!found[group]) break;
+          const Dim n = begin + group * kWarp + __ffs(static_cast<int>(found[group])) - 1;
+          found[group] &= found[group] - 1;
+          --left;
+          for (int k = 0; k < kColumnsPerLane; ++k) {
+            const Dim c = first + k * kWarp;
+            if (c < columns) value[i][k] = convert<A>(dy[n * ld_dy + c]);
+          }
+        }
+        for (int i = 0; i < kAtOnce; ++i) {
+          for (int k = 0; k < kColumnsPerLane; ++k) sum[k] += value[i][k];
+        }
       }
     }
   }
-  if (!touched) return;
   for (int k = 0; k < kColumnsPerLane; ++k) {
     const Dim c = first + k * kWarp;
     if (c < columns) dtable[v * ld_table + c] = sum[k];
@@ -94,15 +118,26 @@ void embedding_backward(const Exec& exec, ConstView ids, ConstView dy, View dtab
   check_embedding("embedding_backward", dtable, ids, dy);
   check_embedding_gradient(dy, dtable);
   if (dy.numel() == 0) return;
-  const dim3 grid(blocks_for(dtable.size(0), kWarps), blocks_for(dy.size(1), kSlab));
+  const Dim rows = dy.size(0), columns = dy.size(1), vocabulary = dtable.size(0);
+  const auto* const numbers = ids.as<std::int32_t>();
+  Array counts;
+  if (deterministic()) {
+    counts = Array::zeros({vocabulary}, DType::i32, exec.device);
+    count_ids<<<blocks_for(rows, kThreads, 1024), kThreads, 0, queue(exec)>>>(rows, vocabulary, numbers, ids.step(0),
+                                                                            View(counts).as<std::int32_t>());
+    ASHLAR_CUDA_CHECK_LAUNCH();
+  }
   dispatch_floating(dy.dtype, "embedding_backward", [&]<class T>() {
-    const auto launch = [&](auto* kernel, const dim3& blocks) {
-      kernel<<<blocks, kThreads, 0, queue(exec)>>>(dy.size(0), dy.size(1), dtable.size(0), ids.as<std::int32_t>(),
-                                                   ids.step(0), dy.as<T>(), dy.step(0), dtable.as<accumulate_t<T>>(),
-                                                   dtable.step(0));
-    };
-    if (deterministic()) launch(accumulate<T>, grid);
-    else launch(add_in_any_order<T>, blocks_for(dy.size(0), 1));
+    using A = accumulate_t<T>;
+    if (deterministic()) {
+      const dim3 grid(blocks_for(vocabulary, kWarps), blocks_for(columns, kSlab));
+      accumulate<T><<<grid, kThreads, 0, queue(exec)>>>(rows, columns, vocabulary, numbers, ids.step(0),
+                                                        View(counts).as<std::int32_t>(), dy.as<T>(), dy.step(0),
+                                                        dtable.as<A>(), dtable.step(0));
+    } else {
+      add_in_any_order<T><<<blocks_for(rows, 1), kThreads, 0, queue(exec)>>>(
+          rows, columns, vocabulary, numbers, ids.step(0), dy.as<T>(), dy.step(0), dtable.as<A>(), dtable.step(0));
+    }
   });
   ASHLAR_CUDA_CHECK_LAUNCH();
 }

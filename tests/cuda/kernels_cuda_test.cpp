@@ -165,6 +165,12 @@ TEST_CASE("embedding", "[cuda]") {
                   kernels::embedding_forward(exec, in[0], in[1], out[0]);
                   kernels::embedding_backward(exec, in[1], in[2], out[1]);
                 });
+    // Few ids, each of them often.
+    const Array frequent = random_ids({700}, 2, 5);
+    same_on_gpu({frequent, dy}, {randn({50, 300}, master_dtype(dtype), 4)}, gpu_tolerance(dtype),
+                [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                  kernels::embedding_backward(exec, in[0], in[1], out[0]);
+                });
   }
 }
 
