@@ -31,7 +31,8 @@ struct Pinned {
   }
 };
 
-// Pinned buffers by turns: one is filled by the host while the device reads from the others.
+// Pinned buffers by turns: one is filled by the host while the device reads from the others. There are more of them than a
+// step has inputs: the host waits for a copy to free its buffer, and a copy waits for the step before.
 class Staging {
  public:
   void copy(cudaStream_t stream, void* to, const void* from, std::size_t bytes) {
@@ -51,10 +52,10 @@ class Staging {
   }
 
  private:
-  static constexpr std::size_t kBytes = std::size_t{8} << 20;
+  static constexpr std::size_t kBytes = std::size_t{4} << 20;
 
   std::mutex mutex_;
-  std::array<Pinned, 4> buffers_;
+  std::array<Pinned, 16> buffers_;
   std::size_t next_ = 0;
 };
 
