@@ -35,39 +35,51 @@ __global__ void couple_rows(Dim rows, Dim rank, CouplingSteps steps, const accum
   }
 }
 
-// Block (k, chunk of rows, i): 32 values of the rank, eight rows at a time; partial (chunks, b1, b2, r).
+// Block (k, chunk of rows, tile of outputs): 32 values of the rank, eight rows at a time, eight by eight blocks in registers,
+// so that a and dc are read once where there are no more; partial (chunks, b1, b2, r).
 constexpr int kRowLanes = kThreads / kWarp, kBlocksAtOnce = 8;
+static_assert(kRowLanes == kBlocksAtOnce, "a warp adds up the sums of one block of a");
 
 template <class T>
-__global__ void gradient_parts(Dim rows, Dim rank, Dim outputs, Dim inputs, const T* a, Dim a_row, const T* dc, Dim dc_row,
-                               accumulate_t<T>* partial) {
+__global__ void __launch_bounds__(kThreads, 2)
+    gradient_parts(Dim rows, Dim rank, Dim outputs, Dim inputs, const T* a, Dim a_row, const T* dc, Dim dc_row,
+                   accumulate_t<T>* partial) {
   using A = accumulate_t<T>;
-  __shared__ A shared[kRowLanes][kWarp];
+  __shared__ A shared[kRowLanes * kBlocksAtOnce * kWarp];
   const int lane = static_cast<int>(threadIdx.x) % kWarp, row_lane = static_cast<int>(threadIdx.x) / kWarp;
-  const Dim k = Dim{blockIdx.x} * kWarp + lane, chunk = blockIdx.y, chunks = gridDim.y, i = blockIdx.z;
+  const Dim k = Dim{blockIdx.x} * kWarp + lane, chunk = blockIdx.y, chunks = gridDim.y;
   const Dim begin = rows * chunk / chunks, end = rows * (chunk + 1) / chunks;
-  for (Dim first = 0; first < inputs; first += kBlocksAtOnce) {
-    const Dim count = min(inputs - first, Dim{kBlocksAtOnce});
-    A sum[kBlocksAtOnce] = {};
-    if (k < rank) {
-      for (Dim row = begin + row_lane; row < end; row += kRowLanes) {
-        const A gradient = convert<A>(dc[row * dc_row + i * rank + k]);
+  const Dim first_i = Dim{blockIdx.z} * kBlocksAtOnce;
+  const int count_i = static_cast<int>(min(outputs - first_i, Dim{kBlocksAtOnce}));
+  for (Dim first_j = 0; first_j < inputs; first_j += kBlocksAtOnce) {
+    const int count_j = static_cast<int>(min(inputs - first_j, Dim{kBlocksAtOnce}));
+    A sum[kBlocksAtOnce][kBlocksAtOnce] = {};
+    for (Dim row = begin + row_lane; row < end && k < rank; row += kRowLanes) {
+      A value[kBlocksAtOnce], gradient[kBlocksAtOnce];
 #pragma unroll
-        for (int j = 0; j < kBlocksAtOnce; ++j) {
-          if (j < count) sum[j] += gradient * convert<A>(a[row * a_row + (first + j) * rank + k]);
-        }
+      for (int b = 0; b < kBlocksAtOnce; ++b) {
+        gradient[b] = b < count_i ? convert<A>(dc[row * dc_row + (first_i + b) * rank + k]) : A{0};
+        value[b] = b < count_j ? convert<A>(a[row * a_row + (first_j + b) * rank + k]) : A{0};
+      }
+#pragma unroll
+      for (int i = 0; i < kBlocksAtOnce; ++i) {
+        if (i >= count_i) break;
+#pragma unroll
+        for (int j = 0; j < kBlocksAtOnce; ++j) sum[i][j] += gradient[i] * value[j];
       }
     }
 #pragma unroll
-    for (int j = 0; j < kBlocksAtOnce; ++j) {
-      if (j >= count) break;
+    for (int i = 0; i < kBlocksAtOnce; ++i) {
+      if (i >= count_i) break;
       __syncthreads();
-      shared[row_lane][lane] = sum[j];
+#pragma unroll
+      for (int j = 0; j < kBlocksAtOnce; ++j) shared[(row_lane * kBlocksAtOnce + j) * kWarp + lane] = sum[i][j];
       __syncthreads();
-      if (row_lane > 0 || k >= rank) continue;
-      A total = shared[0][lane];
-      for (int r = 1; r < kRowLanes; ++r) total += shared[r][lane];
-      partial[((chunk * outputs + i) * inputs + first + j) * rank + k] = total;
+      const int j = row_lane;
+      if (j >= count_j || k >= rank) continue;
+      A total = 0;
+      for (int r = 0; r < kRowLanes; ++r) total += shared[(r * kBlocksAtOnce + j) * kWarp + lane];
+      partial[((chunk * outputs + first_i + i) * inputs + first_j + j) * rank + k] = total;
     }
   }
 }
@@ -91,7 +103,7 @@ void couple_gradient(const Exec& exec, const ConstView& a, const ConstView& dc, 
   constexpr Dim kRowsPerChunk = 128, kMaxChunks = 64;
   const Dim chunks = std::clamp<Dim>(rows / kRowsPerChunk, 1, kMaxChunks);
   const Array partial = Array::empty({chunks, outputs * inputs * rank}, ds.dtype, exec.device);
-  const dim3 grid(blocks_for(rank, kWarp), static_cast<unsigned>(chunks), static_cast<unsigned>(outputs));
+  const dim3 grid(blocks_for(rank, kWarp), static_cast<unsigned>(chunks), blocks_for(outputs, kBlocksAtOnce));
   dispatch_floating(a.dtype, "blast", [&]<class T>() {
     gradient_parts<<<grid, kThreads, 0, queue(exec)>>>(rows, rank, outputs, inputs, a.as<T>(), a.step(0), dc.as<T>(),
                                                        dc.step(0), View(partial).as<accumulate_t<T>>());

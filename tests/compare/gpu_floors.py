@@ -1,0 +1,174 @@
+"""Prints the floors of tests/gpu_results.md: what an H200 could reach if every kernel of the CUDA backend ran at its peak.
+
+A kernel takes the longer of its FLOPs at 790 TFLOP/s and its bytes at 4.8 TB/s; kernels follow each other. Operands cross
+memory once a kernel, in bf16; nothing is found in the L2 cache. Launches cost nothing. Usage: gpu_floors.py
+"""
+FLOPS, BYTES = 790e12, 4.8e12
+
+
+def kernel(macs, elements, extra_bytes=0):
+    """Seconds a row: MACs and bf16 elements of a row, and other bytes."""
+    return max(2 * macs / FLOPS, (2 * elements + extra_bytes) / BYTES)
+
+
+class Layer:
+    """n -> m: seconds a row of each pass, and its MACs; `rows` share the weights."""
+
+    def __init__(self, n, m, rows):
+        self.n, self.m, self.rows = n, m, rows
+
+    def weights(self, *counts):  # master weights rounded to bf16: read in f32, written
+        return sum(6 * count for count in counts) / self.rows / BYTES
+
+
+class Dense(Layer):
+    def __init__(self, n, m, rows, gelu=False):
+        super().__init__(n, m, rows)
+        self.macs, self.gelu = n * m, gelu
+
+    def forward(self):
+        n, m = self.n, self.m
+        return self.weights(n * m) + kernel(n * m, n + (2 * m if self.gelu else m), 2 * n * m / self.rows)
+
+    def backward(self):
+        n, m, w = self.n, self.m, self.n * self.m / self.rows
+        return self.weights(n * m) + kernel(n * m, n + m, 2 * w) + kernel(n * m, n + m, 4 * w)
+
+
+class LowRank(Layer):
+    def __init__(self, n, m, rows, rank):
+        super().__init__(n, m, rows)
+        self.r, self.macs = rank, rank * (n + m)
+
+    def forward(self):
+        n, m, r = self.n, self.m, self.r
+        return self.weights(n * r, m * r) + kernel(n * r, n + r) + kernel(m * r, r + m)
+
+    def backward(self):
+        n, m, r = self.n, self.m, self.r
+        return self.weights(n * r, m * r) + 2 * kernel(m * r, m + r) + 2 * kernel(n * r, n + r)
+
+
+class Blast(Layer):
+    """The coupling inside the product from x or dy; A and C kept by the forward."""
+
+    def __init__(self, n, m, rows, blocks, rank):
+        super().__init__(n, m, rows)
+        self.b, self.r, self.macs = blocks, rank, rank * (n + m + blocks * blocks)
+
+    def forward(self):
+        n, m, r, a = self.n, self.m, self.r, self.b * self.r
+        return self.weights(n * r, m * r) + kernel(n * r, n + 2 * a) + kernel(m * r, a + m)
+
+    def backward(self):
+        n, m, r, a = self.n, self.m, self.r, self.b * self.r
+        from_dy, coupling = kernel(m * r, m + 2 * a), kernel(0, 2 * a)
+        factors_and_dx = kernel(m * r, m + a) + 2 * kernel(n * r, n + a)
+        return self.weights(n * r, m * r) + from_dy + coupling + factors_and_dx
+
+
+class Monarch(Layer):
+    """The largest rank whose factors have half the parameters of dense, in multiples of the blocks."""
+
+    def __init__(self, n, m, rows, blocks):
+        super().__init__(n, m, rows)
+        self.h = max(1, min(n, m) // blocks // blocks) * blocks * blocks  # hidden features
+        self.macs = self.h // blocks * (n + m)
+
+    def forward(self):
+        return self.passes(self.n, self.h) + self.passes(self.h, self.m)
+
+    def backward(self):
+        return 2 * (self.passes(self.m, self.h) + self.passes(self.n, self.h))
+
+    def passes(self, a, b):
+        inner = self.macs // (self.n + self.m)
+        return self.weights(a * inner if a != self.h else b * inner) + kernel((a if a != self.h else b) * inner, a + b)
+
+
+class Ss1(Layer):
+    """Sketch inside the products; the forward writes it for the backward."""
+
+    def __init__(self, n, m, rows, reduction):
+        super().__init__(n, m, rows)
+        self.u, self.macs = n // reduction, m * n // reduction
+
+    def forward(self):
+        return self.weights(self.macs) + kernel(self.macs, self.n + self.u + self.m)
+
+    def backward(self):
+        return self.weights(self.macs) + kernel(self.macs, self.m + self.n) + kernel(self.macs, self.m + self.u)
+
+
+class BlockDiagonal(Dense):
+    def __init__(self, n, m, rows, blocks):
+        Layer.__init__(self, n, m, rows)
+        self.macs = n * m // blocks
+
+    def forward(self):
+        return self.weights(self.macs) + kernel(self.macs, self.n + self.m)
+
+    def backward(self):
+        return self.weights(self.macs) + 2 * kernel(self.macs, self.n + self.m)
+
+
+def rank_for_ratio(ratio, n, m, coupling=0):
+    return int(ratio * n * m / (n + m + coupling)) // 8 * 8
+
+
+def transformer(width, depth, context, rows, causal, tanh_gelu, parameters, structured=None, vocabulary=0):
+    """Seconds a token of a training step: forward, backward, clipping and AdamW."""
+    def linear(n, m, name):
+        if structured and name in ("qkv", "fc1", "fc2"):
+            return structured(n, m, rows)
+        return Dense(n, m, rows, gelu=name == "fc1" and tanh_gelu)
+
+    layers = [linear(width, 3 * width, "qkv"), linear(width, width, "proj"), linear(width, 4 * width, "fc1"),
+              linear(4 * width, width, "fc2")]
+    total = sum(layer.forward() + layer.backward() for layer in layers)
+    keys = context * width * (0.5 if causal else 1)  # MACs of one of the products of attention
+    total += kernel(2 * keys, 4 * width) + kernel(0, 2 * width) + kernel(4 * keys, 6 * width) + kernel(3 * keys, 5 * width)
+    total += 2 * (kernel(0, 4 * width) + kernel(0, 4 * width))  # norms with their residual sums, forward and backward
+    fused = tanh_gelu and not structured
+    total += (0 if fused else kernel(0, 8 * width)) + kernel(0, 12 * width)  # GELU
+    total *= depth
+    if vocabulary:
+        total += kernel(width * vocabulary, width + vocabulary) * 3 + kernel(0, 2 * vocabulary)
+    return total + (4 + 28) * parameters / rows / BYTES
+
+
+def main():
+    print("| what | bar | floor |\n| --- | --- | --- |")
+    gpt = dict(width=768, depth=12, context=1024, rows=32 * 1024, causal=True, tanh_gelu=True, vocabulary=50257)
+    dense = transformer(parameters=124e6, **gpt)
+    blast = transformer(parameters=124e6 - 12 * (10 * 768**2 - 192 * (15 * 768 + 3 * 36)),
+                        structured=lambda n, m, rows: Blast(n, m, rows, 6, 192), **gpt)
+    print(f"| GPT-2 124M dense, context 1024, tokens/s | 500,000 | {1 / dense:,.0f} |")
+    print(f"| the same with BLAST blocks 6, rank 192 on qkv, fc1, fc2 | 1.4 x dense | {1 / blast:,.0f}, {dense / blast:.2f} x |")
+    vit = transformer(384, 12, 65, 1024 * 65, False, False, 21e6)
+    print(f"| ViT-S, patch 4, images/s | 60,000 | {1 / vit / 65:,.0f} |")
+
+    rows = 8192
+    shapes = [(768, 768), (768, 3072), (3072, 768), (3072, 3072)]
+    kinds = {
+        "low_rank, ratio 0.5": lambda n, m: LowRank(n, m, rows, rank_for_ratio(0.5, n, m)),
+        "low_rank, ratio 0.25": lambda n, m: LowRank(n, m, rows, rank_for_ratio(0.25, n, m)),
+        "blast 6 blocks, ratio 0.5": lambda n, m: Blast(n, m, rows, 6, rank_for_ratio(0.5, n, m, 36)),
+        "blast 6 blocks, ratio 0.3": lambda n, m: Blast(n, m, rows, 6, rank_for_ratio(0.3, n, m, 36)),
+        "monarch 4 blocks": lambda n, m: Monarch(n, m, rows, 4),
+        "ss1 reduction 4": lambda n, m: Ss1(n, m, rows, 4),
+        "block_diagonal 4 blocks": lambda n, m: BlockDiagonal(n, m, rows, 4),
+    }
+    print("\n| layer, forward / backward | " + " | ".join(f"{n} → {m}" for n, m in shapes) + " |")
+    print("| --- " * (len(shapes) + 1) + "|")
+    for name, make in kinds.items():
+        cells = []
+        for n, m in shapes:
+            layer, other = make(n, m), Dense(n, m, rows)
+            ratio = other.macs / layer.macs
+            cells.append(f"{other.forward() / layer.forward() / ratio:.2f} / {other.backward() / layer.backward() / ratio:.2f}")
+        print(f"| {name} | " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main()
