@@ -74,13 +74,19 @@ StepNumbers MatrixOptimizer::numbers_of(Slot& slot, double lr) const {
   return treats_(slot.parameter) ? Optimizer::numbers_of(slot, lr) : adamw_numbers(slot, adam_, lr);
 }
 
+void MatrixOptimizer::update_matrices(const std::vector<MatrixUpdate>& matrices) {
+  for (const auto& [slot, update] : matrices) update_matrix(slot, update);
+}
+
 void MatrixOptimizer::update_all(const std::vector<Update>& updates) {
   AdamWSteps others;
+  std::vector<MatrixUpdate> matrices;
   for (std::size_t i = 0; i < updates.size(); ++i) {
     if (!updates[i].gradient.defined()) continue;
-    if (treats_(slots()[i].parameter)) update_matrix(slots()[i], updates[i]);
+    if (treats_(slots()[i].parameter)) matrices.push_back({slots()[i], updates[i]});
     else add_adamw_step(others, slots()[i], adam_, updates[i]);
   }
+  update_matrices(matrices);
   take_adamw_steps(others);
 }
 

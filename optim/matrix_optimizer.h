@@ -35,6 +35,12 @@ class MatrixOptimizer : public Optimizer {
   // The slots that get update_matrix(): to add their state.
   std::vector<Slot*> matrix_slots();
   virtual void update_matrix(Slot& slot, const Update& update) = 0;
+  // All of them in one step, for who can update several at once.
+  struct MatrixUpdate {
+    Slot& slot;
+    const Update& update;
+  };
+  virtual void update_matrices(const std::vector<MatrixUpdate>& matrices);
   void update_all(const std::vector<Update>& updates) override;
   // Those of AdamW, for the parameters that get it.
   StepNumbers numbers_of(Slot& slot, double lr) const override;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/matmul/matmul.h"
@@ -82,25 +83,53 @@ Muon::Muon(const Parameters& parameters, const MuonOptions& options)
   }
 }
 
-void Muon::update_matrix(Slot& slot, const Update& update) {
-  const Array& weight = slot.parameter.tensor.value();
-  const Array& buffer = slot.state.at("momentum_buffer");
-  const Exec exec = weight.exec();
-  const double fresh = (1 - momentum_) * update.grad_scale;
-  kernels::linear_combination(exec, buffer, momentum_, update.gradient, fresh, buffer);
-  Array u = buffer;
-  if (nesterov_) {
-    u = empty_like(buffer);
-    kernels::linear_combination(exec, update.gradient, fresh, buffer, momentum_, u);
+void Muon::update_matrices(const std::vector<MatrixUpdate>& matrices) {
+  if (matrices.empty() || matrices.front().slot.parameter.tensor.device().type == DeviceType::cpu) {
+    return MatrixOptimizer::update_matrices(matrices);  // one by one they stay in the cache
   }
-  const bool in_bf16 = ns_bf16_ && weight.dtype() == DType::f32 && kernels::multiplies_bf16(weight.device());
-  const Array direction =
-      newton_schulz(u.reshape(matrix_shape(slot.parameter)), ns_steps_, in_bf16 ? DType::bf16 : weight.dtype());
+  // A GPU is not filled by the products of one matrix.
+  std::map<std::pair<Dim, Dim>, std::vector<MatrixUpdate>> batches;
+  for (const MatrixUpdate& matrix : matrices) {
+    const Shape shape = matrix_shape(matrix.slot.parameter);
+    batches[{shape[1], shape[2]}].push_back(matrix);
+  }
+  for (const auto& [shape, batch] : batches) update_batch(batch);
+}
+
+void Muon::update_batch(const std::vector<MatrixUpdate>& matrices) {
+  const Array& first = matrices.front().slot.parameter.tensor.value();
+  const Exec exec = first.exec();
+  Dim count = 0;
+  for (const MatrixUpdate& matrix : matrices) count += matrix_shape(matrix.slot.parameter)[0];
+  const Shape shape = matrix_shape(matrices.front().slot.parameter).with(0, count);
+  // The updates of one parameter after the other, (count, rows, columns).
+  const Array u = Array::empty(shape, first.dtype(), first.device());
+  Dim begin = 0;
+  for (const auto& [slot, update] : matrices) {
+    const Array &buffer = slot.state.at("momentum_buffer"), &gradient = update.gradient;
+    const double fresh = (1 - momentum_) * update.grad_scale;
+    kernels::linear_combination(exec, buffer, momentum_, gradient, fresh, buffer);
+    const Dim end = begin + matrix_shape(slot.parameter)[0];
+    const Array own = u.slice(0, begin, end).reshape(buffer.shape());
+    if (nesterov_) kernels::linear_combination(exec, gradient, fresh, buffer, momentum_, own);
+    else copy(buffer, own);
+    begin = end;
+  }
+  const bool in_bf16 = ns_bf16_ && first.dtype() == DType::f32 && kernels::multiplies_bf16(first.device());
+  const Array directions = newton_schulz(u, ns_steps_, in_bf16 ? DType::bf16 : first.dtype()).to(first.dtype());
+
   // w <- w - lr (shape_factor direction + weight_decay w), with the lr in the device's memory.
-  const Array same = direction.to(weight.dtype()).reshape(weight.shape());
-  const kernels::SgdTensor move{.weight_decay = slot.weight_decay, .grad_scale = shape_factor(slot.parameter),
-                                .numbers = update.numbers.slice(0, 0, 1), .dw = same, .w = weight};
-  kernels::sgd_update(exec, {&move, 1});
+  std::vector<kernels::SgdTensor> moves;
+  begin = 0;
+  for (const auto& [slot, update] : matrices) {
+    const Array& weight = slot.parameter.tensor.value();
+    const Dim end = begin + matrix_shape(slot.parameter)[0];
+    moves.push_back({.weight_decay = slot.weight_decay, .grad_scale = shape_factor(slot.parameter),
+                     .numbers = update.numbers.slice(0, 0, 1), .dw = directions.slice(0, begin, end).reshape(weight.shape()),
+                     .w = weight});
+    begin = end;
+  }
+  kernels::sgd_update(exec, moves);
 }
 
 }  // namespace ashlar::optim

@@ -29,7 +29,10 @@ class Muon : public MatrixOptimizer {
   bool can_record() const override { return true; }
 
  private:
-  void update_matrix(Slot& slot, const Update& update) override;
+  void update_matrix(Slot& slot, const Update& update) override { update_batch({{slot, update}}); }
+  void update_matrices(const std::vector<MatrixUpdate>& matrices) override;
+  // Of parameters whose matrices have the same rows and columns.
+  void update_batch(const std::vector<MatrixUpdate>& matrices);
   double momentum_;
   bool nesterov_;
   int ns_steps_;
