@@ -42,14 +42,16 @@ class OwnRows {
   FragmentA held_[kHeld ? D / kMmaK : 1];
 };
 
-// s = own otherᵀ for kStep rows of `other`.
-template <int D, bool kHeld>
-__device__ void multiply_rows(const OwnRows<D, kHeld>& own, const Tile<D>& other, int lane, FragmentC (&s)[kFragments]) {
+// s = own otherᵀ for `used` fragments of the rows of `other`.
+template <int D, bool kHeld, class Used>
+__device__ void multiply_rows(const OwnRows<D, kHeld>& own, const Tile<D>& other, Used used, int lane,
+                              FragmentC (&s)[kFragments]) {
 #pragma unroll
   for (int step = 0; step < D / kMmaK; step += 2) {
     const FragmentA first = own[step], second = own[step + 1];
 #pragma unroll
     for (int n = 0; n < kFragments; ++n) {
+      if (n >= used) break;
       const FragmentB b = other.right_of_rows(n * kMmaN, step * kMmaK, lane);
       multiply(first, b, 0, s[n]);
       multiply(second, b, 1, s[n]);
@@ -58,10 +60,12 @@ __device__ void multiply_rows(const OwnRows<D, kHeld>& own, const Tile<D>& other
 }
 
 // sums (16, D) += w tile for w (16, kStep) in fragments and the rows of the tile.
-template <int D>
-__device__ void add_products(const FragmentC (&w)[kFragments], const Tile<D>& tile, int lane, FragmentC (&sums)[D / kMmaN]) {
+template <int D, class Used>
+__device__ void add_products(const FragmentC (&w)[kFragments], const Tile<D>& tile, Used used, int lane,
+                             FragmentC (&sums)[D / kMmaN]) {
 #pragma unroll
   for (int step = 0; step < kStep / kMmaK; ++step) {
+    if (2 * step >= used) break;
     const FragmentA a = as_left(w, step);
 #pragma unroll
     for (int n = 0; n < D / kMmaN; n += 2) {
@@ -90,7 +94,7 @@ struct Memory {
 };
 
 template <int D>
-__global__ void __launch_bounds__(kTileThreads) key_gradients(const __grid_constant__ Call call, Heads dk, Heads dv) {
+__global__ void __launch_bounds__(kTileThreads, D <= 64 ? 3 : 2) key_gradients(const __grid_constant__ Call call, Heads dk, Heads dv) {
   extern __shared__ __align__(16) unsigned char shared[];
   const Memory<D> memory{shared};
   const int thread = static_cast<int>(threadIdx.x), lane = thread % device::kWarp, warp = thread / device::kWarp;
@@ -126,8 +130,10 @@ __global__ void __launch_bounds__(kTileThreads) key_gradients(const __grid_const
     if (row >= length || (call.causal && row > begin + kStep - 1)) continue;  // none of these queries sees the warp's keys
     const Tile<D> queries = memory.other(stage, 0), gradients = memory.other(stage, 1);
     FragmentC p[kFragments], ds[kFragments];  // (16 keys, kStep queries)
-    multiply_rows(keys, queries, lane, p);
-    multiply_rows(values, gradients, lane, ds);
+    for_used_fragments<kStep>(begin, length, [&](auto used) {
+      multiply_rows(keys, queries, used, lane, p);
+      multiply_rows(values, gradients, used, lane, ds);
+    });
     const bool masked = call.causal && row + kMmaM - 1 > begin;
     const int ahead = masked ? static_cast<int>(row - begin) : 0;  // of the first key before the first query
 #pragma unroll
@@ -143,8 +149,10 @@ __global__ void __launch_bounds__(kTileThreads) key_gradients(const __grid_const
         ds[n].r[i] = p[n].r[i] * (ds[n].r[i] - (i % 2 == 0 ? delta.x : delta.y));
       }
     }
-    add_products(p, gradients, lane, sum_v);
-    add_products(ds, queries, lane, sum_k);
+    for_used_fragments<kStep>(begin, length, [&](auto used) {
+      add_products(p, gradients, used, lane, sum_v);
+      add_products(ds, queries, used, lane, sum_k);
+    });
   }
   const float one[2] = {1, 1}, scale[2] = {call.scale, call.scale};
   store_rows<D>(sum_v, one, dv.head(head), dv.ld, row, length, lane);
@@ -189,8 +197,10 @@ __global__ void __launch_bounds__(kTileThreads) query_gradients(const __grid_con
     if (row >= length || (call.causal && begin > row + kMmaM - 1)) continue;  // sees none of these keys
     const Tile<D> keys = memory.other(stage, 0), values = memory.other(stage, 1);
     FragmentC p[kFragments], ds[kFragments];  // (16 queries, kStep keys)
-    multiply_rows(queries, keys, lane, p);
-    multiply_rows(gradients, values, lane, ds);
+    for_used_fragments<kStep>(begin, length, [&](auto used) {
+      multiply_rows(queries, keys, used, lane, p);
+      multiply_rows(gradients, values, used, lane, ds);
+    });
     const bool masked = begin + kStep > length || (call.causal && begin + kStep - 1 > row);
     for (int half = 0; half < 2; ++half) {
       // Keys of this tile that the query sees.
@@ -206,7 +216,7 @@ __global__ void __launch_bounds__(kTileThreads) query_gradients(const __grid_con
         }
       }
     }
-    add_products(ds, keys, lane, sums);
+    for_used_fragments<kStep>(begin, length, [&](auto used) { add_products(ds, keys, used, lane, sums); });
   }
   const float scale[2] = {call.scale, call.scale};
   store_rows<D>(sums, scale, dq.head(head), dq.ld, row, length, lane);

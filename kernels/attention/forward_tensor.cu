@@ -1,5 +1,5 @@
-// FlashAttention-2 (Dao 2023), forward: a warp has 16 kM queries. Keys and values come in tiles of 64, one tile ahead; scores
-// stay in registers from the first product to the second.
+// FlashAttention-2 (Dao 2023), forward: a warp has 16 kM queries. Keys and values come in tiles of 64, one tile ahead;
+// scores stay in registers from the first product to the second.
 #include "kernels/attention/cuda.h"
 #include "kernels/attention/tiles.cuh"
 
@@ -25,12 +25,13 @@ struct Queries {
   float max[kM][2], sum[kM][2];   // of the lane's rows g and g + 8
 };
 
-// s = scale q kᵀ
-template <int D, int kM>
-__device__ void score(const Queries<D, kM>& queries, const Tile<D>& keys, float scale2, int lane,
+// s = scale q kᵀ, for `used` fragments of keys.
+template <int D, int kM, class Used>
+__device__ void score(const Queries<D, kM>& queries, const Tile<D>& keys, Used used, float scale2, int lane,
                       FragmentC (&s)[kM][kScores]) {
 #pragma unroll
   for (int n = 0; n < kScores; ++n) {
+    if (n >= used) break;
 #pragma unroll
     for (int step = 0; step < D / kMmaK; step += 2) {
       const FragmentB b = keys.right_of_rows(n * kMmaN, step * kMmaK, lane);
@@ -74,10 +75,12 @@ __device__ void exponentiate(Queries<D, kM>& queries, int m, int half, FragmentC
 }
 
 // sums += p v
-template <int D, int kM>
-__device__ void add_values(const FragmentC (&p)[kM][kScores], const Tile<D>& values, int lane, Queries<D, kM>& queries) {
+template <int D, int kM, class Used>
+__device__ void add_values(const FragmentC (&p)[kM][kScores], const Tile<D>& values, Used used, int lane,
+                           Queries<D, kM>& queries) {
 #pragma unroll
   for (int step = 0; step < kKeys / kMmaK; ++step) {
+    if (2 * step >= used) break;
     FragmentA left[kM];
 #pragma unroll
     for (int m = 0; m < kM; ++m) left[m] = as_left(p[m], step);
@@ -134,13 +137,16 @@ __global__ void __launch_bounds__(kTileThreads) forward_tiles(const __grid_const
     }
     if (row >= call.length || (call.causal && begin > earlier + row + kWarpRows - 1)) continue;  // sees none of these keys
     FragmentC s[kM][kScores];
-    score(queries, tile(2 * stage), call.scale2, lane, s);
+    for_used_fragments<kKeys>(begin, call.key_count, [&](auto used) {
+      score(queries, tile(2 * stage), used, call.scale2, lane, s);
+    });
     if (begin + kKeys > call.key_count || (call.causal && begin + kKeys - 1 > earlier + row)) {
       for (int m = 0; m < kM; ++m) {
         for (int i = 0; i < 4; ++i) {
           // Keys of this tile that the query sees.
           const Dim position = earlier + row + m * kMmaM + c_row(lane, i);
-          const int seen = static_cast<int>(min((call.causal ? min(call.key_count, position + 1) : call.key_count) - begin, Dim{kKeys}));
+          const Dim last = call.causal ? min(call.key_count, position + 1) : call.key_count;
+          const int seen = static_cast<int>(min(last - begin, Dim{kKeys}));
 #pragma unroll
           for (int n = 0; n < kScores; ++n) {
             if (n * kMmaN + c_column(lane, i) >= seen) s[m][n].r[i] = -INFINITY;
@@ -152,7 +158,9 @@ __global__ void __launch_bounds__(kTileThreads) forward_tiles(const __grid_const
     for (int m = 0; m < kM; ++m) {
       for (int half = 0; half < 2; ++half) exponentiate(queries, m, half, s[m]);
     }
-    add_values(s, tile(2 * stage + 1), lane, queries);
+    for_used_fragments<kKeys>(begin, call.key_count, [&](auto used) {
+      add_values(s, tile(2 * stage + 1), used, lane, queries);
+    });
   }
 
   for (int m = 0; m < kM; ++m) {

@@ -1,5 +1,7 @@
 // What attention's tensor-core kernels share: heads in memory, their rows as tiles, and reductions of rows of results.
 #pragma once
+#include <type_traits>
+
 #include "kernels/mma.cuh"
 
 namespace ashlar::kernels::attention {
@@ -48,6 +50,14 @@ __device__ void store_rows(const FragmentC (&c)[D / kMmaN], const float (&factor
           __floats2bfloat162_rn(c[n].r[2 * half] * factor[half], c[n].r[2 * half + 1] * factor[half]);
     }
   }
+}
+
+// Calls body(used) with the fragments of eight of a tile's kRows rows that are not beyond the last row of all: a constant
+// for whole tiles, whose products the compiler then interleaves.
+template <int kRows, class Body>
+__device__ void for_used_fragments(Dim begin, Dim length, const Body& body) {
+  if (begin + kRows <= length) body(std::integral_constant<int, kRows / kMmaN>());
+  else body(static_cast<int>(length - begin + kMmaN - 1) / kMmaN);
 }
 
 // Over the four lanes that share a row of C.

@@ -61,7 +61,8 @@ struct Coupled {
 template <class AnyView>
 Coupled<AnyView> in_kept(const Shapes& shapes, const AnyView& kept, bool has_s) {
   if (!has_s) return {kept, kept};
-  const Dim a_blocks = shapes.in.blocks, c_blocks = shapes.out.blocks, rank = shapes.rank, row = (a_blocks + c_blocks) * rank;
+  const Dim a_blocks = shapes.in.blocks, c_blocks = shapes.out.blocks, rank = shapes.rank;
+  const Dim row = (a_blocks + c_blocks) * rank;
   return {strided(kept, 0, {shapes.rows, a_blocks, rank}, {row, rank, 1}),
           strided(kept, a_blocks * rank, {shapes.rows, c_blocks, rank}, {row, rank, 1})};
 }

@@ -110,7 +110,9 @@ void layer_norm_forward(const Exec& exec, ConstView x, ConstView branch, ConstVi
   check_forward(x, branch, weight, bias, sum, y, mean, rstd);
   const Dim rows = x.size(0), columns = x.size(1);
   if (rows * columns == 0) return;
-  if (fits_registers({x, branch, sum, y})) return forward_in_registers(exec, x, branch, weight, bias, eps, sum, y, mean, rstd);
+  if (fits_registers({x, branch, sum, y})) {
+    return forward_in_registers(exec, x, branch, weight, bias, eps, sum, y, mean, rstd);
+  }
   dispatch_floating(x.dtype, "layer_norm_forward", [&]<class T>() {
     using A = accumulate_t<T>;
     forward_rows<T><<<blocks_for(rows, kWarps), kThreads, 0, queue(exec)>>>(

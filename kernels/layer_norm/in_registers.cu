@@ -123,7 +123,8 @@ __global__ void __launch_bounds__(kThreads)
       sum_gn += gradient * normal;
     });
     if (!dx.data) continue;
-    const float mean_g = warp_sum(sum_g) / static_cast<float>(columns), mean_gn = warp_sum(sum_gn) / static_cast<float>(columns);
+    const float mean_g = warp_sum(sum_g) / static_cast<float>(columns);
+    const float mean_gn = warp_sum(sum_gn) / static_cast<float>(columns);
     for_values<T, kVectors>(columns, lane, [&](int k, int i, int) {
       const float value = scale * (g.value[k][i] - mean_g - n.value[k][i] * mean_gn);
       result.value[k][i] = add.data ? value + result.value[k][i] : value;
@@ -165,8 +166,8 @@ bool fits_registers(std::initializer_list<ConstView> matrices) {
   return std::ranges::all_of(matrices, [](const ConstView& m) {
     if (!m) return true;
     const Dim wide = 16 / static_cast<Dim>(size_of(m.dtype));
-    return m.dtype != DType::f64 && m.size(1) % wide == 0 && m.size(1) <= kMaxVectors * wide * kWarp && m.step(0) % wide == 0 &&
-           reinterpret_cast<std::uintptr_t>(m.data) % 16 == 0;
+    return m.dtype != DType::f64 && m.size(1) % wide == 0 && m.size(1) <= kMaxVectors * wide * kWarp &&
+           m.step(0) % wide == 0 && reinterpret_cast<std::uintptr_t>(m.data) % 16 == 0;
   });
 }
 

@@ -1,5 +1,5 @@
-// Matrix products by cuBLASLt, bias, GELU and the sums of rows within. What the library does not take (a layout without a unit
-// stride, operands of two dtypes) is brought into a form that it does. f32 is computed in f32, without TF32.
+// Matrix products by cuBLASLt, bias, GELU and the sums of rows within. What the library does not take (a layout without
+// a unit stride, operands of two dtypes) is brought into a form that it does. f32 is computed in f32, without TF32.
 #include <cublasLt.h>
 
 #include <map>

@@ -40,7 +40,8 @@ struct AdamWItem {
   A grad_scale, new1, beta2, new2, eps;
 
   __device__ void update(Dim i) const {
-    const auto keep = static_cast<A>(numbers[0]), step_size = static_cast<A>(numbers[1]), v_scale = static_cast<A>(numbers[2]);
+    const auto keep = static_cast<A>(numbers[0]), step_size = static_cast<A>(numbers[1]);
+    const auto v_scale = static_cast<A>(numbers[2]);
     const A g = grad_scale * dw[i];
     const A m_new = m[i] + new1 * (g - m[i]), v_new = beta2 * v[i] + new2 * g * g;
     m[i] = m_new;

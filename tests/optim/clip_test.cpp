@@ -35,6 +35,13 @@ TEST_CASE("the norm is that of all gradients together") {
   }
 }
 
+TEST_CASE("without gradients there is nothing to clip") {
+  const Clip clip = clip_grad_norm(make_parameters(), 1, 2);
+  REQUIRE(clip.norm() == 0);
+  REQUIRE(clip.scale == 0.5);
+  REQUIRE(clip.largest().name.empty());
+}
+
 TEST_CASE("the scale brings a long gradient to max_norm and leaves a short one") {
   const Parameters parameters = make_parameters();
   set_gradients(parameters, 0);
