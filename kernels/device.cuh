@@ -1,5 +1,7 @@
 // What the CUDA kernels share: launching, vectors of values, and sums over warps and blocks in a fixed order.
 #pragma once
+#include <cuda_bf16.h>
+
 #include <algorithm>
 
 #include "core/array.h"
@@ -32,6 +34,17 @@ __device__ Pack<T, N> load(const T* from) {
 template <int N, class T>
 __device__ void store(const Pack<T, N>& pack, T* to) {
   *reinterpret_cast<Pack<T, N>*>(to) = pack;
+}
+
+// convert, by the hardware's own rounding to bf16.
+template <class T, class A>
+__device__ T rounded(A value) {
+  if constexpr (std::is_same_v<T, bfloat16> && std::is_same_v<A, float>) {
+    const __nv_bfloat16 narrow = __float2bfloat16_rn(value);
+    return *reinterpret_cast<const bfloat16*>(&narrow);
+  } else {
+    return convert<T>(value);
+  }
 }
 
 template <class T>
@@ -80,11 +93,11 @@ __global__ void map_values(Dim count, F f, Y* y, const X*... x) {
   const Dim packs = count / N, first = Dim{blockIdx.x} * blockDim.x + threadIdx.x;
   const auto apply = [&](auto... operand) {
     Pack<Y, N> result;
-    for (int i = 0; i < N; ++i) result.value[i] = convert<Y>(f(convert<A>(operand.value[i])...));
+    for (int i = 0; i < N; ++i) result.value[i] = rounded<Y>(f(convert<A>(operand.value[i])...));
     return result;
   };
   for (Dim p = first; p < packs; p += Dim{gridDim.x} * blockDim.x) store<N>(apply(load<N>(x + p * N)...), y + p * N);
-  if (const Dim i = packs * N + first; i < count) y[i] = convert<Y>(f(convert<A>(x[i])...));
+  if (const Dim i = packs * N + first; i < count) y[i] = rounded<Y>(f(convert<A>(x[i])...));
 }
 
 // Calls the kernel above on contiguous values.

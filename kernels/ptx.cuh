@@ -38,6 +38,13 @@ __device__ inline float exp2_approximate(float x) {
   return y;
 }
 
+// 1/x with a relative error below 2^-22; 0 for infinity.
+__device__ inline float reciprocal_approximate(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 // No instruction, but nothing that depends on the value is computed before this.
 __device__ inline void hold_back(unsigned& value) { asm volatile("" : "+r"(value)); }
 

@@ -109,7 +109,7 @@ __global__ void rows_of_logits(Dim rows, Dim classes, const T* logits, Dim ld, T
         if (c == target) share += hard;
         if (c == other) share += hard_other;
         gradient.value[i] =
-            convert<G>(per_sum * exponential<T>(convert<A>(pack.value[i]) - softmax.max) - scale * share);
+            rounded<G>(per_sum * exponential<T>(convert<A>(pack.value[i]) - softmax.max) - scale * share);
       }
       store<N>(gradient, dx + first);
     });

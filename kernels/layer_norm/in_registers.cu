@@ -51,7 +51,7 @@ __device__ void write(Part<T, kVectors>& part, int columns, int lane, T* row) {
     Pack<T, kWide<T>> pack;
 #pragma unroll
     for (int i = 0; i < kWide<T>; ++i) {
-      pack.value[i] = convert<T>(part.value[k][i]);
+      pack.value[i] = rounded<T>(part.value[k][i]);
       part.value[k][i] = convert<float>(pack.value[i]);
     }
     store<kWide<T>>(pack, row + first);

@@ -74,6 +74,28 @@ TEST_CASE("gelu", "[cuda]") {
   }
 }
 
+TEST_CASE("gelu in bf16 is right to the last bit but one", "[cuda]") {
+  if (!has_gpu()) return;
+  std::vector<double> values;
+  for (int i = -1024; i <= 1024; ++i) values.push_back(i / 128.0);
+  const Array x = Array::from(values, {static_cast<Dim>(values.size())}), ones = Array::full(x.shape(), 1, DType::f64);
+  const Array narrow = x.to(DType::bf16).to(kGpu), dy = ones.to(DType::bf16).to(kGpu), y = empty_like(narrow), dx = empty_like(narrow);
+  for (const auto kind : {kernels::Gelu::erf, kernels::Gelu::tanh}) {
+    const Array exact = narrow.to(Device{}).to(DType::f64), expected = empty_like(x), slope = empty_like(x);
+    kernels::gelu_forward({}, exact, kind, expected);
+    kernels::gelu_backward({}, exact, ones, kind, slope);
+    kernels::gelu_forward(narrow.exec(), narrow, kind, y);
+    kernels::gelu_backward(narrow.exec(), narrow, dy, kind, dx);
+    for (const auto& [got, right] : {std::pair{y.to_vector<double>(), expected.to_vector<double>()},
+                                     {dx.to_vector<double>(), slope.to_vector<double>()}}) {
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        INFO("x " << values[i]);
+        REQUIRE(std::abs(got[i] - right[i]) <= 0x1p-8 * 1.1 * std::abs(right[i]) + 1e-6);
+      }
+    }
+  }
+}
+
 TEST_CASE("dropout draws the same masks", "[cuda]") {
   if (!has_gpu()) return;
   for (const DType dtype : kFloating) {

@@ -97,6 +97,7 @@ inline float exp2_approximate(float x) {
   const float y = std::exp2(x);
   return y < 0x1p-126f ? 0 : y;
 }
+inline float reciprocal_approximate(float x) { return 1 / x; }
 inline void hold_back(unsigned&) {}
 inline void copy_async(__nv_bfloat16* to, const __nv_bfloat16* from, bool there) {
   emulated::check_aligned("cp.async", to);
