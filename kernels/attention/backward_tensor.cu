@@ -93,6 +93,23 @@ struct Memory {
   }
 };
 
+// delta (heads, T) = Σ d_o o of each row, by D / 8 neighbouring lanes.
+template <int D>
+__global__ void row_sums(Heads d_o, Heads o, Dim rows, Dim length, float* delta) {
+  constexpr int kLanes = D / 8;
+  const Dim row = (Dim{blockIdx.x} * kTileThreads + threadIdx.x) / kLanes;
+  const int lane = static_cast<int>(threadIdx.x) % kLanes;
+  float sum = 0;
+  if (row < rows) {
+    const Dim head = row / length, position = row % length;
+    const auto a = device::load<8>(d_o.head(head) + position * d_o.ld + lane * 8);
+    const auto b = device::load<8>(o.head(head) + position * o.ld + lane * 8);
+    for (int i = 0; i < 8; ++i) sum += __bfloat162float(a.value[i]) * __bfloat162float(b.value[i]);
+  }
+  for (int step = kLanes / 2; step > 0; step /= 2) sum += __shfl_xor_sync(device::kAllLanes, sum, step);
+  if (row < rows && lane == 0) delta[row] = sum;
+}
+
 template <int D>
 __global__ void __launch_bounds__(kTileThreads, D <= 64 ? 3 : 2) key_gradients(const __grid_constant__ Call call, Heads dk, Heads dv) {
   extern __shared__ __align__(16) unsigned char shared[];
@@ -224,13 +241,16 @@ __global__ void __launch_bounds__(kTileThreads) query_gradients(const __grid_con
 
 template <int D>
 void launch(const Exec& exec, const BackwardCall& c) {
-  const Dim length = c.q.size(2);
+  const Dim length = c.q.size(2), heads = c.q.size(0) * c.q.size(1);
+  const unsigned row_blocks = device::blocks_for(heads * length * (D / 8), kTileThreads, Dim{1} << 30);
+  row_sums<D><<<row_blocks, kTileThreads, 0, device::queue(exec)>>>(heads_of(c.d_o), heads_of(c.o), heads * length, length,
+                                                                   c.delta.as<float>());
   const Call call{heads_of(c.d_o), heads_of(c.q), heads_of(c.k), heads_of(c.v), c.lse.as<float>(), c.delta.as<float>(),
                   length, static_cast<float>(c.scale), c.causal};
   constexpr std::size_t kMemory = Memory<D>::kBytes;
   device::allow_shared_memory(key_gradients<D>, kMemory);
   device::allow_shared_memory(query_gradients<D>, kMemory);
-  const dim3 grid(device::blocks_for(length, kRows), static_cast<unsigned>(c.q.size(0) * c.q.size(1)));
+  const dim3 grid(device::blocks_for(length, kRows), static_cast<unsigned>(heads));
   key_gradients<D><<<grid, kTileThreads, kMemory, device::queue(exec)>>>(call, heads_of(c.dk), heads_of(c.dv));
   query_gradients<D><<<grid, kTileThreads, kMemory, device::queue(exec)>>>(call, heads_of(c.dq));
   ASHLAR_CUDA_CHECK_LAUNCH();

@@ -48,9 +48,8 @@ void attention_backward(const Exec& exec, ConstView d_o, ConstView q, ConstView 
   check_contiguous_rows(kName, lse);
   if (q.numel() == 0) return;
   const Array delta = Array::empty(lse.shape, lse.dtype, exec.device);
-  row_products(exec, d_o, o, delta);
   const BackwardCall call{d_o, q, k, v, o, lse, delta, scale, causal, dq, dk, dv};
-  if (for_tensor_cores(q, k, v, d_o, dq, dk, dv)) backward_tensor_cores(exec, call);
+  if (for_tensor_cores(q, k, v, d_o, o, dq, dk, dv)) backward_tensor_cores(exec, call);
   else backward_plain(exec, call);
 }
 

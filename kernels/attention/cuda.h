@@ -13,7 +13,7 @@ struct ForwardCall {
 };
 struct BackwardCall {
   ConstView d_o, q, k, v, o, lse;
-  ConstView delta;  // (B, H, T) like lse: Σ d_o o of each row
+  View delta;  // (B, H, T) like lse: to hold Σ d_o o of each row
   double scale;
   bool causal;
   View dq, dk, dv;
@@ -22,8 +22,6 @@ struct BackwardCall {
 void forward_plain(const Exec& exec, const ForwardCall& call);
 void forward_tensor_cores(const Exec& exec, const ForwardCall& call);
 
-// delta (B, H, T) = Σ d_o o
-void row_products(const Exec& exec, const ConstView& d_o, const ConstView& o, const View& delta);
 void backward_plain(const Exec& exec, const BackwardCall& call);
 void backward_tensor_cores(const Exec& exec, const BackwardCall& call);
 

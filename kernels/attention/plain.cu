@@ -171,20 +171,13 @@ void forward_plain(const Exec& exec, const ForwardCall& c) {
   ASHLAR_CUDA_CHECK_LAUNCH();
 }
 
-void row_products(const Exec& exec, const ConstView& d_o, const ConstView& o, const View& delta) {
-  const Dim rows = rows_in(o);
-  dispatch_floating(o.dtype, "attention_backward", [&]<class T>() {
-    products<<<blocks_of(rows), kThreads, 0, queue(exec)>>>(rows, o.size(3), rows_of<const T>(d_o), rows_of<const T>(o),
-                                                            delta.as<accumulate_t<T>>());
-  });
-  ASHLAR_CUDA_CHECK_LAUNCH();
-}
-
 void backward_plain(const Exec& exec, const BackwardCall& c) {
   check_depth(c.q);
   const Dim rows = rows_in(c.q), depth = c.q.size(3);
   dispatch_floating(c.q.dtype, "attention_backward", [&]<class T>() {
     using A = accumulate_t<T>;
+    products<<<blocks_of(rows), kThreads, 0, queue(exec)>>>(rows, depth, rows_of<const T>(c.d_o), rows_of<const T>(c.o),
+                                                            c.delta.as<A>());
     const Operands<T, A> call{rows_of<const T>(c.d_o), rows_of<const T>(c.q), rows_of<const T>(c.k), rows_of<const T>(c.v),
                               c.lse.as<A>(),           c.delta.as<A>(),       static_cast<A>(c.scale), c.causal};
     query_gradients<<<blocks_of(rows), kThreads, 0, queue(exec)>>>(rows, depth, call, rows_of<T>(c.dq));
