@@ -73,7 +73,7 @@ void fill(const Exec& exec, const Shapes& shapes, const ConstView& features, con
   const Side &from = transposed ? shapes.out : shapes.in, &to = transposed ? shapes.in : shapes.out;
   const Dim rank = shapes.rank, row = shapes.in.blocks * rank;
   const CouplingSteps steps{to.blocks, from.blocks, transposed ? rank : row, transposed ? row : rank};
-  if (s && can_fuse(features, factor)) {
+  if (s && fuses(exec, features, factor, static_cast<bool>(values.before))) {
     coupled_product(exec, features, factor, s, steps, values.before, values.after);
     return;
   }
@@ -89,7 +89,7 @@ struct OwnCoupled : Coupled<View> {
 OwnCoupled coupled(const Exec& exec, const Shapes& shapes, const ConstView& features, const ConstView& factor,
                    const ConstView& s, bool transposed, bool needs_before) {
   const Side &from = transposed ? shapes.out : shapes.in, &to = transposed ? shapes.in : shapes.out;
-  const Dim before = needs_before || !s || !can_fuse(features, factor) ? from.blocks : 0, after = s ? to.blocks : 0;
+  const Dim before = needs_before || !s || !fuses(exec, features, factor, false) ? from.blocks : 0, after = s ? to.blocks : 0;
   OwnCoupled values;
   values.memory = Array::empty({shapes.rows, before + after, shapes.rank}, features.dtype, exec.device);
   if (before > 0) values.before = values.memory.slice(1, 0, before);

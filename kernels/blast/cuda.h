@@ -18,9 +18,9 @@ struct CouplingSteps {
   Dim outputs, inputs, s_out, s_in;
 };
 void couple(const Exec& exec, const ConstView& a, const ConstView& s, const CouplingSteps& steps, const View& c);
-// Both at once where can_fuse(x, factor): a_j = x_j factor_j, written only if `a` is given, and c as above.
+// Both at once where fuses(): a_j = x_j factor_j, written only if `a` is given, and c as above.
 // x (R, n), factor (inputs, length, r).
-bool can_fuse(const ConstView& x, const ConstView& factor);
+bool fuses(const Exec& exec, const ConstView& x, const ConstView& factor, bool keeps_a);
 void coupled_product(const Exec& exec, const ConstView& x, const ConstView& factor, const ConstView& s,
                      const CouplingSteps& steps, const View& a, const View& c);
 // ds_ij = Σ_rows dc_i * a_j: a (R, b2, r), dc (R, b1, r), rows anywhere; ds (b1, b2, r) contiguous, master dtype.

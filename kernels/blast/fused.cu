@@ -200,23 +200,31 @@ constexpr Choice kChoices[] = {choice<16, 32>(), choice<8, 64>(), choice<6, 96>(
 
 // Of the kernels with enough blocks, and no more memory than there is, the one that reads least: x once for each of its
 // tiles of columns, the factor once for its rows.
-Choice best_choice(const Exec& exec, const Call& call) {
+Choice best_choice(const Exec& exec, Dim blocks, Dim rank) {
   const auto limit = static_cast<std::size_t>(attribute(exec, cudaDevAttrMaxSharedMemoryPerBlockOptin));
-  const auto reads = [&](const Choice& c) { return (call.rank + c.columns - 1) / c.columns * (kRows + c.columns); };
+  const auto reads = [&](const Choice& c) { return (rank + c.columns - 1) / c.columns * (kRows + c.columns); };
   Choice best = kChoices[0];
   for (const Choice& c : kChoices) {
-    if (call.blocks <= c.blocks && c.memory <= limit && reads(c) < reads(best)) best = c;
+    if (blocks <= c.blocks && c.memory <= limit && reads(c) < reads(best)) best = c;
   }
   return best;
+}
+
+// Every tile of columns reads x again, from the L2 cache at best, and A's way to memory and back is saved (back alone, if A
+// is kept). Where the former is over four times the latter, by count of values, products and a pass are left to others.
+bool pays(const Exec& exec, const ConstView& x, const ConstView& factor, bool keeps_a) {
+  const Dim blocks = factor.size(0), rank = factor.size(2), columns = best_choice(exec, blocks, rank).columns;
+  const Dim again = (rank + columns - 1) / columns - 1, saved = blocks * rank * (keeps_a ? 1 : 2);
+  return again * x.size(1) <= 4 * saved;
 }
 
 bool aligned(const ConstView& v) { return reinterpret_cast<std::uintptr_t>(v.data) % 16 == 0; }
 
 }  // namespace
 
-bool can_fuse(const ConstView& x, const ConstView& factor) {
+bool fuses(const Exec& exec, const ConstView& x, const ConstView& factor, bool keeps_a) {
   return x.dtype == DType::bf16 && factor.size(0) <= 16 && factor.size(1) % 8 == 0 && factor.size(2) % 8 == 0 &&
-         x.size(1) % 8 == 0 && x.step(0) % 8 == 0 && aligned(x);
+         x.size(1) % 8 == 0 && x.step(0) % 8 == 0 && aligned(x) && pays(exec, x, factor, keeps_a);
 }
 
 void coupled_product(const Exec& exec, const ConstView& x, const ConstView& factor, const ConstView& s,
@@ -228,7 +236,7 @@ void coupled_product(const Exec& exec, const ConstView& x, const ConstView& fact
   const auto size = [](const ConstView& v, int d) { return static_cast<int>(v.size(d)); };
   const Call call{values(x), values(ConstView(narrow)), x.size(0), x.step(0), size(x, 1), size(factor, 0), size(factor, 1),
                   size(factor, 2), s.as<float>(), steps, values(a), values(c), a.step(0), c.step(0)};
-  const auto [kernel, blocks, columns, memory] = best_choice(exec, call);
+  const auto [kernel, blocks, columns, memory] = best_choice(exec, call.blocks, call.rank);
   allow_shared_memory(kernel, memory);
   const Dim tiles = (call.rows + kRows - 1) / kRows * ((call.rank + columns - 1) / columns);
   kernel<<<static_cast<unsigned>(tiles), kBlockThreads, memory, queue(exec)>>>(call);

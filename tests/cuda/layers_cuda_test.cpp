@@ -25,6 +25,8 @@ const std::vector<MapCase> kMaps{{"dense", 40, 56},
                                  {"blast:out_blocks=8,in_blocks=7,rank=64", 224, 320},
                                  {"blast:blocks=6,rank=88", 192, 384},
                                  {"blast:out_blocks=4,in_blocks=2,rank=136", 176, 160},
+                                 // Not fused, because x would be read too often.
+                                 {"blast:out_blocks=4,in_blocks=1,rank=136", 1200, 160},
                                  {"monarch:blocks=4", 64, 96},
                                  {"monarch:blocks=4,rank=20", 37, 50},
                                  {"monarch:blocks=4,interleaved=1", 64, 96},
