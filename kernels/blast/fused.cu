@@ -236,10 +236,11 @@ void coupled_product(const Exec& exec, const ConstView& x, const ConstView& fact
   const auto size = [](const ConstView& v, int d) { return static_cast<int>(v.size(d)); };
   const Call call{values(x), values(ConstView(narrow)), x.size(0), x.step(0), size(x, 1), size(factor, 0), size(factor, 1),
                   size(factor, 2), s.as<float>(), steps, values(a), values(c), a.step(0), c.step(0)};
-  const auto [kernel, blocks, columns, memory] = best_choice(exec, call.blocks, call.rank);
-  allow_shared_memory(kernel, memory);
-  const Dim tiles = (call.rows + kRows - 1) / kRows * ((call.rank + columns - 1) / columns);
-  kernel<<<static_cast<unsigned>(tiles), kBlockThreads, memory, queue(exec)>>>(call);
+  const Choice best = best_choice(exec, call.blocks, call.rank);
+  allow_shared_memory(best.kernel, best.memory);
+  const Dim tiles = (call.rows + kRows - 1) / kRows * ((call.rank + best.columns - 1) / best.columns);
+  const auto kernel = best.kernel;
+  kernel<<<static_cast<unsigned>(tiles), kBlockThreads, best.memory, queue(exec)>>>(call);
   ASHLAR_CUDA_CHECK_LAUNCH();
 }
 
