@@ -68,22 +68,22 @@ class Blast(Layer):
 
 
 class Monarch(Layer):
-    """The largest rank whose factors have half the parameters of dense, in multiples of the blocks."""
+    """Of the layer's default rank: min(n, m) / blocks, rounded up to a multiple of the blocks."""
 
     def __init__(self, n, m, rows, blocks):
         super().__init__(n, m, rows)
-        self.h = max(1, min(n, m) // blocks // blocks) * blocks * blocks  # hidden features
-        self.macs = self.h // blocks * (n + m)
+        self.rank = -(-min(n, m) // blocks**2) * blocks
+        self.hidden = blocks * self.rank
+        self.macs = self.rank * (n + m)
+
+    def product(self, side):  # of one factor, between n or m and the hidden features
+        return self.weights(side * self.rank) + kernel(side * self.rank, side + self.hidden)
 
     def forward(self):
-        return self.passes(self.n, self.h) + self.passes(self.h, self.m)
+        return self.product(self.n) + self.product(self.m)
 
     def backward(self):
-        return 2 * (self.passes(self.m, self.h) + self.passes(self.n, self.h))
-
-    def passes(self, a, b):
-        inner = self.macs // (self.n + self.m)
-        return self.weights(a * inner if a != self.h else b * inner) + kernel((a if a != self.h else b) * inner, a + b)
+        return 2 * (self.product(self.n) + self.product(self.m))
 
 
 class Ss1(Layer):
