@@ -111,7 +111,8 @@ __global__ void row_sums(Heads d_o, Heads o, Dim rows, Dim length, float* delta)
 }
 
 template <int D>
-__global__ void __launch_bounds__(kTileThreads, D <= 64 ? 3 : 2) key_gradients(const __grid_constant__ Call call, Heads dk, Heads dv) {
+__global__ void __launch_bounds__(kTileThreads, D <= 64 ? 3 : 2)
+    key_gradients(const __grid_constant__ Call call, Heads dk, Heads dv) {
   extern __shared__ __align__(16) unsigned char shared[];
   const Memory<D> memory{shared};
   const int thread = static_cast<int>(threadIdx.x), lane = thread % device::kWarp, warp = thread / device::kWarp;

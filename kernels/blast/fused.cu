@@ -1,6 +1,6 @@
 // The right product of BLAST with the coupling in its epilogue, on tensor cores: A_j = X_j V_j for all blocks j stays in
-// registers, C_i = Σ_j s_ij * A_j is what is written. So A never crosses device memory, and C crosses it once on the way
-// out and once into the left product. The backward uses it with dy, U and the transposed coupling.
+// registers, C_i = Σ_j s_ij * A_j is what is written. So A crosses device memory only where it is kept for the gradient of s,
+// and C once on the way out and once into each product. The backward uses it with dy, U and the transposed coupling.
 //
 // A block of the grid has 128 rows and kRank columns of the rank. X and the factor come in steps of 64 features, two steps
 // ahead. A finished A_j waits for the others in bf16, as which it would lie in memory; then s takes the place of X.
