@@ -124,10 +124,13 @@ inline int attribute(const Exec& exec, cudaDeviceAttr which) {
   return value;
 }
 
-// A kernel's dynamic shared memory above the 48 KiB that need no asking; Error where the device has less.
+// Lets a kernel have `bytes` of dynamic shared memory; Error where the device has less. Unasked it has 48 KiB less what its
+// static arrays take. The limit never falls: launches that are recorded may need what was asked for before.
 template <class Kernel>
 void allow_shared_memory(Kernel* kernel, std::size_t bytes) {
-  if (bytes <= 48 * 1024) return;
+  cudaFuncAttributes has{};
+  ASHLAR_CUDA_CHECK(cudaFuncGetAttributes(&has, kernel));
+  if (static_cast<std::size_t>(has.maxDynamicSharedSizeBytes) >= bytes) return;
   ASHLAR_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)));
 }
 

@@ -1,6 +1,8 @@
 // The CUDA runtime on memory of the host. A stream does its work at once; while it captures, it records the work instead.
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -43,6 +45,19 @@ DeviceMemory& memory() {
 std::vector<cudaStream_t>& strict_captures() {
   static std::vector<cudaStream_t> streams;
   return streams;
+}
+
+// Dynamic shared memory that a kernel may have: 48 KiB less its static arrays, which are taken to be 1 KiB, until it asks
+// for more. A launch does not know its kernel's address: it is held against the largest limit of all.
+constexpr int kSharedUnasked = 47 << 10;
+std::map<const void*, int>& shared_limits() {
+  static std::map<const void*, int> limits;
+  return limits;
+}
+int largest_shared_limit() {
+  int largest = kSharedUnasked;
+  for (const auto& [kernel, bytes] : shared_limits()) largest = std::max(largest, bytes);
+  return largest;
 }
 
 cudaError_t result(cudaError_t status) {
@@ -88,7 +103,18 @@ cudaError_t check_launch(dim3 grid, dim3 block, std::size_t shared) {
   const bool block_fits = block.x > 0 && block.y > 0 && block.z > 0 && block.z <= 64 && block.x <= 1024 && block.y <= 1024 &&
                           block.x * block.y * block.z <= 1024;
   if (!grid_fits || !block_fits) return cudaErrorInvalidConfiguration;
-  return shared <= kSharedLimit ? cudaSuccess : cudaErrorInvalidValue;
+  return shared <= static_cast<std::size_t>(largest_shared_limit()) ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+cudaError_t get_shared_limit(const void* kernel, int* bytes) {
+  const auto asked = shared_limits().find(kernel);
+  *bytes = asked == shared_limits().end() ? kSharedUnasked : asked->second;
+  return cudaSuccess;
+}
+cudaError_t set_shared_limit(const void* kernel, int bytes) {
+  if (static_cast<std::size_t>(bytes) > kSharedLimit) return result(cudaErrorInvalidValue);
+  shared_limits()[kernel] = bytes;
+  return cudaSuccess;
 }
 
 }  // namespace ashlar::emulated

@@ -76,11 +76,21 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream);
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable);
 cudaError_t cudaGraphDestroy(cudaGraph_t graph);
 
-// A multiprocessor's limit holds for every kernel here: that a kernel asked for it is not looked at.
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
+struct cudaFuncAttributes {
+  int maxDynamicSharedSizeBytes;
+};
+namespace ashlar::emulated {
+cudaError_t get_shared_limit(const void* kernel, int* bytes);
+cudaError_t set_shared_limit(const void* kernel, int bytes);
+}  // namespace ashlar::emulated
 template <class Kernel>
-cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int bytes) {
-  return static_cast<std::size_t>(bytes) <= ashlar::emulated::kSharedLimit ? cudaSuccess : cudaErrorInvalidValue;
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, Kernel* kernel) {
+  return ashlar::emulated::get_shared_limit(reinterpret_cast<const void*>(kernel), &attributes->maxDynamicSharedSizeBytes);
+}
+template <class Kernel>
+cudaError_t cudaFuncSetAttribute(Kernel* kernel, cudaFuncAttribute, int bytes) {
+  return ashlar::emulated::set_shared_limit(reinterpret_cast<const void*>(kernel), bytes);
 }
 
 #include "tests/cuda/emulator/launch.h"
