@@ -47,6 +47,7 @@ class GraphRecording final : public Recording {
     // The memory may be used for something else only when the last replay is done.
     cudaStreamSynchronize(static_cast<cudaStream_t>(stream(index_)));
     cudaGraphExecDestroy(graph_);
+    cudaGetLastError();  // a destructor has nobody to tell; a broken device says so again
   }
 
   void replay() override { ASHLAR_CUDA_CHECK(cudaGraphLaunch(graph_, static_cast<cudaStream_t>(stream(index_)))); }

@@ -43,7 +43,8 @@ class Staging {
       const std::size_t part = std::min(kBytes, bytes - done);
       Pinned& buffer = buffers_[next_++ % buffers_.size()];
       if (buffer.copied) ASHLAR_CUDA_CHECK(cudaEventSynchronize(buffer.copied));
-      buffer.grow(part);
+      // A buffer that turns up for inputs of different sizes must not be made anew each time.
+      buffer.grow(part <= kSmall ? kSmall : kBytes);
       std::memcpy(buffer.data, source + done, part);
       ASHLAR_CUDA_CHECK(cudaMemcpyAsync(target + done, buffer.data, part, cudaMemcpyHostToDevice, stream));
       ASHLAR_CUDA_CHECK(cudaEventRecord(buffer.copied, stream));
@@ -52,7 +53,7 @@ class Staging {
   }
 
  private:
-  static constexpr std::size_t kBytes = std::size_t{4} << 20;
+  static constexpr std::size_t kBytes = std::size_t{4} << 20, kSmall = std::size_t{64} << 10;
 
   std::mutex mutex_;
   std::array<Pinned, 16> buffers_;
@@ -135,10 +136,17 @@ std::unique_ptr<DeviceState> make_state(int index) {
   // The memory is that of the stream's device.
   const RawMemory memory{[=](std::size_t bytes) -> MemoryBlock {
                            const bool recorded = is_recorded(stream);
+                           const cudaStream_t queue = recorded ? memory_stream : stream;
                            void* data = nullptr;
-                           const cudaError_t status = cudaMallocAsync(&data, bytes, recorded ? memory_stream : stream);
+                           cudaError_t status = cudaMallocAsync(&data, bytes, queue);
                            if (status == cudaErrorMemoryAllocation) {
-                             cudaGetLastError();  // clears it: the caller tries again after trimming
+                             // What was given back before is free for another size only when the stream has come to it.
+                             cudaGetLastError();
+                             ASHLAR_CUDA_CHECK(cudaStreamSynchronize(queue));
+                             status = cudaMallocAsync(&data, bytes, queue);
+                           }
+                           if (status == cudaErrorMemoryAllocation) {
+                             cudaGetLastError();
                              return {};
                            }
                            ASHLAR_CUDA_CHECK(status);
@@ -148,6 +156,7 @@ std::unique_ptr<DeviceState> make_state(int index) {
                          // Errors are dropped: release() must not throw, and memory of a broken device is lost anyway.
                          [=](MemoryBlock block) {
                            cudaFreeAsync(block.data, is_recorded(stream) ? memory_stream : stream);
+                           cudaGetLastError();
                          }};
   state->allocator = make_caching_allocator(memory, concat("memory of cuda:", index));
   return state;
@@ -179,6 +188,9 @@ std::string why_unusable(int index) {
     return concat(properties.name, " has compute capability ", properties.major, ".", properties.minor,
                   "; the kernels need 8.0 or newer");
   }
+  int has_pools = 0;
+  ASHLAR_CUDA_CHECK(cudaDeviceGetAttribute(&has_pools, cudaDevAttrMemoryPoolsSupported, index));
+  if (!has_pools) return concat(properties.name, " has no stream-ordered allocation here; a newer driver may");
   return {};
 }
 

@@ -81,6 +81,15 @@ TEST_CASE("a replay computes with what the arrays hold then", "[cuda]") {
   }
 }
 
+TEST_CASE("an error that was caught is not told again by the next launch", "[cuda]") {
+  if (!has_gpu()) return;
+  const Array x = Array::full({10}, 3, DType::f32, kGpu), y = empty_like(x);
+  float value = 0;
+  CHECK_THROWS_AS(cuda::copy_to_host(0, &value, nullptr, sizeof value), Error);
+  kernels::scale(x.exec(), x, 2, y);
+  CHECK(all_equal(y.to(Device{}), 6));
+}
+
 TEST_CASE("forward and backward can be recorded apart", "[cuda]") {
   if (!has_gpu()) return;
   for (const char* spec : {"dense", "blast:blocks=2,rank=8", "ss1:reduction=4"}) {
