@@ -37,11 +37,13 @@ cudaDataType_t library_dtype(DType dtype) {
   return dtype == DType::f64 ? CUDA_R_64F : dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F;
 }
 
-// The largest power of two, up to 256, that divides the address.
-std::uint32_t alignment_of(const void* data) {
-  const auto address = reinterpret_cast<std::uintptr_t>(data) | 256u;
-  return static_cast<std::uint32_t>(address & ~(address - 1));
+// The largest power of two, up to 256, that divides the address, and the distance from one product of a batch to the next.
+std::uint32_t alignment_of(const void* data, DType dtype, Dim step) {
+  const auto bits = reinterpret_cast<std::uintptr_t>(data) | static_cast<std::uintptr_t>(step) * size_of(dtype) | 256u;
+  return static_cast<std::uint32_t>(bits & ~(bits - 1));
 }
+// The search knows nothing of how a bias or sums lie, and may choose a kernel that takes them 16 bytes at a time.
+constexpr std::uint32_t kVectorAlignment = 16;
 
 // What the choice of an algorithm depends on. The library sees columns: it computes yᵀ (N, M) = bᵀ aᵀ.
 struct Call {
@@ -53,14 +55,15 @@ struct Call {
   std::uint32_t a_alignment, b_alignment, y_alignment;
   Dim vector_step;  // of bias or row_sums, from one product to the next; 0: all have the same
   bool bias, accumulate, gelu;
-  // Of these, which may be null, only the alignment matters here.
+  // Of these, which may be null, only the alignment matters here: at least kVectorAlignment.
   void* pre_activation;  // (M, N) without gaps: what GELU is taken of
   void* row_sums;        // (M) of each product: receives the sums of a's rows
 
   std::vector<Dim> key() const {
     return {device, static_cast<Dim>(operands), static_cast<Dim>(result), m, n, k, batch, a.by_rows, a.ld, b.by_rows, b.ld,
             ld_y, a_step, b_step, y_step, a_alignment, b_alignment, y_alignment, vector_step, bias,
-            accumulate, gelu, pre_activation ? alignment_of(pre_activation) : 0, row_sums ? alignment_of(row_sums) : 0};
+            accumulate, gelu,
+            pre_activation ? alignment_of(pre_activation, result, 0) : 0, row_sums ? alignment_of(row_sums, result, 0) : 0};
   }
 
   cublasLtEpilogue_t epilogue() const {
@@ -165,7 +168,8 @@ void add_bias(const Exec& exec, const View& y, const ConstView& bias) {
 // pre-activation to be of a multiple of 8 values and aligned.
 bool has_gelu_epilogue(const Problem& p) {
   const View& z = p.options.pre_activation;
-  return p.options.gelu == Gelu::tanh && p.y.dtype != DType::f64 && (!z || (p.n() % 8 == 0 && alignment_of(z.data) >= 16));
+  const bool z_fits = !z || (p.n() % 8 == 0 && alignment_of(z.data, z.dtype, 0) >= kVectorAlignment);
+  return p.options.gelu == Gelu::tanh && p.y.dtype != DType::f64 && z_fits;
 }
 
 // Operands of one dtype with unit strides, y by rows.
@@ -177,15 +181,19 @@ void run_library(const Exec& exec, const Problem& given) {
   }
   const bool batched = p.batch_dims() == 1;
   const auto step = [&](const ConstView& v) { return batched ? v.step(0) : Dim{0}; };
+  const auto alignment = [&](const ConstView& v) { return alignment_of(v.data, v.dtype, step(v)); };
   const ConstView y = p.y;
   const View& sums = p.options.row_sums;
   const bool f64 = y.dtype == DType::f64;  // in which the library has no epilogues
+  const Dim vector_step = !batched ? 0 : sums ? sums.step(0) : p.options.bias.shape.ndim() > 1 ? p.n() : 0;
+  const auto in_epilogue = [&](const void* vector) {
+    return !f64 && alignment_of(vector, y.dtype, vector_step) >= kVectorAlignment;
+  };
   Call call{exec.device.index, p.a.dtype, y.dtype, p.m(), p.n(), p.k(), batched ? y.size(0) : 1,
             *matrix_layout(p.a), *matrix_layout(p.b), p.m() == 1 ? p.n() : y.step(-2), step(p.a), step(p.b), step(y),
-            alignment_of(p.a.data), alignment_of(p.b.data), alignment_of(y.data),
-            !batched ? 0 : sums ? sums.step(0) : p.options.bias.shape.ndim() > 1 ? p.n() : 0,
-            p.options.bias && !f64, p.options.accumulate, has_gelu_epilogue(p), p.options.pre_activation.data,
-            sums && sums.dtype == y.dtype && !f64 ? sums.data : nullptr};
+            alignment(p.a), alignment(p.b), alignment(y), vector_step, p.options.bias && in_epilogue(nullptr),
+            p.options.accumulate, has_gelu_epilogue(p), p.options.pre_activation.data,
+            sums && sums.dtype == y.dtype && in_epilogue(sums.data) ? sums.data : nullptr};
   if (p.options.gelu && !(call.gelu && plan_for(call).found)) return product_then_gelu(exec, p);
   if (call.bias && !plan_for(call).found) call.bias = false;
   if (call.row_sums && !plan_for(call).found) call.row_sums = nullptr;
@@ -194,7 +202,7 @@ void run_library(const Exec& exec, const Problem& given) {
     throw Error(concat("matmul: cuBLASLt has no algorithm for a ", p.a.dtype, p.a.shape, ", b ", p.b.dtype, p.b.shape,
                        ", y ", y.dtype, y.shape));
   }
-  Array bias;  // the library wants it in the dtype of the result
+  Array bias;  // the library wants it in the dtype of the result; new memory is aligned
   if (call.bias) {
     bias = Array::empty(p.options.bias.shape, y.dtype, exec.device);
     ashlar::cuda::copy(exec.device.index, p.options.bias, bias);

@@ -180,6 +180,14 @@ bool supported(const Product& product, const Layout& a, const Layout& b, const L
          (aux_fits || !(epilogue.keep_input || epilogue.gelu_gradient));
 }
 
+// The search knows nothing of how bias and sums lie: it may choose a kernel that reads and writes them 16 bytes at a time.
+bool vectors_aligned(const Product& product, const Layout& d) {
+  const Epilogue epilogue = epilogue_of(product);
+  if (!epilogue.bias && !epilogue.b_sums) return true;
+  const std::int64_t step = d.batch() > 1 ? product.get(CUBLASLT_MATMUL_DESC_BIAS_BATCH_STRIDE, 0) : 0;
+  return product.get(CUBLASLT_MATMUL_DESC_BIAS_POINTER, 0) % 16 == 0 && step * size_of(d.type) % 16 == 0;
+}
+
 // Whether a matrix, in every product of the batch, is memory of the device.
 bool on_device(const void* data, const Layout& layout) {
   const std::int64_t last = (layout.batch() - 1) * layout.step() + (layout.columns - 1) * layout.ld + layout.rows;
@@ -209,7 +217,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
   if (!supported(*product, *a_layout, *b_layout, *c_layout, *d_layout)) return CUBLAS_STATUS_NOT_SUPPORTED;
   const bool there = on_device(a, *a_layout) && on_device(b, *b_layout) && on_device(c, *c_layout) &&
                      on_device(d, *d_layout) && (workspace_bytes == 0 || emulated::on_device(workspace, workspace_bytes));
-  if (!there) return CUBLAS_STATUS_INVALID_VALUE;
+  if (!there || !vectors_aligned(*product, *d_layout)) return CUBLAS_STATUS_INVALID_VALUE;
   const bool f64 = product->scale == CUDA_R_64F;
   const auto scalar = [&](const void* at) { return f64 ? *static_cast<const double*>(at) : *static_cast<const float*>(at); };
   const Call call{*product, scalar(alpha), scalar(beta), a, b, c, d, *a_layout, *b_layout, *c_layout, *d_layout};
