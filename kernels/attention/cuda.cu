@@ -1,4 +1,4 @@
-// Attention on CUDA: checks, and the choice between tensor cores and the plain kernels.
+// Attention on CUDA: checks, and the choice between cuDNN, tensor cores and the plain kernels.
 #include "kernels/attention/cuda.h"
 #include "kernels/attention/heads.h"
 #include "kernels/device.cuh"
@@ -36,6 +36,9 @@ void attention_forward(const Exec& exec, ConstView q, ConstView k, ConstView v, 
   }
   if (q.numel() == 0) return;
   const ForwardCall call{q, k, v, scale, causal, o, lse};
+#ifdef ASHLAR_HAS_CUDNN
+  if (forward_cudnn(exec, call)) return;
+#endif
   if (for_tensor_cores(q, k, v, o)) forward_tensor_cores(exec, call);
   else forward_plain(exec, call);
 }
@@ -47,8 +50,12 @@ void attention_backward(const Exec& exec, ConstView d_o, ConstView q, ConstView 
   check_lse(kName, q, lse);
   check_contiguous_rows(kName, lse);
   if (q.numel() == 0) return;
+  BackwardCall call{d_o, q, k, v, o, lse, {}, scale, causal, dq, dk, dv};
+#ifdef ASHLAR_HAS_CUDNN
+  if (backward_cudnn(exec, call)) return;
+#endif
   const Array delta = Array::empty(lse.shape, lse.dtype, exec.device);
-  const BackwardCall call{d_o, q, k, v, o, lse, delta, scale, causal, dq, dk, dv};
+  call.delta = delta;
   if (for_tensor_cores(q, k, v, d_o, o, dq, dk, dv)) backward_tensor_cores(exec, call);
   else backward_plain(exec, call);
 }

@@ -1,4 +1,5 @@
-// The parts of attention on CUDA: on tensor cores for bf16 heads of 32, 64 or 128 features, plain for the rest.
+// The parts of attention on CUDA: cuDNN's kernels for bf16 in training, where the build has cuDNN; on tensor cores for bf16
+// heads of 32, 64 or 128 features; plain for the rest.
 #pragma once
 #include "core/device.h"
 #include "core/view.h"
@@ -18,6 +19,10 @@ struct BackwardCall {
   bool causal;
   View dq, dk, dv;
 };
+
+// False, and nothing done, where cuDNN has no kernel for such a call or the environment says ASHLAR_CUDNN=off.
+bool forward_cudnn(const Exec& exec, const ForwardCall& call);
+bool backward_cudnn(const Exec& exec, const BackwardCall& call);
 
 void forward_plain(const Exec& exec, const ForwardCall& call);
 void forward_tensor_cores(const Exec& exec, const ForwardCall& call);

@@ -1,5 +1,6 @@
 #include "kernels/attention/attention.h"
 
+#include "kernels/attention/cuda.h"
 #include "tests/cuda/support.h"
 
 using namespace ashlar;
@@ -30,6 +31,21 @@ TEST_CASE("attention, forward and backward", "[cuda]") {
     }
   }
 }
+
+#ifdef ASHLAR_HAS_CUDNN
+// Where cuDNN has no kernel the project's own are used, and nobody would notice.
+TEST_CASE("cuDNN takes the attention of the programs", "[cuda]") {
+  if (!has_gpu()) return;
+  if (const char* const value = std::getenv("ASHLAR_CUDNN"); value && std::string(value) == "off") return;
+  for (const auto& [length, causal] : {std::pair<Dim, bool>{1024, true}, {65, false}}) {
+    const Array q = randn({2, 3, length, 64}, DType::bf16, 1).to(kGpu), o = empty_like(q), dq = empty_like(q),
+                dk = empty_like(q), dv = empty_like(q), lse = Array::empty({2, 3, length}, DType::f32, kGpu);
+    using namespace kernels::attention;
+    CHECK(forward_cudnn(q.exec(), {q, q, q, 0.125, causal, o, lse}));
+    CHECK(backward_cudnn(q.exec(), {q, q, q, q, o, lse, {}, 0.125, causal, dq, dk, dv}));
+  }
+}
+#endif
 
 // What lies beyond the last key has a score of 0: beside scores of -300 it would weigh exp(300).
 TEST_CASE("attention with scores far below zero", "[cuda]") {

@@ -1,0 +1,166 @@
+#include "kernels/attention/cudnn.h"
+
+#include <cuda_runtime.h>
+
+#include <bit>
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "core/array.h"
+#include "core/cuda/cuda.h"
+#include "core/determinism.h"
+
+namespace ashlar::kernels::attention {
+namespace {
+
+namespace fe = cudnn_frontend;
+using Tensor = fe::graph::Tensor_attributes;
+
+// cuDNN has four dimensions everywhere: lse (B, H, T) is (B, H, T, 1) to it.
+Tensor tensor(Operand id, const ConstView& v) {
+  const bool per_row = v.shape.ndim() == 3;
+  Tensor t;
+  t.set_uid(id).set_dim({v.size(0), v.size(1), v.size(2), per_row ? 1 : v.size(3)});
+  t.set_stride({v.step(0), v.step(1), v.step(2), 1});
+  t.set_data_type(per_row ? fe::DataType_t::FLOAT : fe::DataType_t::BFLOAT16);
+  return t;
+}
+std::shared_ptr<Tensor> given(Graph& graph, Operand id, const ConstView& v) { return graph.tensor(tensor(id, v)); }
+void set_result(const std::shared_ptr<Tensor>& result, Operand id, const ConstView& v) {
+  const Tensor like = tensor(id, v);
+  result->set_output(true).set_uid(id).set_dim(like.get_dim()).set_stride(like.get_stride());
+  result->set_data_type(like.get_data_type());
+}
+
+std::shared_ptr<Graph> empty_graph() {
+  auto graph = std::make_shared<Graph>();
+  graph->set_intermediate_data_type(fe::DataType_t::FLOAT).set_compute_data_type(fe::DataType_t::FLOAT);
+  return graph;
+}
+
+void check(fe::error_t status, const char* operation) {
+  if (status.is_bad()) throw Error(concat("cuda: cuDNN: ", operation, ": ", status.get_message()));
+}
+
+// Null where the library cannot be used.
+cudnnHandle_t handle_of(const Exec& exec) {
+  static std::mutex mutex;
+  static std::map<int, cudnnHandle_t> handles;
+  const std::lock_guard lock(mutex);
+  const auto [handle, missing] = handles.try_emplace(exec.device.index, nullptr);
+  if (missing) {
+    const auto stream = static_cast<cudaStream_t>(cuda::stream(exec.device.index));
+    cudnnStatus_t status = cudnnCreate(&handle->second);
+    if (status == CUDNN_STATUS_SUCCESS) status = cudnnSetStream(handle->second, stream);
+    if (status != CUDNN_STATUS_SUCCESS) handle->second = nullptr;
+    cudaGetLastError();  // what the library tried in vain is told by its status
+  }
+  return handle->second;
+}
+
+// Building a graph's plan takes far longer than carrying it out: each kind of call has its own for ever. Null where cuDNN
+// has no kernel for it.
+using Key = std::vector<Dim>;
+template <class Describe>
+const Graph* plan_for(const Key& key, cudnnHandle_t handle, const Describe& describe) {
+  static std::mutex mutex;
+  static std::map<Key, std::shared_ptr<Graph>> plans;
+  const std::lock_guard lock(mutex);
+  const auto found = plans.find(key);
+  if (found != plans.end()) return found->second.get();
+  std::shared_ptr<Graph> graph = describe();
+  if (graph->build(handle, {fe::HeurMode_t::A}).is_bad()) graph = nullptr;
+  cudaGetLastError();
+  return plans.emplace(key, std::move(graph)).first->second.get();
+}
+
+void append(Key& key, const ConstView& v) {
+  for (int d = 0; d < v.shape.ndim(); ++d) key.insert(key.end(), {v.size(d), v.step(d)});
+}
+
+constexpr Dim kVector = 8;  // values of bf16 that the library reads at a time, 16 bytes
+
+// What it is never asked for: it sees as many queries as keys here.
+bool may_take(const ConstView& q, const ConstView& k) {
+  return q.dtype == DType::bf16 && q.size(2) == k.size(2) && q.size(3) % kVector == 0;
+}
+bool aligned(const ConstView& v) {
+  const auto fits = [&](int d) { return v.dtype != DType::bf16 || v.step(d) % kVector == 0; };
+  return fits(0) && fits(1) && fits(2) && reinterpret_cast<std::uintptr_t>(v.data) % 16 == 0;
+}
+bool switched_off() {
+  static const char* const value = std::getenv("ASHLAR_CUDNN");
+  return value && std::string_view(value) == "off";
+}
+
+// Carries out the graph of `key` on `operands`; false, and nothing done, where there is no plan for it.
+template <class Describe>
+bool run(const Exec& exec, const Key& key, const std::unordered_map<std::int64_t, ConstView>& operands,
+         const Describe& describe) {
+  for (const auto& [id, view] : operands) {
+    if (!aligned(view)) return false;
+  }
+  const cudnnHandle_t handle = handle_of(exec);
+  const Graph* const graph = handle ? plan_for(key, handle, describe) : nullptr;
+  if (!graph) return false;
+  std::int64_t bytes = 0;
+  check(graph->get_workspace_size(bytes), "the size of the workspace");
+  const Array workspace = Array::empty({std::max<Dim>(bytes, 1)}, DType::u8, exec.device);
+  std::unordered_map<std::int64_t, void*> data;
+  for (const auto& [id, view] : operands) data[id] = const_cast<void*>(view.data);
+  check(graph->execute(handle, data, View(workspace).data), "attention");
+  return true;
+}
+
+}  // namespace
+
+std::shared_ptr<Graph> graph_of(const ForwardCall& c) {
+  auto graph = empty_graph();
+  fe::graph::SDPA_attributes attention;
+  attention.set_name("attention_forward").set_causal_mask(c.causal).set_attn_scale(static_cast<float>(c.scale));
+  attention.set_generate_stats(static_cast<bool>(c.lse));
+  const auto [o, lse] =
+      graph->sdpa(given(*graph, kQ, c.q), given(*graph, kK, c.k), given(*graph, kV, c.v), attention);
+  set_result(o, kO, c.o);
+  if (c.lse) set_result(lse, kLse, c.lse);
+  return graph;
+}
+
+std::shared_ptr<Graph> graph_of(const BackwardCall& c, bool deterministic) {
+  auto graph = empty_graph();
+  fe::graph::SDPA_backward_attributes attention;
+  attention.set_name("attention_backward").set_causal_mask(c.causal).set_attn_scale(static_cast<float>(c.scale));
+  attention.set_deterministic_algorithm(deterministic);
+  const auto [dq, dk, dv] = graph->sdpa_backward(given(*graph, kQ, c.q), given(*graph, kK, c.k), given(*graph, kV, c.v),
+                                                 given(*graph, kO, c.o), given(*graph, kDO, c.d_o), given(*graph, kLse, c.lse),
+                                                 attention);
+  set_result(dq, kDQ, c.dq);
+  set_result(dk, kDK, c.dk);
+  set_result(dv, kDV, c.dv);
+  return graph;
+}
+
+bool forward_cudnn(const Exec& exec, const ForwardCall& c) {
+  if (switched_off() || !may_take(c.q, c.k)) return false;
+  std::unordered_map<std::int64_t, ConstView> operands{{kQ, c.q}, {kK, c.k}, {kV, c.v}, {kO, c.o}};
+  if (c.lse) operands[kLse] = c.lse;
+  Key key{exec.device.index, 0, c.causal, std::bit_cast<Dim>(c.scale), c.lse ? 1 : 0};
+  for (const ConstView& v : {c.q, c.k, c.v, ConstView(c.o)}) append(key, v);
+  return run(exec, key, operands, [&] { return graph_of(c); });
+}
+
+bool backward_cudnn(const Exec& exec, const BackwardCall& c) {
+  if (switched_off() || !may_take(c.q, c.k)) return false;
+  Key key{exec.device.index, 1, c.causal, std::bit_cast<Dim>(c.scale), deterministic()};
+  for (const ConstView& v : {c.q, c.k, c.v, c.o, c.d_o, ConstView(c.dq), ConstView(c.dk), ConstView(c.dv)}) append(key, v);
+  return run(exec, key,
+             {{kQ, c.q}, {kK, c.k}, {kV, c.v}, {kO, c.o}, {kDO, c.d_o}, {kLse, c.lse},
+              {kDQ, c.dq}, {kDK, c.dk}, {kDV, c.dv}},
+             [&] { return graph_of(c, deterministic()); });
+}
+
+}  // namespace ashlar::kernels::attention

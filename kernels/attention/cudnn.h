@@ -1,0 +1,23 @@
+// Attention in cuDNN's terms: a graph of tensors and operations for each call, described through the headers of
+// cudnn-frontend. It depends on shapes, strides and dtypes; what lies where is said when it is carried out.
+#pragma once
+// Half a minute less to compile; neither is used here.
+#define CUDNN_FRONTEND_SKIP_JSON_LIB
+#define NV_CUDNN_FRONTEND_DISABLE_LOGGING
+#include <cudnn_frontend.h>
+
+#include <memory>
+
+#include "kernels/attention/cuda.h"
+
+namespace ashlar::kernels::attention {
+
+using Graph = cudnn_frontend::graph::Graph;
+
+// The tensors of a graph.
+enum Operand : std::int64_t { kQ = 1, kK, kV, kO, kLse, kDO, kDQ, kDK, kDV };
+
+std::shared_ptr<Graph> graph_of(const ForwardCall& call);
+std::shared_ptr<Graph> graph_of(const BackwardCall& call, bool deterministic);
+
+}  // namespace ashlar::kernels::attention
