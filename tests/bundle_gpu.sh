@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Packs what tests/gpu.sh needs of a CUDA build into build/gpu_bundle.tar.xz: the stripped programs and the shared
-# libraries that they use, except those of C and C++, which every Linux with CUDA has, and cuBLASLt, which is CUDA's.
+# libraries that they use, except those of C and C++, which every Linux with CUDA has, and cuBLASLt and cuDNN, which are part
+# of the machine.
 #
 #   bash tests/bundle_gpu.sh build/cuda
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 build=${1:-build/cuda}
-programs=(test_cuda test_kernels train_gpt train_vit generate compress bench_layers bench_optimizers)
+programs=(cuda_link test_cuda test_kernels train_gpt train_vit generate compress bench_layers bench_optimizers)
 bundle=$(mktemp -d)
 trap 'rm -rf "$bundle"' EXIT
 mkdir "$bundle/bin" "$bundle/lib"
@@ -16,7 +17,8 @@ for program in "${programs[@]}"; do
   strip -o "$bundle/bin/$program" "$build/bin/$program"
 done
 ldd "$bundle"/bin/* | awk '$3 ~ /^\// { print $3 }' | sort -u |
-  grep -vE '/(libc|libm|libdl|librt|libpthread|libstdc\+\+|libgcc_s|ld-linux[^/]*)\.so|libcublas' | xargs -I{} cp -L {} "$bundle/lib/"
+  grep -vE '/(libc|libm|libdl|librt|libpthread|libstdc\+\+|libgcc_s|ld-linux[^/]*)\.so|libcublas|libcudnn' | xargs -I{} cp -L {} "$bundle/lib/"
 git describe --always --dirty >"$bundle/revision"
-tar -C "$bundle" -cf - . | xz -T1 -6 >build/gpu_bundle.tar.xz
+# The programs have most of their code in common: a dictionary that spans them all halves the file.
+tar -C "$bundle" -cf - . | xz -T1 --lzma2=preset=1,dict=256MiB >build/gpu_bundle.tar.xz
 du -h build/gpu_bundle.tar.xz

@@ -7,72 +7,114 @@
 # Parts, all of them in this order unless some are named after the bundle:
 #   tests        the GPU against the CPU, for every kernel and layer
 #   programs     a small model trained, compressed, evaluated and made to write
-#   benchmarks   bench_layers, bench_optimizers and training, next to PyTorch where python3 has it
+#   benchmarks   bench_layers, training and bench_optimizers, next to PyTorch where python3 has it
 #   sanitizers   compute-sanitizer's memcheck and racecheck on the tests' small shapes
-# Full logs go to the folder OUT (build/gpu_logs if not set); the summary comes last. The exit code is 0 if nothing failed.
-# ASHLAR_GPU_MINUTES limits a single step (8); a step that takes longer is stopped and counts as failed.
+#   cpu          the CPU's kernels: this processor may have instructions that the project's machines lack
+# Full logs go to build/gpu_logs; with OUT set, that folder gets summary.txt and logs.tar.gz, up to date after every step.
+# The exit code is 0 if every step passed.
+# ASHLAR_GPU_MINUTES limits a single step (3; sanitizers 8): one that takes longer is stopped and counts as failed.
+# ASHLAR_GPU_DEADLINE, in seconds, limits the whole script: what would begin later is skipped.
 set -uo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 
-usage="usage: bash tests/gpu.sh BUNDLE [tests] [programs] [benchmarks] [sanitizers]"
+usage="usage: bash tests/gpu.sh BUNDLE [tests] [programs] [benchmarks] [sanitizers] [cpu]"
 [ $# -ge 1 ] && [ -e "$1" ] || { echo "$usage" >&2; exit 2; }
 bundle=$1
 shift
-parts=${*:-tests programs benchmarks sanitizers}
+parts=${*:-tests programs benchmarks sanitizers cpu}
 for part in $parts; do
-  case $part in tests | programs | benchmarks | sanitizers) ;; *) echo "tests/gpu.sh: no part '$part'; $usage" >&2; exit 2 ;; esac
+  case $part in tests | programs | benchmarks | sanitizers | cpu) continue ;; esac
+  echo "tests/gpu.sh: no part '$part'; $usage" >&2
+  exit 2
 done
-logs=${OUT:-build/gpu_logs}
-minutes=${ASHLAR_GPU_MINUTES:-8}
-mkdir -p "$logs"
+minutes=${ASHLAR_GPU_MINUTES:-3}
+deadline=${ASHLAR_GPU_DEADLINE:-1000000}
+for number in "$minutes" "$deadline"; do
+  [[ $number =~ ^[1-9][0-9]*$ ]] || { echo "tests/gpu.sh: '$number' is no number of minutes or seconds" >&2; exit 2; }
+done
+logs=build/gpu_logs
+mkdir -p "$logs" ${OUT:+"$OUT"} || exit 2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 if [ -f "$bundle" ]; then
-  folder=$(mktemp -d)
-  tar -C "$folder" -xf "$bundle" || exit 2
-  bundle=$folder
+  mkdir "$work/bundle"
+  tar -C "$work/bundle" -xf "$bundle" || exit 2
+  bundle=$work/bundle
 fi
 bin=$bundle/bin
 [ -x "$bin/test_cuda" ] || { echo "tests/gpu.sh: no test_cuda in $bin; build the cuda preset first" >&2; exit 2; }
 
-# cuBLASLt is part of the machine: of its toolkit, or of the Python environment that holds PyTorch.
+# cuBLASLt and cuDNN are part of the machine: of its toolkit, or of the Python environment that holds PyTorch. The driver may
+# be where only the LD_LIBRARY_PATH that we were given says, or where containers mount it.
+export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}/usr/local/nvidia/lib64:/usr/local/nvidia/lib
 libraries=$bundle/lib
 for site in $(python3 -c 'import site, sysconfig; print(*{sysconfig.get_path("purelib"), *site.getsitepackages()})' 2>/dev/null); do
-  for folder in "$site"/nvidia/cu13/lib "$site"/nvidia/cublas/lib; do
+  for folder in "$site"/nvidia/{cu13,cublas,cudnn}/lib; do
     [ -d "$folder" ] && libraries+=:$folder
   done
 done
-libraries+=:/usr/local/cuda/lib64
+# For our programs: PyTorch brings libraries of its own.
+own=(env "LD_LIBRARY_PATH=$libraries:$LD_LIBRARY_PATH:/usr/local/cuda/lib64")
 export ASHLAR_REQUIRE_GPU=1
 
+# note TEXT: a line to the summary, and all there is so far to OUT: whoever stops this script loses nothing.
 summary=$logs/summary.txt
 : >"$summary"
-failed=0
-note() { echo "$*" | tee -a "$summary"; }
-
-# step NAME COMMAND…: output to NAME.log, one line to the summary.
-step() {
-  local name=$1 began=$SECONDS status=0
-  shift
-  local own=()
-  [ "$1" = python3 ] || own=(env "LD_LIBRARY_PATH=$libraries")  # PyTorch brings libraries of its own
-  timeout "${minutes}m" "${own[@]}" "$@" >"$logs/$name.log" 2>&1 || status=$?
-  if [ "$status" = 0 ]; then
-    note "passed  $name ($((SECONDS - began)) s)"
-  else
-    note "FAILED  $name with $status ($((SECONDS - began)) s): $(grep -m1 -E 'error|FAILED|Error|cuda:' "$logs/$name.log" || tail -n 1 "$logs/$name.log")"
-    failed=1
-  fi
+note() {
+  echo "$*" | tee -a "$summary"
+  [ -n "${OUT:-}" ] || return 0
+  cp "$summary" "$OUT/" && tar -C "$logs" -czf "$OUT/logs.tmp" . && mv "$OUT/logs.tmp" "$OUT/logs.tar.gz"
 }
 
-note "commit $(cat "$bundle/revision" 2>/dev/null || git rev-parse --short HEAD 2>/dev/null || echo unknown), $(date -u +%F)"
-note "$(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null || echo 'nvidia-smi not found')"
-step missing_libraries bash -c "! ldd '$bin/test_cuda' '$bin/train_gpt' | grep 'not found'"
+# step NAME COMMAND…: output to NAME.log, one line to the summary; returns the command's status.
+passed=0 failed=0 skipped=0
+in_time() { [ $((deadline - SECONDS)) -gt 20 ]; }
+skip() {
+  skipped=$((skipped + 1))
+  note "SKIPPED $1: the deadline of $deadline s is near"
+}
+step() {
+  local name=$1 began=$SECONDS limit=$((minutes * 60)) left=$((deadline - SECONDS - 15)) status=0 line
+  local command=("${own[@]}" "${@:2}")
+  [ "$2" != python3 ] || command=("${@:2}")
+  in_time || { skip "$name"; return 1; }
+  # -k: a training program takes the first signal as a wish to finish its step.
+  timeout -k 10 $((limit < left ? limit : left)) "${command[@]}" >"$logs/$name.log" 2>&1 </dev/null || status=$?
+  if [ "$status" = 0 ]; then
+    passed=$((passed + 1))
+    note "passed  $name ($((SECONDS - began)) s)"
+  else
+    failed=$((failed + 1))
+    read -r line < <(grep -m 1 -E 'error|Error|FAILED|failed:|cuda:|success="false"' "$logs/$name.log" || tail -n 1 "$logs/$name.log")
+    case $status in 124 | 137) line="stopped or killed; $line" ;; esac
+    note "FAILED  $name with $status ($((SECONDS - began)) s): ${line:0:400}"
+  fi
+  return "$status"
+}
 
-runs=$(mktemp -d)
-
+# Starting CUDA takes a second: all cases run in one process first. But what follows an illegal access fails with it, and
+# what follows a hang never runs. So if that process does not pass, each case that it did not report as passed runs in one of
+# its own: alone_… shows what fails by itself. That runs once more with CUDA_LAUNCH_BLOCKING: blocking_… shows the kernel to
+# blame, or passes, which hints at a race.
 tests() {
-  step test_cuda "$bin/test_cuda" --durations yes
-  # The CPU's kernels too: this processor may have instructions that the project's own machines lack. The coverage table is
-  # read from the sources, where they were built.
+  step test_cuda "$bin/test_cuda" --reporter xml --durations yes && return
+  local names name log alone
+  awk -F '"' '/<TestCase name=/ { name = $2 } /<OverallResult success="true"/ { print name }' "$logs/test_cuda.log" |
+    sed 's/&lt;/</g; s/&gt;/>/g; s/&quot;/"/g; s/&amp;/\&/g' >"$work/passed"
+  mapfile -t names < <("${own[@]}" "$bin/test_cuda" --list-test-names-only | grep -vxFf "$work/passed")
+  note "        ${#names[@]} cases did not pass in that process"
+  for name in "${names[@]}"; do
+    in_time || { skip "those cases alone, from '$name' on"; break; }
+    # In a filter commas, brackets and backslashes mean something unless escaped.
+    alone=("$bin/test_cuda" --reporter compact "$(sed 's/[][\\,]/\\&/g' <<<"$name")")
+    log=${name//[^a-zA-Z0-9]/_}
+    minutes=1 step "alone_$log" "${alone[@]}"
+    case $? in 0 | 124 | 137) ;; *) minutes=1 step "blocking_$log" env CUDA_LAUNCH_BLOCKING=1 "${alone[@]}" ;; esac
+  done
+}
+
+# The coverage table is read from the sources, where they were built.
+cpu() {
   step test_kernels "$bin/test_kernels" "~[coverage]"
 }
 
@@ -80,23 +122,28 @@ sanitizers() {
   command -v compute-sanitizer >/dev/null || { note "skipped compute-sanitizer: not on this machine"; return; }
   # The training runs are left out: a sanitizer makes every launch a hundred times slower.
   for tool in memcheck racecheck; do
-    step "$tool" compute-sanitizer --tool "$tool" --error-exitcode 9 "$bin/test_cuda" "[cuda]~[training]"
+    minutes=${ASHLAR_GPU_MINUTES:-8} step "$tool" \
+      compute-sanitizer --tool "$tool" --error-exitcode 9 "$bin/test_cuda" "[cuda]~[training]"
   done
 }
 
 # The text is the CPU's, with a cache of keys and values and without, and beyond the context.
 programs() {
-  mkdir "$runs/text"
+  local small=$work/programs write split line how
+  mkdir -p "$small/text"
   for split in train valid test; do
-    for line in {1..400}; do echo "line $line of the $split split: $((line * 7919 % 1000)) small words, one after another"; done >"$runs/text/$split.txt"
+    for line in {1..400}; do
+      echo "line $line of the $split split: $((line * 7919 % 1000)) small words, one after another"
+    done >"$small/text/$split.txt"
   done
-  step small_gpt "$bin/train_gpt" --data "$runs/text" --vocab 400 --width 64 --depth 2 --heads 2 --context 64 --batch 8 --steps 60 \
-    --device cuda --out "$runs/small"
-  step compress "$bin/compress" --in "$runs/small/model.safetensors" --layer blast:blocks=2,rank=16 --data "$runs/text" \
-    --device cuda --out "$runs/small_blast"
-  step calibrate "$bin/compress" --in "$runs/small/model.safetensors" --layer low_rank:rank=16 --calibrate "$runs/text" --samples 32 \
-    --device cuda --out "$runs/small_low_rank"
-  write=("$bin/generate" --model "$runs/small_blast" --tokens 100)
+  step small_gpt "$bin/train_gpt" --data "$small/text" --vocab 400 --width 64 --depth 2 --heads 2 --context 64 --batch 8 \
+    --steps 60 --device cuda --out "$small/gpt"
+  # The projections are the CPU's: of matrices this small, threads only wait for each other.
+  step compress "$bin/compress" --in "$small/gpt/model.safetensors" --layer blast:blocks=2,rank=16 --data "$small/text" \
+    --threads 1 --device cuda --out "$small/blast"
+  step calibrate "$bin/compress" --in "$small/gpt/model.safetensors" --layer low_rank:rank=16 --calibrate "$small/text" \
+    --samples 32 --threads 1 --device cuda --out "$small/low_rank"
+  write=("$bin/generate" --model "$small/blast" --tokens 100)
   step generate_cpu "${write[@]}"
   for how in "" --no-cache; do
     step "generate_cuda$how" "${write[@]}" --device cuda $how
@@ -105,45 +152,56 @@ programs() {
   step generate_bf16 "${write[@]}" --device cuda --dtype bf16
 }
 
-benchmarks() {
-  step bench_layers "$bin/bench_layers" --device cuda --dtype bf16 --tokens 8192 --shapes 768x768,768x3072,3072x768,3072x3072 \
-    --layers "low_rank:ratio=0.5;low_rank:ratio=0.25;blast:blocks=6,ratio=0.5;blast:blocks=6,ratio=0.3;monarch:blocks=4;ss1:reduction=4;block_diagonal:blocks=4" \
-    --table
-  step bench_optimizers "$bin/bench_optimizers" --device cuda --dtype bf16 --table
-
-  python3 tests/compare/pairs_tokenizer.py "$runs/tokenizer"
-  gpt2=(--tokenizer "$runs/tokenizer" --width 768 --depth 12 --heads 12 --context 1024 --batch 32 --dtype bf16 --device cuda
-    --optimizer adamw --log-every 5 --steps 60 --eval-windows 32 --overwrite)
-  vit_s=(--width 384 --depth 12 --heads 6 --patch 4 --batch 1024 --dtype bf16 --device cuda --optimizer adamw --log-every 5
-    --steps 60 --overwrite)
-  torch=no
-  python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null && torch=yes
-  # Twice each and by turns: what heats up or slows down the card meets all of them.
-  for round in 1 2; do
-    step "gpt2_dense_$round" "$bin/train_gpt" "${gpt2[@]}" --out "$runs/gpt2_dense_$round"
-    step "gpt2_blast_$round" "$bin/train_gpt" "${gpt2[@]}" --layer blast:blocks=6,rank=192 --layer-at qkv,fc1,fc2 --out "$runs/gpt2_blast_$round"
-    step "vit_s_$round" "$bin/train_vit" "${vit_s[@]}" --out "$runs/vit_s_$round"
-    [ $torch = yes ] && step "gpt2_torch_$round" python3 tests/compare/gpt2_torch.py --batch 32 --steps 60
-  done
-  # What replaying the recorded step saves.
-  step vit_s_op_by_op "$bin/train_vit" "${vit_s[@]}" --no-cuda-graph --out "$runs/vit_s_op_by_op"
-  [ $torch = yes ] || note "skipped PyTorch: python3 has none that sees the GPU"
-
-  note ""
-  note "tokens/s or images/s, median of the lines after step 20:"
-  for run in gpt2_dense_1 gpt2_dense_2 gpt2_blast_1 gpt2_blast_2 vit_s_1 vit_s_2 vit_s_op_by_op; do
-    [ -f "$runs/$run/metrics.jsonl" ] && cp "$runs/$run/metrics.jsonl" "$logs/$run.jsonl" &&
-      note "$run $(python3 tests/compare/median_rate.py "$runs/$run/metrics.jsonl")"
-  done
-  for round in 1 2; do
-    [ -f "$logs/gpt2_torch_$round.log" ] && note "gpt2_torch_$round $(tail -n 1 "$logs/gpt2_torch_$round.log")"
-  done
-  note ""
-  [ -f "$logs/bench_layers.log" ] && note "$(cat "$logs/bench_layers.log")"
-  [ -f "$logs/bench_optimizers.log" ] && note "$(cat "$logs/bench_optimizers.log")"
+# train NAME PROGRAM OPTION…: a step, and the median rate of its training lines after step 20.
+train() {
+  local name=$1 program=$bin/$2
+  shift 2
+  step "$name" "$program" "$@" --out "$work/$name"
+  [ -f "$work/$name/metrics.jsonl" ] || return
+  cp "$work/$name/metrics.jsonl" "$logs/$name.jsonl"
+  note "        $(python3 tests/compare/median_rate.py "$logs/$name.jsonl" 2>&1 | tail -n 1)"
 }
 
+# What matters most comes first: time may run out.
+benchmarks() {
+  local layers="low_rank:ratio=0.5;low_rank:ratio=0.25;blast:blocks=6,ratio=0.5;blast:blocks=6,ratio=0.3"
+  layers+=";monarch:blocks=4;ss1:reduction=4;block_diagonal:blocks=4"
+  step bench_layers "$bin/bench_layers" --device cuda --dtype bf16 --tokens 8192 --shapes 768x768,768x3072,3072x768,3072x3072 \
+    --layers "$layers" --table && note "$(cat "$logs/bench_layers.log")"
+
+  step tokenizer python3 tests/compare/pairs_tokenizer.py "$work/tokenizer"
+  local round torch=no gpt2 vit_s
+  gpt2=(train_gpt --tokenizer "$work/tokenizer" --width 768 --depth 12 --heads 12 --context 1024 --batch 32 --dtype bf16
+    --device cuda --optimizer adamw --log-every 5 --steps 60 --eval-windows 32 --overwrite)
+  vit_s=(train_vit --width 384 --depth 12 --heads 6 --patch 4 --batch 1024 --dtype bf16 --device cuda --optimizer adamw
+    --log-every 5 --steps 60 --overwrite)
+  in_time && timeout -k 10 60 python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null && torch=yes
+  [ $torch = yes ] || note "skipped PyTorch: python3 has none that sees the GPU"
+  # Twice each and by turns: what heats up or slows down the card meets all of them.
+  for round in 1 2; do
+    train "gpt2_dense_$round" "${gpt2[@]}"
+    train "gpt2_blast_$round" "${gpt2[@]}" --layer blast:blocks=6,rank=192 --layer-at qkv,fc1,fc2
+    train "vit_s_$round" "${vit_s[@]}"
+    [ $torch = no ] || { step "gpt2_torch_$round" python3 tests/compare/gpt2_torch.py --batch 32 --steps 60 &&
+      note "        $(tail -n 1 "$logs/gpt2_torch_$round.log")"; }
+  done
+  # SOAP stands for the optimizers whose decompositions the host does.
+  step bench_optimizers "$bin/bench_optimizers" --device cuda --dtype bf16 --optimizers adamw,muon,soap --table &&
+    note "$(cat "$logs/bench_optimizers.log")"
+  # What replaying the recorded step saves.
+  train vit_s_op_by_op "${vit_s[@]}" --no-cuda-graph
+}
+
+note "commit $(cat "$bundle/revision" 2>/dev/null || git rev-parse --short HEAD 2>/dev/null || echo unknown), $(date -u +%F)"
+note "$(timeout -k 10 30 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null ||
+  echo 'nvidia-smi not found')"
+step missing_libraries bash -c "! ldd '$bin/cuda_link' '$bin/test_cuda' '$bin/train_gpt' | grep 'not found'"
+seen=$(timeout -k 10 60 "${own[@]}" "$bin/cuda_link" 2>&1 || echo "cuda_link ended with $?")
+if [ "$seen" != "cuda:0 can be used" ]; then
+  note "FAILED  nothing was tried, for want of a GPU: $seen"
+  exit 1
+fi
 for part in $parts; do "$part"; done
 note ""
-note "$([ $failed = 0 ] && echo 'all steps passed' || echo 'some steps FAILED'); logs in $logs"
-exit "$failed"
+note "$passed steps passed, $failed failed, $skipped skipped, in $SECONDS s; logs in ${OUT:-$logs}"
+[ $((failed + skipped)) = 0 ]
