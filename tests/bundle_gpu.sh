@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Packs what tests/gpu.sh needs of a CUDA build into build/gpu_bundle.tar.xz: the stripped programs and the shared
-# libraries that they use, except those of C and C++, which every Linux with CUDA has, and cuBLASLt and cuDNN, which are part
-# of the machine.
+# libraries that they use, except those of C and C++, which every Linux with CUDA has, and cuBLASLt, which is part of the
+# machine. So is cuDNN, but for the small library that loads the others: with it alone the programs start, and find none.
 #
 #   bash tests/bundle_gpu.sh build/cuda
 set -euo pipefail
@@ -11,13 +11,14 @@ build=${1:-build/cuda}
 programs=(cuda_link test_cuda test_kernels train_gpt train_vit generate compress bench_layers bench_optimizers)
 bundle=$(mktemp -d)
 trap 'rm -rf "$bundle"' EXIT
-mkdir "$bundle/bin" "$bundle/lib"
+mkdir -p "$bundle/bin" "$bundle/lib/last"
 for program in "${programs[@]}"; do
   [ -x "$build/bin/$program" ] || { echo "tests/bundle_gpu.sh: $build/bin/$program is missing; build it first" >&2; exit 1; }
   strip -o "$bundle/bin/$program" "$build/bin/$program"
 done
 ldd "$bundle"/bin/* | awk '$3 ~ /^\// { print $3 }' | sort -u |
-  grep -vE '/(libc|libm|libdl|librt|libpthread|libstdc\+\+|libgcc_s|ld-linux[^/]*)\.so|libcublas|libcudnn' | xargs -I{} cp -L {} "$bundle/lib/"
+  grep -vE '/(libc|libm|libdl|librt|libpthread|libstdc\+\+|libgcc_s|ld-linux[^/]*)\.so|libcublas' | xargs -I{} cp -L {} "$bundle/lib/"
+for library in "$bundle"/lib/libcudnn*; do [ ! -e "$library" ] || mv "$library" "$bundle/lib/last/"; done
 git describe --always --dirty >"$bundle/revision"
 # The programs have most of their code in common: a dictionary that spans them all halves the file.
 tar -C "$bundle" -cf - . | xz -T1 --lzma2=preset=1,dict=256MiB >build/gpu_bundle.tar.xz

@@ -54,7 +54,7 @@ for site in $(python3 -c 'import site, sysconfig; print(*{sysconfig.get_path("pu
   done
 done
 # For our programs: PyTorch brings libraries of its own.
-own=(env "LD_LIBRARY_PATH=$libraries:$LD_LIBRARY_PATH:/usr/local/cuda/lib64")
+own=(env "LD_LIBRARY_PATH=$libraries:$LD_LIBRARY_PATH:/usr/local/cuda/lib64:$bundle/lib/last")
 export ASHLAR_REQUIRE_GPU=1
 
 # note TEXT: a line to the summary, and all there is so far to OUT: whoever stops this script loses nothing.
@@ -97,6 +97,7 @@ step() {
 # its own: alone_… shows what fails by itself. That runs once more with CUDA_LAUNCH_BLOCKING: blocking_… shows the kernel to
 # blame, or passes, which hints at a race.
 tests() {
+  ASHLAR_CUDNN=off step own_attention "$bin/test_cuda" "attention*"
   step test_cuda "$bin/test_cuda" --reporter xml --durations yes && return
   local names name log alone
   awk -F '"' '/<TestCase name=/ { name = $2 } /<OverallResult success="true"/ { print name }' "$logs/test_cuda.log" |
@@ -182,6 +183,8 @@ benchmarks() {
     train "gpt2_dense_$round" "${gpt2[@]}"
     train "gpt2_blast_$round" "${gpt2[@]}" --layer blast:blocks=6,rank=192 --layer-at qkv,fc1,fc2
     train "vit_s_$round" "${vit_s[@]}"
+    ASHLAR_CUDNN=off train "gpt2_own_attention_$round" "${gpt2[@]}"
+    ASHLAR_CUDNN=off train "vit_s_own_attention_$round" "${vit_s[@]}"
     [ $torch = no ] || { step "gpt2_torch_$round" python3 tests/compare/gpt2_torch.py --batch 32 --steps 60 &&
       note "        $(tail -n 1 "$logs/gpt2_torch_$round.log")"; }
   done
