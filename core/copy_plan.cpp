@@ -28,4 +28,17 @@ CopyPlan plan_copy(const ConstView& from, const ConstView& to) {
   return plan;
 }
 
+std::optional<CopyPlan> CopyPlan::in_packs(Dim n) const {
+  CopyPlan packs = *this;
+  const auto inner = static_cast<std::size_t>(ndim - 1);
+  if (from[inner] != 1 || to[inner] != 1 || size[inner] % n != 0) return {};
+  packs.size[inner] /= n;
+  for (std::size_t d = 0; d < inner; ++d) {
+    if (from[d] % n != 0 || to[d] % n != 0) return {};
+    packs.from[d] /= n;
+    packs.to[d] /= n;
+  }
+  return packs;
+}
+
 }  // namespace ashlar

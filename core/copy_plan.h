@@ -1,5 +1,7 @@
 // How to copy between two layouts of one shape: neighbouring dimensions merged where both allow it.
 #pragma once
+#include <optional>
+
 #include "core/view.h"
 
 namespace ashlar {
@@ -22,13 +24,16 @@ struct CopyPlan {
     Offsets offsets{0, 0};
     for (int d = ndim - 2; d >= 0; --d) {
       const auto at = static_cast<std::size_t>(d);
-      const Dim index = row % size[at];
-      row /= size[at];
+      const Dim rest = d > 0 ? row / size[at] : 0, index = row - rest * size[at];
+      row = rest;
       offsets.from += index * from[at];
       offsets.to += index * to[at];
     }
     return offsets;
   }
+
+  // The same copy in packs of n neighbours, if both sides consist of such: columns and offsets count packs then.
+  std::optional<CopyPlan> in_packs(Dim n) const;
 };
 
 CopyPlan plan_copy(const ConstView& from, const ConstView& to);

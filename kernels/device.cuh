@@ -1,56 +1,20 @@
-// What the CUDA kernels share: launching, vectors of values, and sums over warps and blocks in a fixed order.
+// What the CUDA kernels share beside core/cuda/launch.cuh: elementwise launches, and sums over warps and blocks in a fixed
+// order.
 #pragma once
-#include <cuda_bf16.h>
-
-#include <algorithm>
-
 #include "core/array.h"
-#include "core/cuda/check.cuh"
 #include "core/cuda/cuda.h"
+#include "core/cuda/launch.cuh"
 
 namespace ashlar::kernels::device {
 
-constexpr int kThreads = 256;  // of a block, unless a kernel says otherwise
+using ashlar::cuda::aligned_for, ashlar::cuda::blocks_for, ashlar::cuda::for_elements, ashlar::cuda::grid_of_rows,
+    ashlar::cuda::kMaxBlocks, ashlar::cuda::kThreads, ashlar::cuda::load, ashlar::cuda::Pack, ashlar::cuda::rounded,
+    ashlar::cuda::store;
+
 constexpr int kWarp = 32;
 constexpr unsigned kAllLanes = 0xffffffffu;
 
 inline cudaStream_t queue(const Exec& exec) { return static_cast<cudaStream_t>(ashlar::cuda::stream(exec.device.index)); }
-
-// Blocks for `work` items of which a block takes `per_block`; kernels stride over what is beyond the limit.
-inline unsigned blocks_for(Dim work, Dim per_block, Dim limit = Dim{1} << 20) {
-  return static_cast<unsigned>(std::clamp<Dim>((work + per_block - 1) / per_block, 1, limit));
-}
-
-// N neighbouring values, loaded and stored at once; their address is a multiple of their size.
-template <class T, int N>
-struct alignas(sizeof(T) * N) Pack {
-  T value[N];
-};
-
-template <int N, class T>
-__device__ Pack<T, N> load(const T* from) {
-  return *reinterpret_cast<const Pack<T, N>*>(from);
-}
-template <int N, class T>
-__device__ void store(const Pack<T, N>& pack, T* to) {
-  *reinterpret_cast<Pack<T, N>*>(to) = pack;
-}
-
-// convert, by the hardware's own rounding to bf16.
-template <class T, class A>
-__device__ T rounded(A value) {
-  if constexpr (std::is_same_v<T, bfloat16> && std::is_same_v<A, float>) {
-    const __nv_bfloat16 narrow = __float2bfloat16_rn(value);
-    return *reinterpret_cast<const bfloat16*>(&narrow);
-  } else {
-    return convert<T>(value);
-  }
-}
-
-template <class T>
-bool aligned_for(const T* data, int n) {
-  return reinterpret_cast<std::uintptr_t>(data) % (sizeof(T) * static_cast<std::size_t>(n)) == 0;
-}
 
 template <class A>
 __device__ A warp_sum(A value) {

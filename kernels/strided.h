@@ -40,8 +40,8 @@ class StridedRows {
   constexpr Offsets row_offsets(Dim row) const {
     Offsets offsets{};
     for (std::size_t d = ndim_ - 1; d-- > 0;) {
-      const Dim index = row % size_[d];
-      row /= size_[d];
+      const Dim rest = d > 0 ? row / size_[d] : 0, index = row - rest * size_[d];
+      row = rest;
       for (std::size_t o = 0; o < kOperands; ++o) offsets[o] += index * step_[d][o];
     }
     return offsets;

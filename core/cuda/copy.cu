@@ -1,39 +1,29 @@
-// Copies and fills within a device. A row is the merged innermost dimension; blocks take rows, threads take columns.
+// Copies and fills within a device. A row is the merged innermost dimension.
 #include "core/copy_plan.h"
-#include "core/cuda/check.cuh"
 #include "core/cuda/cuda.h"
+#include "core/cuda/launch.cuh"
 
 namespace ashlar::cuda {
 namespace {
 
-constexpr int kThreads = 256;
-
-// Grid of blocks for rows of columns: (columns, rows), within the limits of the hardware; kernels stride over the rest.
-dim3 grid_of(Dim rows, Dim columns) {
-  const Dim across = std::min<Dim>((columns + kThreads - 1) / kThreads, 1 << 16);
-  return {static_cast<unsigned>(across), static_cast<unsigned>(std::min<Dim>(rows, 1 << 15))};
-}
-
-template <class From, class To>
+// By a plan that counts packs of N values.
+template <int N, class From, class To>
 __global__ void copy_rows(CopyPlan plan, Dim rows, const From* from, To* to) {
-  const Dim columns = plan.columns(), from_step = plan.from[plan.ndim - 1], to_step = plan.to[plan.ndim - 1];
-  for (Dim row = blockIdx.y; row < rows; row += gridDim.y) {
-    const CopyPlan::Offsets offsets = plan.row_offsets(row);
-    for (Dim c = Dim{blockIdx.x} * kThreads + threadIdx.x; c < columns; c += Dim{gridDim.x} * kThreads) {
-      to[offsets.to + c * to_step] = convert<To>(from[offsets.from + c * from_step]);
-    }
-  }
+  const Dim from_step = plan.from[plan.ndim - 1], to_step = plan.to[plan.ndim - 1];
+  const auto offsets_of = [&](Dim row) { return plan.row_offsets(row); };
+  for_elements(rows, plan.columns(), offsets_of, [&](const CopyPlan::Offsets& offsets, Dim c) {
+    const Pack<From, N> values = load<N>(from + (offsets.from + c * from_step) * N);
+    Pack<To, N> converted;
+    for (int i = 0; i < N; ++i) converted.value[i] = rounded<To>(values.value[i]);
+    store<N>(converted, to + (offsets.to + c * to_step) * N);
+  });
 }
 
 template <class T>
 __global__ void fill_rows(CopyPlan plan, Dim rows, T* to, T value) {
-  const Dim columns = plan.columns(), step = plan.to[plan.ndim - 1];
-  for (Dim row = blockIdx.y; row < rows; row += gridDim.y) {
-    const Dim begin = plan.row_offsets(row).to;
-    for (Dim c = Dim{blockIdx.x} * kThreads + threadIdx.x; c < columns; c += Dim{gridDim.x} * kThreads) {
-      to[begin + c * step] = value;
-    }
-  }
+  const Dim step = plan.to[plan.ndim - 1];
+  const auto offset_of = [&](Dim row) { return plan.row_offsets(row).to; };
+  for_elements(rows, plan.columns(), offset_of, [&](Dim offset, Dim c) { to[offset + c * step] = value; });
 }
 
 cudaStream_t queue(int index) { return static_cast<cudaStream_t>(stream(index)); }
@@ -51,7 +41,15 @@ void copy(int index, const ConstView& from, const View& to) {
   const Dim rows = plan.rows();
   dispatch_all(from.dtype, [&]<class From>() {
     dispatch_all(to.dtype, [&]<class To>() {
-      copy_rows<<<grid_of(rows, plan.columns()), kThreads, 0, queue(index)>>>(plan, rows, from.as<From>(), to.as<To>());
+      constexpr int kWide = static_cast<int>(16 / std::max(sizeof(From), sizeof(To)));
+      const auto packs = plan.in_packs(kWide);
+      if (packs && aligned_for(from.as<From>(), kWide) && aligned_for(to.as<To>(), kWide)) {
+        const RowGrid g = grid_of_rows(rows, packs->columns());
+        copy_rows<kWide><<<g.grid, g.block, 0, queue(index)>>>(*packs, rows, from.as<From>(), to.as<To>());
+      } else {
+        const RowGrid g = grid_of_rows(rows, plan.columns());
+        copy_rows<1><<<g.grid, g.block, 0, queue(index)>>>(plan, rows, from.as<From>(), to.as<To>());
+      }
     });
   });
   ASHLAR_CUDA_CHECK_LAUNCH();
@@ -67,8 +65,9 @@ void fill(int index, const View& to, double value) {
   }
   const CopyPlan plan = plan_copy(to, to);
   const Dim rows = plan.rows();
+  const RowGrid g = grid_of_rows(rows, plan.columns());
   dispatch_all(to.dtype, [&]<class T>() {
-    fill_rows<<<grid_of(rows, plan.columns()), kThreads, 0, queue(index)>>>(plan, rows, to.as<T>(), convert<T>(value));
+    fill_rows<<<g.grid, g.block, 0, queue(index)>>>(plan, rows, to.as<T>(), convert<T>(value));
   });
   ASHLAR_CUDA_CHECK_LAUNCH();
 }

@@ -29,13 +29,11 @@ template <class F, class A, class B, class Y>
 __global__ void strided_rows(StridedRows rows, F f, const A* a, const B* b, Y* y) {
   using C = accumulate_t<Y>;
   const auto& step = rows.column_steps();
-  for (Dim row = blockIdx.y; row < rows.rows(); row += gridDim.y) {
-    const auto offset = rows.row_offsets(row);
-    for (Dim c = Dim{blockIdx.x} * kThreads + threadIdx.x; c < rows.columns(); c += Dim{gridDim.x} * kThreads) {
-      const C left = convert<C>(a[offset[0] + c * step[0]]), right = convert<C>(b[offset[1] + c * step[1]]);
-      y[offset[2] + c * step[2]] = convert<Y>(f(left, right));
-    }
-  }
+  const auto offsets_of = [&](Dim row) { return rows.row_offsets(row); };
+  for_elements(rows.rows(), rows.columns(), offsets_of, [&](const StridedRows::Offsets& offset, Dim c) {
+    const C left = convert<C>(a[offset[0] + c * step[0]]), right = convert<C>(b[offset[1] + c * step[1]]);
+    y[offset[2] + c * step[2]] = convert<Y>(f(left, right));
+  });
 }
 
 template <class F, class A, class B, class Y>
@@ -45,8 +43,8 @@ void run_typed(const Exec& exec, const F& f, const ConstView& a, const ConstView
     return map(exec, y.numel(), f, y.as<Y>(), a.as<A>(), b.as<B>());
   }
   const StridedRows rows(y.shape, {a.stride, b.stride, y.stride});
-  const dim3 grid(blocks_for(rows.columns(), kThreads, 1 << 16), blocks_for(rows.rows(), 1, 1 << 15));
-  strided_rows<<<grid, kThreads, 0, queue(exec)>>>(rows, f, a.as<A>(), b.as<B>(), y.as<Y>());
+  const auto g = grid_of_rows(rows.rows(), rows.columns());
+  strided_rows<<<g.grid, g.block, 0, queue(exec)>>>(rows, f, a.as<A>(), b.as<B>(), y.as<Y>());
   ASHLAR_CUDA_CHECK_LAUNCH();
 }
 

@@ -43,6 +43,37 @@ TEST_CASE("copies, casts and fills of any layout", "[cuda]") {
   CHECK(there.select(0, 0).slice(0, 3, 4).item() == randn({300, 17}, DType::f32, 2).to_vector<double>()[3]);
 }
 
+TEST_CASE("copies, fills and sums of rows of any length", "[cuda]") {
+  if (!has_gpu()) return;
+  // Around the sizes of vectors and of blocks; in packs where rows are multiples of them, and one value further where not.
+  for (const Dim columns : {1, 2, 3, 4, 8, 16, 17, 64, 100, 255, 256, 257, 1024, 2100}) {
+    for (const DType from : {DType::f64, DType::f32, DType::bf16, DType::i32, DType::u8}) {
+      for (const DType to : {DType::f32, DType::bf16, DType::u8}) {
+        INFO(columns << " columns, " << from << " to " << to);
+        const Array x = random_ids({5, 3, 2, columns + 16}, 200, 1).to(from);
+        const Array wide = Array::zeros({3, 5, 2, columns + 16}, to);
+        same_on_gpu({x}, {Array::zeros({3, 5, 2, columns}, to), wide, wide}, 0,
+                    [=](const Exec& exec, const Arrays& in, const Arrays& out) {
+                      const Array source = in[0].transpose(0, 1);
+                      copy(source.slice(3, 16, columns + 16), out[0]);
+                      copy(source.slice(3, 1, columns + 1), out[1].slice(3, 16, columns + 16));
+                      kernels::fill(exec, out[2].slice(3, 0, columns), 3);
+                    });
+      }
+    }
+    const Array x = randn({9, 7, columns}, DType::f32, 2), row = randn({7, 1}, DType::f32, 3);
+    same_on_gpu({x, row}, {nan_like(x)}, 0, [=](const Exec& exec, const Arrays& in, const Arrays& out) {
+      kernels::linear_combination(exec, in[0], 1, in[1].expand(in[0].shape()), 1, out[0]);
+    });
+  }
+  // More rows than a grid is high.
+  const Array many = random_ids({(1 << 15) + 3, 130}, 200, 1).to(DType::u8);
+  same_on_gpu({many}, {many}, 0, [](const Exec& exec, const Arrays& in, const Arrays& out) {
+    kernels::fill(exec, out[0].slice(1, 0, 1), 7);
+    copy(in[0].slice(1, 0, 129), out[0].slice(1, 1, 130));
+  });
+}
+
 TEST_CASE("elementwise operations", "[cuda]") {
   if (!has_gpu()) return;
   for (const DType dtype : kFloating) {
