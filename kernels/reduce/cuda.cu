@@ -78,7 +78,7 @@ __global__ void column_sums(ColumnSums s, const T* x, Y* partial) {
 
 template <class T, class Y>
 void launch_column_sums(const Exec& exec, const ColumnSums& s, const T* x, Y* y) {
-  const dim3 grid(blocks_for(s.columns, kWarp), static_cast<unsigned>(s.chunks), blocks_for(s.outer, 1, 1 << 15));
+  const dim3 grid(blocks_for(s.columns, kWarp, kMaxBlocks), static_cast<unsigned>(s.chunks), blocks_for(s.outer, 1, 1 << 15));
   column_sums<<<grid, kThreads, 0, queue(exec)>>>(s, x, y);
   ASHLAR_CUDA_CHECK_LAUNCH();
 }

@@ -261,6 +261,10 @@ TEST_CASE("sums", "[cuda]") {
   const Array many = randn({(1 << 15) + 3, 9, 2}, DType::f32, 2);
   same_on_gpu({many}, {Array::full({many.size(0), 1, 2}, NAN)}, gpu_tolerance(DType::f32),
               [](const Exec& exec, const Arrays& in, const Arrays& out) { kernels::sum_to(exec, in[0], out[0]); });
+  // More columns than 2^20 blocks sum: over a minute for the emulator.
+  const Array wide = Array::full({2, amount((Dim{1} << 25) + 5, Dim{1} << 10)}, 0.5, DType::bf16);
+  same_on_gpu({wide}, {Array::full({1, wide.size(1)}, NAN)}, 0,
+              [](const Exec& exec, const Arrays& in, const Arrays& out) { kernels::sum_to(exec, in[0], out[0]); });
 }
 
 TEST_CASE("squares of many arrays", "[cuda]") {
