@@ -18,8 +18,8 @@ template <class T>
 __global__ void couple_rows(Dim rows, Dim rank, CouplingSteps steps, const accumulate_t<T>* s, const T* a, Dim a_row, T* c,
                             Dim c_row) {
   using A = accumulate_t<T>;
-  const Dim k = Dim{blockIdx.x} * kWarp + threadIdx.x;
-  const Dim first = (Dim{blockIdx.y} * blockDim.y + threadIdx.y) * kRowsAtOnce;
+  const Dim k = Dim{blockIdx.y} * kWarp + threadIdx.x;
+  const Dim first = (Dim{blockIdx.x} * blockDim.y + threadIdx.y) * kRowsAtOnce;
   if (k >= rank) return;
   for (Dim i = 0; i < steps.outputs; ++i) {
     A sum[kRowsAtOnce] = {};
@@ -90,7 +90,7 @@ void couple(const Exec& exec, const ConstView& a, const ConstView& s, const Coup
   const Dim rows = a.size(0), rank = a.size(2);
   if (c.numel() == 0) return;
   const dim3 threads(kWarp, kThreads / kWarp);
-  const dim3 grid(blocks_for(rank, kWarp), blocks_for(rows, Dim{threads.y} * kRowsAtOnce));
+  const dim3 grid(blocks_for(rows, Dim{threads.y} * kRowsAtOnce, kMaxBlocks), blocks_for(rank, kWarp));
   dispatch_floating(a.dtype, "blast", [&]<class T>() {
     couple_rows<<<grid, threads, 0, queue(exec)>>>(rows, rank, steps, s.as<accumulate_t<T>>(), a.as<T>(), a.step(0),
                                                      c.as<T>(), c.step(0));

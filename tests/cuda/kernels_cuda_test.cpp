@@ -411,6 +411,14 @@ TEST_CASE("what a low-rank or BLAST forward keeps is what the backward would com
   }
 }
 
+TEST_CASE("BLAST of more rows than a grid has blocks for", "[cuda]") {
+  if (!has_gpu()) return;
+  const Array x = randn({(1 << 21) + 3, 1}, DType::f32, 1), one = Array::full({1, 1, 1}, 1), s = Array::full({1, 1, 1}, 3);
+  same_on_gpu({x, one, s}, {nan_like(x)}, 0, [](const Exec& exec, const Arrays& in, const Arrays& out) {
+    kernels::blast_forward(exec, in[0], in[1], in[1], in[2], {}, {}, out[0]);
+  });
+}
+
 TEST_CASE("updates of many parameters", "[cuda]") {
   if (!has_gpu()) return;
   for (const DType dtype : {DType::f64, DType::f32}) {
