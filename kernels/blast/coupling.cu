@@ -36,12 +36,13 @@ __global__ void couple_rows(Dim rows, Dim rank, CouplingSteps steps, const accum
 }
 
 // Block (k, chunk of rows, tile of outputs): 32 values of the rank, eight rows at a time, eight by eight blocks in registers,
-// so that a and dc are read once where there are no more; partial (chunks, b1, b2, r).
+// so that a and dc are read once where there are no more; partial (chunks, b1, b2, r). In f64 a multiprocessor has registers
+// for one such block.
 constexpr int kRowLanes = kThreads / kWarp, kBlocksAtOnce = 8;
 static_assert(kRowLanes == kBlocksAtOnce, "a warp adds up the sums of one block of a");
 
 template <class T>
-__global__ void __launch_bounds__(kThreads, 2)
+__global__ void __launch_bounds__(kThreads, sizeof(T) == 8 ? 1 : 2)
     gradient_parts(Dim rows, Dim rank, Dim outputs, Dim inputs, const T* a, Dim a_row, const T* dc, Dim dc_row,
                    accumulate_t<T>* partial) {
   using A = accumulate_t<T>;
