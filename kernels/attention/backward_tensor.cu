@@ -16,6 +16,7 @@ struct Call {
   Heads d_o, q, k, v;
   const float *lse, *delta;
   Dim length;
+  unsigned tiles;  // of a head's rows
   float scale;
   bool causal;
 };
@@ -116,7 +117,8 @@ __global__ void __launch_bounds__(kTileThreads, D <= 64 ? 3 : 2)
   extern __shared__ __align__(16) unsigned char shared[];
   const Memory<D> memory{shared};
   const int thread = static_cast<int>(threadIdx.x), lane = thread % device::kWarp, warp = thread / device::kWarp;
-  const Dim head = blockIdx.y, first = Dim{blockIdx.x} * kRows, row = first + warp * kMmaM, length = call.length;
+  const Place place = place_of_block(call.tiles);
+  const Dim head = place.head, first = Dim{place.tile} * kRows, row = first + warp * kMmaM, length = call.length;
   const auto load_queries = [&](Dim begin, int stage) {
     if (begin < length) {
       load_rows<kStep>(call.q.head(head), call.q.ld, begin, length, memory.other(stage, 0));
@@ -182,8 +184,9 @@ __global__ void __launch_bounds__(kTileThreads) query_gradients(const __grid_con
   extern __shared__ __align__(16) unsigned char shared[];
   const Memory<D> memory{shared};
   const int thread = static_cast<int>(threadIdx.x), lane = thread % device::kWarp, warp = thread / device::kWarp;
+  const Place place = place_of_block(call.tiles);
   // Causal: the late queries, which see most keys, first.
-  const Dim head = blockIdx.y, first = Dim{gridDim.x - 1 - blockIdx.x} * kRows, row = first + warp * kMmaM;
+  const Dim head = place.head, first = Dim{call.tiles - 1 - place.tile} * kRows, row = first + warp * kMmaM;
   const Dim length = call.length, end = call.causal ? min(length, first + kRows) : length;
   const auto load_keys = [&](Dim begin, int stage) {
     if (begin < end) {
@@ -243,17 +246,17 @@ __global__ void __launch_bounds__(kTileThreads) query_gradients(const __grid_con
 template <int D>
 void launch(const Exec& exec, const BackwardCall& c) {
   const Dim length = c.q.size(2), heads = c.q.size(0) * c.q.size(1);
-  const unsigned row_blocks = device::blocks_for(heads * length * (D / 8), kTileThreads, Dim{1} << 30);
+  const unsigned row_blocks = device::blocks_for(heads * length * (D / 8), kTileThreads, device::kMaxBlocks);
   row_sums<D><<<row_blocks, kTileThreads, 0, device::queue(exec)>>>(heads_of(c.d_o), heads_of(c.o), heads * length, length,
                                                                    c.delta.as<float>());
   const Call call{heads_of(c.d_o), heads_of(c.q), heads_of(c.k), heads_of(c.v), c.lse.as<float>(), c.delta.as<float>(),
-                  length, static_cast<float>(c.scale), c.causal};
+                  length, device::blocks_for(length, kRows), static_cast<float>(c.scale), c.causal};
   constexpr std::size_t kMemory = Memory<D>::kBytes;
   device::allow_shared_memory(key_gradients<D>, kMemory);
   device::allow_shared_memory(query_gradients<D>, kMemory);
-  const dim3 grid(device::blocks_for(length, kRows), static_cast<unsigned>(heads));
-  key_gradients<D><<<grid, kTileThreads, kMemory, device::queue(exec)>>>(call, heads_of(c.dk), heads_of(c.dv));
-  query_gradients<D><<<grid, kTileThreads, kMemory, device::queue(exec)>>>(call, heads_of(c.dq));
+  const unsigned blocks = static_cast<unsigned>(heads) * call.tiles;
+  key_gradients<D><<<blocks, kTileThreads, kMemory, device::queue(exec)>>>(call, heads_of(c.dk), heads_of(c.dv));
+  query_gradients<D><<<blocks, kTileThreads, kMemory, device::queue(exec)>>>(call, heads_of(c.dq));
   ASHLAR_CUDA_CHECK_LAUNCH();
 }
 

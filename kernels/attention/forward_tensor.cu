@@ -15,6 +15,7 @@ struct Call {
   Dim length, key_count;
   float scale2;  // times log2(e): the softmax is computed in base 2
   bool causal;
+  unsigned tiles = 0;  // of a head's queries; set by the launch, which knows their size
 };
 
 // What a warp knows of its queries after some of the keys.
@@ -104,9 +105,9 @@ __global__ void __launch_bounds__(kTileThreads) forward_tiles(const __grid_const
   const Tile<D> all_queries{begin_of_tiles};
   const auto tile = [&](int number) { return Tile<D>{begin_of_tiles + (kRows + number * kKeys) * Tile<D>::kLd}; };
   const int lane = static_cast<int>(threadIdx.x) % device::kWarp, warp = static_cast<int>(threadIdx.x) / device::kWarp;
-  const Dim head = blockIdx.y;
+  const Place place = place_of_block(call.tiles);
   // Causal: the late queries, which see most keys, first.
-  const Dim first = Dim{gridDim.x - 1 - blockIdx.x} * kRows, row = first + warp * kWarpRows;
+  const Dim head = place.head, first = Dim{call.tiles - 1 - place.tile} * kRows, row = first + warp * kWarpRows;
   const Dim earlier = call.key_count - call.length;  // positions before that of the first query
   const Dim end = call.causal ? min(call.key_count, earlier + first + kRows) : call.key_count;
   const auto load_keys = [&](Dim begin, int stage) {
@@ -178,12 +179,12 @@ __global__ void __launch_bounds__(kTileThreads) forward_tiles(const __grid_const
 }
 
 template <int D, int kM>
-void launch(const Exec& exec, const Call& call, Dim heads) {
+void launch(const Exec& exec, Call call, Dim heads) {
   constexpr int kRows = kWarps * kM * kMmaM;
   constexpr std::size_t kMemory = Tile<D>::bytes(kRows + 4 * kKeys);
   device::allow_shared_memory(forward_tiles<D, kM>, kMemory);
-  const dim3 grid(device::blocks_for(call.length, kRows), static_cast<unsigned>(heads));
-  forward_tiles<D, kM><<<grid, kTileThreads, kMemory, device::queue(exec)>>>(call);
+  call.tiles = device::blocks_for(call.length, kRows);
+  forward_tiles<D, kM><<<static_cast<unsigned>(heads) * call.tiles, kTileThreads, kMemory, device::queue(exec)>>>(call);
   ASHLAR_CUDA_CHECK_LAUNCH();
 }
 

@@ -23,6 +23,17 @@ Heads heads_of(const AnyView& v) {
   return {data, v.step(0), v.step(1), v.step(2), v.size(1)};
 }
 
+// A block has one of the tiles that the rows of a head are cut into. Blocks of one head follow each other, so that they find
+// its keys in L2; all in x, because there may be more heads than a grid is high.
+struct Place {
+  Dim head;
+  unsigned tile;
+};
+__device__ inline Place place_of_block(unsigned tiles) {
+  const unsigned head = blockIdx.x / tiles;
+  return {head, blockIdx.x - head * tiles};
+}
+
 // Copies, asynchronously, kRows rows from number `first` on of a head with `length` rows; zeros beyond. All threads of the
 // block take part.
 template <int kRows, int D>

@@ -94,3 +94,17 @@ TEST_CASE("attention of fewer queries than keys", "[cuda]") {
     }
   }
 }
+
+TEST_CASE("attention of more heads than a grid is high", "[cuda]") {
+  if (!has_gpu()) return;
+  const Dim batch = amount((1 << 13) + 1, 3), heads = 8;  // a minute for the emulator
+  const Array qkv = randn({3, batch, heads, 1, 32}, DType::bf16, 1), o = randn({batch, heads, 1, 32}, DType::bf16, 2);
+  const Array lse = Array::zeros({batch, heads, 1}, DType::f32);
+  same_on_gpu({qkv, o}, {nan_like(o), nan_like(lse), nan_like(qkv)}, gpu_tolerance(DType::bf16),
+              [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                const Array q = in[0].select(0, 0), k = in[0].select(0, 1), v = in[0].select(0, 2);
+                kernels::attention_forward(exec, q, k, v, 0.2, false, out[0], out[1]);
+                kernels::attention_backward(exec, in[1], q, k, v, out[0], out[1], 0.2, false, out[2].select(0, 0),
+                                            out[2].select(0, 1), out[2].select(0, 2));
+              });
+}
