@@ -12,6 +12,8 @@ namespace {
 
 using namespace device;
 
+constexpr int kMostThreads = 1024;
+
 struct TargetRows {
   const std::int32_t *target, *other;
   const float* weight;
@@ -60,8 +62,9 @@ __device__ void for_packs(const T* row, Dim classes, const Body& body) {
 }
 
 template <int kWide, class T, class G>
-__global__ void rows_of_logits(Dim rows, Dim classes, const T* logits, Dim ld, TargetRows targets, double gradient_scale,
-                               accumulate_t<T>* losses, Dim loss_step, G* dlogits, Dim ld_d) {
+__global__ void __launch_bounds__(kMostThreads)
+    rows_of_logits(Dim rows, Dim classes, const T* logits, Dim ld, TargetRows targets, double gradient_scale,
+                   accumulate_t<T>* losses, Dim loss_step, G* dlogits, Dim ld_d) {
   using A = accumulate_t<T>;
   __shared__ A shared[kWarp];
   for (Dim row = blockIdx.x; row < rows; row += gridDim.x) {
@@ -127,7 +130,7 @@ void cross_entropy(const Exec& exec, ConstView logits, CrossEntropyTargets targe
   const TargetRows by_row{targets.target.as<std::int32_t>(), targets.other.as<std::int32_t>(), targets.weight.as<float>(),
                           step(targets.target),              step(targets.other),              step(targets.weight),
                           targets.smoothing};
-  const unsigned threads = classes >= 4096 ? 1024 : classes >= 512 ? kThreads : kWarp;
+  const unsigned threads = classes >= 4096 ? kMostThreads : classes >= 512 ? kThreads : kWarp;
   dispatch_floating(logits.dtype, "cross_entropy", [&]<class T>() {
     const auto run = [&](auto* kernel, auto* gradient) {
       kernel<<<blocks_for(rows, 1), threads, 0, queue(exec)>>>(
