@@ -91,34 +91,41 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// As backward_rows in cuda.cu, a warp for each row of the block's share; the sums of its warps are added in order.
+// Of a block. With three vectors a lane (768 columns in bf16) a multiprocessor has registers for two blocks of six warps, but
+// for only one of eight.
+template <int kVectors>
+constexpr int kBackwardWarps = kVectors == 3 ? 6 : 8;
+
+// As backward_rows in cuda.cu, a warp for each row of the block's share; the sums of its warps are added in order. The weights
+// wait in shared memory, where they take no registers.
 template <class T, int kVectors>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kBackwardWarps<kVectors> * kWarp, kVectors < kMaxVectors ? 2 : 1)
     backward_rows(Dim rows, int columns, Rows<const T> dy, Rows<const T> x, const float* weight, const float* mean,
                   const float* rstd, Rows<const T> add, Rows<T> dx, float* partial) {
   using Own = Part<T, kVectors>;
+  constexpr int kOwnWarps = kBackwardWarps<kVectors>, kOwnThreads = kOwnWarps * kWarp;
   extern __shared__ __align__(16) unsigned char memory[];
-  float* const sums = reinterpret_cast<float*>(memory);  // (2, columns)
-  const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
-  Own w, dweight, dbias;
-  for_values<T, kVectors>(columns, lane, [&](int k, int i, int c) {
-    w.value[k][i] = weight[c];
-    dweight.value[k][i] = dbias.value[k][i] = 0;
-  });
+  float* const weights = reinterpret_cast<float*>(memory);  // (columns)
+  float* const sums = weights + columns;                    // (2, columns)
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp, warp = thread / kWarp;
+  for (int c = thread; c < columns; c += kOwnThreads) weights[c] = weight[c];
+  __syncthreads();
+  Own dweight, dbias;
+  for_values<T, kVectors>(columns, lane, [&](int k, int i, int) { dweight.value[k][i] = dbias.value[k][i] = 0; });
   const Dim begin = rows * blockIdx.x / gridDim.x, end = rows * (blockIdx.x + Dim{1}) / gridDim.x;
-  for (Dim r = begin + warp; r < end; r += kWarps) {
+  for (Dim r = begin + warp; r < end; r += kOwnWarps) {
     Own g, n, result;  // result: first what is added to it
     read(dy.row(r), columns, lane, g);
     read(x.row(r), columns, lane, n);
     if (add.data) read(add.row(r), columns, lane, result);
     const float average = mean[r], scale = rstd[r];
     float sum_g = 0, sum_gn = 0;
-    for_values<T, kVectors>(columns, lane, [&](int k, int i, int) {
+    for_values<T, kVectors>(columns, lane, [&](int k, int i, int c) {
       float &gradient = g.value[k][i], &normal = n.value[k][i];
       normal = (normal - average) * scale;
       dweight.value[k][i] += gradient * normal;
       dbias.value[k][i] += gradient;
-      gradient *= w.value[k][i];
+      gradient *= weights[c];
       sum_g += gradient;
       sum_gn += gradient * normal;
     });
@@ -132,7 +139,7 @@ __global__ void __launch_bounds__(kThreads)
     write(result, columns, lane, dx.row(r));
   }
   if (!partial) return;
-  for (int turn = 0; turn < kWarps; ++turn) {
+  for (int turn = 0; turn < kOwnWarps; ++turn) {
     if (warp == turn) {
       for_values<T, kVectors>(columns, lane, [&](int k, int i, int c) {
         sums[c] = turn == 0 ? dweight.value[k][i] : sums[c] + dweight.value[k][i];
@@ -141,7 +148,7 @@ __global__ void __launch_bounds__(kThreads)
     }
     __syncthreads();
   }
-  for (int c = static_cast<int>(threadIdx.x); c < columns; c += kThreads) {
+  for (int c = thread; c < columns; c += kOwnThreads) {
     partial[Dim{blockIdx.x} * columns + c] = sums[c];
     partial[(Dim{gridDim.x} + blockIdx.x) * columns + c] = sums[columns + c];
   }
@@ -189,9 +196,9 @@ void backward_in_registers(const Exec& exec, ConstView dy, ConstView x, ConstVie
                            ConstView add, View dx, View partial, unsigned blocks) {
   const Dim rows = x.size(0);
   const int columns = static_cast<int>(x.size(1));
-  const std::size_t memory = partial ? 2 * sizeof(float) * static_cast<std::size_t>(columns) : 0;
+  const std::size_t memory = (partial ? 3 : 1) * sizeof(float) * static_cast<std::size_t>(columns);
   dispatch(x, [&]<class T, int kVectors>() {
-    backward_rows<T, kVectors><<<blocks, kThreads, memory, queue(exec)>>>(
+    backward_rows<T, kVectors><<<blocks, kBackwardWarps<kVectors> * kWarp, memory, queue(exec)>>>(
         rows, columns, rows_of<const T>(dy), rows_of<const T>(x), weight.as<float>(), mean.as<float>(), rstd.as<float>(),
         rows_of<const T>(add), rows_of<T>(dx), partial.as<float>());
   });
