@@ -35,6 +35,12 @@ AnyView rows_of(AnyView v, Dim begin, Dim count) {
   return v;
 }
 
+// v (N) as one row (1, N).
+template <class AnyView>
+AnyView as_row(const AnyView& v) {
+  return strided(v, 0, {1, v.size(0)}, {0, v.step(0)});
+}
+
 // The last two dimensions exchanged.
 template <class AnyView>
 AnyView transposed(AnyView v) {

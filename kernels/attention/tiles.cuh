@@ -1,5 +1,6 @@
 // What attention's tensor-core kernels share: heads in memory, their rows as tiles, and reductions of rows of results.
 #pragma once
+#include <numbers>
 #include <type_traits>
 
 #include "kernels/mma.cuh"
@@ -9,7 +10,7 @@ namespace ashlar::kernels::attention {
 using namespace tensor;
 
 constexpr int kWarps = 4, kTileThreads = kWarps * device::kWarp;
-constexpr float kLog2E = 1.4426950408889634f, kLn2 = 0.6931471805599453f;
+constexpr float kLog2E = std::numbers::log2e_v<float>, kLn2 = std::numbers::ln2_v<float>;
 
 // The heads of a (B, H, T, D) view.
 struct Heads {

@@ -117,10 +117,7 @@ void cuda_backward(std::string_view operation, const Exec& exec, ConstView dy, C
                    ConstView v, ConstView s, View dx, View du, View dv, View ds, View dbias) {
   const Shapes shapes = check_shapes(operation, x, dy, u, v, s, dbias, kept);
   check_gradients(operation, x, u, v, s, dx, du, dv, ds);
-  if (dbias && (!du || shapes.rows == 0)) {
-    const Dim m = dbias.size(0);
-    cuda::sum_to(exec, dy, View{dbias.data, dbias.dtype, Shape{1, m}, {m, 1}, dbias.device});
-  }
+  if (dbias && (!du || shapes.rows == 0)) cuda::sum_to(exec, dy, as_row(dbias));
   if (shapes.rows == 0) {
     for (const View& gradient : {du, dv, ds}) {
       if (gradient) ashlar::cuda::fill(exec.device.index, gradient, 0);

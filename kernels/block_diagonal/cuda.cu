@@ -73,9 +73,7 @@ void block_diagonal_backward(const Exec& exec, ConstView dy, ConstView x, ConstV
   const Problem p = check("block_diagonal_backward", x, dy, w, dbias, shuffle);
   check_gradients(x, w, dx, dw);
   const int device = exec.device.index;
-  if (dbias && (!dw || p.rows == 0)) {
-    sum_to(exec, dy, View{dbias.data, dbias.dtype, Shape{1, p.out.size}, {p.out.size, 1}, dbias.device});
-  }
+  if (dbias && (!dw || p.rows == 0)) sum_to(exec, dy, as_row(dbias));
   const bool padded = p.out.size < p.out.blocks * p.out.length || p.in.size < p.in.blocks * p.in.length;
   if (dw && (padded || p.rows == 0)) ashlar::cuda::fill(device, dw, 0);
   if (p.rows == 0) return;

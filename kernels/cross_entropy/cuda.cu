@@ -1,6 +1,7 @@
 // Softmax cross-entropy on CUDA: a block for each row, which is read once for the loss and once for the gradient; the
 // gradient may overwrite the logits.
 #include <limits>
+#include <numbers>
 
 #include "kernels/cross_entropy/checks.h"
 #include "kernels/cross_entropy/cross_entropy.h"
@@ -24,7 +25,7 @@ struct TargetRows {
 // Of differences of logits of type T; those of bf16 are worth no more than the hardware's own exponential.
 template <class T>
 __device__ accumulate_t<T> exponential(accumulate_t<T> x) {
-  constexpr float kLog2E = 1.4426950408889634f;
+  constexpr float kLog2E = std::numbers::log2e_v<float>;
   if constexpr (std::is_same_v<T, bfloat16>) return ptx::exp2_approximate(x * kLog2E);
   else return exp(x);
 }

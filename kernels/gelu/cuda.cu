@@ -42,7 +42,7 @@ struct HardwareGate {
   float p, slope;
 
   __device__ explicit HardwareGate(float x) {
-    constexpr float kLog2E = 1.4426950408889634f;
+    constexpr float kLog2E = std::numbers::log2e_v<float>;
     if constexpr (kind == Gelu::tanh) {
       constexpr float a = 0.044715f, twice = static_cast<float>(2 * std::numbers::sqrt2 * std::numbers::inv_sqrtpi);
       const float v = min(max(x, -15.0f), 15.0f), v2 = v * v;

@@ -6,6 +6,7 @@
 #include "kernels/layer_norm/layer_norm.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/simd.h"
+#include "kernels/views.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/layer_norm/cpu.cpp"
@@ -215,11 +216,8 @@ void layer_norm_backward(const Exec& exec, ConstView dy, ConstView x, ConstView 
     rows(work, begin, end, advance(sums.data, sums.dtype, chunk * columns),
          advance(sums.data, sums.dtype, (max_chunks + chunk) * columns));
   });
-  const auto add_up = [&](const Array& chunks, const View& total) {
-    sum_to(exec, chunks, View{total.data, total.dtype, Shape{1, columns}, {columns, 1}});
-  };
-  if (dweight) add_up(partial.select(0, 0), dweight);
-  if (dbias) add_up(partial.select(0, 1), dbias);
+  if (dweight) sum_to(exec, partial.select(0, 0), as_row(dweight));
+  if (dbias) sum_to(exec, partial.select(0, 1), as_row(dbias));
 }
 
 }  // namespace cpu

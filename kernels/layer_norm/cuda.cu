@@ -5,6 +5,7 @@
 #include "kernels/layer_norm/cuda.cuh"
 #include "kernels/layer_norm/layer_norm.h"
 #include "kernels/reduce/reduce.h"
+#include "kernels/views.h"
 
 namespace ashlar::kernels::cuda {
 
@@ -151,11 +152,8 @@ void layer_norm_backward(const Exec& exec, ConstView dy, ConstView x, ConstView 
     });
     ASHLAR_CUDA_CHECK_LAUNCH();
   }
-  const auto add_up = [&](const Array& chunks, const View& total) {
-    sum_to(exec, chunks, View{total.data, total.dtype, Shape{1, columns}, {columns, 1}, total.device});
-  };
-  if (dweight) add_up(partial.select(0, 0), dweight);
-  if (dbias) add_up(partial.select(0, 1), dbias);
+  if (dweight) sum_to(exec, partial.select(0, 0), as_row(dweight));
+  if (dbias) sum_to(exec, partial.select(0, 1), as_row(dbias));
 }
 
 }  // namespace ashlar::kernels::cuda

@@ -68,9 +68,7 @@ void monarch_backward(const Exec& exec, ConstView dy, ConstView x, ConstView h, 
   const Problem p = check("monarch_backward", x, dy, h, r, l, dbias);
   check_gradients(p, x, h, r, l, dx, dr, dl);
   const int device = exec.device.index;
-  if (dbias && (!dl || p.rows == 0)) {
-    sum_to(exec, dy, View{dbias.data, dbias.dtype, Shape{1, p.out.size}, {p.out.size, 1}, dbias.device});
-  }
+  if (dbias && (!dl || p.rows == 0)) sum_to(exec, dy, as_row(dbias));
   if (dr && (p.rows == 0 || p.in.size < p.in.blocks * p.in.length)) ashlar::cuda::fill(device, dr, 0);
   if (dl && (p.rows == 0 || p.out.size < p.out.blocks * p.out.length)) ashlar::cuda::fill(device, dl, 0);
   if (p.rows == 0) return;

@@ -49,10 +49,7 @@ void parameter_gradients(const Exec& exec, ConstView dy, ConstView u, View dz, V
              {.row_sums = with_product ? dbias : View{}});
     });
   }
-  if (dbias && !with_product) {
-    const Dim m = dbias.size(0);
-    sum_to(exec, dy, View{dbias.data, dbias.dtype, Shape{1, m}, {m, 1}, dbias.device});
-  }
+  if (dbias && !with_product) sum_to(exec, dy, as_row(dbias));
 }
 
 void compose_backward(const Exec& exec, ConstView dy, ConstView u, ConstView shift, ConstView sign, ConstView z, View dx,
