@@ -1,4 +1,4 @@
-// Updates of many tensors, element by element, dozens of them in a launch.
+// Tables of tensors as parameters of kernels, and updates of many tensors, element by element, in one launch.
 #pragma once
 #include <span>
 
@@ -7,12 +7,20 @@
 
 namespace ashlar::kernels::device {
 
-// Small enough to be the parameter of a kernel with the largest of the items.
+// What the parameters of a kernel may take in all.
+#if CUDART_VERSION >= 12010
+constexpr std::size_t kParameterBytes = 32764;
+#else
+constexpr std::size_t kParameterBytes = 4096;
+#endif
+constexpr std::size_t kOtherParameters = 64;  // beside a table
+
+// A table of as many tensors as fit: hundreds, with a newer CUDA all that a model has.
 template <class Item>
-using UpdateTable = TensorTable<Item, 24>;
+using ParameterTable = TensorTable<Item, static_cast<int>((kParameterBytes - kOtherParameters) / (sizeof(Item) + sizeof(Dim)))>;
 
 template <class Item>
-__global__ void update_chunks(const __grid_constant__ UpdateTable<Item> table) {
+__global__ void update_chunks(const __grid_constant__ ParameterTable<Item> table) {
   const int tensor = table.find(blockIdx.x);
   const Item& item = table.item[tensor];
   const Dim begin = (blockIdx.x - table.first[tensor]) * kTensorChunk, end = min(begin + kTensorChunk, item.count);
@@ -20,7 +28,7 @@ __global__ void update_chunks(const __grid_constant__ UpdateTable<Item> table) {
 }
 
 template <class Item>
-void launch_updates(const Exec& exec, UpdateTable<Item>& table) {
+void launch_updates(const Exec& exec, ParameterTable<Item>& table) {
   if (table.blocks() > 0) {
     update_chunks<<<static_cast<unsigned>(table.blocks()), kThreads, 0, queue(exec)>>>(table);
     ASHLAR_CUDA_CHECK_LAUNCH();
@@ -32,7 +40,7 @@ void launch_updates(const Exec& exec, UpdateTable<Item>& table) {
 template <class Tensor, class Wanted, class ItemOf>
 void update_tensors(const Exec& exec, std::span<const Tensor> tensors, const Wanted& wanted, const ItemOf& item_of) {
   using Item = decltype(item_of(tensors.front()));
-  UpdateTable<Item> table;
+  ParameterTable<Item> table;
   for (const Tensor& tensor : tensors) {
     if (!wanted(tensor)) continue;
     if (table.full()) launch_updates(exec, table);

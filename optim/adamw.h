@@ -10,7 +10,7 @@ struct AdamSettings {
 };
 
 // The parts of AdamW, for optimizers that treat only some parameters this way. AdamWSteps are gathered and then taken
-// all at once, which on a GPU is a launch for dozens of parameters.
+// all at once, which on a GPU is a launch for hundreds of parameters.
 void check_adam_settings(std::string_view optimizer, const AdamSettings& settings);
 void add_adam_state(Slot& slot);
 StepNumbers adamw_numbers(Slot& slot, const AdamSettings& settings, double lr);

@@ -121,10 +121,10 @@ cpu() {
 
 sanitizers() {
   command -v compute-sanitizer >/dev/null || { note "skipped compute-sanitizer: not on this machine"; return; }
-  # The training runs are left out: a sanitizer makes every launch a hundred times slower.
+  # Training and large sizes are left out: a sanitizer makes every launch a hundred times slower.
   for tool in memcheck racecheck; do
     minutes=${ASHLAR_GPU_MINUTES:-8} step "$tool" \
-      compute-sanitizer --tool "$tool" --error-exitcode 9 "$bin/test_cuda" "[cuda]~[training]"
+      compute-sanitizer --tool "$tool" --error-exitcode 9 "$bin/test_cuda" "[cuda]~[training]~[large]"
   done
 }
 

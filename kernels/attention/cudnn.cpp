@@ -93,8 +93,15 @@ bool aligned(const ConstView& v) {
   return fits(0) && fits(1) && fits(2) && reinterpret_cast<std::uintptr_t>(v.data) % 16 == 0;
 }
 bool switched_off() {
-  static const char* const value = std::getenv("ASHLAR_CUDNN");
-  return value && std::string_view(value) == "off";
+  static const bool off = [] {
+    const char* const set = std::getenv("ASHLAR_CUDNN");
+    const std::string_view value = set && *set ? set : "on";
+    if (value != "on" && value != "off") {
+      throw InputError(concat("ASHLAR_CUDNN is ", value, "; valid: on (attention by cuDNN where it has kernels), off"));
+    }
+    return value == "off";
+  }();
+  return off;
 }
 
 // Carries out the graph of `key` on `operands`; false, and nothing done, where there is no plan for it.

@@ -2,7 +2,7 @@
 #include "kernels/device.cuh"
 #include "kernels/reduce/layout.h"
 #include "kernels/reduce/reduce.h"
-#include "kernels/tensor_table.h"
+#include "kernels/tensor_update.cuh"
 
 namespace ashlar::kernels::cuda {
 namespace {
@@ -117,7 +117,7 @@ struct SquaresItem {
   double* sum;
 };
 template <class T>
-using SquaresTable = TensorTable<SquaresItem<T>, 64>;
+using SquaresTable = ParameterTable<SquaresItem<T>>;
 
 template <class T>
 __global__ void table_square_sums(const __grid_constant__ SquaresTable<T> table, double* partial) {

@@ -11,7 +11,7 @@ namespace ashlar::kernels {
 extern const Kernel<void(const Exec&, ConstView x, View y)> sum_to;
 // y (1) f64 = sum of the squares of x, contiguous.
 extern const Kernel<void(const Exec&, ConstView x, View y)> sum_of_squares;
-// y (N) f64: that of each of N contiguous arrays. On a GPU a launch for dozens of them.
+// y (N) f64: that of each of N contiguous arrays. On a GPU a launch for hundreds of them.
 extern const Kernel<void(const Exec&, std::span<const ConstView> xs, View y)> sums_of_squares;
 
 }  // namespace ashlar::kernels

@@ -1,5 +1,5 @@
 // The elementwise optimizer updates: one pass over a parameter, its gradient and its state, of many parameters at once; on a
-// GPU a launch for dozens of them.
+// GPU a launch for hundreds of them.
 //
 // All views of a tensor but `numbers` are contiguous, of one shape and one dtype (f32 or f64); `dw` is only read.
 // `grad_scale` multiplies the gradient on the fly: the clip factor divided by the number of accumulated batches. Results

@@ -95,7 +95,7 @@ TEST_CASE("attention of fewer queries than keys", "[cuda]") {
   }
 }
 
-TEST_CASE("attention of more heads than a grid is high", "[cuda]") {
+TEST_CASE("attention of more heads than a grid is high", "[cuda][large]") {
   if (!has_gpu()) return;
   const Dim batch = amount((1 << 13) + 1, 3), heads = 8;  // a minute for the emulator
   const Array qkv = randn({3, batch, heads, 1, 32}, DType::bf16, 1), o = randn({batch, heads, 1, 32}, DType::bf16, 2);

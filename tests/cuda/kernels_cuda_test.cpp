@@ -257,11 +257,14 @@ TEST_CASE("sums", "[cuda]") {
     same_on_gpu({x}, {Array::zeros({1}, DType::f64)}, 1e-12,
                 [](const Exec& exec, const Arrays& in, const Arrays& out) { kernels::sum_of_squares(exec, in[0], out[0]); });
   }
-  // More sums than a grid has blocks for.
+}
+
+TEST_CASE("sums of more rows and columns than a grid has blocks for", "[cuda][large]") {
+  if (!has_gpu()) return;
   const Array many = randn({(1 << 15) + 3, 9, 2}, DType::f32, 2);
   same_on_gpu({many}, {Array::full({many.size(0), 1, 2}, NAN)}, gpu_tolerance(DType::f32),
               [](const Exec& exec, const Arrays& in, const Arrays& out) { kernels::sum_to(exec, in[0], out[0]); });
-  // More columns than 2^20 blocks sum: over a minute for the emulator.
+  // Over a minute for the emulator.
   const Array wide = Array::full({2, amount((Dim{1} << 25) + 5, Dim{1} << 10)}, 0.5, DType::bf16);
   same_on_gpu({wide}, {Array::full({1, wide.size(1)}, NAN)}, 0,
               [](const Exec& exec, const Arrays& in, const Arrays& out) { kernels::sum_to(exec, in[0], out[0]); });
@@ -411,7 +414,7 @@ TEST_CASE("what a low-rank or BLAST forward keeps is what the backward would com
   }
 }
 
-TEST_CASE("BLAST of more rows than a grid has blocks for", "[cuda]") {
+TEST_CASE("BLAST of more rows than a grid has blocks for", "[cuda][large]") {
   if (!has_gpu()) return;
   const Array x = randn({(1 << 21) + 3, 1}, DType::f32, 1), one = Array::full({1, 1, 1}, 1), s = Array::full({1, 1, 1}, 3);
   same_on_gpu({x, one, s}, {nan_like(x)}, 0, [](const Exec& exec, const Arrays& in, const Arrays& out) {
@@ -455,6 +458,23 @@ TEST_CASE("updates of many parameters", "[cuda]") {
       kernels::average_update(exec, 0.75, tensors);
     });
   }
+}
+
+TEST_CASE("more tensors than a launch takes", "[cuda]") {
+  if (!has_gpu()) return;
+  constexpr Dim kCount = 1100;
+  const Array w = randn({kCount, 3}, DType::f32, 1), average = randn({kCount, 3}, DType::f32, 2);
+  same_on_gpu({w}, {average, Array::zeros({kCount}, DType::f64)}, 1e-7,
+              [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                std::vector<kernels::AverageTensor> tensors;
+                std::vector<ConstView> views;
+                for (Dim i = 0; i < kCount; ++i) {
+                  tensors.push_back({in[0].select(0, i), out[0].select(0, i)});
+                  views.push_back(tensors.back().w);
+                }
+                kernels::average_update(exec, 0.75, tensors);
+                kernels::sums_of_squares(exec, views, out[1]);
+              });
 }
 
 TEST_CASE("operands of two devices are refused", "[cuda]") {

@@ -9,6 +9,8 @@
 
 #include "tests/cuda/emulator/include/device_functions.h"
 
+#define CUDART_VERSION 13000
+
 enum cudaError_t {
   cudaSuccess = 0,
   cudaErrorInvalidValue = 1,
