@@ -68,14 +68,15 @@ using Key = std::vector<Dim>;
 template <class Describe>
 const Graph* plan_for(const Key& key, cudnnHandle_t handle, const Describe& describe) {
   static std::mutex mutex;
-  static std::map<Key, std::shared_ptr<Graph>> plans;
+  // Never destroyed: at the end of the program cuDNN may have gone before.
+  static auto* const plans = new std::map<Key, std::shared_ptr<Graph>>;
   const std::lock_guard lock(mutex);
-  const auto found = plans.find(key);
-  if (found != plans.end()) return found->second.get();
+  const auto found = plans->find(key);
+  if (found != plans->end()) return found->second.get();
   std::shared_ptr<Graph> graph = describe();
   if (graph->build(handle, {fe::HeurMode_t::A}).is_bad()) graph = nullptr;
   cudaGetLastError();
-  return plans.emplace(key, std::move(graph)).first->second.get();
+  return plans->emplace(key, std::move(graph)).first->second.get();
 }
 
 void append(Key& key, const ConstView& v) {

@@ -29,14 +29,14 @@ python3 -m pip --version >/dev/null 2>&1 || {
 # fetch PACKAGE [MEMBER…]: the package, or of its files those whose names begin with a MEMBER.
 fetch() {
   echo "Fetching $1 into $target"
-  python3 -m pip download -q --no-deps --only-binary=:all: -d "$download" "$1"
+  rm -f "$download"/*.whl
+  python3 -m pip download -q --no-deps --only-binary=:all: -d "$download" "$1" || return
   python3 - "$download"/*.whl "$target" "${@:2}" <<'EXTRACT'
 import sys, zipfile
 package, target, *members = sys.argv[1:]
 with zipfile.ZipFile(package) as wheel:
     wheel.extractall(target, [name for name in wheel.namelist() if not members or name.startswith(tuple(members))])
 EXTRACT
-  rm "$download"/*.whl
 }
 
 has cublasLt.h || fetch "nvidia-cublas==$version.*"
