@@ -8,16 +8,14 @@
 namespace ashlar::kernels::device {
 
 // What the parameters of a kernel may take in all.
-#if CUDART_VERSION >= 12010
-constexpr std::size_t kParameterBytes = 32764;
-#else
-constexpr std::size_t kParameterBytes = 4096;
-#endif
+constexpr std::size_t kParameterBytes = CUDART_VERSION >= 12010 ? 32764 : 4096;
 constexpr std::size_t kOtherParameters = 64;  // beside a table
 
 // A table of as many tensors as fit: hundreds, with a newer CUDA all that a model has.
 template <class Item>
-using ParameterTable = TensorTable<Item, static_cast<int>((kParameterBytes - kOtherParameters) / (sizeof(Item) + sizeof(Dim)))>;
+constexpr int kTableItems = static_cast<int>((kParameterBytes - kOtherParameters) / (sizeof(Item) + sizeof(Dim)));
+template <class Item>
+using ParameterTable = TensorTable<Item, kTableItems<Item>>;
 
 template <class Item>
 __global__ void update_chunks(const __grid_constant__ ParameterTable<Item> table) {

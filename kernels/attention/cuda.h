@@ -20,7 +20,8 @@ struct BackwardCall {
   View dq, dk, dv;
 };
 
-// False, and nothing done, where cuDNN has no kernel for such a call or the environment says ASHLAR_CUDNN=off.
+// False, and nothing done, where cuDNN is missing or has no kernel for such a call, without lse, and where the environment
+// says ASHLAR_CUDNN=off.
 bool forward_cudnn(const Exec& exec, const ForwardCall& call);
 bool backward_cudnn(const Exec& exec, const BackwardCall& call);
 

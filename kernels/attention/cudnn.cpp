@@ -1,6 +1,7 @@
 #include "kernels/attention/cudnn.h"
 
 #include <cuda_runtime.h>
+#include <dlfcn.h>
 
 #include <bit>
 #include <cstdlib>
@@ -43,17 +44,25 @@ std::shared_ptr<Graph> empty_graph() {
 }
 
 void check(fe::error_t status, const char* operation) {
-  if (status.is_bad()) throw Error(concat("cuda: cuDNN: ", operation, ": ", status.get_message()));
+  if (status.is_good()) return;
+  cudaGetLastError();  // told here, not by the next launch
+  throw Error(concat("cuda: cuDNN: ", operation, ": ", status.get_message()));
 }
 
-// Null where the library cannot be used.
+// What programs link with loads the library proper when it is first called, and aborts where that is missing.
+bool is_complete() {
+  static const bool found = dlopen(concat("libcudnn_graph.so.", CUDNN_MAJOR).c_str(), RTLD_NOW) != nullptr;
+  return found;
+}
+
+// Null where the library cannot be used. Makes the device the thread's current one.
 cudnnHandle_t handle_of(const Exec& exec) {
   static std::mutex mutex;
   static std::map<int, cudnnHandle_t> handles;
   const std::lock_guard lock(mutex);
+  const auto stream = static_cast<cudaStream_t>(cuda::stream(exec.device.index));
   const auto [handle, missing] = handles.try_emplace(exec.device.index, nullptr);
-  if (missing) {
-    const auto stream = static_cast<cudaStream_t>(cuda::stream(exec.device.index));
+  if (missing && is_complete()) {
     cudnnStatus_t status = cudnnCreate(&handle->second);
     if (status == CUDNN_STATUS_SUCCESS) status = cudnnSetStream(handle->second, stream);
     if (status != CUDNN_STATUS_SUCCESS) handle->second = nullptr;
@@ -130,11 +139,11 @@ std::shared_ptr<Graph> graph_of(const ForwardCall& c) {
   auto graph = empty_graph();
   fe::graph::SDPA_attributes attention;
   attention.set_name("attention_forward").set_causal_mask(c.causal).set_attn_scale(static_cast<float>(c.scale));
-  attention.set_generate_stats(static_cast<bool>(c.lse));
+  attention.set_generate_stats(true);
   const auto [o, lse] =
       graph->sdpa(given(*graph, kQ, c.q), given(*graph, kK, c.k), given(*graph, kV, c.v), attention);
   set_result(o, kO, c.o);
-  if (c.lse) set_result(lse, kLse, c.lse);
+  set_result(lse, kLse, c.lse);
   return graph;
 }
 
@@ -144,8 +153,8 @@ std::shared_ptr<Graph> graph_of(const BackwardCall& c, bool deterministic) {
   attention.set_name("attention_backward").set_causal_mask(c.causal).set_attn_scale(static_cast<float>(c.scale));
   attention.set_deterministic_algorithm(deterministic);
   const auto [dq, dk, dv] = graph->sdpa_backward(given(*graph, kQ, c.q), given(*graph, kK, c.k), given(*graph, kV, c.v),
-                                                 given(*graph, kO, c.o), given(*graph, kDO, c.d_o), given(*graph, kLse, c.lse),
-                                                 attention);
+                                                 given(*graph, kO, c.o), given(*graph, kDO, c.d_o),
+                                                 given(*graph, kLse, c.lse), attention);
   set_result(dq, kDQ, c.dq);
   set_result(dk, kDK, c.dk);
   set_result(dv, kDV, c.dv);
@@ -153,12 +162,11 @@ std::shared_ptr<Graph> graph_of(const BackwardCall& c, bool deterministic) {
 }
 
 bool forward_cudnn(const Exec& exec, const ForwardCall& c) {
-  if (switched_off() || !may_take(c.q, c.k)) return false;
-  std::unordered_map<std::int64_t, ConstView> operands{{kQ, c.q}, {kK, c.k}, {kV, c.v}, {kO, c.o}};
-  if (c.lse) operands[kLse] = c.lse;
-  Key key{exec.device.index, 0, c.causal, std::bit_cast<Dim>(c.scale), c.lse ? 1 : 0};
+  // Without lse no backward follows: a text that is written has a new length with every token, and each would have a plan.
+  if (switched_off() || !c.lse || !may_take(c.q, c.k)) return false;
+  Key key{exec.device.index, 0, c.causal, std::bit_cast<Dim>(c.scale)};
   for (const ConstView& v : {c.q, c.k, c.v, ConstView(c.o)}) append(key, v);
-  return run(exec, key, operands, [&] { return graph_of(c); });
+  return run(exec, key, {{kQ, c.q}, {kK, c.k}, {kV, c.v}, {kO, c.o}, {kLse, c.lse}}, [&] { return graph_of(c); });
 }
 
 bool backward_cudnn(const Exec& exec, const BackwardCall& c) {

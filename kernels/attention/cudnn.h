@@ -17,7 +17,7 @@ using Graph = cudnn_frontend::graph::Graph;
 // The tensors of a graph.
 enum Operand : std::int64_t { kQ = 1, kK, kV, kO, kLse, kDO, kDQ, kDK, kDV };
 
-std::shared_ptr<Graph> graph_of(const ForwardCall& call);
+std::shared_ptr<Graph> graph_of(const ForwardCall& call);  // which has an lse
 std::shared_ptr<Graph> graph_of(const BackwardCall& call, bool deterministic);
 
 }  // namespace ashlar::kernels::attention

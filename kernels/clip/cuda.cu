@@ -1,4 +1,4 @@
-// Clipping on CUDA: one block computes the factor, which stays on the device; then all gradients in a launch.
+// Clipping on CUDA: one block computes the factor, which stays on the device; then many gradients in a launch.
 #include "kernels/clip/checks.h"
 #include "kernels/tensor_update.cuh"
 

@@ -1,4 +1,4 @@
-// Optimizer updates on CUDA: one pass over memory, all parameters in a launch.
+// Optimizer updates on CUDA: one pass over memory, many parameters in a launch.
 #include "kernels/tensor_update.cuh"
 #include "kernels/update/checks.h"
 #include "kernels/update/update.h"

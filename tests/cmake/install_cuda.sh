@@ -23,8 +23,9 @@ mkdir -p "$target"
 download=$(mktemp -d "$target/download.XXXXXX")
 trap 'rm -rf "$download"' EXIT
 python3 -m pip --version >/dev/null 2>&1 || {
-  echo "tests/cmake/install_cuda.sh: needs pip (apt-get install python3-pip)" >&2
-  exit 1
+  echo "tests/cmake/install_cuda.sh: needs pip (apt-get install python3-pip) to fetch cuBLASLt and, optional, cuDNN" >&2
+  has cublasLt.h
+  exit
 }
 # fetch PACKAGE [MEMBER…]: the package, or of its files those whose names begin with a MEMBER.
 fetch() {

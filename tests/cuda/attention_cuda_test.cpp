@@ -33,7 +33,7 @@ TEST_CASE("attention, forward and backward", "[cuda]") {
 }
 
 #ifdef ASHLAR_HAS_CUDNN
-// Where cuDNN has no kernel the project's own are used, and nobody would notice.
+// Where cuDNN is missing or has no kernel the project's own are used, and nobody would notice.
 TEST_CASE("cuDNN takes the attention of the programs", "[cuda]") {
   if (!has_gpu()) return;
   if (const char* const value = std::getenv("ASHLAR_CUDNN"); value && std::string(value) == "off") return;

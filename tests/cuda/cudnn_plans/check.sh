@@ -12,9 +12,11 @@ folder=build/cudnn_plans
 for version in "${@:-9.19.*}"; do
   packages=$folder/${version%.\*}
   if [ ! -d "$packages/nvidia" ]; then
-    python3 -m pip download -q --no-deps -d "$packages" "nvidia-cudnn-cu13==$version" "nvidia-cuda-nvrtc==13.0.*"
-    for wheel in "$packages"/*.whl; do python3 -m zipfile -e "$wheel" "$packages"; done
-    rm "$packages"/*.whl
+    rm -rf "$packages" "$packages.new"
+    python3 -m pip download -q --no-deps -d "$packages.new" "nvidia-cudnn-cu13==$version" "nvidia-cuda-nvrtc==13.0.*"
+    for wheel in "$packages.new"/*.whl; do python3 -m zipfile -e "$wheel" "$packages.new"; done
+    rm "$packages.new"/*.whl
+    mv "$packages.new" "$packages"
   fi
   libraries=build/cuda/tests/cuda/cudnn_plans:$packages/nvidia/cudnn/lib:$packages/nvidia/cu13/lib
   LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} build/cuda/bin/cudnn_plans

@@ -66,7 +66,6 @@ bool check(const Problem& p) {
   const BackwardCall backward{whole, part, part, part, whole, lse, {}, 0.125, p.causal, part, part, part};
   const std::pair<const char*, std::shared_ptr<Graph>> graphs[] = {
       {"forward", graph_of(ForwardCall{part, part, part, 0.125, p.causal, whole, lse})},
-      {"forward, no lse", graph_of(ForwardCall{part, part, part, 0.125, p.causal, whole, {}})},
       {"backward", graph_of(backward, true)},
       {"backward, any order", graph_of(backward, false)}};
   bool all = true;
