@@ -55,7 +55,7 @@ for site in $(python3 -c 'import site, sysconfig; print(*{sysconfig.get_path("pu
 done
 # For our programs: PyTorch brings libraries of its own.
 libraries+=:$LD_LIBRARY_PATH:/usr/local/cuda/lib64
-ldconfig -p 2>/dev/null | grep -q libcudnn.so || libraries+=:$bundle/lib/last
+grep -q libcudnn.so < <(ldconfig -p 2>/dev/null) || libraries+=:$bundle/lib/last
 own=(env "LD_LIBRARY_PATH=$libraries")
 export ASHLAR_REQUIRE_GPU=1
 
@@ -141,11 +141,10 @@ programs() {
   done
   step small_gpt "$bin/train_gpt" --data "$small/text" --vocab 400 --width 64 --depth 2 --heads 2 --context 64 --batch 8 \
     --steps 60 --device cuda --out "$small/gpt"
-  # The projections are the CPU's: of matrices this small, threads only wait for each other.
   step compress "$bin/compress" --in "$small/gpt/model.safetensors" --layer blast:blocks=2,rank=16 --data "$small/text" \
-    --threads 1 --device cuda --out "$small/blast"
+    --device cuda --out "$small/blast"
   step calibrate "$bin/compress" --in "$small/gpt/model.safetensors" --layer low_rank:rank=16 --calibrate "$small/text" \
-    --samples 32 --threads 1 --device cuda --out "$small/low_rank"
+    --samples 32 --device cuda --out "$small/low_rank"
   write=("$bin/generate" --model "$small/blast" --tokens 100)
   step generate_cpu "${write[@]}"
   for how in "" --no-cache; do
