@@ -147,11 +147,10 @@ std::shared_ptr<Graph> graph_of(const ForwardCall& c) {
   return graph;
 }
 
-std::shared_ptr<Graph> graph_of(const BackwardCall& c, bool deterministic) {
+std::shared_ptr<Graph> graph_of(const BackwardCall& c) {
   auto graph = empty_graph();
   fe::graph::SDPA_backward_attributes attention;
   attention.set_name("attention_backward").set_causal_mask(c.causal).set_attn_scale(static_cast<float>(c.scale));
-  attention.set_deterministic_algorithm(deterministic);
   const auto [dq, dk, dv] = graph->sdpa_backward(given(*graph, kQ, c.q), given(*graph, kK, c.k), given(*graph, kV, c.v),
                                                  given(*graph, kO, c.o), given(*graph, kDO, c.d_o),
                                                  given(*graph, kLse, c.lse), attention);
@@ -170,13 +169,14 @@ bool forward_cudnn(const Exec& exec, const ForwardCall& c) {
 }
 
 bool backward_cudnn(const Exec& exec, const BackwardCall& c) {
-  if (switched_off() || !may_take(c.q, c.k)) return false;
-  Key key{exec.device.index, 1, c.causal, std::bit_cast<Dim>(c.scale), deterministic()};
+  // In a fixed order cuDNN writes the (T, T) gradients of all scores to memory; the project's own kernels need not.
+  if (switched_off() || deterministic() || !may_take(c.q, c.k)) return false;
+  Key key{exec.device.index, 1, c.causal, std::bit_cast<Dim>(c.scale)};
   for (const ConstView& v : {c.q, c.k, c.v, c.o, c.d_o, ConstView(c.dq), ConstView(c.dk), ConstView(c.dv)}) append(key, v);
   return run(exec, key,
              {{kQ, c.q}, {kK, c.k}, {kV, c.v}, {kO, c.o}, {kDO, c.d_o}, {kLse, c.lse},
               {kDQ, c.dq}, {kDK, c.dk}, {kDV, c.dv}},
-             [&] { return graph_of(c, deterministic()); });
+             [&] { return graph_of(c); });
 }
 
 }  // namespace ashlar::kernels::attention

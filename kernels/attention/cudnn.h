@@ -18,6 +18,6 @@ using Graph = cudnn_frontend::graph::Graph;
 enum Operand : std::int64_t { kQ = 1, kK, kV, kO, kLse, kDO, kDQ, kDK, kDV };
 
 std::shared_ptr<Graph> graph_of(const ForwardCall& call);  // which has an lse
-std::shared_ptr<Graph> graph_of(const BackwardCall& call, bool deterministic);
+std::shared_ptr<Graph> graph_of(const BackwardCall& call);
 
 }  // namespace ashlar::kernels::attention

@@ -1,5 +1,6 @@
 #include "kernels/attention/attention.h"
 
+#include "core/determinism.h"
 #include "kernels/attention/cuda.h"
 #include "tests/cuda/support.h"
 
@@ -34,15 +35,32 @@ TEST_CASE("attention, forward and backward", "[cuda]") {
 
 #ifdef ASHLAR_HAS_CUDNN
 // Where cuDNN is missing or has no kernel the project's own are used, and nobody would notice.
-TEST_CASE("cuDNN takes the attention of the programs", "[cuda]") {
+TEST_CASE("cuDNN takes the attention of the programs, with the results of the project's own kernels", "[cuda]") {
   if (!has_gpu()) return;
   if (const char* const value = std::getenv("ASHLAR_CUDNN"); value && std::string(value) == "off") return;
+  using namespace kernels::attention;
   for (const auto& [length, causal] : {std::pair<Dim, bool>{1024, true}, {65, false}}) {
-    const Array q = randn({2, 3, length, 64}, DType::bf16, 1).to(kGpu), o = empty_like(q), dq = empty_like(q),
-                dk = empty_like(q), dv = empty_like(q), lse = Array::empty({2, 3, length}, DType::f32, kGpu);
-    using namespace kernels::attention;
-    CHECK(forward_cudnn(q.exec(), {q, q, q, 0.125, causal, o, lse}));
-    CHECK(backward_cudnn(q.exec(), {q, q, q, q, o, lse, {}, 0.125, causal, dq, dk, dv}));
+    INFO("T " << length);
+    const auto random = [&](std::uint64_t key) { return randn({2, 3, length, 64}, DType::bf16, key).to(kGpu); };
+    const Array q = random(1), k = random(2), v = random(3), d_o = random(4);
+    const auto results = [&] {
+      Arrays r{Array::empty({2, 3, length}, DType::f32, kGpu)};  // lse, o, dq, dk, dv
+      for (int i = 0; i < 4; ++i) r.push_back(empty_like(q));
+      return r;
+    };
+    const Arrays own = results(), got = results();
+    const Array delta = empty_like(own[0]);
+    forward_tensor_cores(q.exec(), {q, k, v, 0.125, causal, own[1], own[0]});
+    CHECK(forward_cudnn(q.exec(), {q, k, v, 0.125, causal, got[1], got[0]}));
+    backward_tensor_cores(q.exec(), {d_o, q, k, v, own[1], own[0], delta, 0.125, causal, own[2], own[3], own[4]});
+    set_deterministic(false);
+    const bool taken = backward_cudnn(q.exec(), {d_o, q, k, v, got[1], got[0], {}, 0.125, causal, got[2], got[3], got[4]});
+    set_deterministic(true);
+    CHECK(taken);
+    for (std::size_t i = 0; i < own.size(); ++i) {
+      INFO("result " << i);
+      CHECK(difference(got[i].to(Device{}), own[i].to(Device{})) <= gpu_tolerance(DType::bf16));
+    }
   }
 }
 #endif
