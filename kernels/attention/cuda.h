@@ -1,5 +1,5 @@
-// The parts of attention on CUDA: cuDNN's kernels for bf16 in training, where the build has cuDNN, backward if the order of sums
-// is free; on tensor cores for bf16 heads of 32, 64 or 128 features; plain for the rest.
+// The parts of attention on CUDA: cuDNN's kernels for bf16 in training, where the build has cuDNN, and backward if the order
+// of sums is free; on tensor cores for bf16 heads of 32, 64 or 128 features; plain for the rest.
 #pragma once
 #include "core/device.h"
 #include "core/view.h"
