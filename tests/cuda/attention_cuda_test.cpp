@@ -41,10 +41,11 @@ TEST_CASE("cuDNN takes the attention of the programs, with the results of the pr
   using namespace kernels::attention;
   for (const auto& [length, causal] : {std::pair<Dim, bool>{1024, true}, {65, false}}) {
     INFO("T " << length);
-    const auto random = [&](std::uint64_t key) { return randn({2, 3, length, 64}, DType::bf16, key).to(kGpu); };
+    const Shape heads{2, 3, length, 64}, rows{2, 3, length};
+    const auto random = [&](std::uint64_t key) { return randn(heads, DType::bf16, key).to(kGpu); };
     const Array q = random(1), k = random(2), v = random(3), d_o = random(4);
     const auto results = [&] {
-      Arrays r{Array::empty({2, 3, length}, DType::f32, kGpu)};  // lse, o, dq, dk, dv
+      Arrays r{Array::empty(rows, DType::f32, kGpu)};  // lse, o, dq, dk, dv
       for (int i = 0; i < 4; ++i) r.push_back(empty_like(q));
       return r;
     };
