@@ -50,8 +50,8 @@ void check_finite(std::string_view operation, const Array& a) {
 }
 
 // Calls body(k, size, pointer to matrix k) for every matrix of the square batch `a`, which it may overwrite; body
-// returns LAPACK's verdict. Threads share batches that take them a tenth of a millisecond or more: a projection solves
-// thousands of small ones, one after another.
+// returns LAPACK's verdict. A small batch stays on one thread: a projection solves thousands of them, one after another, and
+// waking another thread for each takes longer.
 template <class T, class Body>
 void for_each_matrix(std::string_view operation, const char* failure, const Array& a, const Body& body) {
   const Dim n = a.size(2);

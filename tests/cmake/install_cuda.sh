@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Where nvcc is and cuBLASLt is not: fetches the Python package nvidia-cublas of nvcc's version (about 420 MB), and what of
-# cuDNN's two packages a build needs (about 520 MB to fetch, 1 MB to keep), into build/cuda-packages, where
+# cuDNN's two packages a build needs (about 370 MB to fetch, 4 MB to keep), into build/cuda-packages, where
 # tests/cmake/cuda.cmake looks. Prints nothing and does nothing where it is not needed. cuDNN is optional: without it the
 # script says so and succeeds.
 set -euo pipefail

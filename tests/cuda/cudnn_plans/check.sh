@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Whether cuDNN has kernels for all attention that the project asks it for, on an A100 and an H200, without a GPU: builds
 # the plans, carries out none. Needs a configured build/cuda that found cuDNN; fetches the whole of cuDNN and NVRTC (about
-# 600 MB) into build/cudnn_plans. Not a part of tests/run.sh.
+# 460 MB for 9.19) into build/cudnn_plans. Not a part of tests/run.sh.
 #
 #   bash tests/cuda/cudnn_plans/check.sh [VERSION…]      of cuDNN; 9.19.* if none is named
 set -euo pipefail
