@@ -8,16 +8,10 @@ namespace {
 
 using namespace attention;
 
-// Rows of a head are read 16 bytes at a time.
-bool aligned(const ConstView& v) {
-  constexpr Dim kVector = 8;
-  return v.step(0) % kVector == 0 && v.step(1) % kVector == 0 && v.step(2) % kVector == 0 &&
-         reinterpret_cast<std::uintptr_t>(v.data) % 16 == 0;
-}
 template <class... Views>
 bool for_tensor_cores(const ConstView& q, const Views&... others) {
   const Dim depth = q.size(3);
-  return q.dtype == DType::bf16 && (depth == 32 || depth == 64 || depth == 128) && aligned(q) && (aligned(others) && ...);
+  return q.dtype == DType::bf16 && (depth == 32 || depth == 64 || depth == 128) && rows_aligned(q) && (rows_aligned(others) && ...);
 }
 
 void check_contiguous_rows(std::string_view operation, const ConstView& lse) {

@@ -1,6 +1,8 @@
 // The parts of attention on CUDA: cuDNN's kernels for bf16 in training, where the build has cuDNN, and backward if the order
 // of sums is free; on tensor cores for bf16 heads of 32, 64 or 128 features; plain for the rest.
 #pragma once
+#include <cstdint>
+
 #include "core/device.h"
 #include "core/view.h"
 
@@ -19,6 +21,13 @@ struct BackwardCall {
   bool causal;
   View dq, dk, dv;
 };
+
+// Whether the rows of all heads (B, H, T, D) in bf16 can be read and written 16 bytes at a time.
+inline bool rows_aligned(const ConstView& v) {
+  constexpr Dim kVector = 8;
+  return v.step(0) % kVector == 0 && v.step(1) % kVector == 0 && v.step(2) % kVector == 0 &&
+         reinterpret_cast<std::uintptr_t>(v.data) % 16 == 0;
+}
 
 // False, and nothing done, where cuDNN is missing or has no kernel for such a call, without lse, and where the environment
 // says ASHLAR_CUDNN=off.
