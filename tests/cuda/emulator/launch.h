@@ -5,7 +5,8 @@
 
 namespace ashlar::emulated {
 
-// Does `work` now, or records it if the stream captures a graph.
+// Leaves `work` to the stream, which does it when somebody waits for it, or records it if it captures a graph. The stream
+// null, which only the tests of the emulator use, does it now.
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work);
 
 // What a launch can be refused for, before anything runs.
@@ -17,8 +18,8 @@ void run_grid(const char* kernel, dim3 grid, dim3 block, std::size_t shared, con
 void report(cudaError_t status);
 // Whether all bytes are in one allocation of the device.
 bool on_device(const void* data, std::size_t bytes);
-// Throws Error if something was written beyond the end of an allocation, or before it.
-void check_device_memory();
+// Throws Error if something was written beyond the end of an allocation of the device or of pinned memory, or before it.
+void check_memory();
 
 // Shared memory of the block that runs.
 unsigned char* dynamic_shared();

@@ -2,15 +2,16 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 
 #include "core/error.h"
+#include "tests/cuda/emulator/watch.h"
 
 namespace ashlar::emulated {
 namespace {
 
 constexpr std::size_t kGuard = 256, kStaticLimit = std::size_t{48} << 10;
+constexpr std::uintptr_t kAlignment = 128;        // of shared memory
 constexpr int kPoison = 0xff, kGuardByte = 0xa5;  // 0xff…: NaN in every floating type
 
 // Poison, and a guard behind it.
@@ -22,17 +23,18 @@ bool intact(const unsigned char* guard) {
   return std::all_of(guard, guard + kGuard, [](unsigned char byte) { return byte == kGuardByte; });
 }
 
-void check_block(const unsigned char* at, std::size_t bytes) {
-  if (!intact(at + bytes)) throw Error(concat("emulator: written beyond ", bytes, " bytes of device memory"));
-  if (!intact(at - kGuard)) throw Error(concat("emulator: written before ", bytes, " bytes of device memory"));
-}
-
 }  // namespace
 
-void* DeviceMemory::allocate(std::size_t bytes) {
+void GuardedMemory::check_block(const unsigned char* at, std::size_t bytes) const {
+  if (!intact(at + bytes)) throw Error(concat("emulator: written beyond ", bytes, " bytes of ", name_));
+  if (!intact(at - kGuard)) throw Error(concat("emulator: written before ", bytes, " bytes of ", name_));
+}
+
+void* GuardedMemory::allocate(std::size_t bytes) {
   const std::size_t rounded = (bytes + kGuard - 1) / kGuard * kGuard;
-  auto* const raw = static_cast<unsigned char*>(std::aligned_alloc(kGuard, rounded + 2 * kGuard));
+  auto* const raw = static_cast<unsigned char*>(watch::take(kGuard, rounded + 2 * kGuard));
   if (!raw) return nullptr;
+  watch::allow(raw + kGuard, bytes);
   std::memset(raw, kGuardByte, kGuard);
   prepare(raw + kGuard, bytes);
   const std::lock_guard lock(mutex_);
@@ -40,23 +42,28 @@ void* DeviceMemory::allocate(std::size_t bytes) {
   return raw + kGuard;
 }
 
-bool DeviceMemory::release(void* data) {
+bool GuardedMemory::release(void* data) {
   const std::lock_guard lock(mutex_);
   const auto block = blocks_.find(static_cast<unsigned char*>(data));
   if (block == blocks_.end()) return false;
   check_block(block->first, block->second);
   blocks_.erase(block);
-  std::free(static_cast<unsigned char*>(data) - kGuard);
+  watch::give_back(static_cast<unsigned char*>(data) - kGuard);
   return true;
 }
 
-void DeviceMemory::check() const {
+bool GuardedMemory::begins(const void* data) const {
+  const std::lock_guard lock(mutex_);
+  return blocks_.contains(static_cast<const unsigned char*>(data));
+}
+
+void GuardedMemory::check() const {
   const std::lock_guard lock(mutex_);
   for (const auto& [at, bytes] : blocks_) check_block(at, bytes);
 }
 
 // How many of the bytes are in the allocation of the first.
-std::size_t DeviceMemory::there(const void* data, std::size_t bytes) const {
+std::size_t GuardedMemory::there(const void* data, std::size_t bytes) const {
   const auto* const at = static_cast<const unsigned char*>(data);
   const std::lock_guard lock(mutex_);
   auto block = blocks_.upper_bound(at);
@@ -67,7 +74,6 @@ std::size_t DeviceMemory::there(const void* data, std::size_t bytes) const {
 }
 
 unsigned char* SharedMemory::aligned(std::vector<unsigned char>& memory) {
-  constexpr std::uintptr_t kAlignment = 128;
   const auto address = reinterpret_cast<std::uintptr_t>(memory.data());
   return memory.data() + (kAlignment - address % kAlignment) % kAlignment;
 }
@@ -78,6 +84,7 @@ void SharedMemory::begin_block(std::size_t dynamic_bytes) {
   dynamic_.resize(std::max(dynamic_.size(), dynamic_bytes + 2 * kGuard));
   static_.resize(2 * kStaticLimit);
   prepare(dynamic(), dynamic_bytes);
+  watch::begin_block({dynamic(), dynamic_bytes}, {aligned(static_), 2 * kStaticLimit - kAlignment});
 }
 
 void* SharedMemory::variable(const char* name, std::size_t bytes) {

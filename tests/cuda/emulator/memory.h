@@ -1,4 +1,4 @@
-// Memory of the device and of a block: NaN until it is written, with bytes at its ends that nobody may change.
+// Memory of a device, of the host and of a block: NaN until it is written, with bytes at its ends that nobody may change.
 #pragma once
 #include <cstddef>
 #include <map>
@@ -7,10 +7,14 @@
 
 namespace ashlar::emulated {
 
-class DeviceMemory {
+// Of the device, or pinned memory of the host.
+class GuardedMemory {
  public:
+  explicit GuardedMemory(const char* name) : name_(name) {}
+
   void* allocate(std::size_t bytes);  // null when there is none
   bool release(void* data);           // false if it is not the beginning of an allocation
+  bool begins(const void* data) const;
   // Whether the bytes are all of one allocation, and whether the first of them is.
   bool holds(const void* data, std::size_t bytes) const { return there(data, bytes) == bytes; }
   bool touches(const void* data) const { return there(data, 1) > 0; }
@@ -20,6 +24,9 @@ class DeviceMemory {
  private:
   std::size_t there(const void* data, std::size_t bytes) const;
 
+  void check_block(const unsigned char* at, std::size_t bytes) const;
+
+  const char* name_;
   mutable std::mutex mutex_;
   std::map<const unsigned char*, std::size_t> blocks_;  // bytes by address
 };

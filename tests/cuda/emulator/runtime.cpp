@@ -1,7 +1,8 @@
-// The CUDA runtime on memory of the host. A stream does its work at once; while it captures, it records the work instead.
+// The CUDA runtime on memory of the host. A stream does its work as late as it may: when somebody waits for it. So the host
+// is always ahead, and what it reads or changes too early shows. While a stream captures, it records the work instead.
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <map>
 #include <memory>
 #include <utility>
@@ -19,13 +20,17 @@ struct CUgraphExec_st {
   Work work;
 };
 struct CUstream_st {
+  std::deque<std::function<void()>> pending;
+  unsigned long long done = 0;          // before what is pending
   std::unique_ptr<CUgraph_st> capture;  // what is recorded while it captures
   bool invalidated = false;
   cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
   unsigned long long capture_id = 0;
 };
 struct CUevent_st {
-  cudaStream_t captured = nullptr;  // the stream whose capture it belongs to
+  cudaStream_t stream = nullptr;
+  unsigned long long position = 0;  // what the stream has done when the event occurs
+  bool captured = false;
 };
 
 namespace ashlar::emulated {
@@ -36,9 +41,32 @@ constexpr int kMultiprocessors = 132;
 thread_local cudaError_t last_error = cudaSuccess;
 
 // Never destroyed: arrays held by static objects may outlive any static object of ours.
-DeviceMemory& memory() {
-  static auto* const own = new DeviceMemory;
+GuardedMemory& memory() {
+  static auto* const own = new GuardedMemory("device memory");
   return *own;
+}
+GuardedMemory& pinned() {
+  static auto* const own = new GuardedMemory("pinned memory");
+  return *own;
+}
+
+std::vector<cudaStream_t>& streams() {
+  static std::vector<cudaStream_t> all;
+  return all;
+}
+
+// Until the stream has done as much as `position`.
+void advance(cudaStream_t stream, unsigned long long position) {
+  if (!stream) return;
+  while (stream->done < position) {
+    const std::function<void()> work = std::move(stream->pending.front());
+    stream->pending.pop_front();
+    ++stream->done;
+    work();
+  }
+}
+void finish(cudaStream_t stream) {
+  if (stream) advance(stream, stream->done + stream->pending.size());
 }
 
 // Streams that capture in any mode but the relaxed one.
@@ -85,11 +113,18 @@ void report(cudaError_t status) {
 }
 
 bool on_device(const void* data, std::size_t bytes) { return memory().holds(data, bytes); }
-void check_device_memory() { memory().check(); }
+void check_memory() {
+  memory().check();
+  pinned().check();
+}
 
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work) {
-  if (!capturing(stream)) {
+  if (!stream) {
     work();
+    return cudaSuccess;
+  }
+  if (!stream->capture) {
+    stream->pending.push_back(std::move(work));
     return cudaSuccess;
   }
   if (stream->invalidated) return cudaErrorStreamCaptureInvalidated;
@@ -163,21 +198,25 @@ cudaError_t cudaGetDevice(int* device) {
 cudaError_t cudaSetDevice(int device) { return result(device == 0 ? cudaSuccess : cudaErrorInvalidDevice); }
 cudaError_t cudaDeviceSynchronize() {
   if (refused_anywhere()) return cudaErrorStreamCaptureUnsupported;
-  check_device_memory();
+  for (cudaStream_t stream : streams()) finish(stream);
+  check_memory();
   return cudaSuccess;
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-  *stream = new CUstream_st;
+  *stream = streams().emplace_back(new CUstream_st);
   return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  finish(stream);
+  std::erase(streams(), stream);
   delete stream;
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   if (capturing(stream)) return refuse_in_capture(stream);
-  check_device_memory();
+  finish(stream);
+  check_memory();
   return cudaSuccess;
 }
 
@@ -190,11 +229,13 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  event->captured = capturing(stream) ? stream : nullptr;
-  return result(enqueue(stream, [] {}));
+  *event = {stream, stream ? stream->done + stream->pending.size() : 0, capturing(stream)};
+  return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
-  return capturing(event->captured) ? refuse_in_capture(event->captured) : cudaSuccess;
+  if (event->captured && capturing(event->stream)) return refuse_in_capture(event->stream);
+  advance(event->stream, event->position);
+  return cudaSuccess;
 }
 
 cudaError_t cudaMallocAsync(void** data, std::size_t bytes, cudaStream_t stream) {
@@ -204,17 +245,17 @@ cudaError_t cudaMallocAsync(void** data, std::size_t bytes, cudaStream_t stream)
 }
 cudaError_t cudaFreeAsync(void* data, cudaStream_t stream) {
   if (capturing(stream)) return refuse_in_capture(stream);
-  return result(memory().release(data) ? cudaSuccess : cudaErrorInvalidValue);
+  if (!memory().begins(data)) return result(cudaErrorInvalidValue);
+  return result(enqueue(stream, [data] { memory().release(data); }));
 }
 cudaError_t cudaMallocHost(void** data, std::size_t bytes) {
   if (refused_anywhere()) return cudaErrorStreamCaptureUnsupported;
-  *data = std::malloc(bytes);
+  *data = pinned().allocate(bytes);
   return result(*data ? cudaSuccess : cudaErrorMemoryAllocation);
 }
 cudaError_t cudaFreeHost(void* data) {
   if (refused_anywhere()) return cudaErrorStreamCaptureUnsupported;
-  std::free(data);
-  return cudaSuccess;
+  return result(pinned().release(data) ? cudaSuccess : cudaErrorInvalidValue);
 }
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
@@ -225,7 +266,16 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
     return device ? memory().holds(data, bytes) : !memory().touches(data);
   };
   if (!fits(to, to_device) || !fits(from, from_device)) return result(cudaErrorInvalidMemcpyDirection);
-  return result(enqueue(stream, [=] { std::memmove(to, from, bytes); }));
+  // Ordinary memory of the host has been read, or written, when the call returns.
+  if (kind == cudaMemcpyHostToDevice && !pinned().holds(from, bytes)) {
+    const auto* const data = static_cast<const unsigned char*>(from);
+    return result(enqueue(stream, [to, values = std::vector(data, data + bytes)] {
+      std::memcpy(to, values.data(), values.size());
+    }));
+  }
+  const cudaError_t status = enqueue(stream, [=] { std::memmove(to, from, bytes); });
+  if (kind == cudaMemcpyDeviceToHost && !pinned().holds(to, bytes) && !capturing(stream)) finish(stream);
+  return result(status);
 }
 cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t stream) {
   if (bytes > 0 && !memory().holds(to, bytes)) return result(cudaErrorInvalidValue);

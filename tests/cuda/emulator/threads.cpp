@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "tests/cuda/emulator/include/cuda_runtime.h"
 #include "tests/cuda/emulator/memory.h"
+#include "tests/cuda/emulator/watch.h"
 
 namespace ashlar::emulated {
 namespace {
@@ -42,6 +43,7 @@ struct Thread {
   Coroutine* coroutine = nullptr;   // once it has begun
   const char* operation = nullptr;  // what it does with its warp, and what it brings
   void* own = nullptr;
+  unsigned warp_barriers = 0;             // that it has passed
   std::vector<Copy> issued;               // of the group that is not yet committed
   std::vector<std::vector<Copy>> groups;  // committed and not waited for
 };
@@ -55,8 +57,11 @@ class Multiprocessor {
     begin(shared);
     try {
       run_threads();
+      watch::end_block();
       shared_.check();
+      watch::check();
     } catch (...) {
+      watch::end_block();
       coroutines_.clear();  // leaves what was begun
       idle_.clear();
       throw;
@@ -82,6 +87,9 @@ class Multiprocessor {
       thread.state = State::ready;
     }
     combine(all);
+    if (std::strcmp(operation, "__syncwarp") != 0) return;
+    for (std::size_t lane = 0; lane < kLanes; ++lane) ++threads_[first + lane].warp_barriers;
+    watch::next_thread(position, current_->warp_barriers);
   }
 
   int lane() const { return static_cast<int>(position_of(*current_) % kLanes); }
@@ -119,6 +127,7 @@ class Multiprocessor {
       if (waiting < count) {
         throw Error(concat(waiting, " of ", count, " threads wait at __syncthreads(), the others have ended"));
       }
+      watch::barrier();
       for (Thread& thread : threads_) thread.state = State::ready;
     }
   }
@@ -152,6 +161,7 @@ class Multiprocessor {
   Coroutine& enter(Thread& thread) {
     current_ = &thread;
     threadIdx = thread.index;
+    watch::next_thread(position_of(thread), thread.warp_barriers);
     if (!thread.coroutine) thread.coroutine = take_coroutine();
     return *thread.coroutine;
   }
@@ -234,8 +244,9 @@ void run_grid(const char* kernel, dim3 grid, dim3 block, std::size_t shared, con
   const unsigned launch = launches++;
   const long long blocks = static_cast<long long>(grid.x) * grid.y * grid.z;
   const long long threads = blocks * block.x * block.y * block.z;
+  watch::begin_launch();
   std::exception_ptr failure;
-#pragma omp parallel for schedule(guided) if (blocks > 1 && threads > 8192)
+#pragma omp parallel for schedule(guided) if (!watch::kOn && blocks > 1 && threads > 8192)
   for (long long i = 0; i < blocks; ++i) {
     const uint3 index{static_cast<unsigned>(i % grid.x), static_cast<unsigned>(i / grid.x % grid.y),
                       static_cast<unsigned>(i / grid.x / grid.y)};
@@ -265,7 +276,7 @@ void* static_shared(const char* name, std::size_t bytes) { return multiprocessor
 void issue_copy(void* to, const void* from, std::size_t bytes, bool there) {
   const Copy copy{to, from, bytes, there};
   if (multiprocessor().descending()) carry_out(copy);
-  else multiprocessor().current().issued.push_back(copy);
+  multiprocessor().current().issued.push_back(copy);
 }
 void commit_copies() {
   Thread& thread = multiprocessor().current();
@@ -275,7 +286,10 @@ void commit_copies() {
 void wait_for_copies(int groups) {
   Thread& thread = multiprocessor().current();
   for (; thread.groups.size() > static_cast<std::size_t>(groups); thread.groups.erase(thread.groups.begin())) {
-    for (const Copy& copy : thread.groups.front()) carry_out(copy);
+    for (const Copy& copy : thread.groups.front()) {
+      if (!multiprocessor().descending()) carry_out(copy);
+      watch::end_copy(copy.to, copy.bytes);
+    }
   }
 }
 

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "tests/cuda/emulator/watch.h"
 
 namespace ashlar::emulated {
 
@@ -76,9 +77,16 @@ inline void check_aligned(const char* instruction, const void* at) {
   }
 }
 
+inline void copy_async(void* to, const void* from, std::size_t bytes, bool there) {
+  if (there) watch::read(from, bytes);
+  watch::begin_copy(to, bytes);
+  issue_copy(to, from, bytes, there);
+}
+
 template <bool kTransposed>
 void ldmatrix(const bfloat16* at, unsigned (&r)[4]) {
   check_aligned("ldmatrix", at);
+  watch::read(at, 16);
   LdmatrixLane own{at, r};
   warp_collective(kTransposed ? "ldmatrix.trans" : "ldmatrix", ~0u, &own, &combine_ldmatrix<kTransposed>);
 }
@@ -102,9 +110,9 @@ inline void hold_back(unsigned&) {}
 inline void copy_async(__nv_bfloat16* to, const __nv_bfloat16* from, bool there) {
   emulated::check_aligned("cp.async", to);
   emulated::check_aligned("cp.async", from);
-  emulated::issue_copy(to, from, 16, there);
+  emulated::copy_async(to, from, 16, there);
 }
-inline void copy_async(float* to, const float* from, bool there) { emulated::issue_copy(to, from, 4, there); }
+inline void copy_async(float* to, const float* from, bool there) { emulated::copy_async(to, from, 4, there); }
 inline void commit_copies() { emulated::commit_copies(); }
 template <int kGroups>
 void wait_for_copies() {

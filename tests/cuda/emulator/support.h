@@ -1,0 +1,34 @@
+// What the tests of the emulator share.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "tests/cuda/emulator/include/cuda_runtime.h"
+#include "tests/support/errors.h"
+
+namespace ashlar::emulated::testing {
+
+// Values on the device.
+template <class T>
+struct Values {
+  T* data = nullptr;
+  explicit Values(std::size_t count) {
+    void* memory = nullptr;
+    cudaMallocAsync(&memory, count * sizeof(T), nullptr);
+    data = static_cast<T*>(memory);
+  }
+  explicit Values(const std::vector<T>& values) : Values(values.size()) {
+    cudaMemcpyAsync(data, values.data(), values.size() * sizeof(T), cudaMemcpyHostToDevice, nullptr);
+  }
+  Values(const Values&) = delete;
+  Values& operator=(const Values&) = delete;
+  ~Values() { cudaFreeAsync(data, nullptr); }
+};
+
+template <class Call>
+std::string error_of(const Call& call) {
+  return ashlar::testing::error_of<Error>(call);
+}
+
+}  // namespace ashlar::emulated::testing
