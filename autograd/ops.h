@@ -37,8 +37,19 @@ Tensor mean(const Tensor& x, int dim);   // without the dimension
 Tensor matmul(const Tensor& a, const Tensor& b);  // (…, M, K) (…, K, N) -> (…, M, N), batch dimensions broadcast
 // x (…, in), weight (out, in), bias (out) or undefined -> (…, out) = x weightᵀ + bias, in x's dtype
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
-// gelu(linear(x, weight, bias)), in one pass over memory where the device can
-Tensor linear_gelu(const Tensor& x, const Tensor& weight, const Tensor& bias, kernels::Gelu kind);
+// GELU between two products, either of which may compute it: the first its value, the second its derivative.
+struct Activation {
+  Tensor z;  // what GELU is taken of, and where gradients go; undefined if there will be none
+  Array y;   // gelu(z)
+  kernels::Gelu kind = kernels::Gelu::erf;
+};
+Activation activate(const Tensor& z, kernels::Gelu kind);
+Activation reshape(const Activation& x, const Shape& shape);
+Tensor gelu(const Activation& x);
+// activate(linear(x, weight, bias)), in one pass over memory where the device can
+Activation linear_gelu(const Tensor& x, const Tensor& weight, const Tensor& bias, kernels::Gelu kind);
+// linear(gelu(x), weight, bias); backward multiplies with gelu' in its product where the device can
+Tensor linear(const Activation& x, const Tensor& weight, const Tensor& bias = {});
 
 // ---- transformer pieces
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps);  // over the last dimension

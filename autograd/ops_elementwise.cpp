@@ -107,13 +107,10 @@ struct SumTo : Function<SumTo> {
 
 struct GeluOp : Function<GeluOp> {
   static constexpr const char* name = "gelu";
-  static Array forward(Context& ctx, const Array& input, const kernels::Gelu& kind) {
-    const Array x = input.as_contiguous();
-    Array y = Array::empty(x.shape(), x.dtype(), x.device());
-    kernels::gelu_forward(x.exec(), x, kind, y);
-    ctx.save(x);
-    ctx.keep(kind);
-    return y;
+  static Array forward(Context& ctx, const Array& z, const Activation& known) {
+    if (ctx.recording()) ctx.save(z.as_contiguous());
+    ctx.keep(known.kind);
+    return known.y;
   }
   static std::array<Array, 1> backward(Context& ctx, const Array& dy) {
     Array dx = reuse(dy);
@@ -148,7 +145,17 @@ Tensor sub(const Tensor& a, const Tensor& b) { return Add::apply(a, b, -1.0); }
 Tensor mul(const Tensor& a, const Tensor& b) { return Mul::apply(a, b); }
 Tensor scale(const Tensor& x, double alpha) { return Scale::apply(x, alpha); }
 Tensor expand(const Tensor& x, const Shape& shape) { return Expand::apply(x, shape); }
-Tensor gelu(const Tensor& x, kernels::Gelu kind) { return GeluOp::apply(x, kind); }
+Tensor gelu(const Tensor& x, kernels::Gelu kind) { return gelu(activate(x, kind)); }
+Tensor gelu(const Activation& x) { return GeluOp::apply(x.z, x); }
+
+Activation activate(const Tensor& z, kernels::Gelu kind) {
+  const Array x = z.value().as_contiguous(), y = empty_like(x);
+  kernels::gelu_forward(x.exec(), x, kind, y);
+  return {z, y, kind};
+}
+Activation reshape(const Activation& x, const Shape& shape) {
+  return {x.z.defined() ? reshape(x.z, shape) : Tensor(), x.y.reshape(shape), x.kind};
+}
 
 Tensor dropout(const Tensor& x, const kernels::DropMask& mask) {
   return mask.p == 0 ? x : Drop<kernels::dropout>::apply(x, mask);

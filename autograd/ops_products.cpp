@@ -36,24 +36,45 @@ struct Matmul : Function<Matmul> {
   }
 };
 
+Array rows_of(const Array& x) { return x.reshape(x.shape().flattened_to(1)); }
+
+// x (…, in), weight (out, in) -> (…, out), with what the options add
+Array linear_product(const Array& x, const Array& weight, const kernels::MatmulOptions& options) {
+  ASHLAR_CHECK(weight.ndim() == 2 && x.ndim() >= 1 && x.size(-1) == weight.size(1), "linear: last dimension of x ", x.shape(),
+               " must equal the second of weight ", weight.shape());
+  const Array rows = rows_of(x), y = Array::empty({rows.size(0), weight.size(0)}, x.dtype(), x.device());
+  kernels::matmul(x.exec(), rows, weight.transpose(0, 1), y, options);
+  return y.reshape(x.shape().with(-1, weight.size(0)));
+}
+
+// The gradients of weight and bias, inputs 1 and 2 of an operation, from dy (R, out) and x (R, in).
+void weight_gradients(Context& ctx, const Array& dy, const Array& x, const Array& weight, std::array<Array, 3>& gradients) {
+  if (ctx.needs_grad(2)) gradients[2] = Array::empty({weight.size(0)}, weight.dtype(), x.device());
+  if (ctx.needs_grad(1)) {
+    Array dweight = ctx.take_pending(1);
+    const bool accumulate = dweight.defined();
+    if (!accumulate) dweight = empty_like(weight);
+    kernels::matmul(dy.exec(), dy.transpose(0, 1), x, dweight, {.accumulate = accumulate, .row_sums = gradients[2]});
+    gradients[1] = dweight;
+  } else if (ctx.needs_grad(2)) {
+    kernels::sum_to(dy.exec(), dy, gradients[2].reshape({1, weight.size(0)}));
+  }
+}
+
+// A result that may have been computed before.
+struct Known {
+  Array y = {};
+};
+
 // Saved for backward: x (shared with its producer) and the weight.
 struct Linear : Function<Linear> {
   static constexpr const char* name = "linear";
-  static Array product(Context& ctx, const Array& x, const Array& weight, const kernels::MatmulOptions& options) {
-    ASHLAR_CHECK(weight.ndim() == 2 && x.ndim() >= 1 && x.size(-1) == weight.size(1), "linear: last dimension of x ",
-                 x.shape(), " must equal the second of weight ", weight.shape());
-    const Array rows = x.reshape(x.shape().flattened_to(1));
-    Array y = Array::empty({rows.size(0), weight.size(0)}, x.dtype(), x.device());
-    kernels::matmul(x.exec(), rows, weight.transpose(0, 1), y, options);
-    ctx.save(rows, weight);
-    return y.reshape(x.shape().with(-1, weight.size(0)));
-  }
-  static Array forward(Context& ctx, const Array& x, const Array& weight, const Array& bias) {
-    return product(ctx, x, weight, {.bias = bias});
+  static Array forward(Context& ctx, const Array& x, const Array& weight, const Array& bias, const Known& known) {
+    ctx.save(rows_of(x), weight);
+    return known.y.defined() ? known.y : linear_product(x, weight, {.bias = bias});
   }
   static std::array<Array, 3> backward(Context& ctx, const Array& dy) {
-    const Array &x = ctx.saved(0), &weight = ctx.saved(1);
-    const Array rows = dy.reshape(dy.shape().flattened_to(1));
+    const Array &x = ctx.saved(0), &weight = ctx.saved(1), rows = rows_of(dy);
     std::array<Array, 3> gradients;
     if (ctx.needs_grad(0)) {
       Array dx = ctx.take_pending(0);
@@ -62,35 +83,29 @@ struct Linear : Function<Linear> {
       kernels::matmul(dy.exec(), rows, weight, dx.reshape(x.shape()), {.accumulate = accumulate});
       gradients[0] = dx;
     }
-    if (ctx.needs_grad(2)) gradients[2] = Array::empty({weight.size(0)}, weight.dtype(), x.device());
-    if (ctx.needs_grad(1)) {
-      Array dweight = ctx.take_pending(1);
-      const bool accumulate = dweight.defined();
-      if (!accumulate) dweight = empty_like(weight);
-      kernels::matmul(dy.exec(), rows.transpose(0, 1), x, dweight, {.accumulate = accumulate, .row_sums = gradients[2]});
-      gradients[1] = dweight;
-    } else if (ctx.needs_grad(2)) {
-      kernels::sum_to(dy.exec(), rows, gradients[2].reshape({1, weight.size(0)}));
-    }
+    weight_gradients(ctx, rows, x, weight, gradients);
     return gradients;
   }
 };
 
-// Saved for backward: what Linear saves, and its result, which GELU is taken of.
-struct LinearGelu : Function<LinearGelu> {
-  static constexpr const char* name = "linear_gelu";
-  static Array forward(Context& ctx, const Array& x, const Array& weight, const Array& bias, const kernels::Gelu& kind) {
-    Array z;
-    if (ctx.recording()) z = Array::empty({x.shape().flattened_to(1)[0], weight.size(0)}, x.dtype(), x.device());
-    Array y = Linear::product(ctx, x, weight, {.bias = bias, .gelu = kind, .pre_activation = z});
-    ctx.save(z);
-    ctx.keep(kind);
-    return y;
+// A linear map of gelu(z), which is known. Saved for backward: z, gelu(z) and the weight.
+struct LinearOfGelu : Function<LinearOfGelu> {
+  static constexpr const char* name = "linear";
+  static Array forward(Context& ctx, const Array& z, const Array& weight, const Array& bias, const Activation& x) {
+    ctx.save(z, rows_of(x.y), weight);
+    ctx.keep(x.kind);
+    return linear_product(x.y, weight, {.bias = bias});
   }
   static std::array<Array, 3> backward(Context& ctx, const Array& dy) {
-    const Array z = ctx.saved(2).reshape(dy.shape()), dz = autograd::reuse(dy);
-    kernels::gelu_backward(dy.exec(), z, dy.as_contiguous(), ctx.kept<kernels::Gelu>(), dz);
-    return Linear::backward(ctx, dz);
+    const Array &z = ctx.saved(0), &x = ctx.saved(1), &weight = ctx.saved(2), rows = rows_of(dy);
+    std::array<Array, 3> gradients;
+    if (ctx.needs_grad(0)) {
+      gradients[0] = empty_like(z);
+      kernels::matmul(dy.exec(), rows, weight, gradients[0].reshape(x.shape()),
+                      {.gelu = ctx.kept<kernels::Gelu>(), .gelu_at = rows_of(z)});
+    }
+    weight_gradients(ctx, rows, x, weight, gradients);
+    return gradients;
   }
 };
 
@@ -200,10 +215,23 @@ struct Embedding : Function<Embedding> {
 
 Tensor matmul(const Tensor& a, const Tensor& b) { return Matmul::apply(a, b); }
 
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) { return Linear::apply(x, weight, bias); }
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) { return Linear::apply(x, weight, bias, Known{}); }
 
-Tensor linear_gelu(const Tensor& x, const Tensor& weight, const Tensor& bias, kernels::Gelu kind) {
-  return LinearGelu::apply(x, weight, bias, kind);
+Tensor linear(const Activation& x, const Tensor& weight, const Tensor& bias) {
+  return LinearOfGelu::apply(x.z, weight, bias, x);
+}
+
+Activation linear_gelu(const Tensor& x, const Tensor& weight, const Tensor& bias, kernels::Gelu kind) {
+  const bool recording = grad_enabled() && (x.requires_grad() || weight.requires_grad() || bias.requires_grad());
+  const Array& rows = x.value();
+  kernels::MatmulOptions options{.bias = autograd::as_argument(bias), .gelu = kind};
+  Array z;
+  if (recording) {
+    z = Array::empty(x.shape().with(-1, weight.size(0)), rows.dtype(), rows.device());
+    options.pre_activation = rows_of(z);
+  }
+  const Array y = linear_product(rows, weight.value(), options);
+  return {recording ? Linear::apply(x, weight, bias, Known{z}) : Tensor(), y, kind};
 }
 
 Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tensor& v, bool causal) {

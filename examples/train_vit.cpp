@@ -22,6 +22,7 @@ struct Settings {
   VitConfig vit;
   data::Augmentation augmentation;
   double label_smoothing = 0.1;
+  std::string gelu = "erf";
 };
 
 void add_options(Options& options, Settings& s) {
@@ -35,6 +36,9 @@ void add_options(Options& options, Settings& s) {
   options.add("patch", s.vit.patch, "side of a patch in pixels").at_least(1);
   options.add("hidden", s.vit.hidden, "width inside the MLP; 0: four times the width").at_least(0);
   options.add("class_token", s.vit.class_token, "read the class from a token of its own instead of the mean");
+  options.add("gelu", s.gelu, "formula of GELU; a GPU computes that with tanh inside products")
+      .choices({"erf", "tanh"})
+      .value_name("NAME");
   options.add("dropout", s.vit.dropout, "dropout on the branches").at_least(0).at_most(0.99);
   options.add("drop_path", s.vit.drop_path, "stochastic depth of the last block").at_least(0).at_most(0.99);
   options.group("Augmentation");
@@ -71,6 +75,7 @@ void run(int argc, char** argv) {
   s.vit.image = shape[2];
   s.vit.classes = static_cast<Dim>(dataset.class_names.size());
   s.vit.linear = t.linear;
+  s.vit.gelu = gelu_named(s.gelu);
 
   Vit model(Scope::root(t.compute_dtype(), t.seed, Device::parse(t.device)), s.vit);
   if (!t.resume && !t.init_from.empty()) import_weights(model, SafetensorsFile(t.init_from), model.timm());

@@ -17,21 +17,27 @@ LinearMap::LinearMap(const Scope& scope, Dim in, Dim out, const LinearOptions& o
   if (options.bias) bias_ = param("bias", {out}, init::zeros(), {.role = Role::bias, .fan_in = in, .fan_out = out});
 }
 
-Tensor LinearMap::rows_of(const Tensor& x) const {
-  ASHLAR_CHECK(x.value().ndim() >= 1 && x.size(-1) == in_, "linear map ", scope().path(), " (", spec(),
-               "): last dimension of x ", x.shape(), " must equal in_features ", in_);
-  const Tensor rows = F::reshape(x, x.shape().flattened_to(1));
-  if (observer_) observer_(rows.value());
-  return rows;
+void LinearMap::check_input(const Array& x) const {
+  ASHLAR_CHECK(x.ndim() >= 1 && x.size(-1) == in_, "linear map ", scope().path(), " (", spec(), "): last dimension of x ",
+               x.shape(), " must equal in_features ", in_);
+  if (observer_) observer_(x.reshape(x.shape().flattened_to(1)));
 }
 
 Tensor LinearMap::operator()(const Tensor& x) const {
-  const Tensor y = forward(rows_of(x), bias_);
+  check_input(x.value());
+  const Tensor y = forward(F::reshape(x, x.shape().flattened_to(1)), bias_);
   return F::reshape(y, x.shape().with(-1, out_));
 }
 
-Tensor LinearMap::then_gelu(const Tensor& x, kernels::Gelu kind) const {
-  const Tensor y = forward_gelu(rows_of(x), bias_, kind);
+Tensor LinearMap::operator()(const F::Activation& x) const {
+  check_input(x.y);
+  const Tensor y = forward_of_gelu(F::reshape(x, x.y.shape().flattened_to(1)), bias_);
+  return F::reshape(y, x.y.shape().with(-1, out_));
+}
+
+F::Activation LinearMap::then_gelu(const Tensor& x, kernels::Gelu kind) const {
+  check_input(x.value());
+  const F::Activation y = forward_gelu(F::reshape(x, x.shape().flattened_to(1)), bias_, kind);
   return F::reshape(y, x.shape().with(-1, out_));
 }
 

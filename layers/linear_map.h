@@ -37,8 +37,9 @@ class LinearMap : public Module {
 
   // x (…, in) -> (…, out). InputError naming the module's path if the last dimension is not `in`.
   Tensor operator()(const Tensor& x) const;
-  // gelu of the same.
-  Tensor then_gelu(const Tensor& x, kernels::Gelu kind) const;
+  // The same and gelu of it, and the map of such a gelu: an MLP is fc2(fc1.then_gelu(x)).
+  F::Activation then_gelu(const Tensor& x, kernels::Gelu kind) const;
+  Tensor operator()(const F::Activation& x) const;
 
   // W (out, in), exactly the matrix that forward applies; master dtype, on the host.
   virtual Array to_dense() const = 0;
@@ -62,10 +63,11 @@ class LinearMap : public Module {
  protected:
   // x (R, in) -> (R, out); `bias` (out) or undefined.
   virtual Tensor forward(const Tensor& x, const Tensor& bias) const = 0;
-  // gelu(forward(x, bias)): for maps that compute it together.
-  virtual Tensor forward_gelu(const Tensor& x, const Tensor& bias, kernels::Gelu kind) const {
-    return F::gelu(forward(x, bias), kind);
+  // For maps that compute GELU together with what is before or behind it.
+  virtual F::Activation forward_gelu(const Tensor& x, const Tensor& bias, kernels::Gelu kind) const {
+    return F::activate(forward(x, bias), kind);
   }
+  virtual Tensor forward_of_gelu(const F::Activation& x, const Tensor& bias) const { return forward(F::gelu(x), bias); }
   // What project() does after its checks: the factors for `dense` (out, in), f64 and contiguous.
   virtual void fit(const Array& dense, const ProjectionOptions& options) = 0;
   // For constructors: InputError naming the layer unless 1 <= value <= most.
@@ -81,7 +83,7 @@ class LinearMap : public Module {
   double lr_scale(Dim fan_in, int factors) const;
 
  private:
-  Tensor rows_of(const Tensor& x) const;  // (…, in) -> (R, in), checked and shown to the observer
+  void check_input(const Array& x) const;  // (…, in); shows it to the observer
   void check_projection(const Array& dense, const ProjectionOptions& options) const;
 
   Dim in_, out_;
@@ -96,7 +98,8 @@ class Linear {
  public:
   Linear(const Scope& scope, Dim in, Dim out, std::string_view spec = "dense", const LinearOptions& options = {});
   Tensor operator()(const Tensor& x) const { return (*map_)(x); }
-  Tensor then_gelu(const Tensor& x, kernels::Gelu kind) const { return map_->then_gelu(x, kind); }
+  Tensor operator()(const F::Activation& x) const { return (*map_)(x); }
+  F::Activation then_gelu(const Tensor& x, kernels::Gelu kind) const { return map_->then_gelu(x, kind); }
   LinearMap& map() { return *map_; }
   const LinearMap& map() const { return *map_; }
 

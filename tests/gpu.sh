@@ -185,6 +185,7 @@ benchmarks() {
     train "gpt2_dense_$round" "${gpt2[@]}"
     train "gpt2_blast_$round" "${gpt2[@]}" --layer blast:blocks=6,rank=192 --layer-at qkv,fc1,fc2
     train "vit_s_$round" "${vit_s[@]}"
+    train "vit_s_tanh_$round" "${vit_s[@]}" --gelu tanh
     ASHLAR_CUDNN=off train "gpt2_own_attention_$round" "${gpt2[@]}"
     ASHLAR_CUDNN=off train "vit_s_own_attention_$round" "${vit_s[@]}"
     [ $torch = no ] || { step "gpt2_torch_$round" python3 tests/compare/gpt2_torch.py --batch 32 --steps 60 &&

@@ -20,6 +20,9 @@ class Config {
   bool flag_or(const char* key, bool otherwise) const {
     return json_.contains(key) && json_[key].is_boolean() ? json_[key].get<bool>() : otherwise;
   }
+  std::string text_or(const char* key, const char* otherwise) const {
+    return json_.contains(key) && json_[key].is_string() ? json_[key].get<std::string>() : otherwise;
+  }
   BlockSpecs specs() const {
     BlockSpecs specs;
     if (!json_.contains("linear")) return specs;
@@ -76,7 +79,8 @@ VitConfig read_vit_config(const std::filesystem::path& path, const SafetensorsFi
                    .heads = config.integer("heads"),
                    .hidden = config.integer_or("hidden", 0),
                    .class_token = config.flag_or("class_token", true),
-                   .linear = config.specs()};
+                   .linear = config.specs(),
+                   .gelu = gelu_named(config.text_or("gelu", "erf"))};
   result.channels = shape_of(weights, "patch_embed.proj.weight", 4)[1];
   result.classes = shape_of(weights, "head.weight", 2)[0];
   const Dim tokens = shape_of(weights, "pos_embed", 3)[1] - result.class_token;

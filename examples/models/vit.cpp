@@ -15,6 +15,11 @@ const VitConfig& checked(const VitConfig& c) {
 
 }  // namespace
 
+kernels::Gelu gelu_named(std::string_view name) {
+  ASHLAR_CHECK(name == "erf" || name == "tanh", "gelu '", name, "' is unknown; valid: erf, tanh");
+  return name == "erf" ? kernels::Gelu::erf : kernels::Gelu::tanh;
+}
+
 PatchEmbed::PatchEmbed(const Scope& scope, const VitConfig& c)
     : Module(scope),
       image_(c.image),
@@ -46,6 +51,7 @@ Vit::Vit(const Scope& scope, const VitConfig& c)
   for (Dim i = 0; i < c.depth; ++i) {
     BlockConfig block{.width = c.width, .heads = c.heads, .hidden = c.hidden ? c.hidden : 4 * c.width, .eps = kEps,
                       .std = kStd, .residual_std = kStd, .dropout = c.dropout, .specs = c.linear};
+    block.gelu = c.gelu;
     block.drop_path = c.depth > 1 ? c.drop_path * static_cast<double>(i) / static_cast<double>(c.depth - 1) : c.drop_path;
     blocks_.add(block);
   }

@@ -12,7 +12,11 @@ struct VitConfig {
   double drop_path = 0;                               // of the last block; grows linearly with depth
   double dropout = 0;
   BlockSpecs linear = {};
+  kernels::Gelu gelu = kernels::Gelu::erf;
 };
+
+// As options and configs name it: erf or tanh. InputError for another name.
+kernels::Gelu gelu_named(std::string_view name);
 
 // Images to tokens: a linear map on flattened patches. In timm's files it is a convolution, whose weight
 // (width, channels, patch, patch) has the same values in the same order.

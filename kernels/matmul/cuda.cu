@@ -1,5 +1,6 @@
-// Matrix products by cuBLASLt, bias, GELU and the sums of rows within. What the library does not take (a layout without
-// a unit stride, operands of two dtypes) is brought into a form that it does. f32 is computed in f32, without TF32.
+// Matrix products by cuBLASLt, bias, GELU, its derivative and the sums of rows within. What the library does not take (a
+// layout without a unit stride, operands of two dtypes) is brought into a form that it does. f32 is computed in f32, without
+// TF32.
 #include <cublasLt.h>
 
 #include <map>
@@ -55,19 +56,21 @@ struct Call {
   std::uint32_t a_alignment, b_alignment, y_alignment;
   Dim vector_step;  // of bias or row_sums, from one product to the next; 0: all have the same
   bool bias, accumulate, gelu;
+  bool derivative;  // the product is multiplied with that of GELU
   // Of these, which may be null, only the alignment matters here: at least kVectorAlignment.
-  void* pre_activation;  // (M, N) without gaps: what GELU is taken of
+  void* pre_activation;  // (M, N) without gaps: receives what GELU is taken of, or is read for its derivative
   void* row_sums;        // (M) of each product: receives the sums of a's rows
 
   std::vector<Dim> key() const {
     return {device, static_cast<Dim>(operands), static_cast<Dim>(result), m, n, k, batch, a.by_rows, a.ld, b.by_rows, b.ld,
             ld_y, a_step, b_step, y_step, a_alignment, b_alignment, y_alignment, vector_step, bias,
-            accumulate, gelu,
+            accumulate, gelu, derivative,
             pre_activation ? alignment_of(pre_activation, result, 0) : 0, row_sums ? alignment_of(row_sums, result, 0) : 0};
   }
 
   cublasLtEpilogue_t epilogue() const {
     if (row_sums) return CUBLASLT_EPILOGUE_BGRADB;  // our a is their B
+    if (derivative) return CUBLASLT_EPILOGUE_DGELU;
     if (!gelu) return bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
     if (!pre_activation) return bias ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU;
     return bias ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_AUX;
@@ -164,10 +167,15 @@ void add_bias(const Exec& exec, const View& y, const ConstView& bias) {
   linear_combination(exec, rows, 1.0, y, 1.0, y);
 }
 
+// What GELU is taken of: written beside it, or read for its derivative, or absent.
+ConstView pre_activation_of(const Problem& p) {
+  return p.options.gelu_at ? p.options.gelu_at : ConstView(p.options.pre_activation);
+}
+
 // Whether the library may be asked for this GELU: it has the tanh formula alone, not in f64, and wants rows of the
 // pre-activation to be of a multiple of 8 values and aligned.
 bool has_gelu_epilogue(const Problem& p) {
-  const View& z = p.options.pre_activation;
+  const ConstView z = pre_activation_of(p);
   const bool z_fits = !z || (p.n() % 8 == 0 && alignment_of(z.data, z.dtype, 0) >= kVectorAlignment);
   return p.options.gelu == Gelu::tanh && p.y.dtype != DType::f64 && z_fits;
 }
@@ -192,7 +200,8 @@ void run_library(const Exec& exec, const Problem& given) {
   Call call{exec.device.index, p.a.dtype, y.dtype, p.m(), p.n(), p.k(), batched ? y.size(0) : 1,
             *matrix_layout(p.a), *matrix_layout(p.b), p.m() == 1 ? p.n() : y.step(-2), step(p.a), step(p.b), step(y),
             alignment(p.a), alignment(p.b), alignment(y), vector_step, p.options.bias && in_epilogue(nullptr),
-            p.options.accumulate, has_gelu_epilogue(p), p.options.pre_activation.data,
+            p.options.accumulate, has_gelu_epilogue(p), has_gelu_epilogue(p) && p.options.gelu_at,
+            const_cast<void*>(pre_activation_of(p).data),  // the library takes what it reads and what it writes alike
             sums && sums.dtype == y.dtype && in_epilogue(sums.data) ? sums.data : nullptr};
   if (p.options.gelu && !(call.gelu && plan_for(call).found)) return product_then_gelu(exec, p);
   if (call.bias && !plan_for(call).found) call.bias = false;

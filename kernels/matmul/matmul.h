@@ -14,13 +14,16 @@ struct MatmulOptions {
   // `pre_activation`, like y, then receives a b + bias, which GELU's backward reads; it may be absent.
   std::optional<Gelu> gelu = {};
   View pre_activation = {};
+  // With this z, like y, which `gelu` was taken of: y = (a b) gelu'(z) instead, without bias. Where y is a layer's input in
+  // backward, its gradient goes on to z.
+  ConstView gelu_at = {};
   // (M), master dtype, contiguous: receives the sums of a's rows, for one product of two matrices without bias or gelu.
   // With a transposed gradient as a they are the gradient of a bias, which costs a GPU nothing beside that of the weight.
   View row_sums = {};
 };
 
-// y = a b (+ bias), or its GELU. Where the device has no product that ends in GELU, GELU is a pass of its own over the
-// rounded product.
+// y = a b (+ bias), or its GELU, or times GELU's derivative. Where the device has no product that ends so, that is a pass of
+// its own over the rounded product.
 //   a (…, M, K)   b (…, K, N)   y (…, M, N): up to four batch dimensions; a batch size of 1 or a stride of 0 in a or b
 // is repeated. Any strides (a transposed view is a transposed operand; no copy is made where the library takes it).
 // Dtypes: all f64; or a and b each f32 or bf16 (products of bf16 accumulate in f32) and y f32 or bf16.

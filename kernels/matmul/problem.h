@@ -59,15 +59,22 @@ inline ConstView broadcast_batch(const ConstView& v, const View& y) {
 
 inline void check_gelu(const ConstView& a, const View& y, const MatmulOptions& options) {
   const View& z = options.pre_activation;
+  const ConstView& at = options.gelu_at;
   if (!options.gelu) {
     ASHLAR_CHECK(!z, "matmul: a pre_activation ", z.shape, " is given without gelu");
+    ASHLAR_CHECK(!at, "matmul: gelu_at ", at.shape, " is given without gelu");
     return;
   }
   ASHLAR_CHECK(y.shape.ndim() == 2 && y.dtype == a.dtype && y.contiguous() && !options.accumulate,
                "matmul: with gelu, y ", y.dtype, y.shape, " must be one matrix, contiguous, of a's dtype ", a.dtype,
                " and not accumulated; take gelu_forward of the product otherwise");
-  ASHLAR_CHECK(!z || (z.shape == y.shape && z.dtype == y.dtype && z.contiguous()), "matmul: pre_activation ", z.dtype,
-               z.shape, " must be contiguous and like y ", y.dtype, y.shape);
+  const auto check_like_y = [&](const char* what, const ConstView& v) {
+    ASHLAR_CHECK(!v || (v.shape == y.shape && v.dtype == y.dtype && v.contiguous()), "matmul: ", what, " ", v.dtype, v.shape,
+                 " must be contiguous and like y ", y.dtype, y.shape);
+  };
+  check_like_y("pre_activation", z);
+  check_like_y("gelu_at", at);
+  ASHLAR_CHECK(!at || (!z && !options.bias), "matmul: gelu_at ", at.shape, " excludes a bias and a pre_activation");
 }
 
 inline void check_row_sums(const ConstView& a, const View& y, const MatmulOptions& options) {
@@ -136,8 +143,12 @@ inline void sum_rows(const Exec& exec, const ConstView& a, const View& sums) {
   sum_to(exec, transposed(a), columns);
 }
 
-// GELU as a pass of its own over the product.
+// GELU, or the factor of its derivative, as a pass of its own over the product.
 inline void product_then_gelu(const Exec& exec, const Problem& p) {
+  if (p.options.gelu_at) {
+    matmul(exec, p.a, p.b, p.y, {});
+    return gelu_backward(exec, p.options.gelu_at, p.y, *p.options.gelu, p.y);
+  }
   const View z = p.options.pre_activation ? p.options.pre_activation : p.y;
   matmul(exec, p.a, p.b, z, {.bias = p.options.bias});
   gelu_forward(exec, z, *p.options.gelu, p.y);

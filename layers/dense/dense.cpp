@@ -9,9 +9,11 @@ DenseLinear::DenseLinear(const Scope& scope, Dim in, Dim out, const LinearOption
 
 Tensor DenseLinear::forward(const Tensor& x, const Tensor& bias) const { return F::linear(x, weight_, bias); }
 
-Tensor DenseLinear::forward_gelu(const Tensor& x, const Tensor& bias, kernels::Gelu kind) const {
+F::Activation DenseLinear::forward_gelu(const Tensor& x, const Tensor& bias, kernels::Gelu kind) const {
   return F::linear_gelu(x, weight_, bias, kind);
 }
+
+Tensor DenseLinear::forward_of_gelu(const F::Activation& x, const Tensor& bias) const { return F::linear(x, weight_, bias); }
 
 Array DenseLinear::to_dense() const { return weight_.value().to(Device{}).clone(); }
 

@@ -17,7 +17,8 @@ class DenseLinear final : public LinearMap {
  protected:
   void fit(const Array& dense, const ProjectionOptions& options) override;
   Tensor forward(const Tensor& x, const Tensor& bias) const override;
-  Tensor forward_gelu(const Tensor& x, const Tensor& bias, kernels::Gelu kind) const override;
+  F::Activation forward_gelu(const Tensor& x, const Tensor& bias, kernels::Gelu kind) const override;
+  Tensor forward_of_gelu(const F::Activation& x, const Tensor& bias) const override;
 
  private:
   Tensor weight_;  // (out, in)

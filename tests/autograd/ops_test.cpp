@@ -54,10 +54,11 @@ TEST_CASE("products: gradients match finite differences") {
 
 TEST_CASE("a linear map that ends in GELU: gradients match finite differences, bits those of the two operations") {
   for (const auto kind : {kernels::Gelu::erf, kernels::Gelu::tanh}) {
-    REQUIRE_GRADIENTS([=](const auto& t) { return F::linear_gelu(t[0], t[1], t[2], kind); }, r({2, 3, 5}, 63),
+    REQUIRE_GRADIENTS([=](const auto& t) { return F::gelu(F::linear_gelu(t[0], t[1], t[2], kind)); }, r({2, 3, 5}, 63),
                       r({4, 5}, 64), r({4}, 65));
-    REQUIRE_GRADIENTS([=](const auto& t) { return F::linear_gelu(t[0] * 1.5, t[1], {}, kind) + F::linear(t[0], t[1]); },
-                      r({3, 5}, 66), r({4, 5}, 67));
+    REQUIRE_GRADIENTS(
+        [=](const auto& t) { return F::gelu(F::linear_gelu(t[0] * 1.5, t[1], {}, kind)) + F::linear(t[0], t[1]); },
+        r({3, 5}, 66), r({4, 5}, 67));
     for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
       const Array x = randn({2, 9, 5}, dtype, 68), weight = randn({6, 5}, master_dtype(dtype), 69);
       const Array bias = randn({6}, master_dtype(dtype), 70), dy = randn({2, 9, 6}, dtype, 71);
@@ -67,13 +68,46 @@ TEST_CASE("a linear map that ends in GELU: gradients match finite differences, b
         y.backward(dy);
         return std::vector<Array>{y.value(), input.grad(), w.grad(), b.grad()};
       };
-      const auto got = results([=](const auto&... t) { return F::linear_gelu(t..., kind); });
+      const auto got = results([=](const auto&... t) { return F::gelu(F::linear_gelu(t..., kind)); });
       const auto expected = results([=](const auto&... t) { return F::gelu(F::linear(t...), kind); });
       for (std::size_t i = 0; i < expected.size(); ++i) {
         CAPTURE(name_of(dtype), i);
         REQUIRE(bitwise_equal(got[i], expected[i]));
       }
-      REQUIRE(bitwise_equal(F::linear_gelu(x, weight, bias, kind).value(), expected[0]));
+      REQUIRE(bitwise_equal(F::linear_gelu(x, weight, bias, kind).y, expected[0]));
+      REQUIRE(bitwise_equal(F::gelu(F::linear_gelu(x, weight, bias, kind)).value(), expected[0]));
+    }
+  }
+}
+
+TEST_CASE("a linear map of GELU: gradients match finite differences, bits those of the two operations") {
+  for (const auto kind : {kernels::Gelu::erf, kernels::Gelu::tanh}) {
+    // An MLP, and z read by two operations.
+    REQUIRE_GRADIENTS([=](const auto& t) { return F::linear(F::linear_gelu(t[0], t[1], t[2], kind), t[3], t[4]); },
+                      r({2, 3, 5}, 72), r({6, 5}, 73), r({6}, 74), r({4, 6}, 75), r({4}, 76));
+    REQUIRE_GRADIENTS(
+        [=](const auto& t) {
+          const F::Activation x = F::activate(t[0], kind);
+          return F::linear(x, t[1]) + F::gelu(x) + F::linear(x, t[1]);
+        },
+        r({3, 5}, 77), r({5, 5}, 78));
+    for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+      const Array x = randn({2, 9, 5}, dtype, 79), weight = randn({6, 5}, master_dtype(dtype), 80);
+      const Array bias = randn({6}, master_dtype(dtype), 81), dy = randn({2, 9, 6}, dtype, 82);
+      for (const bool constant : {false, true}) {
+        const auto results = [&](const auto& f) {
+          const Tensor z = constant ? Tensor(x) : Tensor::leaf(x), w = Tensor::leaf(weight), b = Tensor::leaf(bias);
+          const Tensor y = f(z, w, b);
+          y.backward(dy);
+          return std::vector<Array>{y.value(), w.grad(), b.grad(), constant ? y.value() : z.grad()};
+        };
+        const auto got = results([=](const auto& z, const auto&... t) { return F::linear(F::activate(z, kind), t...); });
+        const auto expected = results([=](const auto& z, const auto&... t) { return F::linear(F::gelu(z, kind), t...); });
+        for (std::size_t i = 0; i < expected.size(); ++i) {
+          CAPTURE(name_of(dtype), constant, i);
+          REQUIRE(bitwise_equal(got[i], expected[i]));
+        }
+      }
     }
   }
 }

@@ -329,7 +329,7 @@ TEST_CASE("products of any layout", "[cuda]") {
   }
 }
 
-TEST_CASE("products that end in GELU", "[cuda]") {
+TEST_CASE("products that end in GELU, or in its derivative", "[cuda]") {
   if (!has_gpu()) return;
   for (const DType dtype : kFloating) {
     // Widths that the library's epilogue takes, one that it does not (65), and an empty sum.
@@ -343,6 +343,14 @@ TEST_CASE("products that end in GELU", "[cuda]") {
         kernels::matmul(exec, in[0], b, out[2], {.gelu = kernels::Gelu::tanh, .pre_activation = out[3]});
         kernels::matmul(exec, in[0], b, out[4], {.bias = in[2], .gelu = kernels::Gelu::tanh});
         kernels::matmul(exec, in[0], b, out[5], {.bias = in[2], .gelu = kernels::Gelu::erf});
+      });
+      const Array z = randn({m + 1, n}, dtype, 4);
+      // The last one lies where the epilogue does not take it, unless n values are a multiple of 16 bytes.
+      same_on_gpu({x, w, z}, Arrays(3, y), gpu_tolerance(dtype), [m = m](const Exec& exec, const auto& in, const auto& out) {
+        const Array b = in[1].transpose(0, 1), at = in[2].slice(0, 0, m);
+        kernels::matmul(exec, in[0], b, out[0], {.gelu = kernels::Gelu::tanh, .gelu_at = at});
+        kernels::matmul(exec, in[0], b, out[1], {.gelu = kernels::Gelu::erf, .gelu_at = at});
+        kernels::matmul(exec, in[0], b, out[2], {.gelu = kernels::Gelu::tanh, .gelu_at = in[2].slice(0, 1, m + 1)});
       });
     }
   }

@@ -1,7 +1,10 @@
 // A ViT and a GPT-2 against PyTorch: logits, loss, every gradient, and the losses of 20 AdamW steps
 // (tests/golden/README.md says how the files were made).
+#include <fstream>
+
 #include "core/safetensors.h"
 #include "examples/models/gpt2.h"
+#include "examples/models/saved.h"
 #include "examples/models/vit.h"
 #include "optim/adamw.h"
 #include "tests/support/catch.h"
@@ -120,4 +123,28 @@ TEST_CASE("weights written in the names of other libraries are read back, and a 
                                             Contains("wte.weight is (11, 8) instead of (12, 8)"));
   REQUIRE(bitwise_equal(dense.parameters()[0].tensor.value(), before));
   std::filesystem::remove(path);
+}
+
+TEST_CASE("a ViT has the formula of GELU that its config names") {
+  VitConfig config = kVit;
+  const Vit exact(Scope::root(DType::f64, 1), config);
+  config.gelu = kernels::Gelu::tanh;
+  const Vit tanh(Scope::root(DType::f64, 1), config);
+  const Tensor images = randn({2, 3, 16, 16}, DType::f32, 2);
+  const double difference = relative_error(tanh(images).value(), exact(images).value());
+  REQUIRE(difference > 1e-9);
+  REQUIRE(difference < 1e-2);
+
+  const auto folder = std::filesystem::temp_directory_path() / "ashlar_vit_gelu_test";
+  std::filesystem::create_directories(folder);
+  write_safetensors(folder / "model.safetensors", export_weights(tanh, tanh.timm()));
+  const SafetensorsFile weights(folder / "model.safetensors");
+  const auto read_back = [&](const std::string& gelu) {
+    std::ofstream(folder / "config.json") << R"({"patch": 4, "width": 32, "depth": 2, "heads": 2)" << gelu << "}";
+    return read_vit_config(folder / "config.json", weights).gelu;
+  };
+  REQUIRE(read_back("") == kernels::Gelu::erf);
+  REQUIRE(read_back(R"(, "gelu": "tanh")") == kernels::Gelu::tanh);
+  REQUIRE_THROWS_WITH(read_back(R"(, "gelu": "relu")"), Catch::Matchers::Contains("gelu 'relu' is unknown; valid: erf, tanh"));
+  std::filesystem::remove_all(folder);
 }

@@ -198,6 +198,21 @@ TEST_CASE("a product that ends in GELU has the bits of the product and then GELU
   }
 }
 
+TEST_CASE("a product times the derivative of GELU has the bits of the product and then GELU's backward") {
+  const auto kind = GENERATE(kernels::Gelu::erf, kernels::Gelu::tanh);
+  for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+    for (const auto& [batch, m, n, k] : {Size{1, 1, 1, 1}, {1, 33, 17, 9}, {1, 64, 40, 96}, {1, 5, 3, 0}, {1, 0, 3, 4}}) {
+      INFO(dtype << " m " << m << " n " << n << " k " << k);
+      const Array dy = randn({m, k}, dtype, 41), weight = randn({k, n}, master_dtype(dtype), 42), z = randn({m, n}, dtype, 43);
+      const Array product = Array::full({m, n}, NAN, dtype), expected = nan_like(product), got = nan_like(product);
+      matmul({}, dy, weight, product, {});
+      kernels::gelu_backward({}, z, product, kind, expected);
+      matmul({}, dy, weight, got, {.gelu = kind, .gelu_at = z});
+      REQUIRE(bitwise_equal(got, expected));
+    }
+  }
+}
+
 TEST_CASE("matmul refuses what does not fit and says why") {
   using Catch::Matchers::Contains;
   const Array x = randn({4, 4}, DType::f32, 44), batch = randn({2, 4, 4}, DType::f32, 45), narrow = x.slice(1, 0, 3).clone();
@@ -209,6 +224,10 @@ TEST_CASE("matmul refuses what does not fit and says why") {
   REQUIRE_THROWS_AS(matmul({}, x, x, x.clone().transpose(0, 1), {.gelu = gelu}), InputError);
   REQUIRE_THROWS_WITH(matmul({}, x, x, x.clone(), {.gelu = gelu, .pre_activation = narrow}),
                       Contains("pre_activation") && Contains("(4, 3)"));
+  REQUIRE_THROWS_WITH(matmul({}, x, x, x.clone(), {.gelu_at = x}), Contains("gelu_at") && Contains("without gelu"));
+  REQUIRE_THROWS_WITH(matmul({}, x, x, x.clone(), {.gelu = gelu, .gelu_at = narrow}), Contains("gelu_at") && Contains("(4, 3)"));
+  REQUIRE_THROWS_WITH(matmul({}, x, x, x.clone(), {.bias = randn({4}, DType::f32, 3), .gelu = gelu, .gelu_at = x}),
+                      Contains("excludes a bias"));
   const Array y = Array::empty({2, 4}, DType::f32);
   REQUIRE_THROWS_WITH(matmul({}, randn({2, 3}, DType::f32, 1), randn({5, 4}, DType::f32, 2), y, {}), Contains("(2, 3)") && Contains("(5, 4)"));
   REQUIRE_THROWS_WITH(matmul({}, randn({2, 3}, DType::f64, 1), randn({3, 4}, DType::f32, 2), y, {}), Contains("f64"));
