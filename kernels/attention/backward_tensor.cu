@@ -8,15 +8,15 @@
 namespace ashlar::kernels::attention {
 namespace {
 
-constexpr int kRows = kWarps * kMmaM;  // of a block's results
-constexpr int kStep = 32;              // rows of the tiles that are walked over, one tile ahead
+// A block has 16 rows of results for each of its W warps.
+constexpr int kStep = 32;  // rows of the tiles that are walked over, one tile ahead
 constexpr int kFragments = kStep / kMmaN;
 
 struct Call {
   Heads d_o, q, k, v;
   const float *lse, *delta;
   Dim length;
-  unsigned tiles;  // of a head's rows
+  unsigned tiles;  // of a head's rows; set by the launch, which knows their size
   float scale;
   bool causal;
 };
@@ -79,9 +79,10 @@ __device__ void add_products(const FragmentC (&w)[kFragments], const Tile<D>& ti
 
 // Shared memory of both kernels: two tiles of the block's own, and two stages of two that are walked over, with two numbers
 // for each of their rows.
-template <int D>
+template <int D, int W>
 struct Memory {
   unsigned char* data;
+  static constexpr int kRows = W * kMmaM;
   static constexpr std::size_t kTiles = Tile<D>::bytes(2 * kRows + 4 * kStep);
   static constexpr std::size_t kBytes = kTiles + sizeof(float) * 4 * kStep;
 
@@ -111,18 +112,19 @@ __global__ void row_sums(Heads d_o, Heads o, Dim rows, Dim length, float* delta)
   if (row < rows && lane == 0) delta[row] = sum;
 }
 
-template <int D>
-__global__ void __launch_bounds__(kTileThreads, D <= 64 ? 3 : 2)
+template <int D, int W>
+__global__ void __launch_bounds__(W * device::kWarp, D <= 64 && W == 4 ? 3 : 2)
     key_gradients(const __grid_constant__ Call call, Heads dk, Heads dv) {
   extern __shared__ __align__(16) unsigned char shared[];
-  const Memory<D> memory{shared};
+  constexpr int kThreads = W * device::kWarp, kRows = W * kMmaM;
+  const Memory<D, W> memory{shared};
   const int thread = static_cast<int>(threadIdx.x), lane = thread % device::kWarp, warp = thread / device::kWarp;
   const Place place = place_of_block(call.tiles);
   const Dim head = place.head, first = Dim{place.tile} * kRows, row = first + warp * kMmaM, length = call.length;
   const auto load_queries = [&](Dim begin, int stage) {
     if (begin < length) {
-      load_rows<kStep>(call.q.head(head), call.q.ld, begin, length, memory.other(stage, 0));
-      load_rows<kStep>(call.d_o.head(head), call.d_o.ld, begin, length, memory.other(stage, 1));
+      load_rows<kStep, kThreads>(call.q.head(head), call.q.ld, begin, length, memory.other(stage, 0));
+      load_rows<kStep, kThreads>(call.d_o.head(head), call.d_o.ld, begin, length, memory.other(stage, 1));
       if (thread < 2 * kStep) {
         const int which = thread / kStep, at = thread % kStep;
         const float* const from = (which == 0 ? call.lse : call.delta) + head * length + begin + at;
@@ -131,8 +133,8 @@ __global__ void __launch_bounds__(kTileThreads, D <= 64 ? 3 : 2)
     }
     ptx::commit_copies();
   };
-  load_rows<kRows>(call.k.head(head), call.k.ld, first, length, memory.own(0));
-  load_rows<kRows>(call.v.head(head), call.v.ld, first, length, memory.own(1));
+  load_rows<kRows, kThreads>(call.k.head(head), call.k.ld, first, length, memory.own(0));
+  load_rows<kRows, kThreads>(call.v.head(head), call.v.ld, first, length, memory.own(1));
   // Causal: the first query that sees any of these keys is number `first`.
   const Dim start = call.causal ? first : 0;
   load_queries(start, 0);
@@ -179,10 +181,11 @@ __global__ void __launch_bounds__(kTileThreads, D <= 64 ? 3 : 2)
   store_rows<D>(sum_k, scale, dk.head(head), dk.ld, row, length, lane);
 }
 
-template <int D>
-__global__ void __launch_bounds__(kTileThreads) query_gradients(const __grid_constant__ Call call, Heads dq) {
+template <int D, int W>
+__global__ void __launch_bounds__(W * device::kWarp) query_gradients(const __grid_constant__ Call call, Heads dq) {
   extern __shared__ __align__(16) unsigned char shared[];
-  const Memory<D> memory{shared};
+  constexpr int kThreads = W * device::kWarp, kRows = W * kMmaM;
+  const Memory<D, W> memory{shared};
   const int thread = static_cast<int>(threadIdx.x), lane = thread % device::kWarp, warp = thread / device::kWarp;
   const Place place = place_of_block(call.tiles);
   // Causal: the late queries, which see most keys, first.
@@ -190,13 +193,13 @@ __global__ void __launch_bounds__(kTileThreads) query_gradients(const __grid_con
   const Dim length = call.length, end = call.causal ? min(length, first + kRows) : length;
   const auto load_keys = [&](Dim begin, int stage) {
     if (begin < end) {
-      load_rows<kStep>(call.k.head(head), call.k.ld, begin, length, memory.other(stage, 0));
-      load_rows<kStep>(call.v.head(head), call.v.ld, begin, length, memory.other(stage, 1));
+      load_rows<kStep, kThreads>(call.k.head(head), call.k.ld, begin, length, memory.other(stage, 0));
+      load_rows<kStep, kThreads>(call.v.head(head), call.v.ld, begin, length, memory.other(stage, 1));
     }
     ptx::commit_copies();
   };
-  load_rows<kRows>(call.q.head(head), call.q.ld, first, length, memory.own(0));
-  load_rows<kRows>(call.d_o.head(head), call.d_o.ld, first, length, memory.own(1));
+  load_rows<kRows, kThreads>(call.q.head(head), call.q.ld, first, length, memory.own(0));
+  load_rows<kRows, kThreads>(call.d_o.head(head), call.d_o.ld, first, length, memory.own(1));
   load_keys(0, 0);
   float lse2[2], delta[2];
   for (int half = 0; half < 2; ++half) {
@@ -243,6 +246,24 @@ __global__ void __launch_bounds__(kTileThreads) query_gradients(const __grid_con
   store_rows<D>(sums, scale, dq.head(head), dq.ld, row, length, lane);
 }
 
+template <int D, int W>
+void launch_gradients(const Exec& exec, const BackwardCall& c, Call call) {
+  call.tiles = device::blocks_for(call.length, W * kMmaM);
+  constexpr std::size_t kMemory = Memory<D, W>::kBytes;
+  device::allow_shared_memory(key_gradients<D, W>, kMemory);
+  device::allow_shared_memory(query_gradients<D, W>, kMemory);
+  const unsigned blocks = static_cast<unsigned>(c.q.size(0) * c.q.size(1)) * call.tiles;
+  constexpr int kThreads = W * device::kWarp;
+  key_gradients<D, W><<<blocks, kThreads, kMemory, device::queue(exec)>>>(call, heads_of(c.dk), heads_of(c.dv));
+  query_gradients<D, W><<<blocks, kThreads, kMemory, device::queue(exec)>>>(call, heads_of(c.dq));
+  ASHLAR_CUDA_CHECK_LAUNCH();
+}
+
+// Warps that blocks of `warps` have for the rows of a head.
+unsigned warps_of_head(Dim length, int warps) {
+  return device::blocks_for(length, warps * kMmaM) * static_cast<unsigned>(warps);
+}
+
 template <int D>
 void launch(const Exec& exec, const BackwardCall& c) {
   const Dim length = c.q.size(2), heads = c.q.size(0) * c.q.size(1);
@@ -250,14 +271,13 @@ void launch(const Exec& exec, const BackwardCall& c) {
   row_sums<D><<<row_blocks, kTileThreads, 0, device::queue(exec)>>>(heads_of(c.d_o), heads_of(c.o), heads * length, length,
                                                                    c.delta.as<float>());
   const Call call{heads_of(c.d_o), heads_of(c.q), heads_of(c.k), heads_of(c.v), c.lse.as<float>(), c.delta.as<float>(),
-                  length, device::blocks_for(length, kRows), static_cast<float>(c.scale), c.causal};
-  constexpr std::size_t kMemory = Memory<D>::kBytes;
-  device::allow_shared_memory(key_gradients<D>, kMemory);
-  device::allow_shared_memory(query_gradients<D>, kMemory);
-  const unsigned blocks = static_cast<unsigned>(heads) * call.tiles;
-  key_gradients<D><<<blocks, kTileThreads, kMemory, device::queue(exec)>>>(call, heads_of(c.dk), heads_of(c.dv));
-  query_gradients<D><<<blocks, kTileThreads, kMemory, device::queue(exec)>>>(call, heads_of(c.dq));
-  ASHLAR_CUDA_CHECK_LAUNCH();
+                  length, 0, static_cast<float>(c.scale), c.causal};
+  // The 65 tokens of a small ViT fill the warps of a block of five, and of two blocks of four 5 of 8. Wider heads have no
+  // registers for that.
+  if constexpr (D <= 64) {
+    if (warps_of_head(length, 5) < warps_of_head(length, 4)) return launch_gradients<D, 5>(exec, c, call);
+  }
+  launch_gradients<D, 4>(exec, c, call);
 }
 
 }  // namespace

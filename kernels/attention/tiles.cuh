@@ -35,17 +35,17 @@ __device__ inline Place place_of_block(unsigned tiles) {
   return {head, blockIdx.x - head * tiles};
 }
 
-// Copies, asynchronously, kRows rows from number `first` on of a head with `length` rows; zeros beyond. All threads of the
-// block take part.
-template <int kRows, int D>
+// Copies, asynchronously, kRows rows from number `first` on of a head with `length` rows; zeros beyond. All kThreads threads
+// of the block take part.
+template <int kRows, int kThreads = kTileThreads, int D>
 __device__ void load_rows(const Bf16* head, Dim ld, Dim first, Dim length, const Tile<D>& tile) {
-  constexpr int kVectors = D / 8, kRowsAtOnce = kTileThreads / kVectors;  // vectors of 16 bytes in a row
-  static_assert(kRows % kRowsAtOnce == 0);
+  constexpr int kVectors = D / 8, kRowsAtOnce = kThreads / kVectors;  // vectors of 16 bytes in a row
   const int row = static_cast<int>(threadIdx.x) / kVectors, column = static_cast<int>(threadIdx.x) % kVectors * 8;
   const int left = static_cast<int>(min(length - first, Dim{kRows})) - row;
   const Bf16* const from = head + (first + row) * ld + column;
 #pragma unroll
   for (int r = 0; r < kRows; r += kRowsAtOnce) {
+    if (kRows % kRowsAtOnce != 0 && row + r >= kRows) break;
     ptx::copy_async(tile.data + (row + r) * Tile<D>::kLd + column, from + r * ld, r < left);
   }
 }
