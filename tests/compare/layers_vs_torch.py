@@ -18,75 +18,77 @@ import torch
 SHAPES = [(384, 384), (384, 1536), (1536, 384), (768, 768), (768, 3072), (3072, 768)]
 
 
+# Each gives the weights for n inputs and m outputs, and the function of x (T, n) and them.
 def dense(n, m):
-    weight = torch.randn(m, n, requires_grad=True)
-    return [weight], lambda x: torch.nn.functional.linear(x, weight)
+    return [torch.randn(m, n)], torch.nn.functional.linear
 
 
 def low_rank(n, m, ratio):
     rank = int(ratio * n * m / (n + m)) // 8 * 8
-    v, u = torch.randn(rank, n, requires_grad=True), torch.randn(m, rank, requires_grad=True)
     linear = torch.nn.functional.linear
-    return [u, v], lambda x: linear(linear(x, v), u)
+    return [torch.randn(m, rank), torch.randn(rank, n)], lambda x, u, v: linear(linear(x, v), u)
 
 
 def monarch(n, m, blocks):
     """Two batched products with a transpose between them (Dao et al. 2022)."""
+    blocks = int(blocks)
     inner = min(n, m) // blocks
-    right = torch.randn(blocks, n // blocks, inner, requires_grad=True)
-    left = torch.randn(blocks, inner, m // blocks, requires_grad=True)
 
-    def forward(x):
+    def forward(x, right, left):
         hidden = torch.bmm(x.view(-1, blocks, n // blocks).transpose(0, 1), right)  # (blocks, T, inner)
         hidden = hidden.permute(1, 2, 0).reshape(-1, blocks, inner).transpose(0, 1)  # the permutation
         return torch.bmm(hidden, left).permute(1, 2, 0).reshape(-1, m)
 
-    return [right, left], forward
+    return [torch.randn(blocks, n // blocks, inner), torch.randn(blocks, inner, m // blocks)], forward
 
 
 def block_diagonal(n, m, blocks):
-    weight = torch.randn(blocks, n // blocks, m // blocks, requires_grad=True)
-    return [weight], lambda x: torch.bmm(x.view(-1, blocks, n // blocks).transpose(0, 1), weight).transpose(0, 1).reshape(-1, m)
+    blocks = int(blocks)
+
+    def forward(x, weight):
+        return torch.bmm(x.view(-1, blocks, n // blocks).transpose(0, 1), weight).transpose(0, 1).reshape(-1, m)
+
+    return [torch.randn(blocks, n // blocks, m // blocks)], forward
 
 
 def blast(n, m, blocks, ratio):
     """bmm, a product broadcast over the blocks, a sum, bmm: the form of the authors' code."""
+    blocks = int(blocks)
     rank = int(ratio * n * m / (n + m + blocks * blocks)) // 8 * 8
-    v = torch.randn(blocks, n // blocks, rank, requires_grad=True)
-    u = torch.randn(blocks, rank, m // blocks, requires_grad=True)
-    s = torch.randn(blocks, blocks, 1, rank, requires_grad=True)
 
-    def forward(x):
+    def forward(x, v, s, u):
         hidden = torch.bmm(x.view(-1, blocks, n // blocks).transpose(0, 1), v)  # (blocks, T, rank)
         hidden = (hidden.unsqueeze(0) * s).sum(1)
         return torch.bmm(hidden, u).transpose(0, 1).reshape(-1, m)
 
-    return [u, v, s], forward
+    return [torch.randn(blocks, n // blocks, rank), torch.randn(blocks, blocks, 1, rank),
+            torch.randn(blocks, rank, m // blocks)], forward
 
 
-LAYERS = {
-    "dense": dense,
-    "low_rank:ratio=0.5": lambda n, m: low_rank(n, m, 0.5),
-    "monarch:blocks=4": lambda n, m: monarch(n, m, 4),
-    "block_diagonal:blocks=4": lambda n, m: block_diagonal(n, m, 4),
-    "blast:blocks=3,ratio=0.5": lambda n, m: blast(n, m, 3, 0.5),
-    "blast:blocks=6,ratio=0.5": lambda n, m: blast(n, m, 6, 0.5),
-    "blast:blocks=16,ratio=0.5": lambda n, m: blast(n, m, 16, 0.5),
-}
+FAMILIES = {f.__name__: f for f in (dense, low_rank, monarch, block_diagonal, blast)}
+LAYERS = ["dense", "low_rank:ratio=0.5", "monarch:blocks=4", "block_diagonal:blocks=4", "blast:blocks=3,ratio=0.5",
+          "blast:blocks=6,ratio=0.5", "blast:blocks=16,ratio=0.5"]
 
 
-def torch_ms(make, tokens, n, m, repeats):
+def make(spec, n, m):
+    name, _, sizes = spec.partition(":")
+    return FAMILIES[name](n, m, **{key: float(value) for key, value in (size.split("=") for size in sizes.split(",") if size)})
+
+
+def torch_ms(spec, tokens, n, m, repeats):
     """Median of forward plus backward with gradients of x and all weights, bias included as ours has one."""
-    parameters, forward = make(n, m)
+    weights, forward = make(spec, n, m)
     bias = torch.zeros(m, requires_grad=True)
     x, dy = torch.randn(tokens, n, requires_grad=True), torch.randn(tokens, m)
+    for weight in weights:
+        weight.requires_grad_()
     times = []
     for _ in range(repeats + 2):
         start = time.perf_counter()
-        y = forward(x) + bias
+        y = forward(x, *weights) + bias
         y.backward(dy)
         times.append(1e3 * (time.perf_counter() - start))
-        for p in [x, bias, *parameters]:
+        for p in [x, bias, *weights]:
             p.grad = None
     return statistics.median(times[2:])
 
@@ -114,7 +116,7 @@ def main():
             ours, theirs = [], []
             for _ in range(args.rounds):
                 ours.append(our_ms(args.binary, spec, args.tokens, n, m, args.threads, args.repeats))
-                theirs.append(torch_ms(LAYERS[spec], args.tokens, n, m, args.repeats))
+                theirs.append(torch_ms(spec, args.tokens, n, m, args.repeats))
             ratios = sorted(b / a for a, b in zip(ours, theirs))
             print(f"| `{spec}` | {n} → {m} | {statistics.median(ours):.1f} | {statistics.median(theirs):.1f} | "
                   f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f}) |", flush=True)

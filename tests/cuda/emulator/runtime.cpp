@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/error.h"
 #include "tests/cuda/emulator/include/cuda_runtime.h"
 #include "tests/cuda/emulator/memory.h"
 
@@ -246,7 +247,9 @@ cudaError_t cudaMallocAsync(void** data, std::size_t bytes, cudaStream_t stream)
 cudaError_t cudaFreeAsync(void* data, cudaStream_t stream) {
   if (capturing(stream)) return refuse_in_capture(stream);
   if (!memory().begins(data)) return result(cudaErrorInvalidValue);
-  return result(enqueue(stream, [data] { memory().release(data); }));
+  return result(enqueue(stream, [data] {
+    if (!memory().release(data)) throw ashlar::Error("emulator: device memory was given back twice");
+  }));
 }
 cudaError_t cudaMallocHost(void** data, std::size_t bytes) {
   if (refused_anywhere()) return cudaErrorStreamCaptureUnsupported;

@@ -11,6 +11,11 @@
 
 namespace ashlar::emulated::watch {
 
+struct Range {
+  const void* begin;
+  std::size_t bytes;
+};
+
 #ifdef ASHLAR_EMULATED_WATCH
 
 constexpr bool kOn = true;
@@ -22,10 +27,6 @@ void give_back(void* data);
 void allow(void* data, std::size_t bytes);
 
 // The course of a launch.
-struct Range {
-  const void* begin;
-  std::size_t bytes;
-};
 void begin_launch();
 void begin_block(Range dynamic_shared, Range static_shared);
 void end_block();
@@ -41,10 +42,6 @@ void end_copy(const void* to, std::size_t bytes);
 #else
 
 constexpr bool kOn = false;
-struct Range {
-  const void* begin;
-  std::size_t bytes;
-};
 inline void* take(std::size_t alignment, std::size_t bytes) { return std::aligned_alloc(alignment, bytes); }
 inline void give_back(void* data) { std::free(data); }
 inline void allow(void*, std::size_t) {}
