@@ -172,12 +172,14 @@ ConstView pre_activation_of(const Problem& p) {
   return p.options.gelu_at ? p.options.gelu_at : ConstView(p.options.pre_activation);
 }
 
-// Whether the library may be asked for this GELU: it has the tanh formula alone, not in f64, and wants rows of the
-// pre-activation to be of a multiple of 8 values and aligned.
-bool has_gelu_epilogue(const Problem& p) {
+// Whether the library may be asked for this GELU: it has the tanh formula alone, and wants rows of the pre-activation to be of a
+// multiple of 8 values and aligned. Others have found it inside a product of bf16 on Hopper, and on Ada and Blackwell in a
+// kernel of the library's own that is slower than a pass (karpathy/llm.c#338, #591, sgl-project/sglang#34350).
+bool has_gelu_epilogue(const Exec& exec, const Problem& p) {
   const ConstView z = pre_activation_of(p);
   const bool z_fits = !z || (p.n() % 8 == 0 && alignment_of(z.data, z.dtype, 0) >= kVectorAlignment);
-  return p.options.gelu == Gelu::tanh && p.y.dtype != DType::f64 && z_fits;
+  return p.options.gelu == Gelu::tanh && p.y.dtype == DType::bf16 && z_fits &&
+         attribute(exec, cudaDevAttrComputeCapabilityMajor) == 9;
 }
 
 // Operands of one dtype with unit strides, y by rows.
@@ -197,10 +199,11 @@ void run_library(const Exec& exec, const Problem& given) {
   const auto in_epilogue = [&](const void* vector) {
     return !f64 && alignment_of(vector, y.dtype, vector_step) >= kVectorAlignment;
   };
+  const bool gelu = p.options.gelu && has_gelu_epilogue(exec, p);
   Call call{exec.device.index, p.a.dtype, y.dtype, p.m(), p.n(), p.k(), batched ? y.size(0) : 1,
             *matrix_layout(p.a), *matrix_layout(p.b), p.m() == 1 ? p.n() : y.step(-2), step(p.a), step(p.b), step(y),
             alignment(p.a), alignment(p.b), alignment(y), vector_step, p.options.bias && in_epilogue(nullptr),
-            p.options.accumulate, has_gelu_epilogue(p), has_gelu_epilogue(p) && p.options.gelu_at,
+            p.options.accumulate, gelu, gelu && p.options.gelu_at,
             const_cast<void*>(pre_activation_of(p).data),  // the library takes what it reads and what it writes alike
             sums && sums.dtype == y.dtype && in_epilogue(sums.data) ? sums.data : nullptr};
   if (p.options.gelu && !(call.gelu && plan_for(call).found)) return product_then_gelu(exec, p);

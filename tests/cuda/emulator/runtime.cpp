@@ -37,7 +37,7 @@ struct CUevent_st {
 namespace ashlar::emulated {
 namespace {
 
-constexpr int kMultiprocessors = 132;
+constexpr int kMultiprocessors = 132, kMajor = 9;
 
 thread_local cudaError_t last_error = cudaSuccess;
 
@@ -180,13 +180,14 @@ cudaError_t cudaGetDeviceCount(int* count) {
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (device != 0) return result(cudaErrorInvalidDevice);
-  *properties = {"emulated", 9, 0, kMultiprocessors};
+  *properties = {"emulated", kMajor, 0, kMultiprocessors};
   return cudaSuccess;
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
   if (device != 0) return result(cudaErrorInvalidDevice);
   switch (attribute) {
     case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = static_cast<int>(kSharedLimit); break;
+    case cudaDevAttrComputeCapabilityMajor: *value = kMajor; break;
     case cudaDevAttrMultiProcessorCount: *value = kMultiprocessors; break;
     case cudaDevAttrMemoryPoolsSupported: *value = 1; break;
   }
