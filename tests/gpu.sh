@@ -197,7 +197,6 @@ benchmarks() {
   # What replaying the recorded step saves, and what a fixed order of sums costs: cuDNN's backward is used without one.
   train vit_s_op_by_op "${vit_s[@]}" --no-cuda-graph
   train gpt2_any_order "${gpt2[@]}" --allow-nondeterministic
-  train vit_s_any_order "${vit_s[@]}" --allow-nondeterministic
 }
 
 note "commit $(cat "$bundle/revision" 2>/dev/null || git rev-parse --short HEAD 2>/dev/null || echo unknown), $(date -u +%F)"
