@@ -142,12 +142,16 @@ Plan make_plan(const Call& c) {
   const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(handle_of(c.device), plan.product, plan.b, plan.a, plan.y,
                                                                plan.y, preference, 1, &best, &count);
   cublasLtMatmulPreferenceDestroy(preference);
+  if (status != CUBLAS_STATUS_NOT_SUPPORTED && status != CUBLAS_STATUS_INVALID_VALUE) {
+    check_library(status, "cublasLtMatmulAlgoGetHeuristic", __LINE__);
+  }
   plan.found = status == CUBLAS_STATUS_SUCCESS && count == 1;
   plan.algorithm = best.algo;
   return plan;
 }
 
-// The search takes longer than most products: each kind of call is looked up once.
+// The search takes longer than most products: each kind of call is looked up once, and before it is recorded, since CUDA 13.3
+// does not search while a stream is.
 const Plan& plan_for(const Call& call) {
   static std::mutex mutex;
   static std::map<std::vector<Dim>, Plan> cache;

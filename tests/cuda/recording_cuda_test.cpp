@@ -101,6 +101,7 @@ TEST_CASE("forward and backward can be recorded apart", "[cuda]") {
       layer(x).backward(dy);
       const Array expected = x.grad().to(Device{});
       x.zero_grad();
+      for (const Parameter& parameter : layer.map().parameters()) parameter.tensor.zero_grad();
       Tensor y;
       const auto forward = cuda::record(0, [&] { y = layer(x); }), backward = cuda::record(0, [&] { y.backward(dy); });
       for (int i = 0; i < 2; ++i) {

@@ -201,6 +201,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
                                               cublasLtMatmulPreference_t, int, cublasLtMatmulHeuristicResult_t* results,
                                               int* found) {
   *found = 0;
+  if (emulated::captures()) return CUBLAS_STATUS_INTERNAL_ERROR;  // as with CUDA 13.3 (mudler/vllm.cpp#1732)
   if (!shapes_match(*product, *a, *b, *c, *d)) return CUBLAS_STATUS_INVALID_VALUE;
   if (!supported(*product, *a, *b, *c, *d)) return CUBLAS_STATUS_NOT_SUPPORTED;
   *results = {};

@@ -9,6 +9,9 @@ namespace ashlar::emulated {
 // null, which only the tests of the emulator use, does it now.
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work);
 
+// Whether any stream captures a graph.
+bool captures();
+
 // What a launch can be refused for, before anything runs.
 cudaError_t check_launch(dim3 grid, dim3 block, std::size_t shared);
 // Calls `thread` for every thread of every block.

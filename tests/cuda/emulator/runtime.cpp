@@ -133,6 +133,8 @@ cudaError_t enqueue(cudaStream_t stream, std::function<void()> work) {
   return cudaSuccess;
 }
 
+bool captures() { return std::ranges::any_of(streams(), capturing); }
+
 cudaError_t check_launch(dim3 grid, dim3 block, std::size_t shared) {
   const bool grid_fits =
       grid.x > 0 && grid.x < 1u << 31 && grid.y > 0 && grid.y < 1u << 16 && grid.z > 0 && grid.z < 1u << 16;
