@@ -44,9 +44,9 @@ class Recording {
 // Calls `work`: what it queues on the device is recorded instead of done. Arrays that it makes there have memory which
 // nothing else uses as long as the recording or they live; each replay writes them anew. Arrays made before must not lose
 // their last owner within: later work of the recording could take their memory, and the next replay would read what that
-// wrote. Numbers that kernels are given from the host are those of the recording for ever. Do the same once before: code is loaded
-// and algorithms are chosen then, for which a library may not be asked meanwhile. Error, and no recording, if work waits for the
-// device or brings values from the host.
+// wrote. Numbers that kernels are given from the host are those of the recording for ever. The same must have been done
+// before: a library may not be asked meanwhile for the algorithms that it takes. Error, and no recording, if work waits for
+// the device or brings values from the host.
 std::unique_ptr<Recording> record(int index, const std::function<void()>& work);
 
 // Within the device: values of one shape, any strides, with conversion of the dtype.

@@ -167,8 +167,8 @@ bool forward_cudnn(const Exec& exec, const ForwardCall& c) {
 }
 
 bool backward_cudnn(const Exec& exec, const BackwardCall& c) {
-  // In a fixed order cuDNN writes the (T, T) gradients of all scores to memory; the project's own kernels need not. Rows that do
-  // not fill its last tile have given NaN on Hopper, where scores are far below zero, up to cuDNN 9.26 at least
+  // In a fixed order cuDNN writes the (T, T) gradients of all scores to memory; the project's own kernels need not. Rows
+  // that do not fill its last tile have given NaN on Hopper, where scores are far below zero, up to cuDNN 9.26 at least
   // (NVIDIA/cudnn-frontend#160, #628, #1072; pytorch/pytorch#196678).
   constexpr Dim kTile = 128;
   if (switched_off() || deterministic() || !may_take(c.q, c.k) || c.q.size(2) % kTile != 0) return false;

@@ -150,8 +150,8 @@ Plan make_plan(const Call& c) {
   return plan;
 }
 
-// The search takes longer than most products: each kind of call is looked up once, and before it is recorded, since CUDA 13.3
-// does not search while a stream is.
+// The search takes longer than most products: each kind of call is looked up once. While a stream is recorded the search of
+// CUDA 13.3 fails (mudler/vllm.cpp#1732): a failure is not kept.
 const Plan& plan_for(const Call& call) {
   static std::mutex mutex;
   static std::map<std::vector<Dim>, Plan> cache;
@@ -176,9 +176,9 @@ ConstView pre_activation_of(const Problem& p) {
   return p.options.gelu_at ? p.options.gelu_at : ConstView(p.options.pre_activation);
 }
 
-// Whether the library may be asked for this GELU: it has the tanh formula alone, and wants rows of the pre-activation to be of a
-// multiple of 8 values and aligned. Others have found it inside a product of bf16 on Hopper, and on Ada and Blackwell in a
-// kernel of the library's own that is slower than a pass (karpathy/llm.c#338, #591, sgl-project/sglang#34350).
+// Whether the library may be asked for this GELU: it has the tanh formula alone, and wants rows of the pre-activation to be
+// of a multiple of 8 values and aligned. Others have found it inside a product of bf16 on Hopper, but on Ada in a kernel
+// behind it, and there and on Blackwell slower than a pass (karpathy/llm.c#338, #591, sgl-project/sglang#34350).
 bool has_gelu_epilogue(const Exec& exec, const Problem& p) {
   const ConstView z = pre_activation_of(p);
   const bool z_fits = !z || (p.n() % 8 == 0 && alignment_of(z.data, z.dtype, 0) >= kVectorAlignment);

@@ -91,6 +91,8 @@ TEST_CASE("a linear map of GELU: gradients match finite differences, bits those 
           return F::linear(x, t[1]) + F::gelu(x) + F::linear(x, t[1]);
         },
         r({3, 5}, 77), r({5, 5}, 78));
+    REQUIRE_GRADIENTS([=](const auto& t) { return F::linear(F::activate(F::transpose(t[0], 0, 1), kind), t[1]); }, r({5, 3}, 83),
+                      r({4, 5}, 84));
     for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
       const Array x = randn({2, 9, 5}, dtype, 79), weight = randn({6, 5}, master_dtype(dtype), 80);
       const Array bias = randn({6}, master_dtype(dtype), 81), dy = randn({2, 9, 6}, dtype, 82);
