@@ -92,7 +92,7 @@ struct Linear : Function<Linear> {
 struct LinearOfGelu : Function<LinearOfGelu> {
   static constexpr const char* name = "linear";
   static Array forward(Context& ctx, const Array& z, const Array& weight, const Array& bias, const Activation& x) {
-    ctx.save(z, rows_of(x.y), weight);
+    ctx.save(ctx.needs_grad(0) ? z.as_contiguous() : z, rows_of(x.y), weight);
     ctx.keep(x.kind);
     return linear_product(x.y, weight, {.bias = bias});
   }
