@@ -72,7 +72,7 @@ cudnnHandle_t handle_of(const Exec& exec) {
 }
 
 // Building a graph's plan takes far longer than carrying it out: each kind of call has its own for ever. Null where cuDNN
-// has no kernel for it.
+// has no kernel for it, or none to be trusted.
 using Key = std::vector<Dim>;
 template <class Describe>
 const Graph* plan_for(const Key& key, cudnnHandle_t handle, const Describe& describe) {
@@ -83,13 +83,19 @@ const Graph* plan_for(const Key& key, cudnnHandle_t handle, const Describe& desc
   const auto found = plans->find(key);
   if (found != plans->end()) return found->second.get();
   std::shared_ptr<Graph> graph = describe();
-  if (graph->build(handle, {fe::HeurMode_t::A}).is_bad()) graph = nullptr;
+  if (graph && graph->build(handle, {fe::HeurMode_t::A}).is_bad()) graph = nullptr;
   cudaGetLastError();
   return plans->emplace(key, std::move(graph)).first->second.get();
 }
 
 void append(Key& key, const ConstView& v) {
   for (int d = 0; d < v.shape.ndim(); ++d) key.insert(key.end(), {v.size(d), v.step(d)});
+}
+
+// Versions 9.13 and 9.14 have touched memory beyond when a CUDA graph was replayed (NVIDIA/TransformerEngine#2344).
+bool goes_astray(bool causal, const ConstView& k) {
+  const std::size_t version = cudnnGetVersion();
+  return !causal && k.size(2) > 1024 && version >= 91300 && version < 91500;
 }
 
 // It sees as many queries as keys here.
@@ -163,7 +169,8 @@ bool forward_cudnn(const Exec& exec, const ForwardCall& c) {
   if (switched_off() || !c.lse || !may_take(c.q, c.k)) return false;
   Key key{exec.device.index, 0, c.causal, std::bit_cast<Dim>(c.scale)};
   for (const ConstView& v : {c.q, c.k, c.v, ConstView(c.o)}) append(key, v);
-  return run(exec, key, {{kQ, c.q}, {kK, c.k}, {kV, c.v}, {kO, c.o}, {kLse, c.lse}}, [&] { return graph_of(c); });
+  return run(exec, key, {{kQ, c.q}, {kK, c.k}, {kV, c.v}, {kO, c.o}, {kLse, c.lse}},
+             [&] { return goes_astray(c.causal, c.k) ? nullptr : graph_of(c); });
 }
 
 bool backward_cudnn(const Exec& exec, const BackwardCall& c) {
@@ -177,7 +184,7 @@ bool backward_cudnn(const Exec& exec, const BackwardCall& c) {
   return run(exec, key,
              {{kQ, c.q}, {kK, c.k}, {kV, c.v}, {kO, c.o}, {kDO, c.d_o}, {kLse, c.lse},
               {kDQ, c.dq}, {kDK, c.dk}, {kDV, c.dv}},
-             [&] { return graph_of(c); });
+             [&] { return goes_astray(c.causal, c.k) ? nullptr : graph_of(c); });
 }
 
 }  // namespace ashlar::kernels::attention
