@@ -162,7 +162,7 @@ Watched find(const void* at, std::size_t bytes, std::uint32_t code) {
   };
   for (Shared& memory : shared) {
     const std::size_t first = address - memory.begin, end = first + bytes;
-    if (first >= memory.bytes + kGranule) continue;
+    if (first >= memory.bytes + kGranule) continue;  // neither in it nor right behind
     if (end > memory.bytes) return refused();
     return {{memory.cells.data() + first, bytes}, block_begin};
   }
