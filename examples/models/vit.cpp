@@ -49,9 +49,9 @@ Vit::Vit(const Scope& scope, const VitConfig& c)
     cls_token_ = param("cls_token", {1, 1, c.width}, init::truncated_normal(kStd), {.role = Role::embedding});
   }
   for (Dim i = 0; i < c.depth; ++i) {
-    BlockConfig block{.width = c.width, .heads = c.heads, .hidden = c.hidden ? c.hidden : 4 * c.width, .eps = kEps,
-                      .std = kStd, .residual_std = kStd, .dropout = c.dropout, .specs = c.linear};
-    block.gelu = c.gelu;
+    BlockConfig block{.width = c.width, .heads = c.heads, .hidden = c.hidden ? c.hidden : 4 * c.width,
+                      .gelu = c.gelu, .eps = kEps, .std = kStd, .residual_std = kStd, .dropout = c.dropout,
+                      .specs = c.linear};
     block.drop_path = c.depth > 1 ? c.drop_path * static_cast<double>(i) / static_cast<double>(c.depth - 1) : c.drop_path;
     blocks_.add(block);
   }

@@ -203,7 +203,7 @@ void run_library(const Exec& exec, const Problem& given) {
   const auto in_epilogue = [&](const void* vector) {
     return !f64 && alignment_of(vector, y.dtype, vector_step) >= kVectorAlignment;
   };
-  const bool gelu = p.options.gelu && has_gelu_epilogue(exec, p);
+  const bool gelu = has_gelu_epilogue(exec, p);
   Call call{exec.device.index, p.a.dtype, y.dtype, p.m(), p.n(), p.k(), batched ? y.size(0) : 1,
             *matrix_layout(p.a), *matrix_layout(p.b), p.m() == 1 ? p.n() : y.step(-2), step(p.a), step(p.b), step(y),
             alignment(p.a), alignment(p.b), alignment(y), vector_step, p.options.bias && in_epilogue(nullptr),

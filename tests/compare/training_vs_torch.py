@@ -24,6 +24,7 @@ from torch import nn
 
 import layers_vs_torch
 import torch_models
+from median_rate import training_rates
 
 CONFIGS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../examples/configs")
 MODELS = {
@@ -104,10 +105,7 @@ def our_rate(args, model, spec, out):
     run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode != 0:
         sys.exit(f"{' '.join(command)}\n{run.stderr}")
-    with open(os.path.join(out, "metrics.jsonl")) as file:
-        lines = [line for line in map(json.loads, file) if line["event"] == "train"]
-    key = "tokens_per_s" if "tokens_per_s" in lines[0] else "samples_per_s"
-    return statistics.median(line[key] for line in lines[2:])
+    return statistics.median(training_rates(os.path.join(out, "metrics.jsonl"), 2)[2])
 
 
 def main():

@@ -1,7 +1,5 @@
 // A ViT and a GPT-2 against PyTorch: logits, loss, every gradient, and the losses of 20 AdamW steps
 // (tests/golden/README.md says how the files were made).
-#include <fstream>
-
 #include "core/safetensors.h"
 #include "examples/models/gpt2.h"
 #include "examples/models/saved.h"
@@ -9,6 +7,7 @@
 #include "optim/adamw.h"
 #include "tests/support/catch.h"
 #include "tests/support/compare.h"
+#include "tests/support/temporary_folder.h"
 
 using namespace ashlar;
 using namespace ashlar::test;
@@ -109,7 +108,8 @@ TEST_CASE("weights written in the names of other libraries are read back, and a 
   GptConfig config{.vocab = 11, .context = 8, .width = 8, .depth = 1, .heads = 2};
   config.linear.fc1 = "blast:blocks=2,rank=3";
   Gpt2 model(Scope::root(DType::f32, 1), config), other(Scope::root(DType::f32, 2), config);
-  const auto path = std::filesystem::temp_directory_path() / "ashlar_golden_models_test.safetensors";
+  const testing::TemporaryFolder folder;
+  const auto path = folder / "model.safetensors";
   write_safetensors(path, export_weights(model, Gpt2::huggingface()));
   const SafetensorsFile file(path);
   other.load(file);
@@ -122,7 +122,6 @@ TEST_CASE("weights written in the names of other libraries are read back, and a 
   REQUIRE_THROWS_WITH(dense.load(file), Contains("missing: h.0.mlp.c_fc.weight") && Contains("unexpected: h.0.mlp.c_fc.S") &&
                                             Contains("wte.weight is (11, 8) instead of (12, 8)"));
   REQUIRE(bitwise_equal(dense.parameters()[0].tensor.value(), before));
-  std::filesystem::remove(path);
 }
 
 TEST_CASE("a ViT has the formula of GELU that its config names") {
@@ -135,16 +134,14 @@ TEST_CASE("a ViT has the formula of GELU that its config names") {
   REQUIRE(difference > 1e-9);
   REQUIRE(difference < 1e-2);
 
-  const auto folder = std::filesystem::temp_directory_path() / "ashlar_vit_gelu_test";
-  std::filesystem::create_directories(folder);
+  const testing::TemporaryFolder folder;
   write_safetensors(folder / "model.safetensors", export_weights(tanh, tanh.timm()));
   const SafetensorsFile weights(folder / "model.safetensors");
   const auto read_back = [&](const std::string& gelu) {
-    std::ofstream(folder / "config.json") << R"({"patch": 4, "width": 32, "depth": 2, "heads": 2)" << gelu << "}";
-    return read_vit_config(folder / "config.json", weights).gelu;
+    const auto config_file = folder.write("config.json", R"({"patch": 4, "width": 32, "depth": 2, "heads": 2)" + gelu + "}");
+    return read_vit_config(config_file, weights).gelu;
   };
   REQUIRE(read_back("") == kernels::Gelu::erf);
   REQUIRE(read_back(R"(, "gelu": "tanh")") == kernels::Gelu::tanh);
   REQUIRE_THROWS_WITH(read_back(R"(, "gelu": "relu")"), Catch::Matchers::Contains("gelu 'relu' is unknown; valid: erf, tanh"));
-  std::filesystem::remove_all(folder);
 }

@@ -66,6 +66,10 @@ Arena& arena() {
   static auto* const own = new Arena;
   return *own;
 }
+// What says how much of a block may be touched, from its first granule on.
+std::uint16_t* allowed_of(void* data) {
+  return arena().allowed + (static_cast<unsigned char*>(data) - arena().begin) / kGranule;
+}
 
 // Blocks run one after another in this build.
 struct Shared {
@@ -106,10 +110,13 @@ void tell(std::uint32_t code, const Parts&... parts) {
   if (seen.empty()) seen = concat(place(code), ": ", parts...);
 }
 
+// Whether all who did it are lanes of the current thread's warp.
+bool in_own_warp(const Access& before) {
+  return !(before.thread & kManyWarps) && number(before) / kLanes == thread / kLanes;
+}
 // Whether nothing orders `before`, of the same interval, and what the current thread does now.
 bool unordered(const Access& before) {
-  if (before.thread & kManyWarps) return true;
-  if (number(before) / kLanes == thread / kLanes && before.warp_barriers < warp_barriers) return false;
+  if (in_own_warp(before) && before.warp_barriers < warp_barriers) return false;
   return (before.thread & ~kOtherBlocks) != thread;
 }
 bool races(const Access& before, std::uint32_t ordered_before) {
@@ -136,10 +143,7 @@ void note_read(Cell& cell, std::uint32_t code, std::uint32_t ordered_before) {
   if (before.interval < ordered_before) return;
   std::uint16_t marks = before.thread & kOtherBlocks;
   if (before.interval < block_begin) marks |= kOtherBlocks;
-  if (before.interval == now && unordered(before)) {
-    const bool same_warp = !(before.thread & kManyWarps) && number(before) / kLanes == thread / kLanes;
-    marks |= same_warp ? kOneWarp : kManyWarps;
-  }
+  if (before.interval == now && unordered(before)) marks |= in_own_warp(before) ? kOneWarp : kManyWarps;
   cell.read.thread |= marks;
 }
 
@@ -212,16 +216,14 @@ void give_back(void* data) {
   Arena& device = arena();
   const std::lock_guard lock(device.mutex);
   const auto block = device.blocks.find(data);
-  const std::size_t first = static_cast<std::size_t>(static_cast<unsigned char*>(data) - device.begin) / kGranule;
-  std::fill_n(device.allowed + first, block->second / kGranule, std::uint16_t{0});
+  std::fill_n(allowed_of(data), block->second / kGranule, std::uint16_t{0});
   device.free.emplace(block->second, data);
   device.blocks.erase(block);
 }
 void allow(void* data, std::size_t bytes) {
-  Arena& device = arena();
-  const std::size_t first = static_cast<std::size_t>(static_cast<unsigned char*>(data) - device.begin) / kGranule;
-  for (std::size_t i = 0; i * kGranule < bytes; ++i) {
-    device.allowed[first + i] = static_cast<std::uint16_t>(std::min(kGranule, bytes - i * kGranule));
+  std::uint16_t* granule = allowed_of(data);
+  for (std::size_t done = 0; done < bytes; done += kGranule) {
+    *granule++ = static_cast<std::uint16_t>(std::min(kGranule, bytes - done));
   }
 }
 
