@@ -130,7 +130,8 @@ Array Array::reshape(std::initializer_list<Dim> sizes) const {
 
 namespace {
 
-// Strides that show (shape, stride) as `target` without moving a value; false if there are none.
+// Strides that show (shape, stride) as `target` without moving a value; false if there are none. Dimensions of size 1 get
+// what row-major order would give them: kernels ask whether steps are whole vectors.
 bool view_strides(const Shape& shape, const std::array<Dim, kMaxDims>& stride, const Shape& target,
                   std::array<Dim, kMaxDims>& result) {
   int from = 0, to = 0;
@@ -162,8 +163,12 @@ bool view_strides(const Shape& shape, const std::array<Dim, kMaxDims>& stride, c
       inner *= target[d];
     }
   }
-  // What is left over has size 1.
-  for (; to < target.ndim(); ++to) result[static_cast<std::size_t>(to)] = 1;
+  Dim within = 1;  // from one step of the next outer dimension to the other
+  for (int d = target.ndim() - 1; d >= 0; --d) {
+    Dim& step = result[static_cast<std::size_t>(d)];
+    if (target[d] == 1) step = within;
+    within = step * target[d];
+  }
   return true;
 }
 

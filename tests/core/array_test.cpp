@@ -149,6 +149,18 @@ TEST_CASE("strides of dimensions of size one do not make an array strided") {
   CHECK_FALSE(a.transpose(0, 2).contiguous());
 }
 
+TEST_CASE("reshape gives dimensions of size one the strides of row-major order, whole vectors among them") {
+  const auto strides_of = [](const Array& array) {
+    const auto& strides = array.strides();
+    return std::vector<Dim>(strides.begin(), strides.begin() + array.ndim());
+  };
+  const Array packed = counting({1, 1, 24});
+  CHECK(strides_of(packed.reshape({1, 1, 3, 1, 8})) == std::vector<Dim>{24, 24, 8, 8, 1});
+  CHECK(strides_of(packed.reshape({24, 1})) == std::vector<Dim>{1, 1});
+  CHECK(strides_of(counting({2, 3, 8}).slice(1, 0, 2).reshape({1, 2, 1, 2, 8})) == std::vector<Dim>{48, 24, 16, 8, 1});
+  CHECK(strides_of(counting({3, 8}).slice(0, 0, 1).transpose(0, 1).reshape({1, 8, 1})) == std::vector<Dim>{8, 1, 1});
+}
+
 TEST_CASE("copies convert between all dtypes, whatever the strides") {
   const DType all[] = {DType::f64, DType::f32, DType::bf16, DType::i64, DType::i32, DType::u8};
   const Array source = counting({7, 3, 5}).transpose(0, 2);
