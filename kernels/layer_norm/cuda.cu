@@ -111,7 +111,7 @@ void layer_norm_forward(const Exec& exec, ConstView x, ConstView branch, ConstVi
   check_forward(x, branch, weight, bias, sum, y, mean, rstd);
   const Dim rows = x.size(0), columns = x.size(1);
   if (rows * columns == 0) return;
-  if (fits_registers({x, branch, sum, y})) {
+  if (fits_registers({x, branch, sum, y}, {weight, bias})) {
     return forward_in_registers(exec, x, branch, weight, bias, eps, sum, y, mean, rstd);
   }
   dispatch_floating(x.dtype, "layer_norm_forward", [&]<class T>() {
@@ -139,7 +139,7 @@ void layer_norm_backward(const Exec& exec, ConstView dy, ConstView x, ConstView 
   Array partial;
   if (sums) partial = Array::empty({2, static_cast<Dim>(blocks), columns}, weight.dtype, exec.device);
   const View parts = sums ? View(partial) : View();
-  if (fits_registers({dy, x, add, dx})) {
+  if (fits_registers({dy, x, add, dx}, {weight})) {
     backward_in_registers(exec, dy, x, weight, mean, rstd, add, dx, parts, blocks);
   } else {
     dispatch_floating(x.dtype, "layer_norm_backward", [&]<class T>() {

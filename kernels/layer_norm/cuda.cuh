@@ -17,8 +17,9 @@ Rows<T> rows_of(const AnyView& view) {
   return {static_cast<T*>(view.data), view.step(0)};
 }
 
-// Rows that fit into the registers of a warp, which so cross memory once; all of `matrices` in vectors of 16 bytes.
-bool fits_registers(std::initializer_list<ConstView> matrices);
+// Whether rows fit into the registers of a warp, and so cross memory once; all of `matrices` and the weight and bias
+// (`factors`) in vectors of 16 bytes.
+bool fits_registers(std::initializer_list<ConstView> matrices, std::initializer_list<ConstView> factors);
 // The operands of layer_norm_forward and layer_norm_backward, checked; partial (2, blocks, C) receives the sums of each
 // block for dweight and dbias, unless it is absent.
 void forward_in_registers(const Exec& exec, ConstView x, ConstView branch, ConstView weight, ConstView bias, double eps,

@@ -29,6 +29,34 @@ __device__ void for_values(int columns, int lane, const Body& body) {
   }
 }
 
+// Four values of a vector, as many as are loaded at once in f32. In shared memory those of neighbouring lanes follow each
+// other, so that they lie in different banks: quad q is there from kQuad q on.
+constexpr int kQuad = 4;
+template <class T>
+constexpr int kQuads = kWide<T> / kQuad;  // of a vector
+
+// body(k, i, column, q) for values i … i + 4 of vector k.
+template <class T, int kVectors, class Body>
+__device__ void for_quads(int columns, int lane, const Body& body) {
+#pragma unroll
+  for (int k = 0; k < kVectors; ++k) {
+    const int first = (k * kWarp + lane) * kWide<T>;
+    if (first >= columns) break;
+#pragma unroll
+    for (int i = 0; i < kWide<T>; i += kQuad) body(k, i, first + i, (k * kQuads<T> + i / kQuad) * kWarp + lane);
+  }
+}
+
+// body(column, q) for this thread's quads of a row, where all of a block share it.
+template <class T, int kVectors, int kBlockThreads, class Body>
+__device__ void for_quads_of_block(int columns, const Body& body) {
+  for (int q = static_cast<int>(threadIdx.x); q < kVectors * kQuads<T> * kWarp; q += kBlockThreads) {
+    const int lane = q % kWarp, group = q / kWarp;
+    const int column = (group / kQuads<T> * kWarp + lane) * kWide<T> + group % kQuads<T> * kQuad;
+    if (column < columns) body(column, q);
+  }
+}
+
 template <int kVectors, class T>
 __device__ void read(const T* row, int columns, int lane, Part<T, kVectors>& part) {
 #pragma unroll
@@ -65,7 +93,11 @@ __global__ void __launch_bounds__(kThreads)
   using Own = Part<T, kVectors>;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   Own w, b;
-  for_values<T, kVectors>(columns, lane, [&](int k, int i, int c) { w.value[k][i] = weight[c], b.value[k][i] = bias[c]; });
+  for_quads<T, kVectors>(columns, lane, [&](int k, int i, int c, int) {
+    const auto weights = load<kQuad>(weight + c), biases = load<kQuad>(bias + c);
+#pragma unroll
+    for (int q = 0; q < kQuad; ++q) w.value[k][i + q] = weights.value[q], b.value[k][i + q] = biases.value[q];
+  });
   for (Dim r = Dim{blockIdx.x} * kWarps + threadIdx.x / kWarp; r < rows; r += Dim{gridDim.x} * kWarps) {
     Own v;
     read(x.row(r), columns, lane, v);
@@ -96,6 +128,10 @@ __global__ void __launch_bounds__(kThreads)
 template <int kVectors>
 constexpr int kBackwardWarps = kVectors == 3 ? 6 : 8;
 
+// Values of the longest row for that many vectors.
+template <class T, int kVectors>
+constexpr int kRow = kVectors * kWide<T> * kWarp;
+
 // As backward_rows in cuda.cu, a warp for each row of the block's share; the sums of its warps are added in order. The weights
 // wait in shared memory, where they take no registers.
 template <class T, int kVectors>
@@ -105,10 +141,12 @@ __global__ void __launch_bounds__(kBackwardWarps<kVectors> * kWarp, kVectors < k
   using Own = Part<T, kVectors>;
   constexpr int kOwnWarps = kBackwardWarps<kVectors>, kOwnThreads = kOwnWarps * kWarp;
   extern __shared__ __align__(16) unsigned char memory[];
-  float* const weights = reinterpret_cast<float*>(memory);  // (columns)
-  float* const sums = weights + columns;                    // (2, columns)
-  const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp, warp = thread / kWarp;
-  for (int c = thread; c < columns; c += kOwnThreads) weights[c] = weight[c];
+  float* const weights = reinterpret_cast<float*>(memory);      // of a row, in quads
+  float *const sums_w = weights + kRow<T, kVectors>, *const sums_b = sums_w + kRow<T, kVectors>;  // the same
+  const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
+  for_quads_of_block<T, kVectors, kOwnThreads>(columns, [&](int c, int q) {
+    store<kQuad>(load<kQuad>(weight + c), weights + kQuad * q);
+  });
   __syncthreads();
   Own dweight, dbias;
   for_values<T, kVectors>(columns, lane, [&](int k, int i, int) { dweight.value[k][i] = dbias.value[k][i] = 0; });
@@ -120,14 +158,18 @@ __global__ void __launch_bounds__(kBackwardWarps<kVectors> * kWarp, kVectors < k
     if (add.data) read(add.row(r), columns, lane, result);
     const float average = mean[r], scale = rstd[r];
     float sum_g = 0, sum_gn = 0;
-    for_values<T, kVectors>(columns, lane, [&](int k, int i, int c) {
-      float &gradient = g.value[k][i], &normal = n.value[k][i];
-      normal = (normal - average) * scale;
-      dweight.value[k][i] += gradient * normal;
-      dbias.value[k][i] += gradient;
-      gradient *= weights[c];
-      sum_g += gradient;
-      sum_gn += gradient * normal;
+    for_quads<T, kVectors>(columns, lane, [&](int k, int first, int, int q) {
+      const auto factors = load<kQuad>(weights + kQuad * q);
+#pragma unroll
+      for (int i = first; i < first + kQuad; ++i) {
+        float &gradient = g.value[k][i], &normal = n.value[k][i];
+        normal = (normal - average) * scale;
+        dweight.value[k][i] += gradient * normal;
+        dbias.value[k][i] += gradient;
+        gradient *= factors.value[i - first];
+        sum_g += gradient;
+        sum_gn += gradient * normal;
+      }
     });
     if (!dx.data) continue;
     const float mean_g = warp_sum(sum_g) / static_cast<float>(columns);
@@ -139,19 +181,25 @@ __global__ void __launch_bounds__(kBackwardWarps<kVectors> * kWarp, kVectors < k
     write(result, columns, lane, dx.row(r));
   }
   if (!partial) return;
+  const auto add_to = [](float* sum, const float* value, bool first) {
+    auto total = first ? Pack<float, kQuad>{} : load<kQuad>(sum);
+#pragma unroll
+    for (int i = 0; i < kQuad; ++i) total.value[i] += value[i];
+    store<kQuad>(total, sum);
+  };
   for (int turn = 0; turn < kOwnWarps; ++turn) {
     if (warp == turn) {
-      for_values<T, kVectors>(columns, lane, [&](int k, int i, int c) {
-        sums[c] = turn == 0 ? dweight.value[k][i] : sums[c] + dweight.value[k][i];
-        sums[columns + c] = turn == 0 ? dbias.value[k][i] : sums[columns + c] + dbias.value[k][i];
+      for_quads<T, kVectors>(columns, lane, [&](int k, int i, int, int q) {
+        add_to(sums_w + kQuad * q, dweight.value[k] + i, turn == 0);
+        add_to(sums_b + kQuad * q, dbias.value[k] + i, turn == 0);
       });
     }
     __syncthreads();
   }
-  for (int c = thread; c < columns; c += kOwnThreads) {
-    partial[Dim{blockIdx.x} * columns + c] = sums[c];
-    partial[(Dim{gridDim.x} + blockIdx.x) * columns + c] = sums[columns + c];
-  }
+  for_quads_of_block<T, kVectors, kOwnThreads>(columns, [&](int c, int q) {
+    store<kQuad>(load<kQuad>(sums_w + kQuad * q), partial + Dim{blockIdx.x} * columns + c);
+    store<kQuad>(load<kQuad>(sums_b + kQuad * q), partial + (Dim{gridDim.x} + blockIdx.x) * columns + c);
+  });
 }
 
 // body.operator()<T, kVectors>() for rows like those of x.
@@ -169,8 +217,9 @@ void dispatch(const ConstView& x, const Body& body) {
 
 }  // namespace
 
-bool fits_registers(std::initializer_list<ConstView> matrices) {
-  return std::ranges::all_of(matrices, [](const ConstView& m) {
+bool fits_registers(std::initializer_list<ConstView> matrices, std::initializer_list<ConstView> factors) {
+  const auto in_quads = [](const ConstView& f) { return f.dtype == DType::f32 && aligned_for(f.as<float>(), kQuad); };
+  return std::ranges::all_of(factors, in_quads) && std::ranges::all_of(matrices, [](const ConstView& m) {
     if (!m) return true;
     const Dim wide = 16 / static_cast<Dim>(size_of(m.dtype));
     return m.dtype != DType::f64 && m.size(1) % wide == 0 && m.size(1) <= kMaxVectors * wide * kWarp &&
@@ -183,7 +232,7 @@ void forward_in_registers(const Exec& exec, ConstView x, ConstView branch, Const
   const Dim rows = x.size(0);
   const int columns = static_cast<int>(x.size(1));
   // Warps go through several rows, for which they have weight and bias.
-  const unsigned blocks = blocks_for(rows, kWarps, 1024);
+  const unsigned blocks = blocks_for(rows, kWarps, 512);
   dispatch(x, [&]<class T, int kVectors>() {
     forward_rows<T, kVectors><<<blocks, kThreads, 0, queue(exec)>>>(
         rows, columns, rows_of<const T>(x), rows_of<const T>(branch), weight.as<float>(), bias.as<float>(),
@@ -196,9 +245,9 @@ void backward_in_registers(const Exec& exec, ConstView dy, ConstView x, ConstVie
                            ConstView add, View dx, View partial, unsigned blocks) {
   const Dim rows = x.size(0);
   const int columns = static_cast<int>(x.size(1));
-  const std::size_t memory = (partial ? 3 : 1) * sizeof(float) * static_cast<std::size_t>(columns);
   dispatch(x, [&]<class T, int kVectors>() {
-    backward_rows<T, kVectors><<<blocks, kBackwardWarps<kVectors> * kWarp, memory, queue(exec)>>>(
+    constexpr std::size_t kMemory = 3 * sizeof(float) * kRow<T, kVectors>;
+    backward_rows<T, kVectors><<<blocks, kBackwardWarps<kVectors> * kWarp, kMemory, queue(exec)>>>(
         rows, columns, rows_of<const T>(dy), rows_of<const T>(x), weight.as<float>(), mean.as<float>(), rstd.as<float>(),
         rows_of<const T>(add), rows_of<T>(dx), partial.as<float>());
   });
