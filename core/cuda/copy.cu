@@ -19,6 +19,19 @@ __global__ void copy_rows(CopyPlan plan, Dim rows, const From* from, To* to) {
   });
 }
 
+// The same where both are contiguous, in packs of N and, at the end, one by one.
+template <int N, class From, class To>
+__global__ void convert_values(Dim count, const From* from, To* to) {
+  const Dim packs = count / N, first = Dim{blockIdx.x} * kThreads + threadIdx.x;
+  for (Dim p = first; p < packs; p += Dim{gridDim.x} * kThreads) {
+    const Pack<From, N> values = load<N>(from + p * N);
+    Pack<To, N> converted;
+    for (int i = 0; i < N; ++i) converted.value[i] = rounded<To>(values.value[i]);
+    store<N>(converted, to + p * N);
+  }
+  if (const Dim i = packs * N + first; i < count) to[i] = rounded<To>(from[i]);
+}
+
 template <class T>
 __global__ void fill_rows(CopyPlan plan, Dim rows, T* to, T value) {
   const Dim step = plan.to[plan.ndim - 1];
@@ -42,8 +55,12 @@ void copy(int index, const ConstView& from, const View& to) {
   dispatch_all(from.dtype, [&]<class From>() {
     dispatch_all(to.dtype, [&]<class To>() {
       constexpr int kWide = static_cast<int>(16 / std::max(sizeof(From), sizeof(To)));
+      const bool aligned = aligned_for(from.as<From>(), kWide) && aligned_for(to.as<To>(), kWide);
       const auto packs = plan.in_packs(kWide);
-      if (packs && aligned_for(from.as<From>(), kWide) && aligned_for(to.as<To>(), kWide)) {
+      if (aligned && from.contiguous() && to.contiguous()) {
+        const unsigned blocks = blocks_for(from.numel(), kThreads * kWide);
+        convert_values<kWide><<<blocks, kThreads, 0, queue(index)>>>(from.numel(), from.as<From>(), to.as<To>());
+      } else if (aligned && packs) {
         const RowGrid g = grid_of_rows(rows, packs->columns());
         copy_rows<kWide><<<g.grid, g.block, 0, queue(index)>>>(*packs, rows, from.as<From>(), to.as<To>());
       } else {
