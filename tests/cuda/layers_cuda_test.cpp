@@ -27,6 +27,8 @@ const std::vector<MapCase> kMaps{{"dense", 40, 56},
                                  {"blast:out_blocks=4,in_blocks=2,rank=136", 176, 160},
                                  // Not fused, because x would be read too often.
                                  {"blast:out_blocks=4,in_blocks=1,rank=136", 1200, 160},
+                                 // More blocks than the coupling holds in registers.
+                                 {"blast:out_blocks=2,in_blocks=18,rank=8", 144, 64},
                                  {"monarch:blocks=4", 64, 96},
                                  {"monarch:blocks=4,rank=20", 37, 50},
                                  {"monarch:blocks=4,interleaved=1", 64, 96},
@@ -34,6 +36,7 @@ const std::vector<MapCase> kMaps{{"dense", 40, 56},
                                  {"block_diagonal:blocks=4,shuffle=1", 37, 50},
                                  {"ss1:reduction=4", 64, 96},
                                  {"ss1:reduction=4,classes=3", 50, 37},
+                                 {"ss1:reduction=2,block=16,classes=3", 128, 96},
                                  // With the sketch fused into the products in bf16: shifts by vectors, without, ragged.
                                  {"ss1:reduction=2", 128, 320},
                                  {"ss1:reduction=8,block=16", 376, 136},
