@@ -58,6 +58,14 @@ __device__ inline unsigned pack(float first, float second) {
 }
 __device__ inline float2 unpack(unsigned pair) { return {__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000u)}; }
 
+// A row of eight of two results that lie side by side, from how mma leaves it to sector_row and sector_column; a warp at a
+// time.
+__device__ inline void to_sectors(unsigned& left, unsigned& right, int lane) {
+  const bool high = lane >= device::kWarp / 2;
+  const unsigned got = __shfl_xor_sync(device::kAllLanes, high ? left : right, device::kWarp / 2);
+  (high ? left : right) = got;
+}
+
 // Results as left operand of the next product: columns 16 step … of a row of (16, 8) fragments.
 template <int N>
 __device__ FragmentA as_left(const FragmentC (&c)[N], int step) {

@@ -15,8 +15,8 @@ constexpr int kFragments = kStep / kMmaN;
 struct Call {
   Heads d_o, q, k, v;
   const float *lse, *delta;
-  Dim length;
-  unsigned tiles;  // of a head's rows; set by the launch, which knows their size
+  int length;
+  unsigned heads, tiles;  // of a batch, of a head's rows; the latter set by the launch, which knows their size
   float scale;
   bool causal;
 };
@@ -97,19 +97,19 @@ struct Memory {
 
 // delta (heads, T) = Σ d_o o of each row, by D / 8 neighbouring lanes.
 template <int D>
-__global__ void row_sums(Heads d_o, Heads o, Dim rows, Dim length, float* delta) {
+__global__ void row_sums(const __grid_constant__ Call call, const __grid_constant__ Heads o, float* delta) {
   constexpr int kLanes = D / 8;
-  const Dim row = (Dim{blockIdx.x} * kTileThreads + threadIdx.x) / kLanes;
+  const Place place = place_of_block(call.tiles, call.heads);
+  const int row = (place.tile * kTileThreads + static_cast<int>(threadIdx.x)) / kLanes;
   const int lane = static_cast<int>(threadIdx.x) % kLanes;
   float sum = 0;
-  if (row < rows) {
-    const Dim head = row / length, position = row % length;
-    const auto a = device::load<8>(d_o.head(head) + position * d_o.ld + lane * 8);
-    const auto b = device::load<8>(o.head(head) + position * o.ld + lane * 8);
+  if (row < call.length) {
+    const auto a = device::load<8>(call.d_o.head(place) + row * call.d_o.ld + lane * 8);
+    const auto b = device::load<8>(o.head(place) + row * o.ld + lane * 8);
     for (int i = 0; i < 8; ++i) sum += __bfloat162float(a.value[i]) * __bfloat162float(b.value[i]);
   }
   for (int step = kLanes / 2; step > 0; step /= 2) sum += __shfl_xor_sync(device::kAllLanes, sum, step);
-  if (row < rows && lane == 0) delta[row] = sum;
+  if (row < call.length && lane == 0) delta[place.head * call.length + row] = sum;
 }
 
 template <int D, int W>
@@ -119,24 +119,27 @@ __global__ void __launch_bounds__(W * device::kWarp, D <= 64 && W == 4 ? 3 : 2)
   constexpr int kThreads = W * device::kWarp, kRows = W * kMmaM;
   const Memory<D, W> memory{shared};
   const int thread = static_cast<int>(threadIdx.x), lane = thread % device::kWarp, warp = thread / device::kWarp;
-  const Place place = place_of_block(call.tiles);
-  const Dim head = place.head, first = Dim{place.tile} * kRows, row = first + warp * kMmaM, length = call.length;
-  const auto load_queries = [&](Dim begin, int stage) {
+  const Place place = place_of_block(call.tiles, call.heads);
+  const int first = place.tile * kRows, row = first + warp * kMmaM, length = call.length;
+  loads_of<D, kThreads>(call.k, place, first, length).template load<kRows>(memory.own(0));
+  loads_of<D, kThreads>(call.v, place, first, length).template load<kRows>(memory.own(1));
+  // Causal: the first query that sees any of these keys is number `first`.
+  const int start = call.causal ? first : 0;
+  auto all_queries = loads_of<D, kThreads>(call.q, place, start, length);
+  auto all_gradients = loads_of<D, kThreads>(call.d_o, place, start, length);
+  const auto load_queries = [&](int begin, int stage) {
     if (begin < length) {
-      load_rows<kStep, kThreads>(call.q.head(head), call.q.ld, begin, length, memory.other(stage, 0));
-      load_rows<kStep, kThreads>(call.d_o.head(head), call.d_o.ld, begin, length, memory.other(stage, 1));
+      all_queries.template load<kStep>(memory.other(stage, 0));
+      all_gradients.template load<kStep>(memory.other(stage, 1));
+      all_queries.pass_rows(kStep), all_gradients.pass_rows(kStep);
       if (thread < 2 * kStep) {
         const int which = thread / kStep, at = thread % kStep;
-        const float* const from = (which == 0 ? call.lse : call.delta) + head * length + begin + at;
+        const float* const from = (which == 0 ? call.lse : call.delta) + place.head * length + begin + at;
         ptx::copy_async(memory.numbers(stage, which) + at, from, begin + at < length);
       }
     }
     ptx::commit_copies();
   };
-  load_rows<kRows, kThreads>(call.k.head(head), call.k.ld, first, length, memory.own(0));
-  load_rows<kRows, kThreads>(call.v.head(head), call.v.ld, first, length, memory.own(1));
-  // Causal: the first query that sees any of these keys is number `first`.
-  const Dim start = call.causal ? first : 0;
   load_queries(start, 0);
 
   constexpr bool kHeld = D <= 64;
@@ -144,7 +147,7 @@ __global__ void __launch_bounds__(W * device::kWarp, D <= 64 && W == 4 ? 3 : 2)
   FragmentC sum_k[D / kMmaN], sum_v[D / kMmaN];
   const float scale2 = call.scale * kLog2E;
   int stage = 0;
-  for (Dim begin = start; begin < length; begin += kStep, stage = 1 - stage) {
+  for (int begin = start; begin < length; begin += kStep, stage = 1 - stage) {
     ptx::wait_for_copies<0>();  // this tile has arrived
     __syncthreads();            // for all, and all have done with the tile before it
     load_queries(begin + kStep, 1 - stage);
@@ -157,7 +160,7 @@ __global__ void __launch_bounds__(W * device::kWarp, D <= 64 && W == 4 ? 3 : 2)
       multiply_rows(values, gradients, used, lane, ds);
     });
     const bool masked = call.causal && row + kMmaM - 1 > begin;
-    const int ahead = masked ? static_cast<int>(row - begin) : 0;  // of the first key before the first query
+    const int ahead = masked ? row - begin : 0;  // of the first key before the first query
 #pragma unroll
     for (int n = 0; n < kFragments; ++n) {
       const int column = n * kMmaN + c_column(lane, 0);
@@ -177,8 +180,8 @@ __global__ void __launch_bounds__(W * device::kWarp, D <= 64 && W == 4 ? 3 : 2)
     });
   }
   const float one[2] = {1, 1}, scale[2] = {call.scale, call.scale};
-  store_rows<D>(sum_v, one, dv.head(head), dv.ld, row, length, lane);
-  store_rows<D>(sum_k, scale, dk.head(head), dk.ld, row, length, lane);
+  store_rows<D>(sum_v, one, dv.head(place), dv.ld, row, length, lane);
+  store_rows<D>(sum_k, scale, dk.head(place), dk.ld, row, length, lane);
 }
 
 template <int D, int W>
@@ -187,33 +190,35 @@ __global__ void __launch_bounds__(W * device::kWarp) query_gradients(const __gri
   constexpr int kThreads = W * device::kWarp, kRows = W * kMmaM;
   const Memory<D, W> memory{shared};
   const int thread = static_cast<int>(threadIdx.x), lane = thread % device::kWarp, warp = thread / device::kWarp;
-  const Place place = place_of_block(call.tiles);
+  const Place place = place_of_block(call.tiles, call.heads);
   // Causal: the late queries, which see most keys, first.
-  const Dim head = place.head, first = Dim{call.tiles - 1 - place.tile} * kRows, row = first + warp * kMmaM;
-  const Dim length = call.length, end = call.causal ? min(length, first + kRows) : length;
-  const auto load_keys = [&](Dim begin, int stage) {
+  const int first = (static_cast<int>(call.tiles) - 1 - place.tile) * kRows, row = first + warp * kMmaM;
+  const int length = call.length, end = call.causal ? min(length, first + kRows) : length;
+  loads_of<D, kThreads>(call.q, place, first, length).template load<kRows>(memory.own(0));
+  loads_of<D, kThreads>(call.d_o, place, first, length).template load<kRows>(memory.own(1));
+  auto all_keys = loads_of<D, kThreads>(call.k, place, 0, length), all_values = loads_of<D, kThreads>(call.v, place, 0, length);
+  const auto load_keys = [&](int begin, int stage) {
     if (begin < end) {
-      load_rows<kStep, kThreads>(call.k.head(head), call.k.ld, begin, length, memory.other(stage, 0));
-      load_rows<kStep, kThreads>(call.v.head(head), call.v.ld, begin, length, memory.other(stage, 1));
+      all_keys.template load<kStep>(memory.other(stage, 0));
+      all_values.template load<kStep>(memory.other(stage, 1));
+      all_keys.pass_rows(kStep), all_values.pass_rows(kStep);
     }
     ptx::commit_copies();
   };
-  load_rows<kRows, kThreads>(call.q.head(head), call.q.ld, first, length, memory.own(0));
-  load_rows<kRows, kThreads>(call.d_o.head(head), call.d_o.ld, first, length, memory.own(1));
   load_keys(0, 0);
   float lse2[2], delta[2];
   for (int half = 0; half < 2; ++half) {
-    const Dim query = row + c_row(lane, 2 * half);
+    const int query = row + c_row(lane, 2 * half);
     // A query beyond the end has p = exp(-inf) = 0.
-    lse2[half] = query < length ? call.lse[head * length + query] * kLog2E : INFINITY;
-    delta[half] = query < length ? call.delta[head * length + query] : 0;
+    lse2[half] = query < length ? call.lse[place.head * length + query] * kLog2E : INFINITY;
+    delta[half] = query < length ? call.delta[place.head * length + query] : 0;
   }
 
   OwnRows<D, true> queries(memory.own(0), warp * kMmaM, lane), gradients(memory.own(1), warp * kMmaM, lane);
   FragmentC sums[D / kMmaN];
   const float scale2 = call.scale * kLog2E;
   int stage = 0;
-  for (Dim begin = 0; begin < end; begin += kStep, stage = 1 - stage) {
+  for (int begin = 0; begin < end; begin += kStep, stage = 1 - stage) {
     ptx::wait_for_copies<0>();  // this tile has arrived
     __syncthreads();            // for all, and all have done with the tile before it
     load_keys(begin + kStep, 1 - stage);
@@ -228,8 +233,8 @@ __global__ void __launch_bounds__(W * device::kWarp) query_gradients(const __gri
     const bool masked = begin + kStep > length || (call.causal && begin + kStep - 1 > row);
     for (int half = 0; half < 2; ++half) {
       // Keys of this tile that the query sees.
-      const Dim query = row + c_row(lane, 2 * half);
-      const int seen = masked ? static_cast<int>((call.causal ? min(length, query + 1) : length) - begin) : kStep;
+      const int query = row + c_row(lane, 2 * half);
+      const int seen = masked ? (call.causal ? min(length, query + 1) : length) - begin : kStep;
 #pragma unroll
       for (int n = 0; n < kFragments; ++n) {
 #pragma unroll
@@ -243,7 +248,7 @@ __global__ void __launch_bounds__(W * device::kWarp) query_gradients(const __gri
     for_used_fragments<kStep>(begin, length, [&](auto used) { add_products(ds, keys, used, lane, sums); });
   }
   const float scale[2] = {call.scale, call.scale};
-  store_rows<D>(sums, scale, dq.head(head), dq.ld, row, length, lane);
+  store_rows<D>(sums, scale, dq.head(place), dq.ld, row, length, lane);
 }
 
 template <int D, int W>
@@ -266,12 +271,12 @@ unsigned warps_of_head(Dim length, int warps) {
 
 template <int D>
 void launch(const Exec& exec, const BackwardCall& c) {
-  const Dim length = c.q.size(2), heads = c.q.size(0) * c.q.size(1);
-  const unsigned row_blocks = device::blocks_for(heads * length * (D / 8), kTileThreads, device::kMaxBlocks);
-  row_sums<D><<<row_blocks, kTileThreads, 0, device::queue(exec)>>>(heads_of(c.d_o), heads_of(c.o), heads * length, length,
-                                                                   c.delta.as<float>());
-  const Call call{heads_of(c.d_o), heads_of(c.q), heads_of(c.k), heads_of(c.v), c.lse.as<float>(), c.delta.as<float>(),
-                  length, 0, static_cast<float>(c.scale), c.causal};
+  const Dim length = c.q.size(2);
+  Call call{heads_of(c.d_o), heads_of(c.q), heads_of(c.k), heads_of(c.v), c.lse.as<float>(), c.delta.as<float>(),
+            static_cast<int>(length), static_cast<unsigned>(c.q.size(1)), 0, static_cast<float>(c.scale), c.causal};
+  call.tiles = device::blocks_for(length * (D / 8), kTileThreads);
+  row_sums<D><<<static_cast<unsigned>(c.q.size(0)) * call.heads * call.tiles, kTileThreads, 0, device::queue(exec)>>>(
+      call, heads_of(c.o), c.delta.as<float>());
   // The 65 tokens of a small ViT fill the warps of a block of five, and of two blocks of four 5 of 8. Wider heads have no
   // registers for that.
   if constexpr (D <= 64) {

@@ -12,9 +12,10 @@ constexpr int kScores = kKeys / kMmaN;
 struct Call {
   Heads q, k, v, o;
   float* lse;
-  Dim length, key_count;
-  float scale2;  // times log2(e): the softmax is computed in base 2
+  int length, key_count;
+  float scale2;  // above 0; times log2(e): the softmax is computed in base 2
   bool causal;
+  unsigned heads;  // of a batch
   unsigned tiles = 0;  // of a head's queries; set by the launch, which knows their size
 };
 
@@ -23,12 +24,12 @@ template <int D, int kM>
 struct Queries {
   FragmentA own[kM][D / kMmaK];
   FragmentC sums[kM][D / kMmaN];  // of p v, not yet divided
-  float max[kM][2], sum[kM][2];   // of the lane's rows g and g + 8
+  float max[kM][2], sum[kM][2];   // of the lane's rows g and g + 8; max of scale s
 };
 
-// s = scale q kᵀ, for `used` fragments of keys.
+// s = q kᵀ, for `used` fragments of keys.
 template <int D, int kM, class Used>
-__device__ void score(const Queries<D, kM>& queries, const Tile<D>& keys, Used used, float scale2, int lane,
+__device__ void score(const Queries<D, kM>& queries, const Tile<D>& keys, Used used, int lane,
                       FragmentC (&s)[kM][kScores]) {
 #pragma unroll
   for (int n = 0; n < kScores; ++n) {
@@ -42,29 +43,25 @@ __device__ void score(const Queries<D, kM>& queries, const Tile<D>& keys, Used u
         multiply(queries.own[m][step + 1], b, 1, s[m][n]);
       }
     }
-#pragma unroll
-    for (int m = 0; m < kM; ++m) {
-      for (int i = 0; i < 4; ++i) s[m][n].r[i] *= scale2;
-    }
   }
 }
 
-// p = exp(s - max), in place, for the rows of half `half` of fragments m; what was summed with an older maximum shrinks.
+// p = exp(scale s - max), in place, for the rows of half `half` of fragments m; what was summed with an older maximum shrinks.
 template <int D, int kM>
-__device__ void exponentiate(Queries<D, kM>& queries, int m, int half, FragmentC (&s)[kScores]) {
+__device__ void exponentiate(Queries<D, kM>& queries, int m, int half, float scale2, FragmentC (&s)[kScores]) {
   float tile_max = -INFINITY;
 #pragma unroll
   for (int n = 0; n < kScores; ++n) tile_max = fmaxf(tile_max, fmaxf(s[n].r[2 * half], s[n].r[2 * half + 1]));
   // Every row sees key 0, so the maximum is finite after the first tile.
   float &max = queries.max[m][half], &sum = queries.sum[m][half];
-  const float next = fmaxf(max, row_max(tile_max)), factor = ptx::exp2_approximate(max - next);
+  const float next = fmaxf(max, row_max(tile_max) * scale2), factor = ptx::exp2_approximate(max - next);
   max = next;
   sum *= factor;
 #pragma unroll
   for (int n = 0; n < kScores; ++n) {
 #pragma unroll
     for (int i = 2 * half; i < 2 * half + 2; ++i) {
-      s[n].r[i] = ptx::exp2_approximate(s[n].r[i] - next);
+      s[n].r[i] = ptx::exp2_approximate(s[n].r[i] * scale2 - next);
       sum += s[n].r[i];
     }
   }
@@ -105,19 +102,21 @@ __global__ void __launch_bounds__(kTileThreads) forward_tiles(const __grid_const
   const Tile<D> all_queries{begin_of_tiles};
   const auto tile = [&](int number) { return Tile<D>{begin_of_tiles + (kRows + number * kKeys) * Tile<D>::kLd}; };
   const int lane = static_cast<int>(threadIdx.x) % device::kWarp, warp = static_cast<int>(threadIdx.x) / device::kWarp;
-  const Place place = place_of_block(call.tiles);
+  const Place place = place_of_block(call.tiles, call.heads);
   // Causal: the late queries, which see most keys, first.
-  const Dim head = place.head, first = Dim{call.tiles - 1 - place.tile} * kRows, row = first + warp * kWarpRows;
-  const Dim earlier = call.key_count - call.length;  // positions before that of the first query
-  const Dim end = call.causal ? min(call.key_count, earlier + first + kRows) : call.key_count;
-  const auto load_keys = [&](Dim begin, int stage) {
+  const int first = (static_cast<int>(call.tiles) - 1 - place.tile) * kRows, row = first + warp * kWarpRows;
+  const int earlier = call.key_count - call.length;  // positions before that of the first query
+  const int end = call.causal ? min(call.key_count, earlier + first + kRows) : call.key_count;
+  loads_of<D>(call.q, place, first, call.length).template load<kRows>(all_queries);
+  auto keys = loads_of<D>(call.k, place, 0, call.key_count), values = loads_of<D>(call.v, place, 0, call.key_count);
+  const auto load_keys = [&](int begin, int stage) {
     if (begin < end) {
-      load_rows<kKeys>(call.k.head(head), call.k.ld, begin, call.key_count, tile(2 * stage));
-      load_rows<kKeys>(call.v.head(head), call.v.ld, begin, call.key_count, tile(2 * stage + 1));
+      keys.template load<kKeys>(tile(2 * stage));
+      values.template load<kKeys>(tile(2 * stage + 1));
+      keys.pass_rows(kKeys), values.pass_rows(kKeys);
     }
     ptx::commit_copies();
   };
-  load_rows<kRows>(call.q.head(head), call.q.ld, first, call.length, all_queries);
   load_keys(0, 0);
 
   Queries<D, kM> queries;
@@ -125,7 +124,7 @@ __global__ void __launch_bounds__(kTileThreads) forward_tiles(const __grid_const
     for (int half = 0; half < 2; ++half) queries.max[m][half] = -INFINITY, queries.sum[m][half] = 0;
   }
   int stage = 0;
-  for (Dim begin = 0; begin < end; begin += kKeys, stage = 1 - stage) {
+  for (int begin = 0; begin < end; begin += kKeys, stage = 1 - stage) {
     ptx::wait_for_copies<0>();  // this tile has arrived
     __syncthreads();            // for all, and all have done with the tile before it
     load_keys(begin + kKeys, 1 - stage);
@@ -139,15 +138,14 @@ __global__ void __launch_bounds__(kTileThreads) forward_tiles(const __grid_const
     if (row >= call.length || (call.causal && begin > earlier + row + kWarpRows - 1)) continue;  // sees none of these keys
     FragmentC s[kM][kScores];
     for_used_fragments<kKeys>(begin, call.key_count, [&](auto used) {
-      score(queries, tile(2 * stage), used, call.scale2, lane, s);
+      score(queries, tile(2 * stage), used, lane, s);
     });
     if (begin + kKeys > call.key_count || (call.causal && begin + kKeys - 1 > earlier + row)) {
       for (int m = 0; m < kM; ++m) {
         for (int i = 0; i < 4; ++i) {
           // Keys of this tile that the query sees.
-          const Dim position = earlier + row + m * kMmaM + c_row(lane, i);
-          const Dim last = call.causal ? min(call.key_count, position + 1) : call.key_count;
-          const int seen = static_cast<int>(min(last - begin, Dim{kKeys}));
+          const int position = earlier + row + m * kMmaM + c_row(lane, i);
+          const int seen = (call.causal ? min(call.key_count, position + 1) : call.key_count) - begin;
 #pragma unroll
           for (int n = 0; n < kScores; ++n) {
             if (n * kMmaN + c_column(lane, i) >= seen) s[m][n].r[i] = -INFINITY;
@@ -157,24 +155,25 @@ __global__ void __launch_bounds__(kTileThreads) forward_tiles(const __grid_const
     }
 #pragma unroll
     for (int m = 0; m < kM; ++m) {
-      for (int half = 0; half < 2; ++half) exponentiate(queries, m, half, s[m]);
+      for (int half = 0; half < 2; ++half) exponentiate(queries, m, half, call.scale2, s[m]);
     }
     for_used_fragments<kKeys>(begin, call.key_count, [&](auto used) {
       add_values(s, tile(2 * stage + 1), used, lane, queries);
     });
   }
 
+#pragma unroll
   for (int m = 0; m < kM; ++m) {
     float inverse[2];
     for (int half = 0; half < 2; ++half) {
       const float sum = row_sum(queries.sum[m][half]);
       inverse[half] = 1 / sum;
-      const Dim position = row + m * kMmaM + c_row(lane, 2 * half);
+      const int position = row + m * kMmaM + c_row(lane, 2 * half);
       if (call.lse && lane % 4 == 0 && position < call.length) {
-        call.lse[head * call.length + position] = (queries.max[m][half] + log2f(sum)) * kLn2;
+        call.lse[place.head * call.length + position] = (queries.max[m][half] + log2f(sum)) * kLn2;
       }
     }
-    store_rows<D>(queries.sums[m], inverse, call.o.head(head), call.o.ld, row + m * kMmaM, call.length, lane);
+    store_rows<D>(queries.sums[m], inverse, call.o.head(place), call.o.ld, row + m * kMmaM, call.length, lane);
   }
 }
 
@@ -198,8 +197,9 @@ void launch(const Exec& exec, const Call& call, Dim heads) {
 }  // namespace
 
 void forward_tensor_cores(const Exec& exec, const ForwardCall& c) {
-  const Call call{heads_of(c.q), heads_of(c.k), heads_of(c.v), heads_of(c.o), c.lse.as<float>(), c.q.size(2), c.k.size(2),
-                  static_cast<float>(c.scale) * kLog2E, c.causal};
+  const Call call{heads_of(c.q), heads_of(c.k), heads_of(c.v), heads_of(c.o), c.lse.as<float>(),
+                  static_cast<int>(c.q.size(2)), static_cast<int>(c.k.size(2)), static_cast<float>(c.scale) * kLog2E, c.causal,
+                  static_cast<unsigned>(c.q.size(1))};
   const Dim heads = c.q.size(0) * c.q.size(1);
   if (c.q.size(3) == 32) launch<32>(exec, call, heads);
   else if (c.q.size(3) == 64) launch<64>(exec, call, heads);

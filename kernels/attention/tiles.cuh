@@ -3,7 +3,7 @@
 #include <numbers>
 #include <type_traits>
 
-#include "kernels/mma.cuh"
+#include "kernels/tile_loads.cuh"
 
 namespace ashlar::kernels::attention {
 
@@ -12,54 +12,53 @@ using namespace tensor;
 constexpr int kWarps = 4, kTileThreads = kWarps * device::kWarp;
 constexpr float kLog2E = std::numbers::log2e_v<float>, kLn2 = std::numbers::ln2_v<float>;
 
-// The heads of a (B, H, T, D) view.
-struct Heads {
-  Bf16* data;
-  Dim batch_step, head_step, ld, heads;
-  __device__ Bf16* head(Dim index) const { return data + index / heads * batch_step + index % heads * head_step; }
-};
-template <class AnyView>
-Heads heads_of(const AnyView& v) {
-  auto* const data = static_cast<Bf16*>(const_cast<void*>(static_cast<const void*>(v.data)));
-  return {data, v.step(0), v.step(1), v.step(2), v.size(1)};
-}
-
 // A block has one of the tiles that the rows of a head are cut into. Blocks of one head follow each other, so that they find
 // its keys in L2; all in x, because there may be more heads than a grid is high.
 struct Place {
-  Dim head;
-  unsigned tile;
+  Dim head;  // of all
+  unsigned batch, head_of_batch;
+  int tile;
 };
-__device__ inline Place place_of_block(unsigned tiles) {
-  const unsigned head = blockIdx.x / tiles;
-  return {head, blockIdx.x - head * tiles};
+__device__ inline Place place_of_block(unsigned tiles, unsigned heads) {
+  const unsigned head = blockIdx.x / tiles, batch = head / heads;
+  return {head, batch, head - batch * heads, static_cast<int>(blockIdx.x - head * tiles)};
 }
 
-// Copies, asynchronously, kRows rows from number `first` on of a head with `length` rows; zeros beyond. All kThreads threads
-// of the block take part.
-template <int kRows, int kThreads = kTileThreads, int D>
-__device__ void load_rows(const Bf16* head, Dim ld, Dim first, Dim length, const Tile<D>& tile) {
-  constexpr int kVectors = D / 8, kRowsAtOnce = kThreads / kVectors;  // vectors of 16 bytes in a row
-  const int row = static_cast<int>(threadIdx.x) / kVectors, column = static_cast<int>(threadIdx.x) % kVectors * 8;
-  const int left = static_cast<int>(min(length - first, Dim{kRows})) - row;
-  const Bf16* const from = head + (first + row) * ld + column;
-#pragma unroll
-  for (int r = 0; r < kRows; r += kRowsAtOnce) {
-    if (kRows % kRowsAtOnce != 0 && row + r >= kRows) break;
-    ptx::copy_async(tile.data + (row + r) * Tile<D>::kLd + column, from + r * ld, r < left);
-  }
+// The heads of a (B, H, T, D) view.
+struct Heads {
+  Bf16* data;
+  Dim batch_step, head_step, ld;
+  __device__ Bf16* head(const Place& place) const { return data + place.batch * batch_step + place.head_of_batch * head_step; }
+};
+template <class AnyView>
+Heads heads_of(const AnyView& v) {
+  return {static_cast<Bf16*>(const_cast<void*>(static_cast<const void*>(v.data))), v.step(0), v.step(1), v.step(2)};
+}
+
+// The rows of a head from number `first` on, as tiles.
+template <int D, int kThreads = kTileThreads>
+__device__ TileLoads<D, kThreads> loads_of(const Heads& heads, const Place& place, int first, int length) {
+  return {heads.head(place) + first * heads.ld, heads.ld, length - first};
 }
 
 // Rows row … + 16 of a head from fragments (16, D), times `factor` of each of the lane's two rows; none beyond `length`.
 template <int D>
-__device__ void store_rows(const FragmentC (&c)[D / kMmaN], const float (&factor)[2], Bf16* head, Dim ld, Dim row,
-                           Dim length, int lane) {
+__device__ void store_rows(const FragmentC (&c)[D / kMmaN], const float (&factor)[2], Bf16* head, Dim ld, int row,
+                           int length, int lane) {
+#pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const Dim r = row + c_row(lane, 2 * half);
-    if (r >= length) continue;
-    for (int n = 0; n < D / kMmaN; ++n) {
-      *reinterpret_cast<__nv_bfloat162*>(head + r * ld + n * kMmaN + c_column(lane, 0)) =
-          __floats2bfloat162_rn(c[n].r[2 * half] * factor[half], c[n].r[2 * half + 1] * factor[half]);
+    const auto packed = [&](const FragmentC& f) {
+      return pack(f.r[2 * half] * factor[half], f.r[2 * half + 1] * factor[half]);
+    };
+#pragma unroll
+    for (int n = 0; n < D / kMmaN; n += 2) {
+      unsigned value[2] = {packed(c[n]), packed(c[n + 1])};
+      to_sectors(value[0], value[1], lane);
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const int r = row + 8 * half + sector_row(lane, i);
+        if (r < length) *reinterpret_cast<unsigned*>(head + r * ld + n * kMmaN + sector_column(lane)) = value[i];
+      }
     }
   }
 }
@@ -67,9 +66,9 @@ __device__ void store_rows(const FragmentC (&c)[D / kMmaN], const float (&factor
 // Calls body(used) with the fragments of eight of a tile's kRows rows that are not beyond the last row of all: a constant
 // for whole tiles, whose products the compiler then interleaves.
 template <int kRows, class Body>
-__device__ void for_used_fragments(Dim begin, Dim length, const Body& body) {
+__device__ void for_used_fragments(int begin, int length, const Body& body) {
   if (begin + kRows <= length) body(std::integral_constant<int, kRows / kMmaN>());
-  else body(static_cast<int>(length - begin + kMmaN - 1) / kMmaN);
+  else body((length - begin + kMmaN - 1) / kMmaN);
 }
 
 // Over the four lanes that share a row of C.

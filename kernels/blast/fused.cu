@@ -5,6 +5,7 @@
 // A block of the grid has 128 rows and kRank columns of the rank. X and the factor come in steps of 64 features, two steps
 // ahead. A finished A_j waits for the others in bf16, as which it would lie in memory; then s takes the place of X.
 #include "kernels/blast/fused_loads.cuh"
+#include "kernels/fusion.h"
 
 namespace ashlar::kernels::blast {
 namespace {
@@ -23,25 +24,34 @@ struct Packed {
   __device__ explicit Packed(const float (&value)[4]) : half{pack(value[0], value[1]), pack(value[2], value[3])} {}
 };
 
-// Where the fragments of a warp go in (R, blocks, r): `at` is the lane's place in the first fragment of block 0, for which
-// `rows` and `columns` are left.
+// Where the fragments of a warp go in (R, blocks, r): `at` is the lane's place in the first pair of fragments of block 0, for
+// which `rows` and `columns` are left.
 struct Target {
   Bf16* at;
   Dim row_step;
-  int block_step, rows, columns;
+  int block_step, rows, columns, lane;
 
   // The warp's place at (row, column).
-  __device__ Target(Bf16* to, Dim step, const Call& call, Dim row, int column, int lane)
-      : at(to + (row + c_row(lane, 0)) * step + column + c_column(lane, 0)),
+  __device__ Target(Bf16* to, Dim step, const Call& call, Dim row, int column, int own_lane)
+      : at(to + (row + sector_row(own_lane, 0)) * step + column + sector_column(own_lane)),
         row_step(step),
         block_step(call.rank),
-        rows(static_cast<int>(min(call.rows - row, Dim{kRows})) - c_row(lane, 0)),
-        columns(call.rank - column - c_column(lane, 0)) {}
-  __device__ void store(const Packed& value, int block, int row, int column) const {
-    if (column >= columns) return;
+        rows(static_cast<int>(min(call.rows - row, Dim{kRows})) - sector_row(own_lane, 0)),
+        columns(call.rank - column - sector_column(own_lane)),
+        lane(own_lane) {}
+  // Fragments side by side, the left one at (row, column).
+  __device__ void store(const Packed& left, const Packed& right, int block, int row, int column) const {
+#pragma unroll
     for (int h = 0; h < 2; ++h) {
-      if (row + 8 * h >= rows) break;
-      *reinterpret_cast<unsigned*>(at + (row + 8 * h) * row_step + block * block_step + column) = value.half[h];
+      unsigned value[2] = {left.half[h], right.half[h]};
+      to_sectors(value[0], value[1], lane);
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const int r = row + 8 * h + sector_row(0, i);
+        if (r < rows && column < columns) {
+          *reinterpret_cast<unsigned*>(at + r * row_step + block * block_step + column) = value[i];
+        }
+      }
     }
   }
 };
@@ -86,10 +96,11 @@ __device__ void load_coupling(const Call& call, int first, int column, float* s)
   }
 }
 
-// sum_i = Σ_j s_ij * a_j for some outputs and the warp's fragments n of the columns.
+// c_i = Σ_j s_ij * a_j for some outputs and the warp's fragments n of the columns.
 template <int kRank, int kBlocks, int kN>
 __device__ void couple(const float* s, const Place& place, int blocks, int n, Packed (&a)[kBlocks][kM][kN],
-                       FragmentC (&sum)[kOutputsAtOnce][kM]) {
+                       Packed (&c)[kOutputsAtOnce][kM]) {
+  FragmentC sum[kOutputsAtOnce][kM];
   const int k = place.column + n * kMmaN + c_column(place.lane, 0);
 #pragma unroll
   for (int j = 0; j < kBlocks; ++j) {
@@ -114,6 +125,11 @@ __device__ void couple(const float* s, const Place& place, int blocks, int n, Pa
         }
       }
     }
+  }
+#pragma unroll
+  for (int i = 0; i < kOutputsAtOnce; ++i) {
+#pragma unroll
+    for (int m = 0; m < kM; ++m) c[i][m] = Packed(sum[i][m].r);
   }
 }
 
@@ -158,7 +174,7 @@ __global__ void __launch_bounds__(kBlockThreads) coupled_products(const __grid_c
 #pragma unroll
       for (int m = 0; m < kM; ++m) {
 #pragma unroll
-        for (int n = 0; n < kN; ++n) to.store(a[j][m][n], j, m * kMmaM, n * kMmaN);
+        for (int n = 0; n < kN; n += 2) to.store(a[j][m][n], a[j][m][n + 1], j, m * kMmaM, n * kMmaN);
       }
     }
   }
@@ -171,14 +187,15 @@ __global__ void __launch_bounds__(kBlockThreads) coupled_products(const __grid_c
     load_coupling<kBlocks, kRank>(call, first, column, s);
     __syncthreads();
 #pragma unroll
-    for (int n = 0; n < kN; ++n) {
-      FragmentC sum[kOutputsAtOnce][kM];
-      couple<kRank>(s, place, call.blocks, n, a, sum);
+    for (int n = 0; n < kN; n += 2) {
+      Packed c[2][kOutputsAtOnce][kM];
+#pragma unroll
+      for (int side = 0; side < 2; ++side) couple<kRank>(s, place, call.blocks, n + side, a, c[side]);
 #pragma unroll
       for (int i = 0; i < kOutputsAtOnce; ++i) {
         if (first + i >= outputs) break;
 #pragma unroll
-        for (int m = 0; m < kM; ++m) to.store(Packed(sum[i][m].r), first + i, m * kMmaM, n * kMmaN);
+        for (int m = 0; m < kM; ++m) to.store(c[0][i][m], c[1][i][m], first + i, m * kMmaM, n * kMmaN);
       }
     }
   }
@@ -224,7 +241,7 @@ bool aligned(const ConstView& v) { return reinterpret_cast<std::uintptr_t>(v.dat
 
 bool fuses(const Exec& exec, const ConstView& x, const ConstView& factor, bool keeps_a) {
   return x.dtype == DType::bf16 && factor.size(0) <= 16 && factor.size(1) % 8 == 0 && factor.size(2) % 8 == 0 &&
-         x.size(1) % 8 == 0 && x.step(0) % 8 == 0 && aligned(x) && pays(exec, x, factor, keeps_a);
+         x.size(1) % 8 == 0 && x.step(0) % 8 == 0 && aligned(x) && use_fused(pays(exec, x, factor, keeps_a));
 }
 
 void coupled_product(const Exec& exec, const ConstView& x, const ConstView& factor, const ConstView& s,

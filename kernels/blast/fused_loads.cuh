@@ -42,7 +42,7 @@ class Loads {
         memory_(memory),
         r_(static_cast<int>(threadIdx.x) / (kDepth / 8)),
         f_(static_cast<int>(threadIdx.x) % (kDepth / 8) * 8),
-        d_(static_cast<int>(threadIdx.x) / (kFactorColumns / 8)),
+        d_(row_in_turn(static_cast<int>(threadIdx.x) / (kFactorColumns / 8))),
         k_(static_cast<int>(threadIdx.x) % (kFactorColumns / 8) * 8),
         rows_(static_cast<int>(min(call.rows - row, Dim{kRows})) - r_),
         columns_(call.rank - column - k_),
@@ -73,7 +73,7 @@ class Loads {
 
  private:
   static constexpr int kFactorColumns = kBlockThreads / kDepth * 8;  // of all threads at a time
-  static_assert(kRank % kFactorColumns == 0);
+  static_assert(kRank % kFactorColumns == 0 && kFactorColumns == 32);
   const Call& call_;
   unsigned char* memory_;
   int r_, f_, d_, k_, rows_, columns_;
