@@ -101,6 +101,8 @@ step() {
 # blame, or passes, which hints at a race.
 tests() {
   ASHLAR_CUDNN=off step own_attention "$bin/test_cuda" "attention*"
+  local fused
+  for fused in on off; do ASHLAR_FUSED=$fused step "layers_fused_$fused" "$bin/test_cuda" "linear maps*,sketches*"; done
   step test_cuda "$bin/test_cuda" --reporter xml --durations yes && return
   local names name log alone
   awk -F '"' '/<TestCase name=/ { name = $2 } /<OverallResult success="true"/ { print name }' "$logs/test_cuda.log" |
@@ -169,8 +171,14 @@ train() {
 benchmarks() {
   local layers="low_rank:ratio=0.5;low_rank:ratio=0.25;blast:blocks=6,ratio=0.5;blast:blocks=6,ratio=0.3"
   layers+=";monarch:blocks=4;ss1:reduction=4;block_diagonal:blocks=4"
-  step bench_layers "$bin/bench_layers" --device cuda --dtype bf16 --tokens 8192 --shapes 768x768,768x3072,3072x768,3072x3072 \
-    --layers "$layers" --table && note "$(cat "$logs/bench_layers.log")"
+  local bench=("$bin/bench_layers" --device cuda --dtype bf16 --tokens 8192 --shapes 768x768,768x3072,3072x768,3072x3072 --table)
+  step bench_layers "${bench[@]}" --layers "$layers" && note "$(cat "$logs/bench_layers.log")"
+  # Where the fused kernels pay is a count so far (kernels/fusion.h).
+  local fused
+  for fused in on off; do
+    ASHLAR_FUSED=$fused step "bench_layers_fused_$fused" "${bench[@]}" --repeats 5 \
+      --layers "blast:blocks=6,ratio=0.5;blast:blocks=6,ratio=0.3;ss1:reduction=4" && note "$(cat "$logs/bench_layers_fused_$fused.log")"
+  done
 
   step tokenizer python3 tests/compare/pairs_tokenizer.py "$work/tokenizer"
   local round torch=no gpt2 vit_s

@@ -1,5 +1,7 @@
-// SS1 on CUDA: sketches with a thread for each value of the result, and the layer from them or from the fused kernels.
+// SS1 on CUDA: sketches of any type and layout with a thread for each value of the result, and the layer from sketches and
+// products or from the fused kernels.
 #include "kernels/device.cuh"
+#include "kernels/fusion.h"
 #include "kernels/ss1/composed.h"
 #include "kernels/ss1/cuda.h"
 #include "kernels/ss1/ss1.h"
@@ -53,12 +55,19 @@ dim3 grid_of(Dim columns, Dim rows, Dim sketches) {
   return {blocks_for(columns, kThreads, 1 << 12), blocks_for(rows, 1, 1 << 15), static_cast<unsigned>(sketches)};
 }
 
+bool fuses(const Exec& exec, const Sizes& s, Dim outputs, std::initializer_list<ConstView> moved) {
+  // Of products by mma.sync compared with those of the library, which has other instructions from Hopper on.
+  const double rate = attribute(exec, cudaDevAttrComputeCapabilityMajor) >= 9 ? 0.5 : 0.85;
+  return s.sketches == 1 && in_places(s, moved) && use_fused(fusing_pays(s, outputs, rate));
+}
+
 }  // namespace
 
 void ss1_sketch(const Exec& exec, ConstView x, ConstView shift, ConstView sign, View u) {
   const Sizes s = check("ss1_sketch", x, u, shift, sign);
   if (u.numel() == 0) return;
   const Table table = table_of(shift, sign);
+  if (in_places(s, {x, u})) return sketch_by_places(exec, s, table, x, u);
   dispatch_floating(x.dtype, "ss1_sketch", [&]<class T>() {
     sketch<<<grid_of(s.width(), s.rows, s.sketches), kThreads, 0, queue(exec)>>>(s, table, x.as<T>(), x.step(0), u.as<T>());
   });
@@ -69,6 +78,7 @@ void ss1_sketch_backward(const Exec& exec, ConstView du, ConstView shift, ConstV
   const Sizes s = check("ss1_sketch_backward", dx, du, shift, sign);
   if (dx.numel() == 0) return;
   const Table table = table_of(shift, sign);
+  if (in_places(s, {du, dx})) return spread_by_places(exec, s, table, du, dx);
   dispatch_floating(dx.dtype, "ss1_sketch_backward", [&]<class T>() {
     sketch_gradient<<<grid_of(s.features, s.rows, 1), kThreads, 0, queue(exec)>>>(s, table, du.as<T>(), dx.as<T>(),
                                                                                  dx.step(0));
@@ -79,7 +89,7 @@ void ss1_sketch_backward(const Exec& exec, ConstView du, ConstView shift, ConstV
 void ss1_forward(const Exec& exec, ConstView x, ConstView shift, ConstView sign, ConstView z, ConstView bias, View u,
                  View y) {
   const Sizes s = check_layer("ss1_forward", x, shift, sign, z, bias, u, y);
-  if (can_fuse(s, {x, y, u}) && holds_sketches(exec, s)) {
+  if (fuses(exec, s, z.size(0), {x, y, u}) && holds_sketches(exec, s)) {
     return fused_forward(exec, s, table_of(shift, sign), x, z, bias, u, y);
   }
   compose_forward(exec, x, shift, sign, z, bias, u, y);
@@ -88,7 +98,7 @@ void ss1_forward(const Exec& exec, ConstView x, ConstView shift, ConstView sign,
 void ss1_backward(const Exec& exec, ConstView dy, ConstView u, ConstView shift, ConstView sign, ConstView z, View dx,
                   View dz, View dbias) {
   const Sizes s = check_layer_gradients("ss1_backward", dy, u, shift, sign, z, dx, dz, dbias);
-  if (!dx || !can_fuse(s, {dx, dy})) return compose_backward(exec, dy, u, shift, sign, z, dx, dz, dbias);
+  if (!dx || !fuses(exec, s, z.size(0), {dx, dy})) return compose_backward(exec, dy, u, shift, sign, z, dx, dz, dbias);
   fused_input_gradient(exec, s, table_of(shift, sign), dy, z, dx);
   parameter_gradients(exec, dy, u, dz, dbias);
 }

@@ -1,4 +1,4 @@
-// The products of one sketch on CUDA with the sketch fused into them, where can_fuse; bf16.
+// SS1 on CUDA in bf16: sketches eight places at a time, by themselves and fused into the products.
 #pragma once
 #include <initializer_list>
 
@@ -7,13 +7,20 @@
 
 namespace ashlar::kernels::ss1 {
 
-// shift and sign of the only sketch (G, c)
+// shift and sign (H, G, c)
 struct Table {
   const std::int32_t *shift, *sign;
 };
 
-// `moved` are the operands in bf16: they have to allow vectors of eight values.
-bool can_fuse(const Sizes& sizes, std::initializer_list<ConstView> moved);
+// Whether all that is `moved` is in bf16 and in whole vectors of places, as all of the following needs.
+bool in_places(const Sizes& sizes, std::initializer_list<ConstView> moved);
+
+void sketch_by_places(const Exec& exec, const Sizes& sizes, const Table& table, const ConstView& x, const View& u);
+// dx = the gradient of the sketch at du.
+void spread_by_places(const Exec& exec, const Sizes& sizes, const Table& table, const ConstView& du, const View& dx);
+
+// The rest is for one sketch.
+
 // Whether the device holds a row tile of u, as the forward needs.
 bool holds_sketches(const Exec& exec, const Sizes& sizes);
 

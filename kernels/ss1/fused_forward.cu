@@ -1,15 +1,11 @@
 // y = sketch(x) zᵀ + bias on tensor cores. A block first forms the sketches of its 128 rows in shared memory, all G B
 // columns of them, and then multiplies them by one tile of weights after the other: x is read once for all outputs of the
 // block, and u, a c-th of x, is written once for the backward or not at all.
-//
-// Forming: a thread sums eight places of four rows at a time, so that the table is looked up once for the four and their
-// loads are under way together. Sums are in f32 in the order of i and rounded to bf16 once, as without fusion.
+#include "kernels/ss1/places.cuh"
 #include "kernels/ss1/tiles.cuh"
 
 namespace ashlar::kernels::ss1 {
 namespace {
-
-constexpr int kRowsAtOnce = 4;
 
 struct Call {
   Sizes s;
@@ -17,6 +13,7 @@ struct Call {
   const bfloat16* x;
   Dim ld_x;
   const Bf16* z;
+  Dim width;          // of u and z
   const float* bias;  // or null
   bfloat16* u;        // or null
   Bf16* y;
@@ -43,24 +40,6 @@ struct Sketches {
 
 std::size_t memory_of(const Sizes& s) { return Sketches::bytes(s) + kStages * Tile<kDepth>::bytes(kColumns); }
 
-// Eight places from p on of row `row` of x, from chunk i of their group.
-__device__ Pack<bfloat16, kPlaces> chunk_values(const Call& call, Dim row, Place p, Dim i, Dim shift) {
-  const Sizes& s = call.s;
-  const bfloat16* const from = call.x + row * call.ld_x;
-  Pack<bfloat16, kPlaces> values{};
-  if (whole(shift)) {
-    const Dim feature = feature_of(s, p.group, i, p.k, shift);
-    if (feature < s.features) values = load<kPlaces>(from + feature);
-  } else {
-#pragma unroll
-    for (int e = 0; e < kPlaces; ++e) {
-      const Dim feature = feature_of(s, p.group, i, p.k + e, shift);
-      if (feature < s.features) values.value[e] = from[feature];
-    }
-  }
-  return values;
-}
-
 __device__ void form_sketches(const Call& call, Dim row, const Sketches& sketches) {
   const Sizes& s = call.s;
   const int width = static_cast<int>(s.width()), vectors = padded_width(s) / kPlaces;
@@ -68,29 +47,11 @@ __device__ void form_sketches(const Call& call, Dim row, const Sketches& sketche
   for (int item = static_cast<int>(threadIdx.x); item < kApart * vectors; item += kBlockThreads) {
     const int first = item / vectors, column = item % vectors * kPlaces;
     const bool inside = column < width;
-    const Place p = place_at(s, inside ? column : 0);
-    float sum[kRowsAtOnce][kPlaces] = {};
-    for (Dim i = 0; inside && i < s.reduction; ++i) {
-      const Dim entry = p.group * s.reduction + i, shift = call.table.shift[entry];
-      const auto sign = static_cast<float>(call.table.sign[entry]);
-      Pack<bfloat16, kPlaces> values[kRowsAtOnce];
-#pragma unroll
-      for (int q = 0; q < kRowsAtOnce; ++q) {
-        const Dim r = row + first + q * kApart;
-        if (r < s.rows) values[q] = chunk_values(call, r, p, i, shift);
-        else values[q] = {};
-      }
-#pragma unroll
-      for (int q = 0; q < kRowsAtOnce; ++q) {
-#pragma unroll
-        for (int e = 0; e < kPlaces; ++e) sum[q][e] += sign * convert<float>(values[q].value[e]);
-      }
-    }
+    Sums sums;
+    if (inside) add_sketches(s, call.table, {call.x, call.ld_x, s.rows, s.features, row + first, kApart}, place_at(s, column), sums);
 #pragma unroll
     for (int q = 0; q < kRowsAtOnce; ++q) {
-      Pack<bfloat16, kPlaces> result;
-#pragma unroll
-      for (int e = 0; e < kPlaces; ++e) result.value[e] = convert<bfloat16>(sum[q][e]);
+      const Places result = sums.rounded(q);
       const int r = first + q * kApart;
       store<kPlaces>(result, reinterpret_cast<bfloat16*>(sketches.data + r * sketches.ld + column));
       if (call.u && blockIdx.y == 0 && inside && row + r < s.rows) {
@@ -102,35 +63,41 @@ __device__ void form_sketches(const Call& call, Dim row, const Sketches& sketche
 
 // Columns [column, column + kColumns) of the block's rows of y from the warps' results, and zeros in their place.
 __device__ void store_results(const Call& call, int column, Warp& own) {
-  const int first = own.column + column + c_column(own.lane, 0), outputs = static_cast<int>(call.outputs);
-  const Dim row = Dim{blockIdx.x} * kRows + own.row + c_row(own.lane, 0);
-  // By rows: the stores of a row follow each other.
+  const int outputs = static_cast<int>(call.outputs);
+  const Dim row = Dim{blockIdx.x} * kRows + own.row + sector_row(own.lane, 0);
 #pragma unroll
-  for (int m = 0; m < kWarpRows / kMmaM; ++m) {
+  for (int n = 0; n < kWarpColumns / kMmaN; n += 2) {
+    const int first = column + own.column + n * kMmaN, to = first + sector_column(own.lane);
+    float bias[2][2] = {};
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const Dim r = row + m * kMmaM + c_row(0, 2 * half);
-      Bf16* const to = call.y + r * call.ld_y;
+    for (int i = 0; i < 4; ++i) {
+      const int c = first + i / 2 * kMmaN + c_column(own.lane, i % 2);
+      if (call.bias && c < outputs) bias[i / 2][i % 2] = call.bias[c];
+    }
 #pragma unroll
-      for (int n = 0; n < kWarpColumns / kMmaN; ++n) {
-        const int c = first + n * kMmaN;
-        float(&sum)[4] = own.sum[m][n].r;
-        float &low = sum[2 * half], &high = sum[2 * half + 1];
-        if (r < call.s.rows && c < outputs) {
-          if (call.bias) {
-            low += call.bias[c];
-            high += call.bias[c + 1];
-          }
-          *reinterpret_cast<__nv_bfloat162*>(to + c) = __floats2bfloat162_rn(low, high);
+    for (int m = 0; m < kWarpRows / kMmaM; ++m) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        unsigned value[2];
+#pragma unroll
+        for (int side = 0; side < 2; ++side) {
+          float* const sum = own.sum[m][n + side].r + 2 * half;
+          value[side] = pack(sum[0] + bias[side][0], sum[1] + bias[side][1]);
+          sum[0] = sum[1] = 0;
         }
-        low = high = 0;
+        to_sectors(value[0], value[1], own.lane);
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          const Dim r = row + m * kMmaM + 8 * half + sector_row(0, i);
+          if (r < call.s.rows && to < outputs) *reinterpret_cast<unsigned*>(call.y + r * call.ld_y + to) = value[i];
+        }
       }
     }
   }
 }
 
 // Blocks (row tiles, parts of the column tiles).
-__global__ void __launch_bounds__(kBlockThreads) sketched_product(const __grid_constant__ Call call) {
+__global__ void __launch_bounds__(kBlockThreads, 2) sketched_product(const __grid_constant__ Call call) {
   extern __shared__ __align__(16) unsigned char memory[];
   const int width = padded_width(call.s), steps = width / kDepth;
   const Sketches sketches{reinterpret_cast<Bf16*>(memory), width + 8};
@@ -140,11 +107,15 @@ __global__ void __launch_bounds__(kBlockThreads) sketched_product(const __grid_c
   };
   const int column = static_cast<int>(blockIdx.y) * call.tiles * kColumns, outputs = static_cast<int>(call.outputs);
   const int end = min(outputs, column + call.tiles * kColumns), total = (end - column + kColumns - 1) / kColumns * steps;
+  TileLoads<kDepth, kBlockThreads> weights(call.z + column * call.width, call.width, outputs - column,
+                                           static_cast<int>(call.width));
+  int depth_ahead = 0;
   const auto load = [&](int step) {
     if (step < total) {
-      const int output = column + step / steps * kColumns, depth = step % steps * kDepth;
-      const Dim ld = call.s.width();
-      load_tile(stage(step), kColumns, call.z + output * ld + depth, ld, outputs - output, ld - depth);
+      weights.load<kColumns>(stage(step));
+      depth_ahead += kDepth;
+      weights.pass_columns(kDepth);
+      if (depth_ahead == width) weights.pass_columns(-width), weights.pass_rows(kColumns), depth_ahead = 0;
     }
     ptx::commit_copies();
   };
@@ -158,7 +129,7 @@ __global__ void __launch_bounds__(kBlockThreads) sketched_product(const __grid_c
       // All see the step's weights, and none still reads those that the next copies replace.
       __syncthreads();
       load(step + kStages - 1);
-      const Tile<kDepth> weights = stage(step);
+      const Tile<kDepth> right_rows = stage(step);
       FragmentA left[kWarpRows / kMmaM][2];
 #pragma unroll
       for (int m = 0; m < kWarpRows / kMmaM; ++m) {
@@ -167,7 +138,7 @@ __global__ void __launch_bounds__(kBlockThreads) sketched_product(const __grid_c
       }
 #pragma unroll
       for (int n = 0; n < kWarpColumns / kMmaN; ++n) {
-        const FragmentB right = weights.right_of_rows(own.column + n * kMmaN, 0, own.lane);
+        const FragmentB right = right_rows.right_of_rows(own.column + n * kMmaN, 0, own.lane);
 #pragma unroll
         for (int m = 0; m < kWarpRows / kMmaM; ++m) {
 #pragma unroll
@@ -186,8 +157,8 @@ bool in_vectors(const ConstView& v) {
 
 }  // namespace
 
-bool can_fuse(const Sizes& sizes, std::initializer_list<ConstView> moved) {
-  return sizes.sketches == 1 && sizes.block % kPlaces == 0 && std::ranges::all_of(moved, [](const ConstView& v) {
+bool in_places(const Sizes& sizes, std::initializer_list<ConstView> moved) {
+  return sizes.block % kPlaces == 0 && std::ranges::all_of(moved, [](const ConstView& v) {
     return !v || (v.dtype == DType::bf16 && in_vectors(v));
   });
 }
@@ -202,7 +173,7 @@ void fused_forward(const Exec& exec, const Sizes& sizes, const Table& table, con
   const Dim row_tiles = ceil_div(sizes.rows, kRows), column_tiles = ceil_div(z.size(0), kColumns);
   const Dim tiles = ceil_div(
       column_tiles, column_parts(row_tiles, column_tiles, attribute(exec, cudaDevAttrMultiProcessorCount)));
-  const Call call{sizes, table, x.as<bfloat16>(), x.step(0), values(narrow), bias.as<float>(), u.as<bfloat16>(),
+  const Call call{sizes, table, x.as<bfloat16>(), x.step(0), values(narrow), sizes.width(), bias.as<float>(), u.as<bfloat16>(),
                   static_cast<Bf16*>(y.data), y.step(0), z.size(0), static_cast<int>(tiles)};
   const std::size_t memory = memory_of(sizes);
   allow_shared_memory(sketched_product, memory);

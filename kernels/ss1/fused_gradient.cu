@@ -12,6 +12,7 @@ struct Call {
   const Bf16* dy;
   Dim ld_dy, outputs;
   const Bf16* z;
+  Dim width;  // of z and du
   bfloat16* dx;
   Dim ld_dx;
 };
@@ -80,15 +81,18 @@ __device__ void spread(const Call& call, Dim row, int column, const Tile<kColumn
 // Blocks (row tiles, column tiles of du).
 __global__ void __launch_bounds__(kBlockThreads) spread_product(const __grid_constant__ Call call) {
   extern __shared__ __align__(16) unsigned char memory[];
-  const Dim row = Dim{blockIdx.x} * kRows, width = call.s.width();
-  const int column = static_cast<int>(blockIdx.y) * kColumns, total = static_cast<int>(ceil_div(call.outputs, kDepth));
+  const Dim row = Dim{blockIdx.x} * kRows;
+  const int column = static_cast<int>(blockIdx.y) * kColumns, outputs = static_cast<int>(call.outputs);
+  const int total = (outputs + kDepth - 1) / kDepth;
+  TileLoads<kDepth, kBlockThreads> dy(call.dy + row * call.ld_dy, call.ld_dy, static_cast<int>(min(call.s.rows - row, Dim{kRows})),
+                                      outputs);
+  TileLoads<kColumns, kBlockThreads> z(call.z + column, call.width, outputs, static_cast<int>(call.width) - column);
   const auto stage = [&](int step) { return Stage(memory + static_cast<std::size_t>(step % kStages) * Stage::kBytes); };
   const auto load = [&](int step) {
     if (step < total) {
-      const Dim first = Dim{step} * kDepth;
-      load_tile(stage(step).dy, kRows, call.dy + row * call.ld_dy + first, call.ld_dy, call.s.rows - row,
-                call.outputs - first);
-      load_tile(stage(step).z, kDepth, call.z + first * width + column, width, call.outputs - first, width - column);
+      dy.load<kRows>(stage(step).dy);
+      z.load<kDepth>(stage(step).z);
+      dy.pass_columns(kDepth), z.pass_rows(kDepth);
     }
     ptx::commit_copies();
   };
@@ -128,7 +132,7 @@ __global__ void __launch_bounds__(kBlockThreads) spread_product(const __grid_con
 void fused_input_gradient(const Exec& exec, const Sizes& sizes, const Table& table, const ConstView& dy,
                           const ConstView& z, const View& dx) {
   const Array narrow = rounded(exec, z);
-  const Call call{sizes, table, values(dy), dy.step(0), dy.size(1), values(narrow), dx.as<bfloat16>(), dx.step(0)};
+  const Call call{sizes, table, values(dy), dy.step(0), dy.size(1), values(narrow), sizes.width(), dx.as<bfloat16>(), dx.step(0)};
   allow_shared_memory(spread_product, kMemory);
   const dim3 grid(static_cast<unsigned>(ceil_div(sizes.rows, kRows)),
                   static_cast<unsigned>(ceil_div(sizes.width(), kColumns)));

@@ -4,8 +4,8 @@
 // that two blocks fit on a multiprocessor and 12 reads by ldmatrix feed 32 products. Operands come through shared memory
 // in steps of 32 of the inner dimension, two steps ahead.
 #pragma once
-#include "kernels/mma.cuh"
 #include "kernels/ss1/cuda.h"
+#include "kernels/tile_loads.cuh"
 
 namespace ashlar::kernels::ss1 {
 
@@ -26,21 +26,6 @@ struct Warp {
     column = warp % kColumnWarps * kWarpColumns;
   }
 };
-
-// The corner (rows, D) of a matrix into a tile; zeros where the matrix has fewer than that.
-template <int D>
-__device__ void load_tile(const Tile<D>& tile, int rows, const Bf16* from, Dim ld, Dim matrix_rows, Dim matrix_columns) {
-  constexpr int kVectors = D / 8;  // of 16 bytes in a row
-  const int row_end = static_cast<int>(min(matrix_rows, Dim{rows}));
-  const int column_end = static_cast<int>(min(matrix_columns, Dim{D}));
-  // Unrolled, the addresses of all copies would take registers from the results.
-#pragma unroll 1
-  for (int i = static_cast<int>(threadIdx.x); i < rows * kVectors; i += kBlockThreads) {
-    const int r = i / kVectors, c = i % kVectors * 8;
-    const bool there = r < row_end && c < column_end;
-    ptx::copy_async(tile.data + r * Tile<D>::kLd + c, there ? from + r * ld + c : from, there);
-  }
-}
 
 inline const Bf16* values(const ConstView& v) { return static_cast<const Bf16*>(v.data); }
 

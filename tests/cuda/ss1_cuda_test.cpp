@@ -1,10 +1,35 @@
 // SS1's sketches on a GPU against the CPU: by themselves, and inside the products.
 #include "kernels/ss1/ss1.h"
 
+#include <optional>
+
 #include "tests/cuda/support.h"
 
 using namespace ashlar;
 using namespace ashlar::test;
+
+namespace {
+
+// For as long as this lives; then it is as before.
+class EnvironmentVariable {
+ public:
+  EnvironmentVariable(const char* name, const std::string& value) : name_(name) {
+    if (const char* const set = std::getenv(name)) before_ = set;
+    setenv(name, value.c_str(), 1);
+  }
+  ~EnvironmentVariable() {
+    if (before_) setenv(name_, before_->c_str(), 1);
+    else unsetenv(name_);
+  }
+  EnvironmentVariable(const EnvironmentVariable&) = delete;
+  EnvironmentVariable& operator=(const EnvironmentVariable&) = delete;
+
+ private:
+  const char* name_;
+  std::optional<std::string> before_;
+};
+
+}  // namespace
 
 TEST_CASE("sketches", "[cuda]") {
   if (!has_gpu()) return;
@@ -22,8 +47,10 @@ TEST_CASE("sketches", "[cuda]") {
   }
 }
 
-TEST_CASE("sketches inside the products", "[cuda]") {
+TEST_CASE("sketches inside the products, and apart", "[cuda]") {
   if (!has_gpu()) return;
+  const std::string fused = GENERATE("on", "off");
+  const EnvironmentVariable set("ASHLAR_FUSED", fused);
   struct Case {
     Dim rows, features, outputs, reduction, block;
     std::uint32_t step;  // shifts are multiples of it
@@ -31,7 +58,7 @@ TEST_CASE("sketches inside the products", "[cuda]") {
   const std::vector<Case> cases{{70, 128, 320, 2, 32, 8}, {257, 376, 136, 8, 16, 1}, {1, 184, 72, 4, 24, 8},
                                 {300, 768, 256, 4, 32, 8}};
   for (const Case& c : cases) {
-    INFO("rows " << c.rows << " features " << c.features);
+    INFO("rows " << c.rows << " features " << c.features << ", fused: " << fused);
     const Shape table{1, (c.features + c.reduction * c.block - 1) / (c.reduction * c.block), c.reduction};
     std::vector<std::int32_t> shifts = random_ids(table, static_cast<std::uint32_t>(c.block) / c.step, 1).to_vector<std::int32_t>();
     std::vector<std::int32_t> signs = random_ids(table, 2, 2).to_vector<std::int32_t>();

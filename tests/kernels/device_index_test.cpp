@@ -142,6 +142,29 @@ TEST_CASE("results of a product are left operands of the next", "[device_index]"
   CHECK(packed == load_matrices(expected, &square_row, &square_column, false));
 }
 
+TEST_CASE("results that are written by sectors are where mma leaves them, once half the lanes have exchanged one", "[device_index]") {
+  using namespace tensor;
+  for (int lane = 0; lane < 32; ++lane) {
+    for (int i = 0; i < 2; ++i) {
+      // As to_sectors(): the lower lanes send their right register and keep the left one, the others the other way round.
+      const bool right = lane >= 16;
+      const int from = right == (i == 1) ? lane : lane ^ 16;
+      CHECK(sector_row(lane, i) == c_row(from, 0));
+      CHECK(sector_column(lane) == c_column(from, 0) + (right ? kMmaN : 0));
+    }
+    CHECK(sector_row(lane, 1) == sector_row(lane, 0) + sector_row(0, 1));
+  }
+  // Rows of four vectors, 16 bytes more apart than they are long: eight lanes that write at a time meet in no bank.
+  std::set<int> rows;
+  for (int turn = 0; turn < 16; turn += 2) {
+    std::set<int> banks;
+    for (int lane = 0; lane < 8; ++lane) banks.insert((row_in_turn(turn + lane / 4) * (4 * 4 + 4) + lane % 4 * 4) % 32);
+    CHECK(banks.size() == 8);
+    rows.insert({row_in_turn(turn), row_in_turn(turn + 1)});
+  }
+  CHECK((rows.size() == 16 && *rows.rbegin() == 15));
+}
+
 TEST_CASE("every block of an update finds its tensor", "[device_index]") {
   TensorTable<Dim, 6> table;
   const std::array<Dim, 6> counts{1, 4096, 4097, 0, 9000, 0};
@@ -212,6 +235,18 @@ TEST_CASE("vectors of places and of features cover each other", "[device_index]"
     }
     CHECK((features.size() == 144 && *features.begin() == 0 && *features.rbegin() == 143));
   }
+}
+
+TEST_CASE("SS1's fused products are used where memory is what limits them", "[device_index]") {
+  const auto pays = [](Dim features, Dim outputs, double rate) {
+    return ss1::fusing_pays({.rows = 1, .features = features, .sketches = 1, .groups = features / 128, .reduction = 4, .block = 32},
+                            outputs, rate);
+  };
+  CHECK(pays(768, 768, 0.5));
+  CHECK(!pays(768, 3072, 0.5));
+  CHECK(!pays(3072, 3072, 0.5));
+  CHECK(pays(768, 3072, 0.85));
+  CHECK(pays(3072, 3072, 0.85));
 }
 
 TEST_CASE("column tiles are divided for as many blocks as there are multiprocessors", "[device_index]") {
