@@ -82,9 +82,9 @@ void SharedMemory::begin_block(std::size_t dynamic_bytes) {
   variables_.clear();
   dynamic_bytes_ = dynamic_bytes;
   dynamic_.resize(std::max(dynamic_.size(), dynamic_bytes + 2 * kGuard));
-  static_.resize(2 * kStaticLimit);
+  static_.resize(2 * kStaticLimit + 2 * kGuard);
   prepare(dynamic(), dynamic_bytes);
-  watch::begin_block({dynamic(), dynamic_bytes}, {aligned(static_), 2 * kStaticLimit - kAlignment});
+  watch::begin_block({dynamic(), dynamic_bytes}, {aligned(static_), 2 * kStaticLimit});
 }
 
 void* SharedMemory::variable(const char* name, std::size_t bytes) {

@@ -244,7 +244,7 @@ void run_grid(const char* kernel, dim3 grid, dim3 block, std::size_t shared, con
   const unsigned launch = launches++;
   const long long blocks = static_cast<long long>(grid.x) * grid.y * grid.z;
   const long long threads = blocks * block.x * block.y * block.z;
-  watch::begin_launch();
+  watch::begin_launch(kernel);
   std::exception_ptr failure;
 #pragma omp parallel for schedule(guided) if (!watch::kOn && blocks > 1 && threads > 8192)
   for (long long i = 0; i < blocks; ++i) {

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "tests/cuda/emulator/traffic.h"
 
 extern "C" const char __executable_start;  // by the linker
 
@@ -89,7 +90,8 @@ std::uint16_t thread = 0, warp_barriers = 0;
 Shared shared[2];
 std::string seen;
 
-// Source lines of an instruction, from where it was inlined outwards.
+}  // namespace
+
 std::string place(std::uint32_t code) {
   char command[128];
   std::snprintf(command, sizeof command, "addr2line -s -i -e /proc/%d/exe 0x%x", static_cast<int>(getpid()), code);
@@ -104,6 +106,8 @@ std::string place(std::uint32_t code) {
   }
   return lines;
 }
+
+namespace {
 
 template <class... Parts>
 void tell(std::uint32_t code, const Parts&... parts) {
@@ -157,6 +161,7 @@ void note_write(Cell& cell, std::uint32_t code, std::uint32_t ordered_before, st
 struct Watched {
   std::span<Cell> cells;
   std::uint32_t ordered_before;  // accesses before this interval
+  bool shared = false;
 };
 Watched find(const void* at, std::size_t bytes, std::uint32_t code) {
   const auto address = reinterpret_cast<Address>(at);
@@ -168,7 +173,7 @@ Watched find(const void* at, std::size_t bytes, std::uint32_t code) {
     const std::size_t first = address - memory.begin, end = first + bytes;
     if (first >= memory.bytes + kGranule) continue;  // neither in it nor right behind
     if (end > memory.bytes) return refused();
-    return {{memory.cells.data() + first, bytes}, block_begin};
+    return {{memory.cells.data() + first, bytes}, block_begin, true};
   }
   const Arena& device = arena();
   const std::size_t first = address - reinterpret_cast<Address>(device.begin), last = first + bytes - 1;
@@ -178,14 +183,28 @@ Watched find(const void* at, std::size_t bytes, std::uint32_t code) {
   return {{device.cells + first, bytes}, launch_begin};
 }
 
+void count(const Watched& watched, bool writes, const void* at, std::size_t bytes, std::uint32_t code) {
+  if (!traffic::counting() || watched.cells.empty()) return;
+  std::size_t fresh = 0;
+  if (!watched.shared) {
+    for (const Cell& cell : watched.cells) {
+      fresh += writes ? cell.written.interval < launch_begin
+                      : cell.written.interval < launch_begin && cell.read.interval < launch_begin;
+    }
+  }
+  traffic::note({thread, code, writes, watched.shared, reinterpret_cast<Address>(at), bytes, fresh});
+}
+
 void on_read(const void* at, std::size_t bytes, std::uint32_t code) {
   if (!inside) return;
   const Watched watched = find(at, bytes, code);
+  count(watched, false, at, bytes, code);
   for (Cell& cell : watched.cells) note_read(cell, code, watched.ordered_before);
 }
 void on_write(const void* at, std::size_t bytes, std::uint32_t code) {
   if (!inside) return;
   const Watched watched = find(at, bytes, code);
+  count(watched, true, at, bytes, code);
   for (Cell& cell : watched.cells) note_write(cell, code, watched.ordered_before, thread);
 }
 
@@ -227,7 +246,10 @@ void allow(void* data, std::size_t bytes) {
   }
 }
 
-void begin_launch() { launch_begin = ++now; }
+void begin_launch(const char* kernel) {
+  launch_begin = ++now;
+  if (traffic::counting()) traffic::begin_launch(kernel);
+}
 void begin_block(Range dynamic_shared, Range static_shared) {
   block_begin = ++now;
   shared[0].begin_block(dynamic_shared);
@@ -235,7 +257,10 @@ void begin_block(Range dynamic_shared, Range static_shared) {
   seen.clear();
   inside = true;
 }
-void end_block() { inside = false; }
+void end_block() {
+  inside = false;
+  traffic::end_block();
+}
 void check() {
   if (!seen.empty()) throw Error(seen);
 }
@@ -250,6 +275,7 @@ void begin_copy(const void* to, std::size_t bytes) {
   const std::uint32_t code = code_of(__builtin_return_address(0));
   const auto by = static_cast<std::uint16_t>(thread | kAsynchronous);
   const Watched watched = find(to, bytes, code);
+  count(watched, true, to, bytes, code);
   for (Cell& cell : watched.cells) note_write(cell, code, watched.ordered_before, by);
 }
 void end_copy(const void* to, std::size_t bytes) {

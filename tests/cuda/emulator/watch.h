@@ -7,7 +7,9 @@
 // waits for it, and then as if the thread had written. Atomic accesses are not watched.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
+#include <string>
 
 namespace ashlar::emulated::watch {
 
@@ -27,12 +29,15 @@ void give_back(void* data);
 void allow(void* data, std::size_t bytes);
 
 // The course of a launch.
-void begin_launch();
+void begin_launch(const char* kernel);
 void begin_block(Range dynamic_shared, Range static_shared);
 void end_block();
 void check();  // throws Error with what was seen first in the block
 void next_thread(std::size_t thread, unsigned warp_barriers);
 void barrier();
+
+// Source lines of an instruction, from where it was inlined outwards.
+std::string place(std::uint32_t code);
 
 // What the emulator does for the current thread.
 void read(const void* at, std::size_t bytes);
@@ -45,7 +50,7 @@ constexpr bool kOn = false;
 inline void* take(std::size_t alignment, std::size_t bytes) { return std::aligned_alloc(alignment, bytes); }
 inline void give_back(void* data) { std::free(data); }
 inline void allow(void*, std::size_t) {}
-inline void begin_launch() {}
+inline void begin_launch(const char*) {}
 inline void begin_block(Range, Range) {}
 inline void end_block() {}
 inline void check() {}

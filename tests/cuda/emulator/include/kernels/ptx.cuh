@@ -55,8 +55,9 @@ struct LdmatrixLane {
   unsigned* r;
 };
 
+// Its lanes have read (ldmatrix below).
 template <bool kTransposed>
-void combine_ldmatrix(const AllLanes& all) {
+__attribute__((no_sanitize("thread"))) void combine_ldmatrix(const AllLanes& all) {
   bfloat16 matrix[4][8][8];
   for (std::size_t lane = 0; lane < kLanes; ++lane) {
     std::memcpy(matrix[lane / 8][lane % 8], static_cast<const LdmatrixLane*>(all[lane])->row, sizeof matrix[0][0]);
