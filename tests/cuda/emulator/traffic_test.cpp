@@ -121,7 +121,7 @@ TEST_CASE("a training step moves whole sectors, and banks are not in conflict", 
       INFO(kernel << ": " << c.asked << " bytes in " << c.sectors << ", " << c.turns << " turns of " << c.least_turns);
       const double most = waste.contains(kernel) ? waste.at(kernel) : 1.1;
       if (c.sectors > step.sectors / 1000) CHECK(static_cast<double>(c.sectors) <= most * static_cast<double>(c.asked));
-      if (c.turns > step.turns / 1000) CHECK(static_cast<double>(c.turns) <= 1.1 * static_cast<double>(c.least_turns));
+      if (c.turns > step.turns / 1000) CHECK(static_cast<double>(c.turns) <= 1.05 * static_cast<double>(c.least_turns));
     }
   }
 }
