@@ -19,7 +19,10 @@ __global__ void copy_rows(CopyPlan plan, Dim rows, const From* from, To* to) {
   });
 }
 
-// The same where both are contiguous, in packs of N and, at the end, one by one.
+// The same where both are contiguous, in packs of N and, at the end, one by one: for weights between f32 and bf16.
+template <class From, class To>
+constexpr bool kConvertsContiguous = (std::is_same_v<From, float> && std::is_same_v<To, bfloat16>) ||
+                                (std::is_same_v<From, bfloat16> && std::is_same_v<To, float>);
 template <int N, class From, class To>
 __global__ void convert_values(Dim count, const From* from, To* to) {
   const Dim packs = count / N, first = Dim{blockIdx.x} * kThreads + threadIdx.x;
@@ -56,11 +59,15 @@ void copy(int index, const ConstView& from, const View& to) {
     dispatch_all(to.dtype, [&]<class To>() {
       constexpr int kWide = static_cast<int>(16 / std::max(sizeof(From), sizeof(To)));
       const bool aligned = aligned_for(from.as<From>(), kWide) && aligned_for(to.as<To>(), kWide);
+      if constexpr (kConvertsContiguous<From, To>) {
+        if (aligned && from.contiguous() && to.contiguous()) {
+          const unsigned blocks = blocks_for(from.numel(), kThreads * kWide);
+          convert_values<kWide><<<blocks, kThreads, 0, queue(index)>>>(from.numel(), from.as<From>(), to.as<To>());
+          return;
+        }
+      }
       const auto packs = plan.in_packs(kWide);
-      if (aligned && from.contiguous() && to.contiguous()) {
-        const unsigned blocks = blocks_for(from.numel(), kThreads * kWide);
-        convert_values<kWide><<<blocks, kThreads, 0, queue(index)>>>(from.numel(), from.as<From>(), to.as<To>());
-      } else if (aligned && packs) {
+      if (aligned && packs) {
         const RowGrid g = grid_of_rows(rows, packs->columns());
         copy_rows<kWide><<<g.grid, g.block, 0, queue(index)>>>(*packs, rows, from.as<From>(), to.as<To>());
       } else {
