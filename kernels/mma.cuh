@@ -66,6 +66,15 @@ __device__ inline void to_sectors(unsigned& left, unsigned& right, int lane) {
   (high ? left : right) = got;
 }
 
+// Writes them, where `at` is the place of sector_row(lane, 0), sector_column(lane): of rows `ld` apart those that are among
+// the next `rows`, and nothing unless the lane's columns are `inside`.
+__device__ inline void store_sectors(unsigned left, unsigned right, int lane, Bf16* at, Dim ld, int rows, bool inside) {
+  to_sectors(left, right, lane);
+  constexpr int kApart = sector_row(0, 1);
+  if (inside && rows > 0) *reinterpret_cast<unsigned*>(at) = left;
+  if (inside && rows > kApart) *reinterpret_cast<unsigned*>(at + kApart * ld) = right;
+}
+
 // Results as left operand of the next product: columns 16 step … of a row of (16, 8) fragments.
 template <int N>
 __device__ FragmentA as_left(const FragmentC (&c)[N], int step) {

@@ -52,13 +52,8 @@ __device__ void store_rows(const FragmentC (&c)[D / kMmaN], const float (&factor
     };
 #pragma unroll
     for (int n = 0; n < D / kMmaN; n += 2) {
-      unsigned value[2] = {packed(c[n]), packed(c[n + 1])};
-      to_sectors(value[0], value[1], lane);
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const int r = row + 8 * half + sector_row(lane, i);
-        if (r < length) *reinterpret_cast<unsigned*>(head + r * ld + n * kMmaN + sector_column(lane)) = value[i];
-      }
+      const int r = row + 8 * half + sector_row(lane, 0);
+      store_sectors(packed(c[n]), packed(c[n + 1]), lane, head + r * ld + n * kMmaN + sector_column(lane), ld, length - r, true);
     }
   }
 }

@@ -38,7 +38,7 @@ __global__ void couple_values(Dim rows, Dim rank, CouplingSteps steps, const acc
 
 // The same for two neighbouring values of the rank; a, of at most kBlocks blocks, is read once.
 template <class T, int kBlocks>
-__global__ void couple_pairs(Dim rows, int rank, CouplingSteps steps, const accumulate_t<T>* s, const T* a, Dim a_row, T* c,
+__global__ void couple_pairs(Dim rows, Dim rank, CouplingSteps steps, const accumulate_t<T>* s, const T* a, Dim a_row, T* c,
                              Dim c_row) {
   using A = accumulate_t<T>;
   const int k = static_cast<int>(blockIdx.y * kWarp + threadIdx.x) * 2, inputs = static_cast<int>(steps.inputs);
@@ -153,17 +153,17 @@ void couple(const Exec& exec, const ConstView& a, const ConstView& s, const Coup
   const dim3 threads(kWarp, kThreads / kWarp);
   dispatch_floating(a.dtype, "blast", [&]<class T>() {
     using A = accumulate_t<T>;
-    const auto run = [&](auto* kernel, auto rank_of_kernel, Dim at_once) {
+    const auto run = [&](auto* kernel, Dim at_once) {
       const dim3 grid(blocks_for(rows, Dim{threads.y} * kRowsAtOnce, kMaxBlocks), blocks_for(rank, kWarp * at_once));
-      kernel<<<grid, threads, 0, queue(exec)>>>(rows, rank_of_kernel, steps, s.as<A>(), a.as<T>(), a.step(0), c.as<T>(),
+      kernel<<<grid, threads, 0, queue(exec)>>>(rows, rank, steps, s.as<A>(), a.as<T>(), a.step(0), c.as<T>(),
                                                 c.step(0));
     };
     const bool in_pairs = rank % 2 == 0 && a.step(0) % 2 == 0 && c.step(0) % 2 == 0 && aligned_for(a.as<T>(), 2) &&
                           aligned_for(c.as<T>(), 2) && aligned_for(s.as<A>(), 2);
     constexpr int kMost = sizeof(T) == 8 ? 8 : 16;  // that registers hold
-    if (in_pairs && steps.inputs <= 6) run(couple_pairs<T, 6>, static_cast<int>(rank), 2);
-    else if (in_pairs && steps.inputs <= kMost) run(couple_pairs<T, kMost>, static_cast<int>(rank), 2);
-    else run(couple_values<T>, rank, 1);
+    if (in_pairs && steps.inputs <= 6) run(couple_pairs<T, 6>, 2);
+    else if (in_pairs && steps.inputs <= kMost) run(couple_pairs<T, kMost>, 2);
+    else run(couple_values<T>, 1);
   });
   ASHLAR_CUDA_CHECK_LAUNCH();
 }

@@ -43,15 +43,9 @@ struct Target {
   __device__ void store(const Packed& left, const Packed& right, int block, int row, int column) const {
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
-      unsigned value[2] = {left.half[h], right.half[h]};
-      to_sectors(value[0], value[1], lane);
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const int r = row + 8 * h + sector_row(0, i);
-        if (r < rows && column < columns) {
-          *reinterpret_cast<unsigned*>(at + r * row_step + block * block_step + column) = value[i];
-        }
-      }
+      const int r = row + 8 * h;
+      store_sectors(left.half[h], right.half[h], lane, at + r * row_step + block * block_step + column, row_step, rows - r,
+                    column < columns);
     }
   }
 };

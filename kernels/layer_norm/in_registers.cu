@@ -17,18 +17,6 @@ struct Part {
   float value[kVectors][kWide<T>];
 };
 
-// body(k, i, column) for value i of vector k; vectors beyond the row are left out.
-template <class T, int kVectors, class Body>
-__device__ void for_values(int columns, int lane, const Body& body) {
-#pragma unroll
-  for (int k = 0; k < kVectors; ++k) {
-    const int first = (k * kWarp + lane) * kWide<T>;
-    if (first >= columns) break;
-#pragma unroll
-    for (int i = 0; i < kWide<T>; ++i) body(k, i, first + i);
-  }
-}
-
 // Four values of a vector, as many as are loaded at once in f32. In shared memory those of neighbouring lanes follow each
 // other, so that they lie in different banks: quad q is there from kQuad q on.
 constexpr int kQuad = 4;
@@ -45,6 +33,15 @@ __device__ void for_quads(int columns, int lane, const Body& body) {
 #pragma unroll
     for (int i = 0; i < kWide<T>; i += kQuad) body(k, i, first + i, (k * kQuads<T> + i / kQuad) * kWarp + lane);
   }
+}
+
+// body(k, i, column) for value i of vector k; vectors beyond the row are left out.
+template <class T, int kVectors, class Body>
+__device__ void for_values(int columns, int lane, const Body& body) {
+  for_quads<T, kVectors>(columns, lane, [&](int k, int first, int column, int) {
+#pragma unroll
+    for (int i = 0; i < kQuad; ++i) body(k, first + i, column + i);
+  });
 }
 
 // body(column, q) for this thread's quads of a row, where all of a block share it.

@@ -65,6 +65,7 @@ __device__ void form_sketches(const Call& call, Dim row, const Sketches& sketche
 __device__ void store_results(const Call& call, int column, Warp& own) {
   const int outputs = static_cast<int>(call.outputs);
   const Dim row = Dim{blockIdx.x} * kRows + own.row + sector_row(own.lane, 0);
+  const int rows = static_cast<int>(min(call.s.rows - row, Dim{kRows}));
 #pragma unroll
   for (int n = 0; n < kWarpColumns / kMmaN; n += 2) {
     const int first = column + own.column + n * kMmaN, to = first + sector_column(own.lane);
@@ -85,12 +86,8 @@ __device__ void store_results(const Call& call, int column, Warp& own) {
           value[side] = pack(sum[0] + bias[side][0], sum[1] + bias[side][1]);
           sum[0] = sum[1] = 0;
         }
-        to_sectors(value[0], value[1], own.lane);
-#pragma unroll
-        for (int i = 0; i < 2; ++i) {
-          const Dim r = row + m * kMmaM + 8 * half + sector_row(0, i);
-          if (r < call.s.rows && to < outputs) *reinterpret_cast<unsigned*>(call.y + r * call.ld_y + to) = value[i];
-        }
+        const int r = m * kMmaM + 8 * half;
+        store_sectors(value[0], value[1], own.lane, call.y + (row + r) * call.ld_y + to, call.ld_y, rows - r, to < outputs);
       }
     }
   }
