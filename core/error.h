@@ -18,9 +18,9 @@ class InputError : public Error {
   using Error::Error;
 };
 
-// Joins the parts into one text with operator<<.
+// Joins the parts into one text with operator<<. Cold: it is for errors, and compilers are to waste no time on it.
 template <class... Parts>
-std::string concat(const Parts&... parts) {
+[[gnu::cold]] std::string concat(const Parts&... parts) {
   std::ostringstream text;
   (text << ... << parts);
   return text.str();

@@ -57,6 +57,7 @@ def parse_arguments():
     parser.add_argument("--gpt-data")
     parser.add_argument("--vit-args", default="", help="more options of train_vit, e.g. '--depth 2'")
     parser.add_argument("--gpt-args", default="--eval-windows 128")
+    parser.add_argument("--bench-args", default="", help="more options of bench_optimizers, for the times of a step")
     parser.add_argument("--decay", default="constant", help="another schedule makes the comparison at equal time unfair")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--budget", type=float, default=math.inf, metavar="MINUTES", help="of this call")
@@ -251,7 +252,8 @@ class Comparison:
             config = json.loads((run.folder / "config.json").read_text())
             layer = BLAST[run.task] if run.layer == "blast" else run.layer
             command = [str(self.args.bin / "bench_optimizers"), "--models", MODELS[run.task], "--layers", layer, "--batch",
-                       str(config["batch"]), "--dtype", config["dtype"], "--threads", str(self.args.threads)]
+                       str(config["batch"]), "--dtype", config["dtype"], "--threads", str(self.args.threads),
+                       *self.args.bench_args.split()]
             path.write_text(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
         times = [json.loads(line) for line in path.read_text().splitlines()]
         shared = statistics.median(time["forward_backward_ms"] + time["clip_ms"] for time in times)

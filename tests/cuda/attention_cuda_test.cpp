@@ -16,6 +16,7 @@ TEST_CASE("attention, forward and backward", "[cuda]") {
       for (const auto& [length, depth] : {std::pair<Dim, Dim>{1, 64}, {65, 64}, {64, 32}, {130, 128}, {190, 64}, {200, 64},
                                           {150, 32}, {33, 20}}) {
         const Dim time = dtype == DType::bf16 ? length : amount(length, std::min<Dim>(length, 65));
+        if (time < length && depth == 64) continue;  // as above
         INFO(dtype << " T " << time << " D " << depth << (causal ? " causal" : ""));
         const Dim batch = 2, heads = amount(3, 2);
         const Array qkv = randn({batch, time, 3, heads, depth}, dtype, 1), dy = randn({batch, time, heads, depth}, dtype, 2);

@@ -90,7 +90,8 @@ std::vector<double> train_gpt(DType dtype, Device device, const std::string& spe
   Gpt2 model(Scope::root(dtype, 3, device), config);
   return losses_of(model, optimizer, steps, [](Gpt2& gpt, int step) {
     const auto key = static_cast<std::uint64_t>(2 * step);
-    return gpt.loss(random_ids({4, 48}, 97, key), random_ids({4, 48}, 97, key + 1));
+    const Shape batch{amount(4, 2), 48};
+    return gpt.loss(random_ids(batch, 97, key), random_ids(batch, 97, key + 1));
   });
 }
 

@@ -259,7 +259,7 @@ compare=$(cd "$(dirname "${BASH_SOURCE[0]}")/../compare" && pwd)
 expect 0 "" env PYTHONDONTWRITEBYTECODE=1 python3 "$compare/optimizers_test.py"
 toy=(python3 "$compare/optimizers.py" "$bin" --out "$work/compare" --vit-data "$work/images" --gpt-data "$work/text"
      --layers dense --factors 1,1e30 --vit-steps 10 --gpt-steps 10 --vit-args "--depth 1 --width 16 --heads 2 --batch 8"
-     --gpt-args "--depth 1 --width 16 --heads 2 --context 16 --batch 4 --vocab 300")
+     --gpt-args "--depth 1 --width 16 --heads 2 --context 16 --batch 4 --vocab 300" --bench-args "--optimizers adamw,muon --passes 1")
 expect 0 "" "${toy[@]}" --optimizers muon --budget 0
 if grep -q "at least 8 runs are left" "$work/out"; then ok; else bad "a comparison without time: $(cat "$work/out")"; fi
 expect 0 "" "${toy[@]}" --optimizers muon

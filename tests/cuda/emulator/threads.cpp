@@ -18,7 +18,7 @@
 namespace ashlar::emulated {
 namespace {
 
-constexpr std::size_t kStack = std::size_t{64} << 10;
+constexpr std::size_t kStack = std::size_t{64} << 10, kPage = std::size_t{4} << 10;
 
 // Where a stack goes on, on which threads of blocks run one after another.
 using Coroutine = boost::context::fiber;
@@ -80,7 +80,7 @@ class Multiprocessor {
     AllLanes all;
     for (std::size_t lane = 0; lane < kLanes; ++lane) {
       Thread& thread = threads_[first + lane];
-      if (std::strcmp(thread.operation, operation) != 0) {
+      if (thread.operation != operation && std::strcmp(thread.operation, operation) != 0) {
         throw Error(concat("lanes of a warp meet in ", operation, " and in ", thread.operation));
       }
       all[lane] = thread.own;
@@ -178,6 +178,8 @@ class Multiprocessor {
       coroutines_.push_back(std::make_unique<Coroutine>(
           std::allocator_arg, boost::context::protected_fixedsize_stack(kStack), [this](Coroutine&& before) -> Coroutine {
             *left_ = std::move(before);
+            // Stacks begin at different places of their pages: else those of a warp would all want the same few cache lines.
+            static_cast<volatile char*>(__builtin_alloca((coroutines_.size() % kLanes + 1) * kPage / kLanes))[0] = 0;
             for (;;) {
               run_current();
               Coroutine* const own = current_->coroutine;
