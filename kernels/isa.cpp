@@ -17,6 +17,7 @@ struct Limit {
 };
 constexpr std::array kLimits{
     Limit{"native", 0},
+    Limit{"avx512", 0},  // for the products of bf16, which AMX has too
     Limit{"avx2", HWY_AVX3 | HWY_AVX3_DL},
     Limit{"baseline", HWY_AVX3 | HWY_AVX3_DL | HWY_AVX2 | HWY_SSE4 | HWY_SSSE3},
 };
@@ -31,7 +32,7 @@ void set_limit(std::string_view name, std::string_view source) {
     limit_in_force = limit.name;
     return;
   }
-  throw InputError(concat(source, ": instruction set '", name, "' is unknown; use native, avx2 or baseline"));
+  throw InputError(concat(source, ": instruction set '", name, "' is unknown; use native, avx512, avx2 or baseline"));
 }
 
 }  // namespace

@@ -1,6 +1,9 @@
 #include "examples/support/system.h"
 
 #include <sys/resource.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #include <algorithm>
 
@@ -18,6 +21,9 @@ namespace {
 
 std::string widest_instruction_set() {
 #if defined(__x86_64__)
+  // clang 14 does not know AMX by name. CPUID leaf 7: EDX, bit 22, says that it multiplies bf16.
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (edx >> 22 & 1)) return "AMX";
   if (__builtin_cpu_supports("avx512bf16")) return "AVX512-BF16";
   if (__builtin_cpu_supports("avx512f")) return "AVX-512";
   if (__builtin_cpu_supports("avx2")) return "AVX2";

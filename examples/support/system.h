@@ -9,7 +9,7 @@
 
 namespace ashlar::support {
 
-std::string instruction_set();      // "AVX512-BF16", "AVX2", "AVX-512 limited to avx2" (ASHLAR_ISA), …
+std::string instruction_set();      // "AMX", "AVX512-BF16", "AVX2", "AVX-512 limited to avx2" (ASHLAR_ISA), …
 std::string git_revision();         // of the sources, "+" if they were changed since; "unknown" outside a repository
 std::string build_description();    // "Release, g++ 12.2.0, 1a593fd"
 std::int64_t peak_resident_bytes();  // the most memory this process has held

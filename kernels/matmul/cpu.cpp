@@ -14,6 +14,7 @@
 #include "kernels/matmul/problem.h"
 #include "kernels/matmul/small_bf16.h"
 #include "kernels/matmul/small_f32.h"
+#include "kernels/matmul/tiles_bf16.h"
 #include "kernels/small_gemm/tile.h"
 
 namespace ashlar::kernels::cpu {
@@ -56,6 +57,7 @@ using dnnl::memory;
 // ASHLAR_ISA reaches it, a later limit_isa() does not.
 dnnl::engine& engine() {
   static dnnl::engine instance = [] {
+    if (isa_limit() == "avx512") dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx512_core_bf16);
     if (isa_limit() == "avx2") dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx2);
     if (isa_limit() == "baseline") dnnl::set_max_cpu_isa(dnnl::cpu_isa::sse41);
     return dnnl::engine(dnnl::engine::kind::cpu, 0);
@@ -63,15 +65,22 @@ dnnl::engine& engine() {
   return instance;
 }
 
+dnnl::cpu_isa library_isa() {
+  engine();
+  return dnnl::get_effective_cpu_isa();
+}
+
+// Whether the processor has AMX. The library has then asked the system for the right to use it, for all threads.
+bool has_tiles() {
+  static const bool has = library_isa() == dnnl::cpu_isa::avx512_core_amx;
+  return has;
+}
+
 }  // namespace
 
 // bf16 operands are worth giving to the library where the processor multiplies them; elsewhere it refuses them.
 bool multiplies_bf16() {
-  static const bool native = [] {
-    engine();
-    const auto isa = dnnl::get_effective_cpu_isa();
-    return isa == dnnl::cpu_isa::avx512_core_bf16 || isa == dnnl::cpu_isa::avx512_core_amx;
-  }();
+  static const bool native = has_tiles() || library_isa() == dnnl::cpu_isa::avx512_core_bf16;
   return native;
 }
 
@@ -235,7 +244,8 @@ Array converted(const Exec& exec, const ConstView& v, DType dtype) {
 // Multiplies what is too small for the library, and says whether it did.
 bool multiply_small(const Problem& p) {
   if (is_small_f32(p)) matmul_small_f32(p);
-  else if (multiplies_bf16() && is_small_bf16(p)) matmul_small_bf16(p);
+  else if (has_tiles() && is_tiles_bf16(p)) matmul_tiles_bf16(p);
+  else if (multiplies_bf16() && !has_tiles() && is_small_bf16(p)) matmul_small_bf16(p);
   else return false;
   return true;
 }

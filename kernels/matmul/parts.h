@@ -8,18 +8,18 @@
 
 namespace ashlar::kernels::products {
 
-// Runs of rows of a batch's products, shared among the threads: each calls multiply(batch, first row, row after the last) of
+// Runs of `rows` rows of a batch's products, shared among the threads: each calls multiply(batch, first row, row after the last) of
 // a multiply = make() of its own, for products one after the other.
 template <class Make>
-void multiply_in_parts(const Problem& p, const Make& make) {
-  constexpr Dim kRows = 48, kWorthAThread = Dim{1} << 19;
-  const Dim chunks = ceil_div(p.m(), kRows);
-  const Dim grain = std::max<Dim>(1, kWorthAThread / (kRows * p.n() * p.k()));
+void multiply_in_parts(const Problem& p, Dim rows, const Make& make) {
+  constexpr Dim kWorthAThread = Dim{1} << 19;
+  const Dim chunks = ceil_div(p.m(), rows);
+  const Dim grain = std::max<Dim>(1, kWorthAThread / (rows * p.n() * p.k()));
   parallel_for(batch_shape(p.y).numel() * chunks, grain, [&](Dim begin, Dim end) {
     auto multiply = make();
     while (begin < end) {
       const Dim batch = begin / chunks, last = std::min(end, (batch + 1) * chunks);
-      multiply(batch, begin % chunks * kRows, std::min(p.m(), (last - batch * chunks) * kRows));
+      multiply(batch, begin % chunks * rows, std::min(p.m(), (last - batch * chunks) * rows));
       begin = last;
     }
   });

@@ -1,8 +1,6 @@
 #include "kernels/matmul/small_bf16.h"
 
-#include <hwy/cache_control.h>
-
-#include "kernels/bf16-inl.h"
+#include "kernels/matmul/pairs-inl.h"
 #include "kernels/matmul/parts.h"
 #include "kernels/small_gemm/tile.h"
 
@@ -11,7 +9,7 @@
 namespace ashlar::kernels::products {
 namespace {
 
-constexpr Dim kLanes = kPairLanes, kMostVectors = 4;
+constexpr Dim kMostVectors = 4;
 constexpr Dim kMostValues = Dim{1} << 16;  // of b, so that it stays in the second-level cache
 
 // Some columns of one product: a in pairs along K, at any two steps, and b packed.
@@ -33,24 +31,6 @@ HWY_PUSH_ATTRIBUTES(ASHLAR_BF16_TARGET)
 
 namespace ashlar::kernels::products {
 namespace {
-
-// y = or += sum, for a vector of a row or for half of one.
-HWY_INLINE void finish(bool accumulate, __m512 sum, __mmask16 mask, float* y) {
-  if (accumulate) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, y));
-  _mm512_mask_storeu_ps(y, mask, sum);
-}
-HWY_INLINE void finish(bool accumulate, __m512 sum, __mmask16 mask, bfloat16* y) {
-  if (accumulate) sum = _mm512_add_ps(sum, widen(_mm256_maskz_loadu_epi16(mask, y)));
-  _mm256_mask_storeu_epi16(y, mask, rounded(sum));
-}
-HWY_INLINE void finish(bool accumulate, __m256 sum, __mmask8 mask, float* y) {
-  if (accumulate) sum = _mm256_add_ps(sum, _mm256_maskz_loadu_ps(mask, y));
-  _mm256_mask_storeu_ps(y, mask, sum);
-}
-HWY_INLINE void finish(bool accumulate, __m256 sum, __mmask8 mask, bfloat16* y) {
-  if (accumulate) sum = _mm256_add_ps(sum, widen(_mm_maskz_loadu_epi16(mask, y)));
-  _mm_mask_storeu_epi16(y, mask, rounded(sum));
-}
 
 // The pair at `a`; of the last one of an odd K only the first value exists.
 template <bool kWhole>
@@ -148,23 +128,6 @@ void multiply_panel(const Panel& p, Dim vectors, Dim rows, Y* y) {
   else multiply_panel<1>(p, rows, y);
 }
 
-// to (rows / 2, width): pairs of rows, with zeros for a missing last row and in the columns beyond.  from (rows, columns)
-void pack_pairs(const bfloat16* from, Dim step, Dim rows, Dim columns, Dim width, Pair* to) {
-  constexpr Dim kAhead = 8;
-  for (Dim row = 0; row < rows; row += 2, from += 2 * step, to += width) {
-    for (Dim column = 0; column < columns; column += 64 / static_cast<Dim>(sizeof(bfloat16))) {
-      hwy::Prefetch(from + kAhead * step + column);
-      hwy::Prefetch(from + (kAhead + 1) * step + column);
-    }
-    for (Dim column = 0; column < width; column += kLanes) {
-      const Dim count = std::min(columns - column, kLanes);
-      const auto mask = static_cast<__mmask16>((1u << count) - 1), mask_2 = static_cast<__mmask16>(row + 1 < rows ? mask : 0);
-      const __m256i first = _mm256_maskz_loadu_epi16(mask, from + column);
-      _mm512_storeu_si512(to + column, pairs(first, _mm256_maskz_loadu_epi16(mask_2, from + step + column)));
-    }
-  }
-}
-
 void multiply_panel(const Panel& p, Dim vectors, Dim rows, float* y) { multiply_panel<float>(p, vectors, rows, y); }
 void multiply_panel(const Panel& p, Dim vectors, Dim rows, bfloat16* y) { multiply_panel<bfloat16>(p, vectors, rows, y); }
 
@@ -256,7 +219,7 @@ bool is_small_bf16(const Problem& p) {
 }
 
 void matmul_small_bf16(const Problem& p) {
-  multiply_in_parts(p, [&] { return Multiplier(p); });
+  multiply_in_parts(p, 48, [&] { return Multiplier(p); });
 }
 
 }  // namespace ashlar::kernels::products

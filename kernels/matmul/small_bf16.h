@@ -1,5 +1,5 @@
 // Products of bf16 matrices that are too small for the library, which packs its operands for large ones and rounds its
-// result in a second pass: those of blocks, of a tile of rows at a time.
+// result in a second pass: those of blocks, of a tile of rows at a time. By AVX-512; tiles_bf16.h has them by AMX.
 #pragma once
 #include "kernels/matmul/problem.h"
 

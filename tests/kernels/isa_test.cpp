@@ -15,7 +15,7 @@ TEST_CASE("the instruction set can be limited", "[isa]") {
     const std::string name(kernels::isa_name());
     CHECK((name == "baseline" || name == "neon"));
     CHECK_THROWS_WITH(kernels::limit_isa("sse"),
-                      "limit_isa: instruction set 'sse' is unknown; use native, avx2 or baseline");
+                      "limit_isa: instruction set 'sse' is unknown; use native, avx512, avx2 or baseline");
     CHECK(kernels::isa_limit() == "baseline");
   }
   CHECK(kernels::isa_name() == before);

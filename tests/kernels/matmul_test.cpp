@@ -236,11 +236,12 @@ TEST_CASE("matmul refuses what does not fit and says why") {
 
 TEST_CASE("small products read nothing beside their operands and have the same bits for any number of threads") {
   // Slabs of wider arrays that are NaN elsewhere; sums in f32, on top of what is there, and with a bias.
-  const Dim batch = 3, m = 101, n = 70;
+  const Dim batch = 3, n = 70;
+  const Dim m = GENERATE(101, 150);
   for (const DType dtype : {DType::f32, DType::bf16}) {
-    for (const Dim k : {1, 6, 49}) {
+    for (const Dim k : {1, 6, 49, 64, 97}) {
       for (const bool by_columns : {false, true}) {
-        INFO(dtype << " k " << k << " a by columns " << by_columns);
+        INFO(dtype << " m " << m << " k " << k << " a by columns " << by_columns);
         const auto within_nan = [](const Array& values) {
           const Array wide = Array::full({values.size(0) + 2, values.size(1) + 2, values.size(2) + 2}, NAN, values.dtype());
           const Array view = wide.slice(0, 1, 1 + values.size(0)).slice(1, 1, 1 + values.size(1)).slice(2, 1, 1 + values.size(2));
@@ -264,7 +265,9 @@ TEST_CASE("small products read nothing beside their operands and have the same b
         const Array y = product(1, DType::f32);
         REQUIRE(relative_error(y, Array::from(expected, y.shape())) <= tolerance(DType::f32, k));
         REQUIRE(relative_error(product(1, dtype), Array::from(expected, y.shape())) <= tolerance(dtype, k));
-        REQUIRE(bitwise_equal(product(2, DType::f32), y));
+        // oneDNN, which has some of them, may share a sum of more than a million operations among threads.
+        const bool own = dtype == DType::f32 || (kernels::multiplies_bf16({}) && !by_columns);
+        if (own || batch * m * n * k < 1 << 20) REQUIRE(bitwise_equal(product(2, DType::f32), y));
       }
     }
   }
