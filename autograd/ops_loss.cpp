@@ -99,7 +99,9 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
     // Logits in the dtype of x would halve the traffic; a GPU, which lives on bandwidth, gets them so.
     const bool cpu = device.type == DeviceType::cpu;
     const DType master = weight.dtype(), logits_dtype = cpu ? master : x.dtype();
-    const Array w = cpu ? weight : weight.to(x.dtype());
+    // What the products of a device that multiplies bf16 want so is converted here, not again in each of them.
+    const bool convert = x.dtype() != master && kernels::multiplies_bf16(device);
+    const Array w = convert ? weight.to(x.dtype()) : weight;
     const double row = row_weight(targets);
     const Targets here = on_device(targets, device);
     const bool need_x = ctx.recording() && ctx.needs_grad(0), need_weight = ctx.recording() && ctx.needs_grad(1);
@@ -110,15 +112,18 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
     const Dim chunk = std::clamp<Dim>(logits_at_once(device) / std::max<Dim>(vocabulary, 1), 1, std::max<Dim>(rows, 1));
     const Array logits =
         Array::empty({chunk, logits_stride(vocabulary, device)}, logits_dtype, device).slice(1, 0, vocabulary);
+    const Array converted = convert && logits_dtype != x.dtype() ? Array::empty(logits.shape(), x.dtype()) : logits;
     for (Dim begin = 0; begin < rows; begin += chunk) {
       const Dim end = std::min(rows, begin + chunk);
       const Array part = x.slice(0, begin, end), scores = logits.slice(0, 0, end - begin);
       kernels::matmul(x.exec(), part, w.transpose(0, 1), scores, {});
       kernels::cross_entropy(x.exec(), scores, rows_of(here, begin, end), row, losses.slice(0, begin, end),
                              need_x || need_weight ? View(scores) : View());
-      if (need_x) kernels::matmul(x.exec(), scores, w, dx.slice(0, begin, end), {});
+      const Array dscores = converted.slice(0, 0, end - begin);
+      if (converted.dtype() != scores.dtype() && (need_x || need_weight)) kernels::cast(x.exec(), scores, dscores);
+      if (need_x) kernels::matmul(x.exec(), dscores, w, dx.slice(0, begin, end), {});
       if (need_weight) {
-        kernels::matmul(x.exec(), scores.transpose(0, 1), part, dweight, {.accumulate = begin > 0});
+        kernels::matmul(x.exec(), dscores.transpose(0, 1), part, dweight, {.accumulate = begin > 0});
       }
     }
     if (need_weight && rows == 0) kernels::fill(x.exec(), dweight, 0.0);

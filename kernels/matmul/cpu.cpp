@@ -230,8 +230,10 @@ void run_library(Problem p) {
   stream.wait();
 }
 
-// A copy in `dtype` that keeps stride 0 for repeated batches, so that only distinct values are converted.
+// A copy in `dtype` that keeps stride 0 for repeated batches, so that only distinct values are converted, and columns without
+// gaps, so that they are read in their order.
 Array converted(const Exec& exec, const ConstView& v, DType dtype) {
+  if (v.step(-1) != 1 && v.step(-2) == 1) return converted(exec, transposed(v), dtype).transpose(-2, -1);
   ConstView distinct = v;
   for (int d = 0; d < v.shape.ndim(); ++d) {
     if (v.step(d) == 0) distinct.shape = distinct.shape.with(d, 1);
