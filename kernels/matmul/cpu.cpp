@@ -65,14 +65,16 @@ dnnl::engine& engine() {
   return instance;
 }
 
-dnnl::cpu_isa library_isa() {
+// Whether the library may use an instruction set or one that includes it.
+bool library_has(dnnl::cpu_isa isa) {
   engine();
-  return dnnl::get_effective_cpu_isa();
+  const auto wanted = static_cast<unsigned>(isa);  // the bits of all that it includes
+  return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & wanted) == wanted;
 }
 
 // Whether the processor has AMX. The library has then asked the system for the right to use it, for all threads.
 bool has_tiles() {
-  static const bool has = library_isa() == dnnl::cpu_isa::avx512_core_amx;
+  static const bool has = library_has(dnnl::cpu_isa::avx512_core_amx);
   return has;
 }
 
@@ -80,7 +82,7 @@ bool has_tiles() {
 
 // bf16 operands are worth giving to the library where the processor multiplies them; elsewhere it refuses them.
 bool multiplies_bf16() {
-  static const bool native = has_tiles() || library_isa() == dnnl::cpu_isa::avx512_core_bf16;
+  static const bool native = library_has(dnnl::cpu_isa::avx512_core_bf16);
   return native;
 }
 
