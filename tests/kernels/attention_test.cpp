@@ -165,7 +165,7 @@ TEST_CASE("attention of the last queries only is those rows of all of it", "[ker
   for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
     for (const bool causal : {false, true}) {
       for (const auto& [length, queries] : {std::pair<Dim, Dim>{7, 1}, {65, 1}, {65, 3}, {200, 130}, {1100, 1}, {1100, 600}}) {
-        const Case c{length < 1000 ? 2 : 1, 3, length, 20, causal};
+        const Case c = length < 1000 ? Case{2, 3, length, 20, causal} : Case{1, 1, length, 20, causal};
         INFO(c << " queries " << queries << " " << dtype);
         const Packed in = Packed::random(c, dtype, 1);
         const auto values = [](const Array& a) { return a.to_vector<double>(); };
