@@ -5,8 +5,8 @@
 
 namespace ashlar::kernels {
 
-// "native": all the processor has; "avx512": no AMX; "avx2": no AVX-512; "baseline": what the compiler assumes of every machine.
-// Takes effect on the next call of a kernel. InputError for any other name.
+// "native": all the processor has; "avx512": no AMX; "avx2": no AVX-512; "baseline": what the compiler assumes of
+// every machine. Takes effect on the next call of a kernel. InputError for any other name.
 void limit_isa(std::string_view name);
 // The limit in force. Until limit_isa() is called: the environment variable ASHLAR_ISA, or "native".
 std::string_view isa_limit();

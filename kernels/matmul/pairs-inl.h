@@ -3,8 +3,23 @@
 #include <hwy/cache_control.h>
 
 #include "kernels/bf16-inl.h"
+#include "kernels/matmul/problem.h"
 
 #if defined(__x86_64__)
+
+namespace ashlar::kernels::products {
+namespace {
+
+// Whether a thread may pack b for itself: of bf16 by rows, and small enough to stay in the second-level cache.
+inline bool can_pack_pairs(const Problem& p) {
+  constexpr Dim kMostValues = Dim{1} << 16;
+  const bool bf16 = p.a.dtype == DType::bf16 && p.b.dtype == DType::bf16;
+  const bool rows = by_rows(p.b) && by_rows(ConstView(p.y));
+  return bf16 && rows && p.k() > 0 && p.k() <= 1024 && p.k() * p.n() <= kMostValues;
+}
+
+}  // namespace
+}  // namespace ashlar::kernels::products
 
 HWY_PUSH_ATTRIBUTES(ASHLAR_BF16_TARGET)
 

@@ -8,10 +8,10 @@
 
 namespace ashlar::kernels::products {
 
-// Runs of `rows` rows of a batch's products, shared among the threads: each calls multiply(batch, first row, row after the last) of
-// a multiply = make() of its own, for products one after the other.
+// Runs of `rows` rows of a batch's products, shared among the threads: each calls multiply(batch, first row, row after the
+// last) of a multiply = make() of its own, for products one after the other.
 template <class Make>
-void multiply_in_parts(const Problem& p, Dim rows, const Make& make) {
+void multiply_in_parts(const Problem& p, const Make& make, Dim rows = 48) {
   constexpr Dim kWorthAThread = Dim{1} << 19;
   const Dim chunks = ceil_div(p.m(), rows);
   const Dim grain = std::max<Dim>(1, kWorthAThread / (rows * p.n() * p.k()));

@@ -10,7 +10,6 @@ namespace ashlar::kernels::products {
 namespace {
 
 constexpr Dim kMostVectors = 4;
-constexpr Dim kMostValues = Dim{1} << 16;  // of b, so that it stays in the second-level cache
 
 // Some columns of one product: a in pairs along K, at any two steps, and b packed.
 struct Panel {
@@ -211,15 +210,13 @@ class Multiplier {
 }  // namespace
 
 bool is_small_bf16(const Problem& p) {
-  const bool bf16 = p.a.dtype == DType::bf16 && p.b.dtype == DType::bf16;
-  const bool rows = by_rows(p.b) && by_rows(ConstView(p.y));
   // With many columns of a, packing it costs more than the library's second pass.
   const bool columns = by_columns(p.a) && p.m() <= 128;
-  return bf16 && rows && (by_rows(p.a) || columns) && p.k() > 0 && p.k() <= 1024 && p.k() * p.n() <= kMostValues;
+  return can_pack_pairs(p) && (by_rows(p.a) || columns);
 }
 
 void matmul_small_bf16(const Problem& p) {
-  multiply_in_parts(p, 48, [&] { return Multiplier(p); });
+  multiply_in_parts(p, [&] { return Multiplier(p); });
 }
 
 }  // namespace ashlar::kernels::products

@@ -21,7 +21,7 @@ void matmul_small_f32(const Problem& p) {
     gemm(p.a.as<float>() + batch_offset(p.a, batch) + begin * p.a.step(-2), p.b.as<float>() + batch_offset(p.b, batch),
          p.y.as<float>() + batch_offset(p.y, batch) + begin * p.y.step(-2));
   };
-  multiply_in_parts(p, 48, [&] { return multiply; });
+  multiply_in_parts(p, [&] { return multiply; });
 }
 
 }  // namespace ashlar::kernels::products

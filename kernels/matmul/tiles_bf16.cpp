@@ -16,7 +16,6 @@ namespace {
 // columns, 4 and 5 their rows of a, 6 and 7 their columns of b.
 constexpr Dim kRows = 32, kColumns = 32, kDepth = 32;
 constexpr Dim kTileBytes = 64, kTilePairs = 16 * kLanes;
-constexpr Dim kMostValues = Dim{1} << 16;  // of b, so that it stays in the second-level cache
 
 // What LDTILECFG reads: eight tiles of full size.
 struct alignas(64) TileConfig {
@@ -195,8 +194,9 @@ class TileMultiplier {
         copy_rows(at + in_whole, step, rows, p_.k() - in_whole, kDepth, copied_.data());
         rest.steps = 1;
       }
+      const Dim y_step = p_.y.step(-2);
       multiply_block(whole, rest, ahead, packed_.data(),
-                     Target<Y>{y + row * p_.y.step(-2), p_.y.step(-2), rows, p_.n(), bias_of(p_, batch), p_.options.accumulate});
+                     Target<Y>{y + row * y_step, y_step, rows, p_.n(), bias_of(p_, batch), p_.options.accumulate});
     }
   }
 
@@ -209,15 +209,13 @@ class TileMultiplier {
 }  // namespace
 
 bool is_tiles_bf16(const Problem& p) {
-  const bool bf16 = p.a.dtype == DType::bf16 && p.b.dtype == DType::bf16;
-  const bool rows = by_rows(p.a) && by_rows(p.b) && by_rows(ConstView(p.y));
   // Each thread packs b, for a batch only its own: with fewer rows than this that is not made up for.
   const Dim least = batch_shape(p.y).numel() > 1 ? 64 : 512;
-  return bf16 && rows && p.m() >= least && p.k() > 0 && p.k() <= 1024 && p.k() * p.n() <= kMostValues;
+  return can_pack_pairs(p) && by_rows(p.a) && p.m() >= least;
 }
 
 void matmul_tiles_bf16(const Problem& p) {
-  multiply_in_parts(p, 2 * kRows, [&] { return TileMultiplier(p); });
+  multiply_in_parts(p, [&] { return TileMultiplier(p); }, 2 * kRows);
 }
 
 }  // namespace ashlar::kernels::products

@@ -63,7 +63,8 @@ if(ASHLAR_CUDNN AND ASHLAR_CUDNN_INCLUDE AND ASHLAR_CUDNN_FRONTEND_INCLUDE AND A
   target_link_libraries(ashlar_cuda INTERFACE ${ASHLAR_CUDNN_LIBRARY} ${CMAKE_DL_LIBS})
   target_compile_definitions(ashlar_cuda INTERFACE ASHLAR_HAS_CUDNN=1)
   # Calls into templates of the headers: nothing to gain, and 37 s to compile instead of 20.
-  set_source_files_properties(${PROJECT_SOURCE_DIR}/kernels/attention/cudnn.cpp PROPERTIES COMPILE_OPTIONS $<$<CONFIG:Release>:-O1>)
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/kernels/attention/cudnn.cpp PROPERTIES
+                              COMPILE_OPTIONS $<$<CONFIG:Release>:-O1>)
 else()
   message(STATUS "cuDNN: not found or switched off; attention by the project's own kernels")
 endif()
