@@ -6,6 +6,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include <hwy/base.h>
@@ -23,9 +24,6 @@ HWY_PUSH_ATTRIBUTES(ASHLAR_BF16_TARGET)
 
 namespace ashlar::kernels {
 namespace {
-
-using Pair = std::uint32_t;  // two neighbours in a sum, the first in the lower half
-constexpr Dim kPairLanes = 16;
 
 HWY_INLINE __m512bh as_bf16(__m512i bits) {
   __m512bh values;
@@ -64,6 +62,30 @@ HWY_INLINE __m128i rounded(__m256 values) {
   __m128i bits;
   std::memcpy(&bits, &result, sizeof bits);
   return bits;
+}
+
+// The first `count` lanes: none if it is negative, all of 16 or 32 if it is larger.
+HWY_INLINE __mmask16 first_lanes(Dim count) { return static_cast<__mmask16>((1u << std::clamp<Dim>(count, 0, 16)) - 1); }
+HWY_INLINE __mmask32 first_lanes_32(Dim count) {
+  return static_cast<__mmask32>((std::uint64_t{1} << std::clamp<Dim>(count, 0, 32)) - 1);
+}
+
+// y = or += sum, for a vector of a row or for half of one.
+HWY_INLINE void finish(bool accumulate, __m512 sum, __mmask16 mask, float* y) {
+  if (accumulate) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, y));
+  _mm512_mask_storeu_ps(y, mask, sum);
+}
+HWY_INLINE void finish(bool accumulate, __m512 sum, __mmask16 mask, bfloat16* y) {
+  if (accumulate) sum = _mm512_add_ps(sum, widen(_mm256_maskz_loadu_epi16(mask, y)));
+  _mm256_mask_storeu_epi16(y, mask, rounded(sum));
+}
+HWY_INLINE void finish(bool accumulate, __m256 sum, __mmask8 mask, float* y) {
+  if (accumulate) sum = _mm256_add_ps(sum, _mm256_maskz_loadu_ps(mask, y));
+  _mm256_mask_storeu_ps(y, mask, sum);
+}
+HWY_INLINE void finish(bool accumulate, __m256 sum, __mmask8 mask, bfloat16* y) {
+  if (accumulate) sum = _mm256_add_ps(sum, widen(_mm_maskz_loadu_epi16(mask, y)));
+  _mm_mask_storeu_epi16(y, mask, rounded(sum));
 }
 
 }  // namespace

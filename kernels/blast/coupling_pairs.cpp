@@ -2,6 +2,7 @@
 #include "kernels/bf16-inl.h"
 #include "kernels/blast/coupling_loops.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/small_gemm/pair_gemm.h"
 
 namespace ashlar::kernels::blast {
 

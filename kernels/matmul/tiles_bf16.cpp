@@ -1,9 +1,12 @@
 #include "kernels/matmul/tiles_bf16.h"
 
+#include <hwy/cache_control.h>
+
 #include <atomic>
 
-#include "kernels/matmul/pairs-inl.h"
+#include "kernels/bf16-inl.h"
 #include "kernels/matmul/parts.h"
+#include "kernels/small_gemm/pair_gemm.h"
 #include "kernels/small_gemm/tile.h"
 
 #if defined(__x86_64__)
@@ -14,7 +17,7 @@ namespace {
 // A register is a tile of 16 rows of 64 bytes: 16 x 16 sums, 16 rows of 32 values of a, or 16 pairs of rows of b for 16
 // columns. One instruction adds the product of the latter two to the first. Tiles 0 to 3 are the sums of 32 rows and 32
 // columns, 4 and 5 their rows of a, 6 and 7 their columns of b.
-constexpr Dim kRows = 32, kColumns = 32, kDepth = 32;
+constexpr Dim kRows = 32, kColumns = 32, kDepth = 32, kLanes = kPairLanes;
 constexpr Dim kTileBytes = 64, kTilePairs = 16 * kLanes;
 
 // What LDTILECFG reads: eight tiles of full size.
@@ -102,7 +105,7 @@ HWY_INLINE void multiply_tiles(const Rows& whole, const Rows& rest, Dim ahead, c
 template <class Y>
 HWY_INLINE void finish_block(const float* sums, const Target<Y>& to) {
   for (Dim column = 0; column < to.columns; column += kLanes) {
-    const auto mask = static_cast<__mmask16>((1u << std::min(to.columns - column, kLanes)) - 1);
+    const auto mask = first_lanes(to.columns - column);
     const __m512 bias = to.bias ? _mm512_maskz_loadu_ps(mask, to.bias + column) : _mm512_setzero_ps();
     for (Dim r = 0; r < to.rows; ++r) {
       const __m512 sum = _mm512_add_ps(_mm512_load_ps(sums + r * kColumns + column), bias);
@@ -132,16 +135,15 @@ void multiply_block(const Rows& whole, const Rows& rest, Dim ahead, const Pair* 
 void copy_rows(const bfloat16* from, Dim step, Dim rows, Dim columns, Dim width, bfloat16* to) {
   for (Dim r = 0; r < kRows; ++r, from += step, to += width) {
     for (Dim column = 0; column < width; column += kDepth) {
-      const Dim count = r < rows ? std::clamp<Dim>(columns - column, 0, kDepth) : 0;
-      const auto mask = static_cast<__mmask32>((std::uint64_t{1} << count) - 1);
-      _mm512_store_si512(to + column, _mm512_maskz_loadu_epi16(mask, from + column));
+      const Dim count = r < rows ? columns - column : 0;
+      _mm512_store_si512(to + column, _mm512_maskz_loadu_epi16(first_lanes_32(count), from + column));
     }
   }
 }
 
 void pack_columns(const bfloat16* from, Dim step, Dim rows, Dim columns, Dim pairs, Pair* to) {
   for (Dim column = 0; column < columns; column += kLanes, to += pairs * kLanes) {
-    pack_pairs(from + column, step, rows, columns - column, kLanes, to);
+    pack_pairs(from + column, step, rows, std::min(columns - column, kLanes), kLanes, to);
     const Dim packed = ceil_div(rows, 2);
     std::memset(to + packed * kLanes, 0, static_cast<std::size_t>((pairs - packed) * kLanes) * sizeof(Pair));
   }
