@@ -1,9 +1,8 @@
-// What attention's forward and backward share: addressing the heads, cutting the T positions into tiles, and checks.
+// What attention's forward and backward share on every device: addressing the heads, and checks.
 #pragma once
 #include <array>
 
 #include "core/view.h"
-#include "kernels/attention/softmax.h"
 
 namespace ashlar::kernels::attention {
 
@@ -21,23 +20,6 @@ auto head_of(const BasicView<Pointer>& view, Dim head) {
   const Dim batch = head / view.size(1), h = head % view.size(1);
   return Head<Value>{static_cast<Value*>(view.data) + batch * view.step(0) + h * view.step(1), view.step(2)};
 }
-
-// Positions 0 … length − 1 in nearly equal tiles of about kTileRows, the same for queries and keys. Nearly equal, so
-// that a ViT's 65 tokens are one tile and not a tile of 64 and one of 1.
-constexpr Dim kTileRows = 64;
-
-struct Tiles {
-  Dim length, count;
-  explicit Tiles(Dim length_) : length(length_), count(std::max<Dim>(1, (length_ + kTileRows / 2) / kTileRows)) {}
-  Dim begin(Dim tile) const { return length * tile / count; }
-  Dim end(Dim tile) const { return begin(tile + 1); }
-  Dim rows(Dim tile) const { return end(tile) - begin(tile); }
-  Dim max_rows() const { return (length + count - 1) / count; }
-};
-
-// Row length for at least `columns` values: whole cache lines, and an odd number of them, so that the rows of a tile
-// do not compete for the same sets of the cache.
-constexpr Dim row_length(Dim columns) { return (columns + kRowPadding - 1) / kRowPadding / 2 * 2 * kRowPadding + kRowPadding; }
 
 struct NamedOperand {
   std::string_view name;

@@ -3,100 +3,87 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/small_gemm/targets.h"
+#include "kernels/simd.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/attention/softmax.cpp"
 #include <hwy/foreach_target.h>
-#include <hwy/highway.h>
-
-#include <hwy/contrib/math/math-inl.h>
+#include "kernels/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace ashlar::kernels::attention::HWY_NAMESPACE {
+namespace ashlar::kernels {
+namespace HWY_NAMESPACE {
+namespace {
 
-namespace hn = hwy::HWY_NAMESPACE;
-
-// exp(x) for x <= 0 (a little above for rounding), relative error below 2e-7. Results that would be subnormal are 0;
-// NaN stays NaN (Highway's own Exp makes it 0, which would hide a diverged model).
-// x = n ln 2 + r with |r| <= ln 2 / 2; exp(r) by the polynomial of Cephes' expf (Moshier). Adding 1.5 * 2^23 rounds
-// to an integer and leaves it in the low bits, from where a shift takes it to the exponent.
-template <class D, class V>
-HWY_INLINE V exp_nonpositive(D d, V x, float) {
-  const hn::RebindToSigned<D> di;
-  const V magic = hn::Set(d, 12582912.0f);
-  const V shifted = hn::MulAdd(x, hn::Set(d, 1.44269504088896341f), magic);
-  const V n = hn::Sub(shifted, magic);
-  V r = hn::NegMulAdd(n, hn::Set(d, 0.693359375f), x);
-  r = hn::NegMulAdd(n, hn::Set(d, -2.12194440e-4f), r);
-  V p = hn::MulAdd(r, hn::Set(d, 1.9875691500e-4f), hn::Set(d, 1.3981999507e-3f));
-  p = hn::MulAdd(p, r, hn::Set(d, 8.3334519073e-3f));
-  p = hn::MulAdd(p, r, hn::Set(d, 4.1665795894e-2f));
-  p = hn::MulAdd(p, r, hn::Set(d, 1.6666665459e-1f));
-  p = hn::MulAdd(p, r, hn::Set(d, 5.0000001201e-1f));
-  p = hn::Add(hn::MulAdd(p, hn::Mul(r, r), r), hn::Set(d, 1.0f));
-  const auto exponent = hn::Add(hn::ShiftLeft<23>(hn::BitCast(di, shifted)), hn::Set(di, 0x3f800000));
-  return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -87.3f)), hn::Mul(p, hn::BitCast(d, exponent)));
-}
-template <class D, class V>
-HWY_INLINE V exp_nonpositive(D d, V x, double) {
-  return hn::IfThenElse(hn::Eq(x, x), hn::Exp(d, x), x);
-}
+using attention::ScoreTile;
 
 template <class T>
 HWY_INLINE void softmax_rows(const ScoreTile<T>& tile, T* max, T* sum, T* factor) {
-  const hn::ScalableTag<T> d;
-  const Dim lanes = static_cast<Dim>(hn::Lanes(d));
-  const T lowest = -std::numeric_limits<T>::infinity();
+  const Tag<T> d;
+  const auto scale = hn::Set(d, tile.scale), lowest = hn::Set(d, -std::numeric_limits<T>::infinity());
   for (Dim r = 0; r < tile.rows; ++r) {
     T* HWY_RESTRICT row = tile.scores + r * tile.ld;
-    const Dim visible = tile.visible(r);
-    const Dim whole = visible / lanes * lanes;
-    const auto tail = hn::FirstN(d, static_cast<std::size_t>(visible - whole));
+    const Dim visible = tile.visible(r), whole = visible / lanes(d) * lanes(d);
+    const auto tail = first_lanes(d, visible - whole);
 
     auto highest = hn::Set(d, max[r]);
-    for (Dim c = 0; c < whole; c += lanes) highest = hn::Max(highest, hn::Load(d, row + c));
-    if (whole < visible) highest = hn::Max(highest, hn::IfThenElse(tail, hn::Load(d, row + whole), hn::Set(d, lowest)));
+    for (Dim c = 0; c < whole; c += lanes(d)) highest = hn::Max(highest, hn::Mul(scale, hn::Load(d, row + c)));
+    if (whole < visible) {
+      highest = hn::Max(highest, hn::IfThenElse(tail, hn::Mul(scale, hn::Load(d, row + whole)), lowest));
+    }
     highest = hn::MaxOfLanes(d, highest);
     const T new_max = hn::GetLane(highest);
 
     auto total = hn::Zero(d);
-    for (Dim c = 0; c < whole; c += lanes) {
-      const auto p = exp_nonpositive(d, hn::Sub(hn::Load(d, row + c), highest), T{});
+    for (Dim c = 0; c < whole; c += lanes(d)) {
+      const auto p = exp(d, hn::MulSub(scale, hn::Load(d, row + c), highest));
       hn::Store(p, d, row + c);
       total = hn::Add(total, p);
     }
     Dim done = whole;
     if (whole < visible) {
-      const auto p = hn::IfThenElseZero(tail, exp_nonpositive(d, hn::Sub(hn::Load(d, row + whole), highest), T{}));
+      const auto p = hn::IfThenElseZero(tail, exp(d, hn::MulSub(scale, hn::Load(d, row + whole), highest)));
       hn::Store(p, d, row + whole);
       total = hn::Add(total, p);
-      done += lanes;
+      done += lanes(d);
     }
-    for (; done < tile.width; done += lanes) hn::Store(hn::Zero(d), d, row + done);
+    for (; done < tile.width; done += lanes(d)) hn::Store(hn::Zero(d), d, row + done);
 
     factor[r] = max[r] == new_max ? T{1} : std::exp(max[r] - new_max);
-    sum[r] = sum[r] * factor[r] + hn::GetLane(hn::SumOfLanes(d, total));
+    sum[r] = sum[r] * factor[r] + sum_lanes(d, total);
     max[r] = new_max;
   }
 }
 
 template <class T>
 HWY_INLINE void gradient_rows(const ScoreTile<T>& tile, T* dp, const T* lse, const T* delta) {
-  const hn::ScalableTag<T> d;
-  const Dim lanes = static_cast<Dim>(hn::Lanes(d));
+  const Tag<T> d;
+  const auto scale = hn::Set(d, tile.scale);
   for (Dim r = 0; r < tile.rows; ++r) {
     T* HWY_RESTRICT row = tile.scores + r * tile.ld;
     T* HWY_RESTRICT gradient = dp + r * tile.ld;
     const Dim visible = tile.visible(r);
     const auto lse_r = hn::Set(d, lse[r]), delta_r = hn::Set(d, delta[r]);
-    for (Dim c = 0; c < tile.width; c += lanes) {
+    for (Dim c = 0; c < tile.width; c += lanes(d)) {
       // Hidden entries are selected away rather than multiplied by zero: their exp may overflow.
-      const auto shown = hn::FirstN(d, static_cast<std::size_t>(visible > c ? visible - c : 0));
-      const auto p = hn::IfThenElseZero(shown, exp_nonpositive(d, hn::Sub(hn::Load(d, row + c), lse_r), T{}));
+      const auto shown = first_lanes(d, visible > c ? visible - c : 0);
+      const auto p = hn::IfThenElseZero(shown, exp(d, hn::MulSub(scale, hn::Load(d, row + c), lse_r)));
       const auto ds = hn::IfThenElseZero(shown, hn::Mul(p, hn::Sub(hn::Load(d, gradient + c), delta_r)));
       hn::Store(p, d, row + c);
       hn::Store(ds, d, gradient + c);
     }
+  }
+}
+
+template <class T>
+HWY_INLINE void dots_of_rows(const T* a, Dim ld_a, const T* b, Dim ld_b, Dim rows, Dim columns, accumulate_t<T>* dots) {
+  const Tag<T> d;
+  for (Dim r = 0; r < rows; ++r, a += ld_a, b += ld_b) {
+    auto sum = hn::Zero(d);
+    Dim c = 0;
+    for (; c + lanes(d) <= columns; c += lanes(d)) sum = hn::MulAdd(load(d, a + c), load(d, b + c), sum);
+    if (c < columns) sum = hn::MulAdd(load_some(d, a + c, columns - c), load_some(d, b + c, columns - c), sum);
+    dots[r] = sum_lanes(d, sum);
   }
 }
 
@@ -112,30 +99,55 @@ void gradient_f32(const ScoreTile<float>& tile, float* dp, const float* lse, con
 void gradient_f64(const ScoreTile<double>& tile, double* dp, const double* lse, const double* delta) {
   gradient_rows(tile, dp, lse, delta);
 }
+void dots_f64(const double* a, Dim ld_a, const double* b, Dim ld_b, Dim rows, Dim columns, double* dots) {
+  dots_of_rows(a, ld_a, b, ld_b, rows, columns, dots);
+}
+void dots_f32(const float* a, Dim ld_a, const float* b, Dim ld_b, Dim rows, Dim columns, float* dots) {
+  dots_of_rows(a, ld_a, b, ld_b, rows, columns, dots);
+}
+void dots_bf16(const bfloat16* a, Dim ld_a, const bfloat16* b, Dim ld_b, Dim rows, Dim columns, float* dots) {
+  dots_of_rows(a, ld_a, b, ld_b, rows, columns, dots);
+}
 
-}  // namespace ashlar::kernels::attention::HWY_NAMESPACE
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace ashlar::kernels
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace ashlar::kernels::attention {
-
+namespace ashlar::kernels {
 HWY_EXPORT(softmax_f32);
 HWY_EXPORT(softmax_f64);
 HWY_EXPORT(gradient_f32);
 HWY_EXPORT(gradient_f64);
+HWY_EXPORT(dots_f64);
+HWY_EXPORT(dots_f32);
+HWY_EXPORT(dots_bf16);
+
+namespace attention {
 
 void softmax_tile(const ScoreTile<float>& tile, float* max, float* sum, float* factor) {
-  HWY_DYNAMIC_DISPATCH(softmax_f32)(tile, max, sum, factor);
+  ASHLAR_DISPATCH(softmax_f32)(tile, max, sum, factor);
 }
 void softmax_tile(const ScoreTile<double>& tile, double* max, double* sum, double* factor) {
-  HWY_DYNAMIC_DISPATCH(softmax_f64)(tile, max, sum, factor);
+  ASHLAR_DISPATCH(softmax_f64)(tile, max, sum, factor);
 }
 void softmax_gradient_tile(const ScoreTile<float>& tile, float* dp, const float* lse, const float* delta) {
-  HWY_DYNAMIC_DISPATCH(gradient_f32)(tile, dp, lse, delta);
+  ASHLAR_DISPATCH(gradient_f32)(tile, dp, lse, delta);
 }
 void softmax_gradient_tile(const ScoreTile<double>& tile, double* dp, const double* lse, const double* delta) {
-  HWY_DYNAMIC_DISPATCH(gradient_f64)(tile, dp, lse, delta);
+  ASHLAR_DISPATCH(gradient_f64)(tile, dp, lse, delta);
+}
+void row_dots(const double* a, Dim ld_a, const double* b, Dim ld_b, Dim rows, Dim columns, double* dots) {
+  ASHLAR_DISPATCH(dots_f64)(a, ld_a, b, ld_b, rows, columns, dots);
+}
+void row_dots(const float* a, Dim ld_a, const float* b, Dim ld_b, Dim rows, Dim columns, float* dots) {
+  ASHLAR_DISPATCH(dots_f32)(a, ld_a, b, ld_b, rows, columns, dots);
+}
+void row_dots(const bfloat16* a, Dim ld_a, const bfloat16* b, Dim ld_b, Dim rows, Dim columns, float* dots) {
+  ASHLAR_DISPATCH(dots_bf16)(a, ld_a, b, ld_b, rows, columns, dots);
 }
 
-}  // namespace ashlar::kernels::attention
+}  // namespace attention
+}  // namespace ashlar::kernels
 #endif

@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "kernels/small_gemm/targets.h"
+#include "kernels/simd.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/small_gemm/small_gemm.cpp"
 #include <hwy/foreach_target.h>
@@ -239,15 +240,15 @@ HWY_EXPORT(transpose_f32);
 
 template <>
 void SmallGemm<float>::operator()(const float* a, const float* b, float* c) const {
-  HWY_DYNAMIC_DISPATCH(multiply_f32)(*this, a, b, c);
+  ASHLAR_DISPATCH(multiply_f32)(*this, a, b, c);
 }
 template <>
 void SmallGemm<double>::operator()(const double* a, const double* b, double* c) const {
-  HWY_DYNAMIC_DISPATCH(multiply_f64)(*this, a, b, c);
+  ASHLAR_DISPATCH(multiply_f64)(*this, a, b, c);
 }
 
 void pack_transposed(const float* from, Dim rows, Dim columns, Dim ld_from, float* to, Dim ld_to) {
-  HWY_DYNAMIC_DISPATCH(transpose_f32)(from, rows, columns, ld_from, to, ld_to);
+  ASHLAR_DISPATCH(transpose_f32)(from, rows, columns, ld_from, to, ld_to);
 }
 void pack_transposed(const double* from, Dim rows, Dim columns, Dim ld_from, double* to, Dim ld_to) {
   for (Dim r = 0; r < rows; ++r) {

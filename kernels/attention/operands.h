@@ -1,0 +1,222 @@
+// What the products of one head multiply on the CPU, in one of two ways that forward and backward are written for:
+//   Converted<T>: values converted to accumulate_t<T>, by SmallGemm;
+//   Paired: bf16 as it is, by PairGemm, where the processor has that.
+// Each has these operands, of a matrix (T, D) cut into tiles of positions:
+//   LeftRows: a tile as left operand;
+//   Rows: that, or as right operand; of the first `count` tiles;
+//   Columns: its transpose (D, positions) as right operand; of the first `count` tiles;
+// and Scores, a tile of results (queries, keys) that becomes a left operand, as it is or transposed.
+#pragma once
+#include "kernels/attention/heads.h"
+#include "kernels/attention/softmax.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/small_gemm/pair_gemm.h"
+#include "kernels/small_gemm/small_gemm.h"
+#include "kernels/small_gemm/tile.h"
+
+namespace ashlar::kernels::attention {
+
+// Positions 0 … length − 1 in nearly equal tiles of about `target`. Nearly equal, so that a ViT's 65 tokens are one tile and
+// not a tile of 64 and one of 1.
+struct Tiles {
+  Dim length, count;
+  Tiles(Dim length_, Dim target) : length(length_), count(std::max<Dim>(1, (length_ + target / 2) / target)) {}
+  Dim begin(Dim tile) const { return length * tile / count; }
+  Dim end(Dim tile) const { return begin(tile + 1); }
+  Dim rows(Dim tile) const { return end(tile) - begin(tile); }
+  Dim max_rows() const { return (length + count - 1) / count; }
+};
+constexpr Dim kTileRows = 64;
+
+// Row length for at least `columns` values: whole cache lines, and an odd number of them, so that the rows of a tile
+// do not compete for the same sets of the cache.
+constexpr Dim row_length(Dim columns) { return (columns + kRowPadding - 1) / kRowPadding / 2 * 2 * kRowPadding + kRowPadding; }
+
+struct Size {
+  Dim m, n, k;
+};
+
+template <class T>
+struct Converted {
+  using Value = T;
+  using Sum = accumulate_t<T>;
+  struct Left {
+    const Sum* at;
+    Dim ld;
+    bool transposed = false;
+  };
+  struct Right {
+    const Sum* at;
+    Dim ld;
+  };
+
+  static void multiply(const Size& size, const Left& a, const Right& b, Sum* c, Dim ldc, bool accumulate = false) {
+    const SmallGemm<Sum> product{.m = size.m, .n = size.n, .k = size.k, .lda = a.ld, .ldb = b.ld, .ldc = ldc,
+                                 .trans_a = a.transposed, .accumulate = accumulate};
+    product(a.at, b.at, c);
+  }
+  static void store(const Sum* from, Dim ld_from, T* to, Dim ld_to, Dim rows, Dim columns, Sum factor) {
+    copy_tile(from, ld_from, to, ld_to, rows, columns, factor);
+  }
+
+  class LeftRows {
+   public:
+    LeftRows(Head<const T> from, const Tiles& tiles, Dim depth)
+        : from_(from), tiles_(tiles), depth_(depth), values_(tiles.max_rows() * depth) {}
+    Left left(Dim tile) {
+      copy_tile(from_.row(tiles_.begin(tile)), from_.ld, values_.data(), depth_, tiles_.rows(tile), depth_);
+      return {values_.data(), depth_};
+    }
+
+   private:
+    Head<const T> from_;
+    Tiles tiles_;
+    Dim depth_;
+    Scratch<Sum> values_;  // (rows, D)
+  };
+
+  class Rows {
+   public:
+    Rows(Head<const T> from, const Tiles& tiles, Dim count, Dim depth)
+        : tiles_(tiles), depth_(depth), values_(tiles.begin(count) * depth) {
+      copy_tile(from.data, from.ld, values_.data(), depth, tiles.begin(count), depth);
+    }
+    Left left(Dim tile) const { return {at(tile), depth_}; }
+    Right right(Dim tile) const { return {at(tile), depth_}; }
+
+   private:
+    const Sum* at(Dim tile) const { return values_.data() + tiles_.begin(tile) * depth_; }
+
+    Tiles tiles_;
+    Dim depth_;
+    Scratch<Sum> values_;  // (T, D)
+  };
+
+  class Columns {
+   public:
+    Columns(Head<const T> from, const Tiles& tiles, Dim count, Dim depth)
+        : ld_(row_length(tiles.max_rows())), step_(depth * ld_), values_(count * step_) {
+      LeftRows rows(from, tiles, depth);
+      std::fill_n(values_.data(), count * step_, Sum{0});
+      for (Dim tile = 0; tile < count; ++tile) {
+        pack_transposed(rows.left(tile).at, tiles.rows(tile), depth, depth, values_.data() + tile * step_, ld_);
+      }
+    }
+    Right right(Dim tile) const { return {values_.data() + tile * step_, ld_}; }
+
+   private:
+    Dim ld_, step_;
+    Scratch<Sum> values_;  // (tiles, D, ld)
+  };
+
+  class Scores {
+   public:
+    Scores(Dim rows, Dim columns) : ld_(row_length(columns)), values_(rows * ld_) {}
+    Sum* data() const { return values_.data(); }
+    Dim ld() const { return ld_; }
+    Left left(Dim, Dim) const { return {data(), ld_}; }
+    Left transposed(Dim, Dim) const { return {data(), ld_, true}; }
+
+   private:
+    Dim ld_;
+    Scratch<Sum> values_;  // (rows, ld)
+  };
+};
+
+struct Paired {
+  using Value = bfloat16;
+  using Sum = float;
+  template <class A>  // bfloat16, or of a transposed matrix Pair
+  struct LeftOf {
+    const A* at;
+    Dim ld;
+  };
+  using Left = LeftOf<bfloat16>;
+  struct Right {
+    const Pair* at;
+    Dim ld;
+  };
+
+  template <class A>
+  static void multiply(const Size& size, const LeftOf<A>& a, const Right& b, float* c, Dim ldc, bool accumulate = false) {
+    const PairGemm product{.m = size.m, .n = size.n, .k = size.k, .lda = a.ld, .ldb = b.ld, .ldc = ldc, .accumulate = accumulate};
+    product(a.at, b.at, c);
+  }
+  static void store(const float* from, Dim ld_from, bfloat16* to, Dim ld_to, Dim rows, Dim columns, float factor) {
+    round_rows(from, ld_from, to, ld_to, rows, columns, factor);
+  }
+
+  class LeftRows {
+   public:
+    LeftRows(Head<const bfloat16> from, const Tiles& tiles, Dim) : from_(from), tiles_(tiles) {}
+    Left left(Dim tile) const { return {from_.row(tiles_.begin(tile)), from_.ld}; }
+
+   private:
+    Head<const bfloat16> from_;
+    Tiles tiles_;
+  };
+
+  class Rows : public LeftRows {
+   public:
+    Rows(Head<const bfloat16> from, const Tiles& tiles, Dim count, Dim depth)
+        : LeftRows(from, tiles, depth),
+          ld_(round_up(depth, kPairLanes)),
+          step_(ceil_div(tiles.max_rows(), 2) * ld_),
+          pairs_(count * step_) {
+      for (Dim tile = 0; tile < count; ++tile) {
+        pack_pairs(from.row(tiles.begin(tile)), from.ld, tiles.rows(tile), depth, ld_, pairs_.data() + tile * step_);
+      }
+    }
+    Right right(Dim tile) const { return {pairs_.data() + tile * step_, ld_}; }
+
+   private:
+    Dim ld_, step_;
+    Scratch<Pair> pairs_;  // (tiles, rows / 2, ld)
+  };
+
+  class Columns {
+   public:
+    Columns(Head<const bfloat16> from, const Tiles& tiles, Dim count, Dim depth)
+        : ld_(round_up(tiles.max_rows(), kPairLanes)), step_(ceil_div(depth, 2) * ld_), pairs_(count * step_) {
+      for (Dim tile = 0; tile < count; ++tile) {
+        pack_pairs_transposed(from.row(tiles.begin(tile)), from.ld, tiles.rows(tile), depth, ld_, pairs_.data() + tile * step_);
+      }
+    }
+    Right right(Dim tile) const { return {pairs_.data() + tile * step_, ld_}; }
+
+   private:
+    Dim ld_, step_;
+    Scratch<Pair> pairs_;  // (tiles, D / 2, ld)
+  };
+
+  class Scores {
+   public:
+    Scores(Dim rows, Dim columns)
+        : ld_(row_length(columns)), values_(rows * ld_), rounded_(rows * ld_), pairs_(ceil_div(rows, 2) * ld_) {}
+    float* data() const { return values_.data(); }
+    Dim ld() const { return ld_; }
+    Left left(Dim rows, Dim columns) const {
+      round_rows(data(), ld_, rounded_.data(), ld_, rows, columns);
+      return {rounded_.data(), ld_};
+    }
+    LeftOf<Pair> transposed(Dim rows, Dim columns) const {
+      pack_pairs(data(), ld_, rows, columns, ld_, pairs_.data());
+      return {pairs_.data(), ld_};
+    }
+
+   private:
+    Dim ld_;
+    Scratch<float> values_;      // (rows, ld)
+    Scratch<bfloat16> rounded_;  // (rows, ld)
+    Scratch<Pair> pairs_;        // (rows / 2, ld)
+  };
+};
+
+// body.template operator()<Operands>() with the way for values of `dtype`.
+template <class Body>
+void dispatch_operands(std::string_view operation, DType dtype, const Body& body) {
+  if (dtype == DType::bf16 && multiplies_bf16(Device{})) return body.template operator()<Paired>();
+  dispatch_floating(dtype, operation, [&]<class T>() { body.template operator()<Converted<T>>(); });
+}
+
+}  // namespace ashlar::kernels::attention

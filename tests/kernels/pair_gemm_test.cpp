@@ -1,0 +1,172 @@
+#include "kernels/small_gemm/pair_gemm.h"
+
+#include <cmath>
+#include <vector>
+
+#include "core/random.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/rounding.h"
+#include "tests/support/catch.h"
+
+using namespace ashlar;
+using namespace ashlar::kernels;
+
+namespace {
+
+template <class T>
+std::vector<T> normal_values(Dim count, std::uint64_t stream) {
+  const Random random(7, stream);
+  std::vector<T> values(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = convert<T>(static_cast<float>(random.normal(i)));
+  return values;
+}
+
+template <class T>
+double at(const std::vector<T>& values, Dim index) {
+  return convert<double>(values[static_cast<std::size_t>(index)]);
+}
+
+std::vector<Pair> packed(const std::vector<bfloat16>& from, Dim ld, Dim rows, Dim columns) {
+  const Dim width = round_up(columns, kPairLanes);
+  std::vector<Pair> pairs(static_cast<std::size_t>(ceil_div(rows, 2) * width), ~Pair{0});  // NaN
+  pack_pairs(from.data(), ld, rows, columns, width, pairs.data());
+  return pairs;
+}
+
+bool has_instructions() {
+  if (multiplies_bf16(Device{})) return true;
+  WARN("this processor does not multiply bf16");
+  return false;
+}
+
+// Largest difference from a naive f64 product, in units of the largest entry; what lies between the rows of C must keep its
+// value. A (m, k) is given by rows or, `paired`, as pairs of its columns.
+template <class C>
+double product_error(PairGemm gemm, bool paired, bool with_bias) {
+  const auto a = normal_values<bfloat16>(gemm.m * gemm.k, 1), b = normal_values<bfloat16>(gemm.k * (gemm.n + 3), 2);
+  const auto bias = normal_values<float>(gemm.n, 4);
+  const std::vector<Pair> b_pairs = packed(b, gemm.n + 3, gemm.k, gemm.n);
+  const auto before = normal_values<C>(gemm.m * gemm.ldc, 3);
+  auto c = before;
+  gemm.ldb = round_up(gemm.n, kPairLanes);
+  if (with_bias) gemm.bias = bias.data();
+  if (paired) {
+    gemm.lda = round_up(gemm.m, kPairLanes);
+    std::vector<Pair> a_pairs(static_cast<std::size_t>(ceil_div(gemm.k, 2) * gemm.lda), ~Pair{0});
+    pack_pairs_transposed(a.data(), gemm.k, gemm.m, gemm.k, gemm.lda, a_pairs.data());
+    gemm(a_pairs.data(), b_pairs.data(), c.data());
+  } else {
+    gemm.lda = gemm.k;
+    gemm(a.data(), b_pairs.data(), c.data());
+  }
+  double worst = 0, largest = 1;
+  for (Dim r = 0; r < gemm.m; ++r) {
+    for (Dim col = 0; col < gemm.ldc; ++col) {
+      const double got = at(c, r * gemm.ldc + col);
+      double expected = at(before, r * gemm.ldc + col);
+      if (col < gemm.n) {
+        if (!gemm.accumulate) expected = 0;
+        if (with_bias) expected += at(bias, col);
+        for (Dim k = 0; k < gemm.k; ++k) expected += at(a, r * gemm.k + k) * at(b, k * (gemm.n + 3) + col);
+      } else if (got != expected) {
+        return INFINITY;
+      }
+      if (std::isnan(got)) return INFINITY;
+      worst = std::max(worst, std::abs(got - expected));
+      largest = std::max(largest, std::abs(expected));
+    }
+  }
+  return worst / largest;
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("pair_gemm equals a naive product for every shape, by rows or in pairs, accumulating and with a bias",
+                   "[kernels]", float, bfloat16) {
+  if (!has_instructions()) return;
+  const double tolerance = std::is_same_v<TestType, float> ? 2e-6 : 4e-3;
+  for (const Dim m : {0, 1, 3, 4, 7, 13, 24, 65}) {
+    for (const Dim n : {0, 1, 7, 8, 9, 16, 17, 31, 40, 48, 64, 65, 72, 100}) {
+      for (const Dim k : {0, 1, 2, 5, 64, 259}) {
+        for (const bool paired : {false, true}) {
+          for (const auto& [accumulate, bias] : {std::pair{false, false}, {false, true}, {true, false}, {true, true}}) {
+            const PairGemm gemm{.m = m, .n = n, .k = k, .ldc = n + 2, .accumulate = accumulate};
+            const double error = product_error<TestType>(gemm, paired, bias);
+            INFO("m " << m << " n " << n << " k " << k << " paired " << paired << " accumulate " << accumulate << " bias " << bias);
+            if (!(error <= tolerance)) FAIL("error " << error);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("pair_gemm gives an element the same bits in products of any size", "[kernels]") {
+  if (!has_instructions()) return;
+  constexpr Dim kRows = 37, kColumns = 70, kInner = 500, kWidth = 80;
+  const auto a = normal_values<bfloat16>(kRows * kInner, 1), b = normal_values<bfloat16>(kInner * kColumns, 2);
+  const auto pairs = packed(b, kColumns, kInner, kColumns);
+  const auto product = [&](Dim m, Dim n) {
+    std::vector<float> c(static_cast<std::size_t>(m * n));
+    PairGemm{.m = m, .n = n, .k = kInner, .lda = kInner, .ldb = kWidth, .ldc = n}(a.data(), pairs.data(), c.data());
+    return c;
+  };
+  const auto whole = product(kRows, kColumns);
+  for (const Dim m : {1, 2, 5, 30}) {
+    for (const Dim n : {1, 8, 17, 63}) {
+      const auto part = product(m, n);
+      for (Dim r = 0; r < m; ++r) {
+        for (Dim col = 0; col < n; ++col) {
+          INFO("m " << m << " n " << n << " at " << r << ", " << col);
+          if (at(part, r * n + col) != at(whole, r * kColumns + col)) FAIL();
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("pairs are packed by rows and by columns, rounded from f32, with zeros beyond", "[kernels]") {
+  if (!has_instructions()) return;
+  for (const auto& [rows, columns] : {std::pair<Dim, Dim>{1, 1}, {2, 16}, {5, 17}, {16, 31}, {17, 32}, {33, 70}}) {
+    INFO(rows << " x " << columns);
+    const Dim ld = columns + 3;
+    const auto values = normal_values<float>(rows * ld, 5);
+    const auto rounded = normal_values<bfloat16>(rows * ld, 5);
+    const auto value = [&](Dim r, Dim c) -> Pair {
+      return r < rows && c < columns ? rounded[static_cast<std::size_t>(r * ld + c)].bits : 0;
+    };
+    const auto mismatches = [](const std::vector<Pair>& pairs, Dim ld_pairs, const auto& expected) {
+      Dim count = 0;
+      for (Dim i = 0; i < static_cast<Dim>(pairs.size()); ++i) {
+        count += pairs[static_cast<std::size_t>(i)] != expected(i / ld_pairs, i % ld_pairs);
+      }
+      return count;
+    };
+    const auto by_rows = [&](Dim i, Dim c) { return value(2 * i, c) | value(2 * i + 1, c) << 16; };
+    const auto by_columns = [&](Dim i, Dim r) { return value(r, 2 * i) | value(r, 2 * i + 1) << 16; };
+
+    const Dim width = round_up(columns, kPairLanes), width_transposed = round_up(rows, kPairLanes);
+    std::vector<Pair> pairs = packed(rounded, ld, rows, columns);
+    CHECK(mismatches(pairs, width, by_rows) == 0);
+    std::fill(pairs.begin(), pairs.end(), ~Pair{0});
+    pack_pairs(values.data(), ld, rows, columns, width, pairs.data());
+    CHECK(mismatches(pairs, width, by_rows) == 0);
+    pairs.assign(static_cast<std::size_t>(ceil_div(columns, 2) * width_transposed), ~Pair{0});
+    pack_pairs_transposed(rounded.data(), ld, rows, columns, width_transposed, pairs.data());
+    CHECK(mismatches(pairs, width_transposed, by_columns) == 0);
+  }
+}
+
+TEST_CASE("rows are scaled and rounded, and nothing beyond them is written", "[kernels]") {
+  if (!has_instructions()) return;
+  constexpr Dim kRows = 3, kColumns = 37, kFrom = 40, kTo = 39;
+  const auto from = normal_values<float>(kRows * kFrom, 6);
+  std::vector<bfloat16> to(kRows * kTo, bfloat16(-1.0f));
+  round_rows(from.data(), kFrom, to.data(), kTo, kRows, kColumns, 0.3f);
+  for (Dim r = 0; r < kRows; ++r) {
+    for (Dim c = 0; c < kTo; ++c) {
+      const float expected = c < kColumns ? 0.3f * from[static_cast<std::size_t>(r * kFrom + c)] : -1.0f;
+      CHECK(to[static_cast<std::size_t>(r * kTo + c)].bits == bfloat16(expected).bits);
+    }
+  }
+}
