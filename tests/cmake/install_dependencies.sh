@@ -7,6 +7,10 @@ set -euo pipefail
 packages=(g++ cmake ninja-build git curl ca-certificates libdnnl-dev libhwy-dev liblapacke-dev libopenblas-dev
   nlohmann-json3-dev libstb-dev libpcre2-dev libboost-context-dev catch2 python3)
 
+if [ "${1:-}" = --list ]; then
+  printf '%s\n' "${packages[@]}"
+  exit 0
+fi
 if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
   echo "This system has no apt; Ashlar needs what Debian calls: ${packages[*]}"
   exit 0
