@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Training steps of the small models on the CPU, ours and PyTorch's, alternating.
 
-    ASHLAR_DATA=DIR python3 tests/compare/training_vs_torch.py build/release/bin [--rounds 3] [--models vit,gpt] ...
+    python3 tests/compare/training_vs_torch.py build/release/bin [--rounds 3] [--models vit,gpt] ...
 
 Needs torch (made with 2.13.0, CPU) and, for its compiled models, a C++ compiler. Both train with AdamW, clipped to a norm
 of 1, on the same number of threads. Ours is the whole program with its data, augmentation and logs; PyTorch trains on one
