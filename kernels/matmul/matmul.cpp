@@ -1,11 +1,12 @@
 #include "kernels/matmul/matmul.h"
 
+#include "kernels/matmul/library.h"
+
 namespace ashlar::kernels {
 
 namespace cpu {
 void matmul(const Exec&, ConstView a, ConstView b, View y, MatmulOptions options);
-bool multiplies_bf16();
-}
+}  // namespace cpu
 namespace cuda {
 void matmul(const Exec&, ConstView a, ConstView b, View y, MatmulOptions options);
 }  // namespace cuda
@@ -13,6 +14,6 @@ void matmul(const Exec&, ConstView a, ConstView b, View y, MatmulOptions options
 constinit const Kernel<void(const Exec&, ConstView, ConstView, View, MatmulOptions)> matmul{
     "matmul", &cpu::matmul, ASHLAR_CUDA_FN(cuda::matmul)};
 
-bool multiplies_bf16(Device device) { return device.type == DeviceType::cpu ? cpu::multiplies_bf16() : true; }
+bool multiplies_bf16(Device device) { return device.type == DeviceType::cpu ? products::library_multiplies_bf16() : true; }
 
 }  // namespace ashlar::kernels

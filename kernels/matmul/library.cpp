@@ -1,0 +1,191 @@
+#include "kernels/matmul/library.h"
+
+#include <dnnl.hpp>
+
+#include <array>
+#include <unordered_map>
+
+#include "core/parallel.h"
+#include "kernels/isa.h"
+#include "kernels/small_gemm/tile.h"
+
+namespace ashlar::kernels::products {
+namespace {
+
+using dnnl::memory;
+
+// oneDNN takes a limit of the instruction set only before it has made its first primitive: the environment variable
+// ASHLAR_ISA reaches it, a later limit_isa() does not.
+dnnl::engine& engine() {
+  static dnnl::engine instance = [] {
+    if (isa_limit() == "avx512") dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx512_core_bf16);
+    if (isa_limit() == "avx2") dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx2);
+    if (isa_limit() == "baseline") dnnl::set_max_cpu_isa(dnnl::cpu_isa::sse41);
+    return dnnl::engine(dnnl::engine::kind::cpu, 0);
+  }();
+  return instance;
+}
+
+// Whether the library may use an instruction set or one that includes it.
+bool library_has(dnnl::cpu_isa isa) {
+  engine();
+  const auto wanted = static_cast<unsigned>(isa);  // the bits of all that it includes
+  return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & wanted) == wanted;
+}
+
+memory::data_type library_dtype(DType dtype) {
+  return dtype == DType::bf16 ? memory::data_type::bf16 : memory::data_type::f32;
+}
+
+// Strides of a dimension of size 1 are free; a sane choice keeps the library on its fast path.
+memory::desc describe(const ConstView& v) {
+  memory::dims sizes(v.shape.sizes().begin(), v.shape.sizes().end()), strides(sizes.size());
+  for (int d = 0; d < v.shape.ndim(); ++d) strides[static_cast<std::size_t>(d)] = v.step(d);
+  const std::size_t last = sizes.size() - 1;
+  if (sizes[last] == 1 && strides[last - 1] == 1) strides[last] = std::max<Dim>(strides[last], sizes[last - 1]);
+  else if (sizes[last] == 1) strides[last] = 1;
+  if (sizes[last - 1] == 1 && strides[last] == 1) strides[last - 1] = std::max<Dim>(strides[last - 1], sizes[last]);
+  else if (sizes[last - 1] == 1) strides[last - 1] = 1;
+  return {sizes, library_dtype(v.dtype), strides};
+}
+
+// A product made by the library, with the operands' places to be filled in.
+struct Primitive {
+  memory a, b, y, bias, scratchpad;
+  dnnl::matmul run;
+  bool reference = false;  // the library's fallback for what it has no kernel for: about a thousand times slower
+};
+
+// What a primitive is made for: dtypes, sizes and strides of the operands, options, number of threads.
+class CacheKey {
+ public:
+  explicit CacheKey(const Problem& p) {
+    add(2 * p.options.accumulate + (p.options.bias ? 1 : 0));
+    add(num_threads());
+    add(p.y.shape.ndim());
+    for (const ConstView& v : {p.a, p.b, ConstView(p.y)}) {
+      add(static_cast<Dim>(v.dtype));
+      for (int d = 0; d < v.shape.ndim(); ++d) {
+        add(v.size(d));
+        add(v.step(d));
+      }
+    }
+  }
+  bool operator==(const CacheKey& other) const {
+    return count_ == other.count_ && std::equal(values_.begin(), values_.begin() + count_, other.values_.begin());
+  }
+  struct Hash {
+    std::size_t operator()(const CacheKey& key) const {
+      std::uint64_t hash = 0;
+      for (int i = 0; i < key.count_; ++i) {
+        hash = (hash ^ static_cast<std::uint64_t>(key.values_[static_cast<std::size_t>(i)])) * 0x9e3779b97f4a7c15u;
+        hash ^= hash >> 32;
+      }
+      return hash;
+    }
+  };
+
+ private:
+  void add(Dim value) { values_[static_cast<std::size_t>(count_++)] = value; }
+  std::array<Dim, 3 + 3 * (1 + 2 * kMaxDims)> values_{};
+  int count_ = 0;
+};
+
+Primitive make_primitive(const Problem& p) {
+  const memory::desc a = describe(p.a), b = describe(p.b), y = describe(ConstView(p.y));
+  dnnl::primitive_attr attributes;
+  // The library's own scratchpad would not be counted by the allocator.
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  if (p.options.accumulate) {
+    dnnl::post_ops post;
+    post.append_sum(1.0f);
+    attributes.set_post_ops(post);
+  }
+  const auto unplaced = [](const memory::desc& desc) { return memory(desc, engine(), DNNL_MEMORY_NONE); };
+  Primitive made{unplaced(a), unplaced(b), unplaced(y), {}, {}, {}};
+  memory::desc bias;
+  if (p.options.bias) {
+    memory::dims sizes(static_cast<std::size_t>(p.y.shape.ndim()), 1), strides(sizes.size(), p.n());
+    sizes.back() = p.n();
+    strides.back() = 1;
+    bias = {sizes, memory::data_type::f32, strides};
+    made.bias = unplaced(bias);
+  }
+  const auto descriptor = p.options.bias ? dnnl::matmul::desc(a, b, bias, y) : dnnl::matmul::desc(a, b, y);
+  const dnnl::matmul::primitive_desc chosen(descriptor, attributes, engine());
+  made.run = dnnl::matmul(chosen);
+  made.scratchpad = unplaced(chosen.scratchpad_desc());
+  made.reference = std::string_view(chosen.impl_info_str()).starts_with("ref");
+  return made;
+}
+
+// Creating a primitive generates code: each layout is made once, and the places of its operands belong to one thread.
+Primitive& primitive_for(const Problem& p) {
+  static thread_local std::unordered_map<CacheKey, Primitive, CacheKey::Hash> cache;
+  const CacheKey key(p);
+  const auto found = cache.find(key);
+  return found != cache.end() ? found->second : cache.emplace(key, make_primitive(p)).first->second;
+}
+
+// A product of few operations is not worth waking the other threads for, and one that a thread of a parallel region
+// asks for is that thread's own. A single thread also keeps the library from splitting a long inner dimension, which it
+// does when the result is small and which changes the order of the sum.
+class ThreadsFor {
+ public:
+  explicit ThreadsFor(const Problem& p) : before_(omp_get_max_threads()) {
+    constexpr Dim kSmall = Dim{1} << 20;
+    if (omp_in_parallel() || p.y.numel() * p.k() < kSmall) omp_set_num_threads(1);
+  }
+  ~ThreadsFor() { omp_set_num_threads(before_); }
+  ThreadsFor(const ThreadsFor&) = delete;
+  ThreadsFor& operator=(const ThreadsFor&) = delete;
+
+ private:
+  int before_;
+};
+
+}  // namespace
+
+bool library_multiplies_bf16() {
+  static const bool native = library_has(dnnl::cpu_isa::avx512_core_bf16);
+  return native;
+}
+
+bool has_tiles() {
+  static const bool has = library_has(dnnl::cpu_isa::avx512_core_amx);
+  return has;
+}
+
+bool has_unit_stride(const ConstView& v) {
+  const Dim rows = v.size(-2), columns = v.size(-1);
+  const bool by_row = (columns == 1 || v.step(-1) == 1) && (rows == 1 || v.step(-2) >= columns);
+  const bool by_column = (rows == 1 || v.step(-2) == 1) && (columns == 1 || v.step(-1) >= rows);
+  return by_row || by_column;
+}
+
+void run_library(Problem p) {
+  for (int d = p.batch_dims() - 1; d >= 0; --d) {
+    if (p.y.size(d) == 1) p = select(p, d, 0);
+  }
+  const ThreadsFor threads(p);
+  Primitive& primitive = primitive_for(p);
+  if (primitive.reference && p.batch_dims() > 0) {
+    for (Dim i = 0; i < p.y.size(0); ++i) run_library(select(p, 0, i));
+    return;
+  }
+  static thread_local dnnl::stream stream(engine());
+  const auto place = [](memory& operand, const void* data) -> memory& {
+    operand.set_data_handle(const_cast<void*>(data));
+    return operand;
+  };
+  const Scratch<std::byte> scratchpad(static_cast<Dim>(primitive.scratchpad.get_desc().get_size()));
+  std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, place(primitive.a, p.a.data)},
+                                            {DNNL_ARG_WEIGHTS, place(primitive.b, p.b.data)},
+                                            {DNNL_ARG_DST, place(primitive.y, p.y.data)},
+                                            {DNNL_ARG_SCRATCHPAD, place(primitive.scratchpad, scratchpad.data())}};
+  if (p.options.bias) arguments.emplace(DNNL_ARG_BIAS, place(primitive.bias, p.options.bias.data));
+  primitive.run.execute(stream, arguments);
+  stream.wait();
+}
+
+}  // namespace ashlar::kernels::products

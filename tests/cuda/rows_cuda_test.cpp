@@ -1,0 +1,169 @@
+// What goes through rows, and sums, on a GPU against the CPU: small and ragged shapes, every dtype that both take.
+#include "core/determinism.h"
+#include "kernels/cross_entropy/cross_entropy.h"
+#include "kernels/embedding/embedding.h"
+#include "kernels/layer_norm/layer_norm.h"
+#include "kernels/normalize/normalize.h"
+#include "kernels/reduce/reduce.h"
+#include "tests/cuda/support.h"
+
+using namespace ashlar;
+using namespace ashlar::test;
+
+TEST_CASE("layer norm", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    for (const auto& [rows, columns] : {std::pair<Dim, Dim>{1, 5}, {70, 384}, {1030, 96}, {40, 768}, {9, 1000}, {33, 3072}}) {
+      INFO(dtype << " " << rows << " x " << columns);
+      const DType master = master_dtype(dtype);
+      const Shape shape{rows, columns};
+      const Array x = randn(shape, dtype, 1), dy = randn(shape, dtype, 2), w = randn({columns}, master, 3),
+                  b = randn({columns}, master, 4), add = randn(shape, dtype, 5), row = Array::zeros({rows}, master);
+      const Arrays results{nan_like(x), nan_like(row), nan_like(row), nan_like(x), nan_like(w), nan_like(w), nan_like(x),
+                           nan_like(x), nan_like(x), nan_like(row), nan_like(row), x, nan_like(x)};
+      same_on_gpu({x, dy, w, b, add}, results, gpu_tolerance(dtype), [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                    kernels::layer_norm_forward(exec, in[0], {}, in[2], in[3], 1e-5, {}, out[0], out[1], out[2]);
+                    kernels::layer_norm_backward(exec, in[1], in[0], in[2], out[1], out[2], in[4], out[3], out[4], out[5]);
+                    kernels::layer_norm_backward(exec, in[1], in[0], in[2], out[1], out[2], {}, out[6], {}, {});
+                    // The norm of a residual sum: into new memory, and over x.
+                    kernels::layer_norm_forward(exec, in[0], in[1], in[2], in[3], 1e-5, out[7], out[8], out[9], out[10]);
+                    kernels::layer_norm_forward(exec, out[11], in[4], in[2], in[3], 1e-5, out[11], out[12], out[9], out[10]);
+                  });
+    }
+  }
+}
+
+TEST_CASE("the norm of a residual sum is that of the sum as it is stored", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    for (const Dim columns : {5, 384, 3072}) {
+      const DType master = master_dtype(dtype);
+      const Array x = randn({20, columns}, dtype, 1).to(kGpu), branch = randn({20, columns}, dtype, 2).to(kGpu);
+      const Array w = randn({columns}, master, 3).to(kGpu), b = randn({columns}, master, 4).to(kGpu);
+      const Array sum = empty_like(x), fused = empty_like(x), apart = empty_like(x);
+      const Array mean = Array::empty({20}, master, kGpu), rstd = empty_like(mean);
+      kernels::layer_norm_forward(x.exec(), x, branch, w, b, 1e-5, sum, fused, mean, rstd);
+      kernels::layer_norm_forward(x.exec(), sum, {}, w, b, 1e-5, {}, apart, mean, rstd);
+      INFO(dtype << " " << columns);
+      CHECK(bitwise_equal(fused.to(Device{}), apart.to(Device{})));
+    }
+  }
+}
+
+TEST_CASE("cross entropy with mixed targets and in place", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    for (const Dim classes : {Dim{10}, Dim{1000}, Dim{50257}}) {
+      INFO(dtype << " " << classes);
+      const Dim rows = 6;
+      const Array logits = randn({rows, classes}, dtype, 1), losses = Array::zeros({rows}, master_dtype(dtype));
+      const auto ids = random_ids({rows}, static_cast<std::uint32_t>(classes), 2);
+      const Array target = Array::from(std::vector<std::int32_t>{0, -1, 3, 9, 5, 1}, {rows});
+      const Array weight = Array::from(std::vector<float>{1, 0.5f, 0.25f, 0, 0.75f, 0.3f}, {rows});
+      same_on_gpu({logits, target, ids, weight}, {nan_like(losses), nan_like(logits), logits, nan_like(losses)},
+                  gpu_tolerance(dtype), [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                    kernels::cross_entropy(exec, in[0], {in[1], in[2], in[3], 0.1}, 0.5, out[0], out[1]);
+                    kernels::cross_entropy(exec, out[2], {.target = in[1]}, 0.25, out[3], out[2]);
+                  });
+      // Rows apart, as where the classes are padded to whole cache lines.
+      const Dim apart = (classes + 63) / 64 * 64;
+      same_on_gpu({logits, target}, {Array::full({rows, apart}, 7, dtype), nan_like(losses)}, gpu_tolerance(dtype),
+                  [=](const Exec& exec, const Arrays& in, const Arrays& out) {
+                    const Array scores = out[0].slice(1, 0, classes);
+                    copy(in[0], scores);
+                    kernels::cross_entropy(exec, scores, {.target = in[1]}, 0.25, out[1], scores);
+                  });
+    }
+  }
+}
+
+TEST_CASE("embedding", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    const Array table = randn({50, 300}, master_dtype(dtype), 1), ids = random_ids({700}, 50, 2);
+    const Array dy = randn({700, 300}, dtype, 3);
+    same_on_gpu({table, ids, dy}, {nan_like(dy), randn({50, 300}, master_dtype(dtype), 4)}, gpu_tolerance(dtype),
+                [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                  kernels::embedding_forward(exec, in[0], in[1], out[0]);
+                  kernels::embedding_backward(exec, in[1], in[2], out[1]);
+                });
+    // Few ids, each of them often.
+    const Array frequent = random_ids({700}, 2, 5);
+    same_on_gpu({frequent, dy}, {randn({50, 300}, master_dtype(dtype), 4)}, gpu_tolerance(dtype),
+                [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                  kernels::embedding_backward(exec, in[0], in[1], out[0]);
+                });
+  }
+}
+
+TEST_CASE("embedding's gradient in any order", "[cuda]") {
+  if (!has_gpu()) return;
+  struct AnyOrder {
+    AnyOrder() { set_deterministic(false); }
+    ~AnyOrder() { set_deterministic(true); }
+  };
+  for (const DType dtype : kFloating) {
+    const Array ids = random_ids({700}, 50, 2), dy = randn({700, 300}, dtype, 3);
+    const Array expected = randn({50, 300}, master_dtype(dtype), 4), got = expected.to(kGpu);
+    kernels::embedding_backward({}, ids, dy, expected);
+    const AnyOrder any_order;
+    kernels::embedding_backward(got.exec(), ids.to(kGpu), dy.to(kGpu), got);
+    CHECK(difference(got.to(Device{}), expected) <= gpu_tolerance(master_dtype(dtype)));
+  }
+}
+
+TEST_CASE("sums", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    const DType master = master_dtype(dtype);
+    const Array x = randn({40, 33, 70}, dtype, 1);
+    const std::vector<Shape> targets{{1, 1, 70}, {40, 1, 70}, {40, 33, 1}, {1, 33, 1}, {1, 1, 1}, {40, 33, 70}};
+    for (const Shape& to : targets) {
+      INFO(dtype << " to " << to_string(to));
+      same_on_gpu({x}, {Array::full(to, NAN, master)}, gpu_tolerance(dtype),
+                  [](const Exec& exec, const Arrays& in, const Arrays& out) { kernels::sum_to(exec, in[0], out[0]); });
+    }
+    same_on_gpu({x}, {Array::zeros({1}, DType::f64)}, 1e-12,
+                [](const Exec& exec, const Arrays& in, const Arrays& out) { kernels::sum_of_squares(exec, in[0], out[0]); });
+  }
+}
+
+TEST_CASE("sums of more rows and columns than a grid has blocks for", "[cuda][large]") {
+  if (!has_gpu()) return;
+  const Array many = randn({(1 << 15) + 3, 9, 2}, DType::f32, 2);
+  same_on_gpu({many}, {Array::full({many.size(0), 1, 2}, NAN)}, gpu_tolerance(DType::f32),
+              [](const Exec& exec, const Arrays& in, const Arrays& out) { kernels::sum_to(exec, in[0], out[0]); });
+  // Over a minute for the emulator.
+  const Array wide = Array::full({2, amount((Dim{1} << 25) + 5, Dim{1} << 10)}, 0.5, DType::bf16);
+  same_on_gpu({wide}, {Array::full({1, wide.size(1)}, NAN)}, 0,
+              [](const Exec& exec, const Arrays& in, const Arrays& out) { kernels::sum_to(exec, in[0], out[0]); });
+}
+
+TEST_CASE("squares of many arrays", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    Arrays all;
+    for (std::uint64_t i = 0; i < 70; ++i) all.push_back(randn({static_cast<Dim>(i * i * 5)}, dtype, i));
+    same_on_gpu(all, {Array::zeros({70}, DType::f64)}, 1e-12, [](const Exec& exec, const Arrays& in, const Arrays& out) {
+      const std::vector<ConstView> views(in.begin(), in.end());
+      kernels::sums_of_squares(exec, views, out[0]);
+    });
+  }
+}
+
+TEST_CASE("rows of a given length", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    for (const Shape& shape : {Shape{1, 1}, Shape{3, 4097}, Shape{70, 33}}) {
+      INFO(dtype << " " << to_string(shape));
+      const Array x = randn(shape, master_dtype(dtype), 1), target = randn(shape, master_dtype(dtype), 2);
+      copy(Array::zeros({1, shape[1]}, x.dtype()), x.slice(0, 0, 1));
+      const Array y = Array::empty(shape, dtype);
+      same_on_gpu({x, target}, {nan_like(y), nan_like(y)}, gpu_tolerance(dtype),
+                  [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                    kernels::normalize_rows(exec, in[0], in[1], 0, out[0]);
+                    kernels::normalize_rows(exec, in[0], {}, 0.5, out[1]);
+                  });
+    }
+  }
+}
