@@ -127,9 +127,9 @@ TEST_CASE("pair_gemm gives an element the same bits in products of any size", "[
 
 TEST_CASE("pairs are packed by rows and by columns, rounded from f32, with zeros beyond", "[kernels]") {
   if (!has_instructions()) return;
-  for (const auto& [rows, columns] : {std::pair<Dim, Dim>{1, 1}, {2, 16}, {5, 17}, {16, 31}, {17, 32}, {33, 70}}) {
-    INFO(rows << " x " << columns);
-    const Dim ld = columns + 3;
+  for (const Shape& shape : {Shape{1, 1}, Shape{2, 16}, Shape{5, 17}, Shape{16, 31}, Shape{17, 32}, Shape{33, 70}}) {
+    CAPTURE(shape);
+    const Dim rows = shape[0], columns = shape[1], ld = columns + 3;
     const auto values = normal_values<float>(rows * ld, 5);
     const auto rounded = normal_values<bfloat16>(rows * ld, 5);
     const auto value = [&](Dim r, Dim c) -> Pair {
