@@ -75,11 +75,10 @@ void matmul_library(const Exec& exec, Problem p) {
   const bool bf16 = p.a.dtype == DType::bf16 || p.b.dtype == DType::bf16;
   const DType operand = bf16 && library_multiplies_bf16() ? DType::bf16 : DType::f32;
   Array a, b, y;
-  if (p.a.dtype != operand || !has_unit_stride(p.a)) p.a = a = converted(exec, p.a, operand);
-  if (p.b.dtype != operand || !has_unit_stride(p.b)) p.b = b = converted(exec, p.b, operand);
+  if (p.a.dtype != operand || !takes_operand(p.a)) p.a = a = converted(exec, p.a, operand);
+  if (p.b.dtype != operand || !takes_operand(p.b)) p.b = b = converted(exec, p.b, operand);
   const View target = p.y;
-  const bool direct = (p.y.dtype == DType::f32 || operand == DType::bf16) && (p.n() == 1 || p.y.step(-1) == 1) &&
-                      (p.m() == 1 || p.y.step(-2) >= p.n());
+  const bool direct = (p.y.dtype == DType::f32 || operand == DType::bf16) && takes_result(p.y);
   if (!direct) {
     y = Array::empty(target.shape, DType::f32);
     if (p.options.accumulate) cast(exec, target, y);

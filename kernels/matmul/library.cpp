@@ -91,6 +91,17 @@ class CacheKey {
   int count_ = 0;
 };
 
+// A description of the product; the bias may be absent.
+dnnl::matmul::primitive_desc description(const memory::desc& a, const memory::desc& b, const memory::desc& bias,
+                                         const memory::desc& y, const dnnl::primitive_attr& attributes) {
+#if DNNL_VERSION_MAJOR >= 3
+  if (bias.is_zero()) return {engine(), a, b, y, attributes};
+  return {engine(), a, b, bias, y, attributes};
+#else
+  return {bias.is_zero() ? dnnl::matmul::desc(a, b, y) : dnnl::matmul::desc(a, b, bias, y), attributes, engine()};
+#endif
+}
+
 Primitive make_primitive(const Problem& p) {
   const memory::desc a = describe(p.a), b = describe(p.b), y = describe(ConstView(p.y));
   dnnl::primitive_attr attributes;
@@ -111,8 +122,7 @@ Primitive make_primitive(const Problem& p) {
     bias = {sizes, memory::data_type::f32, strides};
     made.bias = unplaced(bias);
   }
-  const auto descriptor = p.options.bias ? dnnl::matmul::desc(a, b, bias, y) : dnnl::matmul::desc(a, b, y);
-  const dnnl::matmul::primitive_desc chosen(descriptor, attributes, engine());
+  const dnnl::matmul::primitive_desc chosen = description(a, b, bias, y, attributes);
   made.run = dnnl::matmul(chosen);
   made.scratchpad = unplaced(chosen.scratchpad_desc());
   made.reference = std::string_view(chosen.impl_info_str()).starts_with("ref");
@@ -156,11 +166,17 @@ bool has_tiles() {
   return has;
 }
 
-bool has_unit_stride(const ConstView& v) {
+bool takes_operand(const ConstView& v) {
   const Dim rows = v.size(-2), columns = v.size(-1);
   const bool by_row = (columns == 1 || v.step(-1) == 1) && (rows == 1 || v.step(-2) >= columns);
-  const bool by_column = (rows == 1 || v.step(-2) == 1) && (columns == 1 || v.step(-1) >= rows);
+  const bool by_column = rows > 1 && v.step(-2) == 1 && (columns == 1 || v.step(-1) >= rows);
   return by_row || by_column;
+}
+
+bool takes_result(const View& y) {
+  const Dim rows = y.size(-2), columns = y.size(-1);
+  if (columns == 1) return rows == 1 || y.step(-2) == 1;
+  return y.step(-1) == 1 && (rows == 1 || y.step(-2) >= columns);
 }
 
 void run_library(Problem p) {

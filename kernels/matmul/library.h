@@ -9,11 +9,14 @@ bool library_multiplies_bf16();
 // Whether the processor has AMX. The library has then asked the system for the right to use it, for all threads.
 bool has_tiles();
 
-// Whether the library takes the last two dimensions without a copy: rows or columns without gaps between elements.
-bool has_unit_stride(const ConstView& v);
+// Whether the library takes the last two dimensions of an operand without a copy: rows or columns without gaps between
+// elements; of a result: rows without gaps. A single row of an operand and a single column of a result must be contiguous,
+// because oneDNN 3.7 takes those with gaps as if they were.
+bool takes_operand(const ConstView& v);
+bool takes_result(const View& y);
 
-// A product of operands with a unit stride, of f32 or, where it multiplies it, bf16, into rows of either. It is the caller's
-// thread alone that works if it is one of a parallel region.
+// A product of operands and a result that it takes, of f32 or, where it multiplies it, bf16. In a parallel region the thread
+// that calls it does all the work.
 void run_library(Problem p);
 
 }  // namespace ashlar::kernels::products

@@ -128,5 +128,5 @@ TEST_CASE("factors that are singular on the way stop no finder") {
 TEST_CASE("a finder is chosen by name") {
   REQUIRE(parse_factorizer("precgd") == Factorizer::precgd);
   REQUIRE(parse_factorizer("als") == Factorizer::als);
-  REQUIRE_THROWS_WITH(parse_factorizer("svd"), Catch::Matchers::Contains("factorizer 'svd' is unknown; use precgd or als"));
+  REQUIRE_THROWS_WITH(parse_factorizer("svd"), says("factorizer 'svd' is unknown; use precgd or als"));
 }

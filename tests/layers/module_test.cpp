@@ -6,7 +6,6 @@
 
 using namespace ashlar;
 using namespace ashlar::test;
-using Catch::Matchers::Contains;
 
 namespace {
 
@@ -46,9 +45,9 @@ TEST_CASE("replacing one layer leaves every other weight bit-identical; the seed
 }
 
 TEST_CASE("names must be new, and without dots") {
-  REQUIRE_THROWS_WITH(Named(Scope::root(), "x", "x"), Contains("taken"));
-  REQUIRE_THROWS_WITH(Named(Scope::root(), "x.y", "z"), Contains("dot"));
-  REQUIRE_THROWS_WITH(Named(Scope::root(), "", "z"), Contains("empty"));
+  REQUIRE_THROWS_WITH(Named(Scope::root(), "x", "x"), says("taken"));
+  REQUIRE_THROWS_WITH(Named(Scope::root(), "x.y", "z"), says("dot"));
+  REQUIRE_THROWS_WITH(Named(Scope::root(), "", "z"), says("empty"));
 }
 
 TEST_CASE("dropout acts in training only, and its mask is a function of the step") {

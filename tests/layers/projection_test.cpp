@@ -7,7 +7,6 @@
 
 using namespace ashlar;
 using namespace ashlar::test;
-using Catch::Matchers::Contains;
 
 namespace {
 
@@ -110,16 +109,16 @@ TEST_CASE("weights that make no sense, or that a kind cannot use, are refused by
   };
   for (const std::string spec : {"monarch:blocks=2", "blast:blocks=2,rank=2", "ss1:reduction=2", "block_diagonal:blocks=2"}) {
     INFO(spec);
-    REQUIRE_THAT(message(spec, {.row_weights = weights()}), Contains("project fc: ") && Contains("cannot weigh its error"));
-    REQUIRE_THAT(message(spec, {.input_moments = moments(20)}), Contains("cannot weigh its error"));
+    REQUIRE_THAT(message(spec, {.row_weights = weights()}), says("project fc: ") && says("cannot weigh its error"));
+    REQUIRE_THAT(message(spec, {.input_moments = moments(20)}), says("cannot weigh its error"));
   }
   const std::string spec = "low_rank:rank=2";
-  REQUIRE_THAT(message(spec, {.input_moments = moments(20), .row_weights = weights()}), Contains("exclude each other"));
-  REQUIRE_THAT(message(spec, {.row_weights = randn({kIn}, DType::f64, 1)}), Contains("row_weights (14) must be (out) = (11)"));
-  REQUIRE_THAT(message(spec, {.input_moments = randn({kIn, 2}, DType::f64, 1)}), Contains("must be (in, in) = (14, 14)"));
+  REQUIRE_THAT(message(spec, {.input_moments = moments(20), .row_weights = weights()}), says("exclude each other"));
+  REQUIRE_THAT(message(spec, {.row_weights = randn({kIn}, DType::f64, 1)}), says("row_weights (14) must be (out) = (11)"));
+  REQUIRE_THAT(message(spec, {.input_moments = randn({kIn, 2}, DType::f64, 1)}), says("must be (in, in) = (14, 14)"));
   REQUIRE_THAT(message(spec, {.row_weights = Array::full({kOut}, -1, DType::f64)}),
-               Contains("project fc: row_weights have a value that is negative"));
-  REQUIRE_THAT(message(spec, {.input_moments = Array::full({kIn, kIn}, NAN, DType::f64)}), Contains("not finite"));
+               says("project fc: row_weights have a value that is negative"));
+  REQUIRE_THAT(message(spec, {.input_moments = Array::full({kIn, kIn}, NAN, DType::f64)}), says("not finite"));
   Net dense_net(Scope::root(DType::f64), "dense");
   REQUIRE(dense_net.fc.map().project(dense, {.row_weights = weights()}) == 0);
 }

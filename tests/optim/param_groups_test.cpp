@@ -15,7 +15,7 @@ TEST_CASE("groups are chosen by name and role; the first that fits sets rate, de
                    .settings = {{"lr", 0.5}, {"weight_decay", 0.25}},
                    .groups = parse_groups("name=*.U, lr=2 ; role=matrix,lr=0.5,weight_decay=0;"
                                           "role=embedding,name=wte.*,weight_decay=0.125,decay=linear")});
-  const auto check = [&](const char* name, double lr, double weight_decay, std::optional<Decay> decay) {
+  const auto check = [&](const std::string& name, double lr, double weight_decay, std::optional<Decay> decay) {
     INFO(name);
     const Slot& slot = slot_of(*optimizer, name);
     REQUIRE(slot.lr == lr);

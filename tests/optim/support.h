@@ -51,12 +51,4 @@ std::string message_of(const F& f) {
   return "(nothing was thrown)";
 }
 
-inline auto says(const std::string& text) {
-#if __has_include(<catch2/catch_all.hpp>)
-  return Catch::Matchers::ContainsSubstring(text);
-#else
-  return Catch::Matchers::Contains(text);
-#endif
-}
-
 }  // namespace ashlar::test

@@ -6,3 +6,16 @@ using Catch::Approx;  // version 2 has it in the global namespace
 #else
 #include <catch2/catch.hpp>
 #endif
+
+namespace ashlar::test {
+
+// Matches what has `text` in it.
+inline auto says(const std::string& text) {
+#if __has_include(<catch2/catch_all.hpp>)
+  return Catch::Matchers::ContainsSubstring(text);
+#else
+  return Catch::Matchers::Contains(text);
+#endif
+}
+
+}  // namespace ashlar::test
