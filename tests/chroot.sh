@@ -31,8 +31,10 @@ for file in /etc/resolv.conf /etc/hosts; do cp "$file" "$root/etc/"; done
 rm -rf "$root/root/ashlar"
 git clone -q . "$root/root/ashlar"
 
-leave() { umount "$root/proc" "$root/dev"; }
-mount --bind /proc "$root/proc"
-mount --bind /dev "$root/dev"
-trap leave EXIT
-chroot "$root" env HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin ASHLAR_CUDA=off bash -c 'cd /root/ashlar && bash tests/run.sh'
+# The mounts are this process's own and end with it: no later `rm -r build` can meet them.
+# shellcheck disable=SC2016
+unshare --mount bash -euc '
+  mount --bind /proc "$1/proc"
+  mount --bind /dev "$1/dev"
+  exec chroot "$1" env HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin ASHLAR_CUDA=off \
+    bash -c "cd /root/ashlar && bash tests/run.sh"' - "$root"
