@@ -127,9 +127,9 @@ class HeadBackward {
   typename Operands::Columns k_transposed_, v_transposed_;
   typename Operands::Rows queries_, keys_, d_out_;
   typename Operands::Scores scores_, d_scores_;
-  Scratch<Sum> lse_, delta_;       // (T)
-  Scratch<Sum> d_queries_;         // (T, D)
-  Scratch<Sum> d_keys_, d_values_; // (rows of a tile, D)
+  Scratch<Sum> lse_, delta_;        // (T)
+  Scratch<Sum> d_queries_;          // (T, D)
+  Scratch<Sum> d_keys_, d_values_;  // (rows of a tile, D)
 };
 
 template <class Operands>
