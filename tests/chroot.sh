@@ -14,17 +14,13 @@ if [ -z "$suite" ] || [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; th
   exit 2
 fi
 shift
-options=() mirror=()
-for argument; do
-  if [[ $argument == --* ]]; then options+=("$argument"); else mirror+=("$argument"); fi
-done
 
 root=$PWD/build/chroot/$suite
 if [ ! -f "$root/unpacked" ]; then
   DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends mmdebstrap
   rm -rf "$root"
   mkdir -p "$root"
-  mmdebstrap --variant=apt --include=ca-certificates,git "${options[@]}" "$suite" "$root" "${mirror[@]}"
+  mmdebstrap --variant=apt --include=ca-certificates,git "$suite" "$root" "$@"
   touch "$root/unpacked"
 fi
 for file in /etc/resolv.conf /etc/hosts; do cp "$file" "$root/etc/"; done

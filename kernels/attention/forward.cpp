@@ -30,7 +30,7 @@ void forward_head(const ForwardCall& call, Dim head, Dim first, Dim last) {
   const Dim earlier = call.k.size(2) - tiles.length;  // positions before that of the first query
   const Dim keys = earlier + (call.causal ? tiles.end(last - 1) : tiles.length);  // that any of these queries sees
   const Tiles panels(call.k.size(2), kPanel);
-  Dim seen = panels.count;
+  Dim seen = panels.count;  // panels with such keys
   while (panels.begin(seen - 1) >= keys) --seen;
   const Head<T> o = head_of<T>(call.o, head);
 
@@ -50,7 +50,7 @@ void forward_head(const ForwardCall& call, Dim head, Dim first, Dim last) {
     const typename Operands::Left q = queries.left(tile);
     std::fill(max, max + rows, -std::numeric_limits<Sum>::infinity());
     std::fill(sum, sum + rows, Sum{0});
-    for (Dim panel = 0; panel < seen && panels.begin(panel) < limit; ++panel) {
+    for (Dim panel = 0; panels.begin(panel) < limit; ++panel) {
       const Dim key = panels.begin(panel), width = std::min(panels.rows(panel), limit - key);
       Operands::multiply({rows, round_up(width, 8), depth}, q, k_transposed.right(panel), scores.data(), scores.ld());
       softmax_tile(ScoreTile<Sum>{.scores = scores.data(), .ld = scores.ld(), .rows = rows, .width = width,

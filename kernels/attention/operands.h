@@ -36,6 +36,27 @@ struct Size {
   Dim m, n, k;
 };
 
+// A right operand.
+template <class Element>
+struct RightOf {
+  const Element* at;
+  Dim ld;
+};
+
+// Right operands of `count` tiles, each (rows, ld).
+template <class Element>
+class PackedTiles {
+ public:
+  PackedTiles(Dim count, Dim rows, Dim ld) : ld_(ld), step_(rows * ld), values_(count * step_) {}
+  Dim ld() const { return ld_; }
+  Element* at(Dim tile) const { return values_.data() + tile * step_; }
+  RightOf<Element> right(Dim tile) const { return {at(tile), ld_}; }
+
+ private:
+  Dim ld_, step_;
+  Scratch<Element> values_;
+};
+
 template <class T>
 struct Converted {
   using Value = T;
@@ -45,10 +66,7 @@ struct Converted {
     Dim ld;
     bool transposed = false;
   };
-  struct Right {
-    const Sum* at;
-    Dim ld;
-  };
+  using Right = RightOf<Sum>;
 
   static void multiply(const Size& size, const Left& a, const Right& b, Sum* c, Dim ldc, bool accumulate = false) {
     const SmallGemm<Sum> product{.m = size.m, .n = size.n, .k = size.k, .lda = a.ld, .ldb = b.ld, .ldc = ldc,
@@ -92,21 +110,17 @@ struct Converted {
     Scratch<Sum> values_;  // (T, D)
   };
 
-  class Columns {
+  class Columns : public PackedTiles<Sum> {  // (tiles, D, positions)
    public:
     Columns(Head<const T> from, const Tiles& tiles, Dim count, Dim depth)
-        : ld_(row_length(tiles.max_rows())), step_(depth * ld_), values_(count * step_) {
+        : PackedTiles<Sum>(count, depth, row_length(tiles.max_rows())) {
       LeftRows rows(from, tiles, depth);
-      std::fill_n(values_.data(), count * step_, Sum{0});
       for (Dim tile = 0; tile < count; ++tile) {
-        pack_transposed(rows.left(tile).at, tiles.rows(tile), depth, depth, values_.data() + tile * step_, ld_);
+        const Dim positions = tiles.rows(tile);
+        pack_transposed(rows.left(tile).at, positions, depth, depth, this->at(tile), this->ld());
+        for (Dim d = 0; d < depth; ++d) std::fill_n(this->at(tile) + d * this->ld() + positions, this->ld() - positions, Sum{0});
       }
     }
-    Right right(Dim tile) const { return {values_.data() + tile * step_, ld_}; }
-
-   private:
-    Dim ld_, step_;
-    Scratch<Sum> values_;  // (tiles, D, ld)
   };
 
   class Scores {
@@ -132,10 +146,7 @@ struct Paired {
     Dim ld;
   };
   using Left = LeftOf<bfloat16>;
-  struct Right {
-    const Pair* at;
-    Dim ld;
-  };
+  using Right = RightOf<Pair>;
 
   template <class A>
   static void multiply(const Size& size, const LeftOf<A>& a, const Right& b, float* c, Dim ldc, bool accumulate = false) {
@@ -156,37 +167,24 @@ struct Paired {
     Tiles tiles_;
   };
 
-  class Rows : public LeftRows {
+  class Rows : public LeftRows, public PackedTiles<Pair> {  // (tiles, positions / 2, D)
    public:
     Rows(Head<const bfloat16> from, const Tiles& tiles, Dim count, Dim depth)
-        : LeftRows(from, tiles, depth),
-          ld_(round_up(depth, kPairLanes)),
-          step_(ceil_div(tiles.max_rows(), 2) * ld_),
-          pairs_(count * step_) {
+        : LeftRows(from, tiles, depth), PackedTiles<Pair>(count, ceil_div(tiles.max_rows(), 2), round_up(depth, kPairLanes)) {
       for (Dim tile = 0; tile < count; ++tile) {
-        pack_pairs(from.row(tiles.begin(tile)), from.ld, tiles.rows(tile), depth, ld_, pairs_.data() + tile * step_);
+        pack_pairs(from.row(tiles.begin(tile)), from.ld, tiles.rows(tile), depth, ld(), at(tile));
       }
     }
-    Right right(Dim tile) const { return {pairs_.data() + tile * step_, ld_}; }
-
-   private:
-    Dim ld_, step_;
-    Scratch<Pair> pairs_;  // (tiles, rows / 2, ld)
   };
 
-  class Columns {
+  class Columns : public PackedTiles<Pair> {  // (tiles, D / 2, positions)
    public:
     Columns(Head<const bfloat16> from, const Tiles& tiles, Dim count, Dim depth)
-        : ld_(round_up(tiles.max_rows(), kPairLanes)), step_(ceil_div(depth, 2) * ld_), pairs_(count * step_) {
+        : PackedTiles<Pair>(count, ceil_div(depth, 2), round_up(tiles.max_rows(), kPairLanes)) {
       for (Dim tile = 0; tile < count; ++tile) {
-        pack_pairs_transposed(from.row(tiles.begin(tile)), from.ld, tiles.rows(tile), depth, ld_, pairs_.data() + tile * step_);
+        pack_pairs_transposed(from.row(tiles.begin(tile)), from.ld, tiles.rows(tile), depth, ld(), at(tile));
       }
     }
-    Right right(Dim tile) const { return {pairs_.data() + tile * step_, ld_}; }
-
-   private:
-    Dim ld_, step_;
-    Scratch<Pair> pairs_;  // (tiles, D / 2, ld)
   };
 
   class Scores {

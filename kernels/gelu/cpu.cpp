@@ -170,8 +170,12 @@ struct Table {
   }
 };
 const Table& table_of(Gelu kind) {
-  static const Table erf(Gelu::erf), tanh(Gelu::tanh);
-  return kind == Gelu::tanh ? tanh : erf;
+  if (kind == Gelu::tanh) {
+    static const Table tanh(Gelu::tanh);
+    return tanh;
+  }
+  static const Table erf(Gelu::erf);
+  return erf;
 }
 
 void forward(Gelu kind, const double* x, double* y, Dim count) { ASHLAR_DISPATCH(gelu_forward_f64)(kind, x, y, count); }

@@ -3,10 +3,10 @@
 #include <cmath>
 #include <vector>
 
-#include "core/random.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/rounding.h"
 #include "tests/support/catch.h"
+#include "tests/support/compare.h"
 
 using namespace ashlar;
 using namespace ashlar::kernels;
@@ -15,10 +15,7 @@ namespace {
 
 template <class T>
 std::vector<T> normal_values(Dim count, std::uint64_t stream) {
-  const Random random(7, stream);
-  std::vector<T> values(static_cast<std::size_t>(count));
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = convert<T>(static_cast<float>(random.normal(i)));
-  return values;
+  return test::randn({count}, dtype_of<T>(), stream).template to_vector<T>();
 }
 
 template <class T>

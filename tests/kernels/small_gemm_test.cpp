@@ -3,8 +3,8 @@
 #include <cmath>
 #include <vector>
 
-#include "core/random.h"
 #include "tests/support/catch.h"
+#include "tests/support/compare.h"
 
 using namespace ashlar;
 using kernels::SmallGemm;
@@ -13,10 +13,7 @@ namespace {
 
 template <class T>
 std::vector<T> normal_values(Dim count, std::uint64_t stream) {
-  const Random random(7, stream);
-  std::vector<T> values(static_cast<std::size_t>(count));
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<T>(random.normal(i));
-  return values;
+  return test::randn({count}, dtype_of<T>(), stream).template to_vector<T>();
 }
 
 // Largest difference from a naive f64 product, in units of the largest entry; everything between the columns of C
