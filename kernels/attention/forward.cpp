@@ -25,6 +25,7 @@ template <class Operands>
 void forward_head(const ForwardCall& call, Dim head, Dim first, Dim last) {
   using T = typename Operands::Value;
   using Sum = typename Operands::Sum;
+  [[maybe_unused]] const typename Operands::Unit unit;
   const Tiles tiles(call.q.size(2), kTileRows);
   const Dim depth = call.q.size(3), rows_max = tiles.max_rows();
   const Dim earlier = call.k.size(2) - tiles.length;  // positions before that of the first query

@@ -5,7 +5,8 @@
 //   LeftRows: a tile as left operand;
 //   Rows: that, or as right operand; of the first `count` tiles;
 //   Columns: its transpose (D, positions) as right operand; of the first `count` tiles;
-// and Scores, a tile of results (queries, keys) that becomes a left operand, as it is or transposed.
+// and Scores, a tile of results (queries, keys) that becomes a left operand, as it is or transposed. One `Unit` lives while a
+// thread multiplies.
 #pragma once
 #include "kernels/attention/heads.h"
 #include "kernels/attention/softmax.h"
@@ -43,17 +44,15 @@ struct RightOf {
   Dim ld;
 };
 
-// Right operands of `count` tiles, each (rows, ld).
+// Right operands of `count` tiles, each of `size` elements.
 template <class Element>
 class PackedTiles {
  public:
-  PackedTiles(Dim count, Dim rows, Dim ld) : ld_(ld), step_(rows * ld), values_(count * step_) {}
-  Dim ld() const { return ld_; }
-  Element* at(Dim tile) const { return values_.data() + tile * step_; }
-  RightOf<Element> right(Dim tile) const { return {at(tile), ld_}; }
+  PackedTiles(Dim count, Dim size) : size_(size), values_(count * size) {}
+  Element* at(Dim tile) const { return values_.data() + tile * size_; }
 
  private:
-  Dim ld_, step_;
+  Dim size_;
   Scratch<Element> values_;
 };
 
@@ -67,6 +66,7 @@ struct Converted {
     bool transposed = false;
   };
   using Right = RightOf<Sum>;
+  struct Unit {};
 
   static void multiply(const Size& size, const Left& a, const Right& b, Sum* c, Dim ldc, bool accumulate = false) {
     const SmallGemm<Sum> product{.m = size.m, .n = size.n, .k = size.k, .lda = a.ld, .ldb = b.ld, .ldc = ldc,
@@ -110,17 +110,23 @@ struct Converted {
     Scratch<Sum> values_;  // (T, D)
   };
 
-  class Columns : public PackedTiles<Sum> {  // (tiles, D, positions)
+  class Columns {
    public:
     Columns(Head<const T> from, const Tiles& tiles, Dim count, Dim depth)
-        : PackedTiles<Sum>(count, depth, row_length(tiles.max_rows())) {
+        : ld_(row_length(tiles.max_rows())), packed_(count, depth * ld_) {
       LeftRows rows(from, tiles, depth);
       for (Dim tile = 0; tile < count; ++tile) {
         const Dim positions = tiles.rows(tile);
-        pack_transposed(rows.left(tile).at, positions, depth, depth, this->at(tile), this->ld());
-        for (Dim d = 0; d < depth; ++d) std::fill_n(this->at(tile) + d * this->ld() + positions, this->ld() - positions, Sum{0});
+        Sum* const to = packed_.at(tile);
+        pack_transposed(rows.left(tile).at, positions, depth, depth, to, ld_);
+        for (Dim d = 0; d < depth; ++d) std::fill_n(to + d * ld_ + positions, ld_ - positions, Sum{0});
       }
     }
+    Right right(Dim tile) const { return {packed_.at(tile), ld_}; }
+
+   private:
+    Dim ld_;
+    PackedTiles<Sum> packed_;  // (tiles, D, ld)
   };
 
   class Scores {
@@ -140,17 +146,17 @@ struct Converted {
 struct Paired {
   using Value = bfloat16;
   using Sum = float;
-  template <class A>  // bfloat16, or of a transposed matrix Pair
-  struct LeftOf {
-    const A* at;
+  struct Left {
+    const bfloat16* at;
     Dim ld;
   };
-  using Left = LeftOf<bfloat16>;
-  using Right = RightOf<Pair>;
+  using Right = RightOf<Pair>;  // of strips
+  struct Unit {
+    UseTiles tiles{has_tiles()};
+  };
 
-  template <class A>
-  static void multiply(const Size& size, const LeftOf<A>& a, const Right& b, float* c, Dim ldc, bool accumulate = false) {
-    const PairGemm product{.m = size.m, .n = size.n, .k = size.k, .lda = a.ld, .ldb = b.ld, .ldc = ldc, .accumulate = accumulate};
+  static void multiply(const Size& size, const Left& a, const Right& b, float* c, Dim ldc, bool accumulate = false) {
+    const PairGemm product{.m = size.m, .n = size.n, .k = size.k, .lda = a.ld, .strip = b.ld, .ldc = ldc, .accumulate = accumulate};
     product(a.at, b.at, c);
   }
   static void store(const float* from, Dim ld_from, bfloat16* to, Dim ld_to, Dim rows, Dim columns, float factor) {
@@ -167,46 +173,57 @@ struct Paired {
     Tiles tiles_;
   };
 
-  class Rows : public LeftRows, public PackedTiles<Pair> {  // (tiles, positions / 2, D)
+  class Rows : public LeftRows {
    public:
     Rows(Head<const bfloat16> from, const Tiles& tiles, Dim count, Dim depth)
-        : LeftRows(from, tiles, depth), PackedTiles<Pair>(count, ceil_div(tiles.max_rows(), 2), round_up(depth, kPairLanes)) {
+        : LeftRows(from, tiles, depth), tiles_(tiles), packed_(count, packed_pairs(tiles.max_rows(), depth)) {
       for (Dim tile = 0; tile < count; ++tile) {
-        pack_pairs(from.row(tiles.begin(tile)), from.ld, tiles.rows(tile), depth, ld(), at(tile));
+        pack_pairs(from.row(tiles.begin(tile)), from.ld, tiles.rows(tile), depth, packed_.at(tile));
       }
     }
+    Right right(Dim tile) const { return {packed_.at(tile), strip_pairs(tiles_.rows(tile))}; }
+
+   private:
+    Tiles tiles_;
+    PackedTiles<Pair> packed_;
   };
 
-  class Columns : public PackedTiles<Pair> {  // (tiles, D / 2, positions)
+  class Columns {
    public:
     Columns(Head<const bfloat16> from, const Tiles& tiles, Dim count, Dim depth)
-        : PackedTiles<Pair>(count, ceil_div(depth, 2), round_up(tiles.max_rows(), kPairLanes)) {
+        : strip_(strip_pairs(depth)), packed_(count, packed_pairs(depth, tiles.max_rows())) {
       for (Dim tile = 0; tile < count; ++tile) {
-        pack_pairs_transposed(from.row(tiles.begin(tile)), from.ld, tiles.rows(tile), depth, ld(), at(tile));
+        pack_pairs_transposed(from.row(tiles.begin(tile)), from.ld, tiles.rows(tile), depth, packed_.at(tile));
       }
     }
+    Right right(Dim tile) const { return {packed_.at(tile), strip_}; }
+
+   private:
+    Dim strip_;
+    PackedTiles<Pair> packed_;
   };
 
   class Scores {
    public:
     Scores(Dim rows, Dim columns)
-        : ld_(row_length(columns)), values_(rows * ld_), rounded_(rows * ld_), pairs_(ceil_div(rows, 2) * ld_) {}
+        : ld_(row_length(columns)), values_(rows * ld_), operand_(std::max(rows * line(columns), columns * line(rows))) {}
     float* data() const { return values_.data(); }
     Dim ld() const { return ld_; }
     Left left(Dim rows, Dim columns) const {
-      round_rows(data(), ld_, rounded_.data(), ld_, rows, columns);
-      return {rounded_.data(), ld_};
+      round_rows(data(), ld_, operand_.data(), line(columns), rows, columns);
+      return {operand_.data(), line(columns)};
     }
-    LeftOf<Pair> transposed(Dim rows, Dim columns) const {
-      pack_pairs(data(), ld_, rows, columns, ld_, pairs_.data());
-      return {pairs_.data(), ld_};
+    Left transposed(Dim rows, Dim columns) const {
+      round_transposed(data(), ld_, operand_.data(), line(rows), rows, columns);
+      return {operand_.data(), line(rows)};
     }
 
    private:
+    static Dim line(Dim columns) { return round_up(columns, 32); }  // whole cache lines
+
     Dim ld_;
     Scratch<float> values_;      // (rows, ld)
-    Scratch<bfloat16> rounded_;  // (rows, ld)
-    Scratch<Pair> pairs_;        // (rows / 2, ld)
+    Scratch<bfloat16> operand_;  // the latest one
   };
 };
 

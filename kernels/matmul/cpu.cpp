@@ -11,7 +11,6 @@
 #include "kernels/matmul/problem.h"
 #include "kernels/matmul/small_bf16.h"
 #include "kernels/matmul/small_f32.h"
-#include "kernels/matmul/tiles_bf16.h"
 
 namespace ashlar::kernels::cpu {
 namespace {
@@ -60,8 +59,7 @@ Array converted(const Exec& exec, const ConstView& v, DType dtype) {
 // Multiplies what is too small for the library, and says whether it did.
 bool multiply_small(const Problem& p) {
   if (is_small_f32(p)) matmul_small_f32(p);
-  else if (has_tiles() && is_tiles_bf16(p)) matmul_tiles_bf16(p);
-  else if (library_multiplies_bf16() && !has_tiles() && is_small_bf16(p)) matmul_small_bf16(p);
+  else if (is_small_bf16(p)) matmul_small_bf16(p);
   else return false;
   return true;
 }

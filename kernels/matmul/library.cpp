@@ -161,7 +161,7 @@ bool library_multiplies_bf16() {
   return native;
 }
 
-bool has_tiles() {
+bool library_has_tiles() {
   static const bool has = library_has(dnnl::cpu_isa::avx512_core_amx);
   return has;
 }

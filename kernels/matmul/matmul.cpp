@@ -15,5 +15,6 @@ constinit const Kernel<void(const Exec&, ConstView, ConstView, View, MatmulOptio
     "matmul", &cpu::matmul, ASHLAR_CUDA_FN(cuda::matmul)};
 
 bool multiplies_bf16(Device device) { return device.type == DeviceType::cpu ? products::library_multiplies_bf16() : true; }
+bool has_tiles() { return products::library_has_tiles(); }
 
 }  // namespace ashlar::kernels

@@ -1,5 +1,6 @@
 #include "kernels/matmul/small_bf16.h"
 
+#include "kernels/matmul/library.h"
 #include "kernels/matmul/parts.h"
 #include "kernels/small_gemm/pair_gemm.h"
 #include "kernels/small_gemm/tile.h"
@@ -11,80 +12,59 @@ namespace {
 class Multiplier {
  public:
   explicit Multiplier(const Problem& p)
-      : p_(p),
-        pairs_(ceil_div(p.k(), 2)),
-        vectors_(ceil_div(p.n(), kPairLanes)),
-        a_width_(by_rows(p.a) ? 0 : round_up(p.m(), kPairLanes)),
-        packed_(pairs_ * (vectors_ * kPairLanes + a_width_)) {}
+      : p_(p), b_(packed_pairs(p.k(), p.n())), a_(by_rows(p.a) ? 0 : p.m() * a_length()), tiles_(has_tiles()) {}
 
   // Rows [begin, end) of a product.
   void operator()(Dim batch, Dim begin, Dim end) {
-    pack(batch);
-    multiply(batch, begin, end);
+    pack_pairs(p_.b.as<bfloat16>() + batch_offset(p_.b, batch), p_.b.step(-2), p_.k(), p_.n(), b_.data());
+    if (p_.y.dtype == DType::f32) multiply(batch, begin, end, p_.y.as<float>());
+    else multiply(batch, begin, end, p_.y.as<bfloat16>());
   }
 
  private:
-  void pack(Dim batch) {
-    a_ = p_.a.as<bfloat16>() + batch_offset(p_.a, batch);
-    const bfloat16* const b = p_.b.as<bfloat16>() + batch_offset(p_.b, batch);
-    for_panels([&](Dim column, Dim vectors) {
-      pack_pairs(b + column, p_.b.step(-2), p_.k(), p_.n() - column, vectors * kPairLanes, packed_.data() + pairs_ * column);
-    });
-    if (a_width_ > 0) pack_pairs(a_, p_.a.step(-1), p_.k(), p_.m(), a_width_, packed_a());
-  }
-
-  void multiply(Dim batch, Dim begin, Dim end) const {
-    const Dim y_offset = batch_offset(p_.y, batch) + begin * p_.y.step(-2);
-    if (p_.y.dtype == DType::f32) multiply(batch, begin, end, p_.y.as<float>() + y_offset);
-    else multiply(batch, begin, end, p_.y.as<bfloat16>() + y_offset);
-  }
   template <class Y>
   void multiply(Dim batch, Dim begin, Dim end, Y* y) const {
-    const float* const bias = bias_of(p_, batch);
-    for_panels([&](Dim column, Dim vectors) {
-      const PairGemm product{.m = end - begin,
-                             .n = std::min(p_.n() - column, vectors * kPairLanes),
-                             .k = p_.k(),
-                             .lda = a_width_ > 0 ? a_width_ : p_.a.step(-2),
-                             .ldb = vectors * kPairLanes,
-                             .ldc = p_.y.step(-2),
-                             .accumulate = p_.options.accumulate,
-                             .bias = bias ? bias + column : nullptr};
-      const Pair* const b = packed_.data() + pairs_ * column;
-      if (a_width_ > 0) product(packed_a() + begin, b, y + column);
-      else product(a_ + begin * p_.a.step(-2), b, y + column);
-    });
+    const bfloat16* a = p_.a.as<bfloat16>() + batch_offset(p_.a, batch);
+    PairGemm product{.m = end - begin,
+                     .n = p_.n(),
+                     .k = p_.k(),
+                     .strip = strip_pairs(p_.k()),
+                     .ldc = p_.y.step(-2),
+                     .accumulate = p_.options.accumulate,
+                     .bias = bias_of(p_, batch)};
+    if (by_rows(p_.a)) {
+      product.lda = p_.a.step(-2);
+      a += begin * product.lda;
+    } else {
+      product.lda = a_length();
+      round_transposed(a + begin, p_.a.step(-1), a_.data(), product.lda, p_.k(), product.m);
+      a = a_.data();
+    }
+    product(a, b_.data(), y + batch_offset(p_.y, batch) + begin * product.ldc);
   }
 
-  // body(first column, vectors) for panels of nearly equal width: the columns of b that are multiplied at once lie side by side.
-  template <class Body>
-  void for_panels(const Body& body) const {
-    constexpr Dim kMostVectors = 4;
-    const Dim panels = ceil_div(vectors_, kMostVectors);
-    for (Dim i = 0; i < panels; ++i) {
-      const Dim begin = vectors_ * i / panels, end = vectors_ * (i + 1) / panels;
-      body(begin * kPairLanes, end - begin);
-    }
-  }
-  Pair* packed_a() const { return packed_.data() + pairs_ * vectors_ * kPairLanes; }
+  Dim a_length() const { return round_up(p_.k(), 32); }  // whole cache lines
 
   const Problem& p_;
-  Dim pairs_, vectors_;
-  Dim a_width_;           // of a row of pairs, where a is packed
-  Scratch<Pair> packed_;  // b, panel by panel (pairs, vectors, kPairLanes); a (pairs, a_width)
-  const bfloat16* a_ = nullptr;
+  Scratch<Pair> b_;
+  Scratch<bfloat16> a_;  // (rows, a_length()), where a is not given by rows
+  UseTiles tiles_;
 };
 
 }  // namespace
 
 bool is_small_bf16(const Problem& p) {
+  constexpr Dim kMostValues = Dim{1} << 16;  // of b, which each thread packs for itself: what stays in the second-level cache
+  if (!library_multiplies_bf16() || p.a.dtype != DType::bf16 || p.b.dtype != DType::bf16) return false;
+  if (!by_rows(p.b) || !by_rows(ConstView(p.y)) || p.k() == 0 || p.k() > 1024 || p.k() * p.n() > kMostValues) return false;
+  // The library uses AMX too: only many rows make up for the packing of b, which for a batch each thread does for its own.
+  if (has_tiles()) return by_rows(p.a) && p.m() >= (batch_shape(p.y).numel() > 1 ? 64 : 512);
   // With many columns of a, packing it costs more than the library's second pass.
-  const bool columns = by_columns(p.a) && p.m() <= 128;
-  return can_pack_pairs(p) && (by_rows(p.a) || columns);
+  return by_rows(p.a) || (by_columns(p.a) && p.m() <= 128);
 }
 
 void matmul_small_bf16(const Problem& p) {
-  multiply_in_parts(p, [&] { return Multiplier(p); });
+  multiply_in_parts(p, [&] { return Multiplier(p); }, has_tiles() ? 64 : 48);
 }
 
 }  // namespace ashlar::kernels::products
