@@ -132,7 +132,7 @@ void cross_entropy_rows(const Work& work, Dim begin, Dim end) {
     const bool same = !work.dlogits || work.dlogits.dtype == work.logits.dtype;
     for (Dim row = begin; row < end; ++row) {
       if (same) row_of<T, T>(work, row);
-      else row_of<T, float>(work, row);
+      else row_of<T, OtherGradient<T>>(work, row);
     }
   });
 }

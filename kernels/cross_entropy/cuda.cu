@@ -142,7 +142,7 @@ void cross_entropy(const Exec& exec, ConstView logits, CrossEntropyTargets targe
     const auto in_packs = [](const ConstView& v) {
       return !v || (v.step(0) % kWide == 0 && aligned_for(v.as<T>(), kWide));
     };
-    if (dlogits && dlogits.dtype != logits.dtype) run(rows_of_logits<1, T, float>, dlogits.as<float>());
+    if (dlogits && dlogits.dtype != logits.dtype) run(rows_of_logits<1, T, OtherGradient<T>>, dlogits.as<OtherGradient<T>>());
     else if (in_packs(logits) && in_packs(dlogits)) run(rows_of_logits<kWide, T, T>, dlogits.as<T>());
     else run(rows_of_logits<1, T, T>, dlogits.as<T>());
   });

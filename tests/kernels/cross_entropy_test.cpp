@@ -64,8 +64,8 @@ TEST_CASE("cross entropy matches its definition", "[cross_entropy]") {
   const DType dtype = GENERATE(DType::f64, DType::f32, DType::bf16);
   const Shape shape = GENERATE(Shape{1, 2}, Shape{5, 3}, Shape{33, 10}, Shape{7, 2049}, Shape{3, 50257});
   const double smoothing = GENERATE(0.0, 0.1);
-  const bool mixed = GENERATE(false, true), wide = GENERATE(false, true);
-  CAPTURE(kernels::isa_name(), name_of(dtype), to_string(shape), smoothing, mixed, wide);
+  const bool mixed = GENERATE(false, true), convert = GENERATE(false, true);
+  CAPTURE(kernels::isa_name(), name_of(dtype), to_string(shape), smoothing, mixed, convert);
   const auto classes = static_cast<std::uint32_t>(shape[1]);
   const Array logits = times(randn(shape, dtype, 1), 3), target = random_ids({shape[0]}, classes, 2);
   if (shape[0] > 2) target.data<std::int32_t>()[1] = -1;
@@ -82,10 +82,10 @@ TEST_CASE("cross entropy matches its definition", "[cross_entropy]") {
   }
   const double scale = 0.125;
   const Result expected = reference(logits, target, other, weight, smoothing, scale);
-  const DType gradient_dtype = wide ? DType::f32 : dtype;
+  const DType other_dtype = dtype == DType::f32 ? DType::bf16 : DType::f32, gradient_dtype = convert ? other_dtype : dtype;
   const Result result = run(logits, targets, scale, gradient_dtype);
   CHECK(relative_error(result.losses, expected.losses) <= tolerance(master_dtype(dtype), 4));
-  const double tol = dtype == DType::f64 && !wide ? 1e-13 : tolerance(gradient_dtype, 4);
+  const double tol = gradient_dtype == DType::f64 ? 1e-13 : tolerance(gradient_dtype, 4);
   CHECK(relative_error(result.dlogits, expected.dlogits) <= tol);
   CHECK(bitwise_equal(losses_of(logits, targets), result.losses));
   if (gradient_dtype == dtype) {
