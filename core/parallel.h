@@ -4,6 +4,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <atomic>
 #include <exception>
 
 #include "core/dtype.h"
@@ -41,24 +42,35 @@ void parallel_for(Dim count, Dim grain, Body&& body) {
   if (failure) std::rethrow_exception(failure);
 }
 
-// Calls body(item) for every item in [0, count); items are handed out one at a time.
-template <class Body>
-void parallel_items(Dim count, Body&& body) {
-  if (num_threads() == 1 || count <= 1) {
-    for (Dim item = 0; item < count; ++item) body(item);
-    return;
-  }
+// Every thread makes a worker = make() of its own, with the memory that it needs, and calls worker(item) for items in
+// [0, count) that are handed out one at a time.
+template <class Make>
+void parallel_workers(Dim count, Make&& make) {
+  if (count <= 0) return;
+  std::atomic<Dim> next = 0;
+  const auto work = [&] {
+    auto&& worker = make();
+    for (Dim item = next++; item < count; item = next++) worker(item);
+  };
+  const Dim threads = std::min<Dim>(num_threads(), count);
+  if (threads == 1) return work();
   std::exception_ptr failure;
-#pragma omp parallel for schedule(dynamic, 1)
-  for (Dim item = 0; item < count; ++item) {
+#pragma omp parallel num_threads(static_cast<int>(threads))
+  {
     try {
-      body(item);
+      work();
     } catch (...) {
 #pragma omp critical(ashlar_parallel_failure)
       failure = std::current_exception();
     }
   }
   if (failure) std::rethrow_exception(failure);
+}
+
+// Calls body(item) for every item in [0, count); items are handed out one at a time.
+template <class Body>
+void parallel_items(Dim count, Body&& body) {
+  parallel_workers(count, [&]() -> auto& { return body; });
 }
 
 // Splits [0, count) into at most `max_chunks` ranges that do not depend on the number of threads and calls

@@ -14,7 +14,7 @@ struct BackwardCall {
   View dq, dk, dv;
 };
 
-// One head, with the operands of its products in scratch memory. For a tile of queries i and a tile of keys j, with
+// One head after the other, on one thread, with the operands of its products in scratch memory. For a tile of queries i and a tile of keys j, with
 // delta = rowsum(dO * O):
 //   P = exp(scale * q_i k_jᵀ − lse_i),  dS = P * (dO_i v_jᵀ − delta_i)
 //   dv_j += Pᵀ dO_i,  dk_j += scale * dSᵀ q_i,  dq_i += scale * dS k_j
@@ -26,30 +26,37 @@ class HeadBackward {
   using T = typename Operands::Value;
   using Sum = typename Operands::Sum;
 
-  HeadBackward(const BackwardCall& call, Dim head)
+  explicit HeadBackward(const BackwardCall& call)
       : call_(call),
         tiles_(call.q.size(2), kTileRows),
         depth_(call.q.size(3)),
-        dq_(head_of<T>(call.dq, head)),
-        dk_(head_of<T>(call.dk, head)),
-        dv_(head_of<T>(call.dv, head)),
-        k_transposed_(head_of<T>(call.k, head), tiles_, tiles_.count, depth_),
-        v_transposed_(head_of<T>(call.v, head), tiles_, tiles_.count, depth_),
-        queries_(head_of<T>(call.q, head), tiles_, tiles_.count, depth_),
-        keys_(head_of<T>(call.k, head), tiles_, tiles_.count, depth_),
-        d_out_(head_of<T>(call.d_o, head), tiles_, tiles_.count, depth_),
+        k_transposed_(tiles_, depth_),
+        v_transposed_(tiles_, depth_),
+        queries_(tiles_, depth_),
+        keys_(tiles_, depth_),
+        d_out_(tiles_, depth_),
         scores_(tiles_.max_rows(), tiles_.max_rows()),
         d_scores_(tiles_.max_rows(), tiles_.max_rows()),
         lse_(tiles_.length),
         delta_(tiles_.length),
         d_queries_(tiles_.length * depth_),
         d_keys_(tiles_.max_rows() * depth_),
-        d_values_(tiles_.max_rows() * depth_) {
-    const auto o = head_of<T>(call.o, head), d_o = head_of<T>(call.d_o, head);
+        d_values_(tiles_.max_rows() * depth_) {}
+
+  void read(Dim head) {
+    const auto o = head_of<T>(call_.o, head), d_o = head_of<T>(call_.d_o, head);
+    k_transposed_.read(head_of<T>(call_.k, head), tiles_.count);
+    v_transposed_.read(head_of<T>(call_.v, head), tiles_.count);
+    queries_.read(head_of<T>(call_.q, head), tiles_.count);
+    keys_.read(head_of<T>(call_.k, head), tiles_.count);
+    d_out_.read(d_o, tiles_.count);
+    dq_ = head_of<T>(call_.dq, head);
+    dk_ = head_of<T>(call_.dk, head);
+    dv_ = head_of<T>(call_.dv, head);
     row_dots(d_o.data, d_o.ld, o.data, o.ld, tiles_.length, depth_, delta_.data());
-    const Sum* const lse = call.lse.as<Sum>() + head / call.lse.size(1) * call.lse.step(0) +
-                           head % call.lse.size(1) * call.lse.step(1);
-    for (Dim t = 0; t < tiles_.length; ++t) lse_.data()[t] = lse[t * call.lse.step(2)];
+    const Sum* const lse = call_.lse.as<Sum>() + head / call_.lse.size(1) * call_.lse.step(0) +
+                           head % call_.lse.size(1) * call_.lse.step(1);
+    for (Dim t = 0; t < tiles_.length; ++t) lse_.data()[t] = lse[t * call_.lse.step(2)];
   }
 
   // Everything, keys outermost.
@@ -124,7 +131,7 @@ class HeadBackward {
   [[no_unique_address]] typename Operands::Unit unit_;
   Tiles tiles_;
   Dim depth_;
-  Head<T> dq_, dk_, dv_;
+  Head<T> dq_{}, dk_{}, dv_{};
   typename Operands::Columns k_transposed_, v_transposed_;
   typename Operands::Rows queries_, keys_, d_out_;
   typename Operands::Scores scores_, d_scores_;
@@ -140,17 +147,24 @@ void backward(const BackwardCall& call) {
   // of its own, three more: worth it when whole heads would leave more than 2/7 of the threads idle.
   const Dim rounds = ceil_div(heads, threads);
   if (tiles == 1 || 7 * heads >= 5 * rounds * threads) {
-    parallel_items(heads, [&](Dim head) { HeadBackward<Operands>(call, head).all(); });
+    parallel_workers(heads, [&] {
+      return [part = HeadBackward<Operands>(call)](Dim head) mutable {
+        part.read(head);
+        part.all();
+      };
+    });
     return;
   }
   const Dim chunks = std::min(tiles, ceil_div(4 * threads, heads));
-  parallel_items(heads * chunks, [&](Dim item) {
-    HeadBackward<Operands> part(call, item % heads);
-    // Tiles c, c + chunks, …: causal tiles differ in work, and this deals them out evenly.
-    for (Dim tile = item / heads; tile < tiles; tile += chunks) {
-      part.keys_of(tile);
-      part.queries_of(tile);
-    }
+  parallel_workers(heads * chunks, [&] {
+    return [&, part = HeadBackward<Operands>(call)](Dim item) mutable {
+      part.read(item % heads);
+      // Tiles c, c + chunks, …: causal tiles differ in work, and this deals them out evenly.
+      for (Dim tile = item / heads; tile < tiles; tile += chunks) {
+        part.keys_of(tile);
+        part.queries_of(tile);
+      }
+    };
   });
 }
 

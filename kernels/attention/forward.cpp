@@ -20,62 +20,95 @@ struct ForwardCall {
   View o, lse;
 };
 
-// Query tiles [first, last) of one head.
+// One head after the other, on one thread.
 template <class Operands>
-void forward_head(const ForwardCall& call, Dim head, Dim first, Dim last) {
+class HeadForward {
+ public:
   using T = typename Operands::Value;
   using Sum = typename Operands::Sum;
-  [[maybe_unused]] const typename Operands::Unit unit;
-  const Tiles tiles(call.q.size(2), kTileRows);
-  const Dim depth = call.q.size(3), rows_max = tiles.max_rows();
-  const Dim earlier = call.k.size(2) - tiles.length;  // positions before that of the first query
-  const Dim keys = earlier + (call.causal ? tiles.end(last - 1) : tiles.length);  // that any of these queries sees
-  const Tiles panels(call.k.size(2), kPanel);
-  Dim seen = panels.count;  // panels with such keys
-  while (panels.begin(seen - 1) >= keys) --seen;
-  const Head<T> o = head_of<T>(call.o, head);
 
-  const typename Operands::Columns k_transposed(head_of<T>(call.k, head), panels, seen, depth);
-  const typename Operands::Rows values(head_of<T>(call.v, head), panels, seen, depth);
-  typename Operands::LeftRows queries(head_of<T>(call.q, head), tiles, depth);
-  const typename Operands::Scores scores(rows_max, panels.max_rows());
-  const Scratch<Sum> sums(rows_max * depth);  // p v of the tile, not yet divided
-  Scratch<Sum> statistics(3 * Scratch<Sum>::padded(rows_max));
-  Sum* const max = statistics.take(rows_max);
-  Sum* const sum = statistics.take(rows_max);
-  Sum* const factor = statistics.take(rows_max);
+  explicit HeadForward(const ForwardCall& call)
+      : call_(call),
+        tiles_(call.q.size(2), kTileRows),
+        panels_(call.k.size(2), kPanel),
+        depth_(call.q.size(3)),
+        k_transposed_(panels_, depth_),
+        values_(panels_, depth_),
+        queries_(tiles_, depth_),
+        scores_(tiles_.max_rows(), panels_.max_rows()),
+        sums_(tiles_.max_rows() * depth_),
+        statistics_(3 * Scratch<Sum>::padded(tiles_.max_rows())),
+        max_(statistics_.take(tiles_.max_rows())),
+        sum_(statistics_.take(tiles_.max_rows())),
+        factor_(statistics_.take(tiles_.max_rows())) {}
 
-  for (Dim tile = first; tile < last; ++tile) {
-    const Dim begin = tiles.begin(tile), rows = tiles.rows(tile);
-    const Dim limit = call.causal ? earlier + begin + rows : keys;
-    const typename Operands::Left q = queries.left(tile);
-    std::fill(max, max + rows, -std::numeric_limits<Sum>::infinity());
-    std::fill(sum, sum + rows, Sum{0});
-    for (Dim panel = 0; panels.begin(panel) < limit; ++panel) {
-      const Dim key = panels.begin(panel), width = std::min(panels.rows(panel), limit - key);
-      Operands::multiply({rows, round_up(width, 8), depth}, q, k_transposed.right(panel), scores.data(), scores.ld());
-      softmax_tile(ScoreTile<Sum>{.scores = scores.data(), .ld = scores.ld(), .rows = rows, .width = width,
-                                  .scale = static_cast<Sum>(call.scale), .causal = call.causal,
-                                  .offset = earlier + begin - key},
-                   max, sum, factor);
-      if (panel > 0) {
-        for (Dim r = 0; r < rows; ++r) {
-          for (Dim d = 0; d < depth; ++d) sums.data()[r * depth + d] *= factor[r];
-        }
-      }
-      Operands::multiply({rows, depth, width}, scores.left(rows, width), values.right(panel), sums.data(), depth, panel > 0);
-    }
-    for (Dim r = 0; r < rows; ++r) {
-      Operands::store(sums.data() + r * depth, depth, o.row(begin + r), o.ld, 1, depth, 1 / sum[r]);
-    }
-    if (call.lse) {
-      const auto step = call.lse.step(2);
-      Sum* const lse = call.lse.as<Sum>() + head / call.lse.size(1) * call.lse.step(0) +
-                       head % call.lse.size(1) * call.lse.step(1) + begin * step;
-      for (Dim r = 0; r < rows; ++r) lse[r * step] = max[r] + std::log(sum[r]);
+  // Query tiles [first, last) of a head.
+  void operator()(Dim head, Dim first, Dim last) {
+    const Dim keys = visible_keys(last - 1);
+    Dim seen = panels_.count;  // panels with keys that any of these queries sees
+    while (panels_.begin(seen - 1) >= keys) --seen;
+    k_transposed_.read(head_of<T>(call_.k, head), seen);
+    values_.read(head_of<T>(call_.v, head), seen);
+    queries_.read(head_of<T>(call_.q, head));
+    for (Dim tile = first; tile < last; ++tile) {
+      attend(tile);
+      store(head, tile);
     }
   }
-}
+
+ private:
+  // Positions before that of the first query.
+  Dim earlier() const { return call_.k.size(2) - tiles_.length; }
+  // Keys that the last query of a tile sees.
+  Dim visible_keys(Dim tile) const { return call_.causal ? earlier() + tiles_.end(tile) : call_.k.size(2); }
+
+  // The products p v of a tile, not yet divided by the sums of p.
+  void attend(Dim tile) {
+    const Dim rows = tiles_.rows(tile), limit = visible_keys(tile);
+    const typename Operands::Left q = queries_.left(tile);
+    std::fill_n(max_, rows, -std::numeric_limits<Sum>::infinity());
+    std::fill_n(sum_, rows, Sum{0});
+    for (Dim panel = 0; panels_.begin(panel) < limit; ++panel) {
+      const Dim key = panels_.begin(panel), width = std::min(panels_.rows(panel), limit - key);
+      Operands::multiply({rows, round_up(width, 8), depth_}, q, k_transposed_.right(panel), scores_.data(), scores_.ld());
+      softmax_tile(ScoreTile<Sum>{.scores = scores_.data(), .ld = scores_.ld(), .rows = rows, .width = width,
+                                  .scale = static_cast<Sum>(call_.scale), .causal = call_.causal,
+                                  .offset = earlier() + tiles_.begin(tile) - key},
+                   max_, sum_, factor_);
+      if (panel > 0) {
+        for (Dim r = 0; r < rows; ++r) {
+          for (Dim d = 0; d < depth_; ++d) sums_.data()[r * depth_ + d] *= factor_[r];
+        }
+      }
+      Operands::multiply({rows, depth_, width}, scores_.left(rows, width), values_.right(panel), sums_.data(), depth_, panel > 0);
+    }
+  }
+
+  void store(Dim head, Dim tile) const {
+    const Dim begin = tiles_.begin(tile), rows = tiles_.rows(tile);
+    const Head<T> o = head_of<T>(call_.o, head);
+    for (Dim r = 0; r < rows; ++r) {
+      Operands::store(sums_.data() + r * depth_, depth_, o.row(begin + r), o.ld, 1, depth_, 1 / sum_[r]);
+    }
+    if (!call_.lse) return;
+    const auto step = call_.lse.step(2);
+    Sum* const lse = call_.lse.as<Sum>() + head / call_.lse.size(1) * call_.lse.step(0) +
+                     head % call_.lse.size(1) * call_.lse.step(1) + begin * step;
+    for (Dim r = 0; r < rows; ++r) lse[r * step] = max_[r] + std::log(sum_[r]);
+  }
+
+  const ForwardCall& call_;
+  [[no_unique_address]] typename Operands::Unit unit_;
+  Tiles tiles_, panels_;
+  Dim depth_;
+  typename Operands::Columns k_transposed_;
+  typename Operands::Rows values_;
+  typename Operands::LeftRows queries_;
+  typename Operands::Scores scores_;
+  Scratch<Sum> sums_;            // (rows, D)
+  Scratch<Sum> statistics_;
+  Sum *max_, *sum_, *factor_;    // (rows)
+};
 
 template <class Operands>
 void forward(const ForwardCall& call) {
@@ -83,9 +116,11 @@ void forward(const ForwardCall& call) {
   // Every query tile is computed by itself, so the cut into work items does not change the result. Few heads: several
   // items each, at the price of transposing the head's keys once an item.
   const Dim chunks = std::clamp<Dim>(ceil_div(4 * num_threads(), heads), 1, heads < 4 * num_threads() ? tiles : 1);
-  parallel_items(heads * chunks, [&](Dim item) {
-    const Dim chunk = chunks - 1 - item / heads;  // causal: the late queries, which see most keys, first
-    forward_head<Operands>(call, item % heads, tiles * chunk / chunks, tiles * (chunk + 1) / chunks);
+  parallel_workers(heads * chunks, [&] {
+    return [&, attend = HeadForward<Operands>(call)](Dim item) mutable {
+      const Dim chunk = chunks - 1 - item / heads;  // causal: the late queries, which see most keys, first
+      attend(item % heads, tiles * chunk / chunks, tiles * (chunk + 1) / chunks);
+    };
   });
 }
 

@@ -1,7 +1,7 @@
 // What the products of one head multiply on the CPU, in one of two ways that forward and backward are written for:
 //   Converted<T>: values converted to accumulate_t<T>, by SmallGemm;
 //   Paired: bf16 as it is, by PairGemm, where the processor has that.
-// Each has these operands, of a matrix (T, D) cut into tiles of positions:
+// Each has these operands, of a matrix (T, D) cut into tiles of positions, with memory for one head after the other:
 //   LeftRows: a tile as left operand;
 //   Rows: that, or as right operand; of the first `count` tiles;
 //   Columns: its transpose (D, positions) as right operand; of the first `count` tiles;
@@ -79,25 +79,25 @@ struct Converted {
 
   class LeftRows {
    public:
-    LeftRows(Head<const T> from, const Tiles& tiles, Dim depth)
-        : from_(from), tiles_(tiles), depth_(depth), values_(tiles.max_rows() * depth) {}
-    Left left(Dim tile) {
+    LeftRows(const Tiles& tiles, Dim depth) : tiles_(tiles), depth_(depth), values_(tiles.max_rows() * depth) {}
+    void read(Head<const T> from) { from_ = from; }
+    Left left(Dim tile) const {
       copy_tile(from_.row(tiles_.begin(tile)), from_.ld, values_.data(), depth_, tiles_.rows(tile), depth_);
       return {values_.data(), depth_};
     }
 
    private:
-    Head<const T> from_;
     Tiles tiles_;
     Dim depth_;
+    Head<const T> from_{};
     Scratch<Sum> values_;  // (rows, D)
   };
 
   class Rows {
    public:
-    Rows(Head<const T> from, const Tiles& tiles, Dim count, Dim depth)
-        : tiles_(tiles), depth_(depth), values_(tiles.begin(count) * depth) {
-      copy_tile(from.data, from.ld, values_.data(), depth, tiles.begin(count), depth);
+    Rows(const Tiles& tiles, Dim depth) : tiles_(tiles), depth_(depth), values_(tiles.length * depth) {}
+    void read(Head<const T> from, Dim count) {
+      copy_tile(from.data, from.ld, values_.data(), depth_, tiles_.begin(count), depth_);
     }
     Left left(Dim tile) const { return {at(tile), depth_}; }
     Right right(Dim tile) const { return {at(tile), depth_}; }
@@ -112,20 +112,23 @@ struct Converted {
 
   class Columns {
    public:
-    Columns(Head<const T> from, const Tiles& tiles, Dim count, Dim depth)
-        : ld_(row_length(tiles.max_rows())), packed_(count, depth * ld_) {
-      LeftRows rows(from, tiles, depth);
+    Columns(const Tiles& tiles, Dim depth)
+        : tiles_(tiles), depth_(depth), ld_(row_length(tiles.max_rows())), rows_(tiles, depth), packed_(tiles.count, depth * ld_) {}
+    void read(Head<const T> from, Dim count) {
+      rows_.read(from);
       for (Dim tile = 0; tile < count; ++tile) {
-        const Dim positions = tiles.rows(tile);
+        const Dim positions = tiles_.rows(tile);
         Sum* const to = packed_.at(tile);
-        pack_transposed(rows.left(tile).at, positions, depth, depth, to, ld_);
-        for (Dim d = 0; d < depth; ++d) std::fill_n(to + d * ld_ + positions, ld_ - positions, Sum{0});
+        pack_transposed(rows_.left(tile).at, positions, depth_, depth_, to, ld_);
+        for (Dim d = 0; d < depth_; ++d) std::fill_n(to + d * ld_ + positions, ld_ - positions, Sum{0});
       }
     }
     Right right(Dim tile) const { return {packed_.at(tile), ld_}; }
 
    private:
-    Dim ld_;
+    Tiles tiles_;
+    Dim depth_, ld_;
+    LeftRows rows_;
     PackedTiles<Sum> packed_;  // (tiles, D, ld)
   };
 
@@ -165,41 +168,47 @@ struct Paired {
 
   class LeftRows {
    public:
-    LeftRows(Head<const bfloat16> from, const Tiles& tiles, Dim) : from_(from), tiles_(tiles) {}
+    LeftRows(const Tiles& tiles, Dim) : tiles_(tiles) {}
+    void read(Head<const bfloat16> from) { from_ = from; }
     Left left(Dim tile) const { return {from_.row(tiles_.begin(tile)), from_.ld}; }
 
    private:
-    Head<const bfloat16> from_;
     Tiles tiles_;
+    Head<const bfloat16> from_{};
   };
 
   class Rows : public LeftRows {
    public:
-    Rows(Head<const bfloat16> from, const Tiles& tiles, Dim count, Dim depth)
-        : LeftRows(from, tiles, depth), tiles_(tiles), packed_(count, packed_pairs(tiles.max_rows(), depth)) {
+    Rows(const Tiles& tiles, Dim depth)
+        : LeftRows(tiles, depth), tiles_(tiles), depth_(depth), packed_(tiles.count, packed_pairs(tiles.max_rows(), depth)) {}
+    void read(Head<const bfloat16> from, Dim count) {
+      LeftRows::read(from);
       for (Dim tile = 0; tile < count; ++tile) {
-        pack_pairs(from.row(tiles.begin(tile)), from.ld, tiles.rows(tile), depth, packed_.at(tile));
+        pack_pairs(from.row(tiles_.begin(tile)), from.ld, tiles_.rows(tile), depth_, packed_.at(tile));
       }
     }
     Right right(Dim tile) const { return {packed_.at(tile), strip_pairs(tiles_.rows(tile))}; }
 
    private:
     Tiles tiles_;
+    Dim depth_;
     PackedTiles<Pair> packed_;
   };
 
   class Columns {
    public:
-    Columns(Head<const bfloat16> from, const Tiles& tiles, Dim count, Dim depth)
-        : strip_(strip_pairs(depth)), packed_(count, packed_pairs(depth, tiles.max_rows())) {
+    Columns(const Tiles& tiles, Dim depth)
+        : tiles_(tiles), depth_(depth), packed_(tiles.count, packed_pairs(depth, tiles.max_rows())) {}
+    void read(Head<const bfloat16> from, Dim count) {
       for (Dim tile = 0; tile < count; ++tile) {
-        pack_pairs_transposed(from.row(tiles.begin(tile)), from.ld, tiles.rows(tile), depth, packed_.at(tile));
+        pack_pairs_transposed(from.row(tiles_.begin(tile)), from.ld, tiles_.rows(tile), depth_, packed_.at(tile));
       }
     }
-    Right right(Dim tile) const { return {packed_.at(tile), strip_}; }
+    Right right(Dim tile) const { return {packed_.at(tile), strip_pairs(depth_)}; }
 
    private:
-    Dim strip_;
+    Tiles tiles_;
+    Dim depth_;
     PackedTiles<Pair> packed_;
   };
 

@@ -46,6 +46,25 @@ TEST_CASE("every loop visits each item exactly once") {
   }
 }
 
+TEST_CASE("each thread has one worker, which no other uses") {
+  for (const int threads : {1, 3}) {
+    const Threads set(threads);
+    for (const Dim count : {0, 1, 100}) {
+      std::atomic<Dim> made = 0, items = 0, strange = 0;
+      parallel_workers(count, [&] {
+        ++made;
+        return [&, owner = omp_get_thread_num()](Dim) {
+          ++items;
+          strange += owner != omp_get_thread_num();
+        };
+      });
+      CHECK(items == count);
+      CHECK(made == std::min<Dim>(threads, count));
+      CHECK(strange == 0);
+    }
+  }
+}
+
 TEST_CASE("parallel_for gives no thread less than the grain") {
   const Threads set(4);
   for (const Dim count : {3, 8, 15, 100}) {
@@ -62,6 +81,11 @@ TEST_CASE("an exception in a loop reaches the caller, from any thread") {
       const auto fail = [&](Dim i) { ASHLAR_CHECK(i != bad, "item ", i); };
       const std::string expected = concat("item ", bad);
       CHECK(error_of([&] { parallel_items(100, fail); }) == expected);
+      const auto refuse = [&] {
+        ASHLAR_CHECK(bad < 0, "no worker");
+        return fail;
+      };
+      CHECK(error_of([&] { parallel_workers(100, refuse); }) == "no worker");
       const auto range = [&](Dim begin, Dim end) {
         for (Dim i = begin; i < end; ++i) fail(i);
       };
