@@ -98,7 +98,7 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
     const Device device = x.device();
     // Logits in the dtype of x would halve the traffic; a GPU, which lives on bandwidth, gets them so.
     const bool cpu = device.type == DeviceType::cpu;
-    const DType master = weight.dtype(), logits_dtype = cpu ? master : x.dtype();
+    const DType master = master_dtype(weight.dtype()), logits_dtype = cpu ? master : x.dtype();
     // What the products of a device that multiplies bf16 want so is converted here, not again in each of them.
     const bool convert = x.dtype() != master && kernels::multiplies_bf16(device);
     const Array w = convert ? weight.to(x.dtype()) : weight;

@@ -75,8 +75,10 @@ void run(int argc, char** argv) {
   ASHLAR_CHECK(!s.model.empty(), "--model DIR is needed, the --out of train_gpt");
   if (s.threads > 0) set_num_threads(s.threads);
 
-  Gpt2 model(Scope::root(parse_dtype(s.dtype), 0, Device::parse(s.device)), read_gpt_config(s.model / "config.json"));
+  const Scope scope = Scope::root(parse_dtype(s.dtype), 0, Device::parse(s.device)).for_loading();
+  Gpt2 model(scope, read_gpt_config(s.model / "config.json"));
   model.load(SafetensorsFile(s.model / "model.safetensors"));
+  model.freeze();
   const data::Tokenizer tokenizer = data::Tokenizer::load(s.tokenizer.empty() ? s.model : s.tokenizer);
   ASHLAR_CHECK(tokenizer.vocab_size() <= model.config().vocab, "the tokenizer has ", tokenizer.vocab_size(),
                " tokens, the model ", model.config().vocab);

@@ -22,4 +22,10 @@ inline void check_contiguous(std::string_view operation, std::string_view name, 
                view.shape, " must be ", dtype, shape, " and contiguous");
 }
 
+// The same of weights of a product with activations of `dtype`: in their master dtype, or in theirs, which is not converted.
+inline void check_weights(std::string_view operation, std::string_view name, const ConstView& view, const Shape& shape,
+                          DType dtype) {
+  check_contiguous(operation, name, view, shape, view && view.dtype == dtype ? dtype : master_dtype(dtype));
+}
+
 }  // namespace ashlar::kernels

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/random.h"
+#include "kernels/matmul/matmul.h"
 
 namespace ashlar {
 
@@ -12,6 +13,12 @@ Scope Scope::root(DType dtype, std::uint64_t seed, Device device) {
   scope.dtype_ = dtype;
   scope.seed_ = seed;
   scope.device_ = device;
+  return scope;
+}
+
+Scope Scope::for_loading() const {
+  Scope scope = *this;
+  scope.draws_ = false;
   return scope;
 }
 
@@ -42,9 +49,9 @@ Scope Module::sub(std::string_view name) {
 Tensor Module::param(std::string_view name, const Shape& shape, const Init& init, const ParamInfo& info) {
   claim(name);
   const std::string path = scope_.below(name);
+  Array value = scope_.draws() ? Array::empty(shape, scope_.master()) : Array::zeros(shape, scope_.master());
   // Drawn on the host: every device begins with the same weights.
-  Array value = Array::empty(shape, scope_.master());
-  init(value, key_of(scope_.seed(), path));
+  if (scope_.draws()) init(value, key_of(scope_.seed(), path));
   own_.push_back({path, Tensor::leaf(value.to(scope_.device())), info});
   return own_.back().tensor;
 }
@@ -86,6 +93,20 @@ void Module::train(std::uint64_t step, const Array& later) {
 
 void Module::eval() {
   visit([](Module& module) { module.training_ = false; });
+}
+
+void Module::freeze() {
+  const bool convert = kernels::multiplies_bf16(scope_.device());
+  visit([&](Module& module) {
+    module.training_ = false;
+    for (const Parameter& parameter : module.own_) {
+      Tensor::Impl& impl = *parameter.tensor.impl();
+      const bool weights = parameter.info.role == Role::matrix || parameter.info.role == Role::embedding;
+      if (weights && convert) impl.value = impl.value.to(scope_.dtype());
+      impl.requires_grad = false;
+      impl.grad = {};
+    }
+  });
 }
 
 }  // namespace ashlar

@@ -26,6 +26,9 @@ class Scope {
   DType master() const { return master_dtype(dtype_); }
   std::uint64_t seed() const { return seed_; }
   Device device() const { return device_; }
+  // The same, but for parameters that are loaded next: they begin as zeros and not as the random numbers of the seed.
+  Scope for_loading() const;
+  bool draws() const { return draws_; }
   // `name` below this path.
   std::string below(std::string_view name) const;
 
@@ -35,6 +38,7 @@ class Scope {
   DType dtype_ = DType::f32;
   std::uint64_t seed_ = 0;
   Device device_;
+  bool draws_ = true;
   Module* parent_ = nullptr;
 };
 
@@ -56,6 +60,9 @@ class Module {
   // given, is added to the step when a mask is drawn; it must live until then.
   void train(std::uint64_t step, const Array& later = {});
   void eval();
+  // For inference alone: where the device multiplies the dtype of activations, matrices and embeddings are kept in it, so that
+  // no call converts them, and nothing is trained or saved any more.
+  void freeze();
   bool training() const { return training_; }
   std::uint64_t step() const { return step_; }
   const Array& later() const { return later_; }

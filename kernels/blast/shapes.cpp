@@ -14,7 +14,7 @@ Shapes check_shapes(std::string_view operation, const ConstView& x, const ConstV
   const auto check_factor = [&](const ConstView& factor, std::string_view name) {
     ASHLAR_CHECK(factor.shape.ndim() == 3 && factor.size(0) >= 1, operation, ": ", name,
                  " must be (blocks, features, r), got ", factor.shape);
-    check_contiguous(operation, name, factor, factor.shape, master);
+    check_weights(operation, name, factor, factor.shape, x.dtype);
   };
   check_factor(u, "u");
   check_factor(v, "v");
@@ -48,8 +48,8 @@ void check_gradients(std::string_view operation, const ConstView& x, const Const
                      const ConstView& ds) {
   check_rows(operation, "dx", dx, x.dtype);
   ASHLAR_CHECK(!dx || dx.shape == x.shape, operation, ": dx ", dx.shape, " must have the shape of x ", x.shape);
-  check_contiguous(operation, "du", du, u.shape, u.dtype);
-  check_contiguous(operation, "dv", dv, v.shape, v.dtype);
+  check_contiguous(operation, "du", du, u.shape, master_dtype(x.dtype));
+  check_contiguous(operation, "dv", dv, v.shape, master_dtype(x.dtype));
   if (s) check_contiguous(operation, "ds", ds, s.shape, s.dtype);
 }
 

@@ -19,7 +19,7 @@ inline Problem check(std::string_view operation, const ConstView& x, const Const
   ASHLAR_CHECK(x.size(0) == y.size(0), operation, ": x ", x.shape, " and y ", y.shape, " must have as many rows");
   ASHLAR_CHECK(w.shape.ndim() == 3 && w.size(0) >= 1, operation, ": w ", w.shape, " must be (blocks, p, q)");
   const Dim n = x.size(1), m = y.size(1), blocks = w.size(0), p = ceil_div(m, blocks), q = ceil_div(n, blocks);
-  check_contiguous(operation, "w", w, {blocks, p, q}, master_dtype(x.dtype));
+  check_weights(operation, "w", w, {blocks, p, q}, x.dtype);
   check_contiguous(operation, "bias", bias, {m}, master_dtype(x.dtype));
   return {x.size(0), n, {shuffle ? blocks * q : n, blocks, q}, {m, blocks, p}, shuffle};
 }
@@ -28,7 +28,7 @@ inline void check_gradients(const ConstView& x, const ConstView& w, const ConstV
   constexpr std::string_view operation = "block_diagonal_backward";
   check_rows(operation, "dx", dx, x.dtype);
   ASHLAR_CHECK(!dx || dx.shape == x.shape, operation, ": dx ", dx.shape, " must have the shape of x ", x.shape);
-  check_contiguous(operation, "dw", dw, w.shape, w.dtype);
+  check_contiguous(operation, "dw", dw, w.shape, master_dtype(x.dtype));
 }
 
 // The place in x, seen as (b, q) and transposed, of feature `at` of the shuffled channels; beyond x it is padding.

@@ -15,7 +15,6 @@ struct Problem {
 
 inline Problem check(std::string_view operation, const ConstView& x, const ConstView& y, const ConstView& h,
                      const ConstView& r, const ConstView& l, const ConstView& bias) {
-  const DType master = master_dtype(x.dtype);
   check_rows(operation, "x", x, x.dtype);
   check_rows(operation, "y", y, x.dtype);
   ASHLAR_CHECK(x.size(0) == y.size(0), operation, ": x ", x.shape, " and y ", y.shape, " must have as many rows");
@@ -24,9 +23,9 @@ inline Problem check(std::string_view operation, const ConstView& x, const Const
                operation, ": r ", r.shape, " must be (b2, b1 c, q) for l ", l.shape, ", (b1, p, b2 c)");
   const Dim n = x.size(1), m = y.size(1), b1 = l.size(0), b2 = r.size(0), c = r.size(1) / b1;
   const Dim p = ceil_div(m, b1), q = ceil_div(n, b2), hidden = b1 * b2 * c;
-  check_contiguous(operation, "r", r, {b2, b1 * c, q}, master);
-  check_contiguous(operation, "l", l, {b1, p, b2 * c}, master);
-  check_contiguous(operation, "bias", bias, {m}, master);
+  check_weights(operation, "r", r, {b2, b1 * c, q}, x.dtype);
+  check_weights(operation, "l", l, {b1, p, b2 * c}, x.dtype);
+  check_contiguous(operation, "bias", bias, {m}, master_dtype(x.dtype));
   check_contiguous(operation, "h", h, {x.size(0), hidden}, x.dtype);
   return {x.size(0), {n, b2, q}, {hidden, b2, b1 * c}, {hidden, b1, b2 * c}, {m, b1, p}, c};
 }
@@ -37,8 +36,8 @@ inline void check_gradients(const Problem& problem, const ConstView& x, const Co
   ASHLAR_CHECK(h || !dl || problem.rows == 0, operation, ": h must be given for the gradient of l");
   check_rows(operation, "dx", dx, x.dtype);
   ASHLAR_CHECK(!dx || dx.shape == x.shape, operation, ": dx ", dx.shape, " must have the shape of x ", x.shape);
-  check_contiguous(operation, "dr", dr, r.shape, r.dtype);
-  check_contiguous(operation, "dl", dl, l.shape, l.dtype);
+  check_contiguous(operation, "dr", dr, r.shape, master_dtype(x.dtype));
+  check_contiguous(operation, "dl", dl, l.shape, master_dtype(x.dtype));
 }
 
 }  // namespace ashlar::kernels::monarch

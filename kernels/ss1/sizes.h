@@ -35,7 +35,7 @@ inline Sizes check_layer(std::string_view operation, const ConstView& x, const C
   const bool fits = x.shape.ndim() == 2 && y.shape.ndim() == 2 && z.shape.ndim() == 2 && shift.shape.ndim() == 3;
   ASHLAR_CHECK(fits && x.size(0) == y.size(0) && z.size(0) == y.size(1), operation, ": x ", x.shape, ", z ", z.shape,
                ", y ", y.shape, " and the table ", shift.shape, " must be (R, n), (m, G B), (R, m) and (H, G, c)");
-  check_contiguous(operation, "z", z, z.shape, master_dtype(x.dtype));
+  check_weights(operation, "z", z, z.shape, x.dtype);
   check_contiguous(operation, "bias", bias, {z.size(0)}, master_dtype(x.dtype));
   const Shape sketches{shift.size(0), x.size(0), z.size(1)};
   check_contiguous(operation, "u", u, sketches, x.dtype);

@@ -15,8 +15,8 @@ extern const Kernel<void(const Exec&, ConstView x, ConstView shift, ConstView si
 // The gradient of the above: dx[(g c + i) B + (k + shift_hgi) mod B] = sum_h sign_hgi du_h[g B + k].
 extern const Kernel<void(const Exec&, ConstView du, ConstView shift, ConstView sign, View dx)> ss1_sketch_backward;
 
-// The layer: y (R, m), rows contiguous, z (m, G B) and bias (m), which may be absent, in the master dtype and contiguous.
-// u receives the sketches for the backward unless it is absent.
+// The layer: y (R, m), rows contiguous, z (m, G B) and bias (m), which may be absent, in the master dtype (z in that of x too)
+// and contiguous. u receives the sketches for the backward unless it is absent.
 extern const Kernel<void(const Exec&, ConstView x, ConstView shift, ConstView sign, ConstView z, ConstView bias, View u,
                          View y)>
     ss1_forward;

@@ -129,6 +129,9 @@ TEST_CASE("linear maps, forward and backward", "[cuda]") {
           CHECK(bitwise_equal(got.gradients[i].second, again.gradients[i].second));
         }
       }
+      there.map().freeze();
+      const Array x = randn({70, c.in}, dtype, 1);
+      CHECK(difference(there(x.to(kGpu)).value().to(Device{}), here(x).value()) <= gpu_tolerance(dtype));
     }
   }
 }

@@ -43,6 +43,19 @@ TEST_CASE("logits with a cache are those without, however the tokens come") {
   }
 }
 
+TEST_CASE("a frozen model gives the logits of one that is not, in the same dtype") {
+  const NoGrad no_grad;
+  for (const char* spec : {"dense", "blast:blocks=2,rank=8"}) {
+    Gpt2 model(Scope::root(DType::bf16, 3), config_of(spec));
+    const Array tokens = random_tokens(2, kContext);
+    const Array expected = model.next_token_logits(tokens).value();
+    model.freeze();
+    const Array got = model.next_token_logits(tokens).value();
+    CHECK(got.dtype() == DType::f32);
+    CHECK(relative_error(got, expected) <= 1e-2);
+  }
+}
+
 TEST_CASE("the likeliest tokens are the same with a cache") {
   const NoGrad no_grad;
   const Gpt2 model(Scope::root(DType::f32, 4), config_of("dense"));

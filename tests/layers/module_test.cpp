@@ -1,5 +1,6 @@
 #include "layers/module.h"
 
+#include "kernels/matmul/matmul.h"
 #include "layers/transformer.h"
 #include "tests/support/catch.h"
 #include "tests/support/compare.h"
@@ -48,6 +49,40 @@ TEST_CASE("names must be new, and without dots") {
   REQUIRE_THROWS_WITH(Named(Scope::root(), "x", "x"), says("taken"));
   REQUIRE_THROWS_WITH(Named(Scope::root(), "x.y", "z"), says("dot"));
   REQUIRE_THROWS_WITH(Named(Scope::root(), "", "z"), says("empty"));
+}
+
+TEST_CASE("what is to be loaded begins as zeros, below a module too") {
+  const Pair pair(Scope::root(DType::f32, 7).for_loading(), "dense", "blast:blocks=2,rank=2");
+  for (const Parameter& p : pair.parameters()) {
+    INFO(p.name);
+    REQUIRE(all_equal(p.tensor.value(), 0));
+  }
+}
+
+TEST_CASE("a frozen layer computes the same of weights in the dtype of activations, and is not trained") {
+  for (const char* spec : {"dense", "low_rank:rank=8", "blast:blocks=4,rank=8", "blast:out_blocks=3,in_blocks=5,rank=9",
+                           "monarch:blocks=4", "block_diagonal:blocks=4,shuffle=1", "ss1:reduction=4"}) {
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      for (const Dim rows : {1, 40, 300}) {
+        INFO(spec << " " << dtype << " rows " << rows);
+        Linear layer(Scope::root(dtype, 7), 64, 48, spec);
+        const Tensor x = randn({rows, 64}, dtype, 1);
+        const Array expected = [&] {
+          const NoGrad no_grad;
+          return layer(x).value();
+        }();
+        layer.map().freeze();
+        const Tensor y = layer(x);
+        CHECK(relative_error(y.value(), expected) <= (dtype == DType::bf16 ? 4e-3 : 0));
+        CHECK_FALSE(y.requires_grad());
+        const bool narrow = dtype == DType::bf16 && kernels::multiplies_bf16({});
+        for (const Parameter& p : layer.map().parameters()) {
+          INFO(p.name);
+          CHECK((p.tensor.dtype() == DType::bf16) == (narrow && p.info.role == Role::matrix));
+        }
+      }
+    }
+  }
 }
 
 TEST_CASE("dropout acts in training only, and its mask is a function of the step") {
