@@ -7,9 +7,9 @@
 namespace ashlar::kernels {
 
 // x (R, n), y (R, m): f64, f32 or bf16, rows contiguous. u (b1, p, r), v (b2, q, r), s (b1, b2, r) and bias (m), which
-// may be absent, in the master dtype (u and v in that of x too) and contiguous. p = ceil(m / b1), q = ceil(n / b2): rows of
-// the factors beyond m and n are padding and are not read. kept, contiguous, of blast_kept_shape and in the dtype of x, receives what the
-// backward then need not compute again; it may be absent.
+// may be absent, in the master dtype (u and v in that of x too) and contiguous. p = ceil(m / b1), q = ceil(n / b2): rows
+// of the factors beyond m and n are padding and are not read. kept, contiguous, of blast_kept_shape and in the dtype of x,
+// receives what the backward then need not compute again; it may be absent.
 extern const Kernel<void(const Exec&, ConstView x, ConstView u, ConstView v, ConstView s, ConstView bias, View kept, View y)>
     blast_forward;
 

@@ -7,7 +7,8 @@
 namespace ashlar::kernels {
 
 // x (R, n), y (R, m): f64, f32 or bf16, rows contiguous. w (b, p, q), its blocks B_i, and bias (m), which may be absent,
-// in the master dtype (w in that of x too) and contiguous. p = ceil(m / b), q = ceil(n / b): the last blocks are as if x and y were padded.
+// in the master dtype (w in that of x too) and contiguous. p = ceil(m / b), q = ceil(n / b): the last blocks are as if x
+// and y were padded.
 extern const Kernel<void(const Exec&, ConstView x, ConstView w, ConstView bias, bool shuffle, View y)>
     block_diagonal_forward;
 

@@ -5,8 +5,8 @@
 namespace ashlar::kernels {
 
 // x (R, n), y (R, m): f64, f32 or bf16, rows contiguous. u (m, r), v (n, r) and bias (m), which may be absent, in the
-// master dtype (u and v in that of x too) and contiguous. z (R, r), in the dtype of x and contiguous, receives x V for the backward unless it is
-// absent.
+// master dtype (u and v in that of x too) and contiguous. z (R, r), in the dtype of x and contiguous, receives x V for
+// the backward unless it is absent.
 extern const Kernel<void(const Exec&, ConstView x, ConstView u, ConstView v, ConstView bias, View z, View y)>
     low_rank_forward;
 

@@ -9,8 +9,9 @@
 namespace ashlar::kernels {
 
 // x (R, n), y (R, m): f64, f32 or bf16, rows contiguous. r (b2, b1 c, q), l (b1, p, b2 c) and bias (m), which may be
-// absent, in the master dtype (r and l in that of x too) and contiguous. p = ceil(m / b1), q = ceil(n / b2): the last blocks
-// are as if x and y were padded with zeros. h (R, b1 b2 c), in the dtype of x and contiguous, receives H for the backward unless it is absent.
+// absent, in the master dtype (r and l in that of x too) and contiguous. p = ceil(m / b1), q = ceil(n / b2): the last
+// blocks are as if x and y were padded with zeros. h (R, b1 b2 c), in the dtype of x and contiguous, receives H for the
+// backward unless it is absent.
 extern const Kernel<void(const Exec&, ConstView x, ConstView r, ConstView l, ConstView bias, View h, View y)>
     monarch_forward;
 
