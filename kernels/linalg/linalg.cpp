@@ -1,6 +1,5 @@
 #include "kernels/linalg/linalg.h"
 
-#include <cblas.h>
 #include <lapacke.h>
 
 #include <algorithm>
@@ -9,6 +8,8 @@
 #include "core/parallel.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/reduce/reduce.h"
+
+extern "C" void openblas_set_num_threads(int count);  // cblas.h may be another library's
 
 namespace ashlar::linalg {
 namespace {
@@ -49,6 +50,20 @@ void check_finite(std::string_view operation, const Array& a) {
   }
 }
 
+// While alive, OpenBLAS decomposes one matrix of about this size on as many threads as pay, and otherwise on the caller's alone.
+// Its threads are not OpenMP's: those that wait keep the processor from the others, which makes thousands of small
+// decompositions several times slower.
+class LibraryThreads {
+ public:
+  explicit LibraryThreads(Dim size) { openblas_set_num_threads(size >= kWorthThreads ? num_threads() : 1); }
+  ~LibraryThreads() { openblas_set_num_threads(1); }
+  LibraryThreads(const LibraryThreads&) = delete;
+  LibraryThreads& operator=(const LibraryThreads&) = delete;
+
+ private:
+  static constexpr Dim kWorthThreads = 512;
+};
+
 // Calls body(k, size, pointer to matrix k) for every matrix of the square batch `a`, which it may overwrite; body
 // returns LAPACK's verdict. A small batch stays on one thread: a projection solves thousands of them, one after another, and
 // waking another thread for each takes longer.
@@ -56,6 +71,7 @@ template <class T, class Body>
 void for_each_matrix(std::string_view operation, const char* failure, const Array& a, const Body& body) {
   const Dim n = a.size(2);
   T* matrices = a.data<T>();
+  const LibraryThreads threads(a.size(0) == 1 ? n : 0);
   constexpr Dim kGrain = Dim{1} << 17;  // in n³
   parallel_for(a.size(0), kGrain / std::max<Dim>(n * n * n, 1) + 1, [&](Dim begin, Dim end) {
     for (Dim k = begin; k < end; ++k) {
@@ -71,26 +87,13 @@ void check_square(std::string_view operation, const Array& a) {
   ASHLAR_CHECK(a.ndim() == 3 && a.size(1) == a.size(2), operation, ": needs (batch, N, N), got ", a.shape());
 }
 
-// The matmul kernel is a plain loop in f64; projections spend their time here.
-void multiply_f64(const Array& a, const Array& b, const Array& y) {
-  const Dim m = a.size(-2), k = a.size(-1), n = b.size(-1), batches = a.numel() / (m * k);
-  const bool shared = b.ndim() == 2;
-  const Array left = a.as_contiguous();
-  const Array right = (shared ? b : b.expand(a.shape().with(-2, k).with(-1, n))).as_contiguous();
-  for (Dim i = 0; i < batches; ++i) {
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, static_cast<int>(m), static_cast<int>(n), static_cast<int>(k),
-                1.0, left.data<double>() + i * m * k, static_cast<int>(k),
-                right.data<double>() + (shared ? 0 : i * k * n), static_cast<int>(n), 0.0, y.data<double>() + i * m * n,
-                static_cast<int>(n));
-  }
-}
-
 }  // namespace
 
 Svd svd(const Array& a) {
   const Dim m = a.size(0), n = a.size(1), k = std::min(m, n);
   Array work = a.to(Device{}).to(DType::f64).clone();
   check_finite<double>("svd", work);
+  const LibraryThreads threads(k);
   Svd result{Array::empty({m, k}, DType::f64), Array::empty({k}, DType::f64), Array::empty({k, n}, DType::f64)};
   const auto failure = LAPACKE_dgesdd(LAPACK_ROW_MAJOR, 'S', static_cast<lapack_int>(m), static_cast<lapack_int>(n),
                                       work.data<double>(), static_cast<lapack_int>(n), result.s.data<double>(),
@@ -181,9 +184,7 @@ Array right_solve(const Array& factor, const Array& b) {
 
 Array product(const Array& a, const Array& b) {
   Array y = Array::empty(a.shape().with(-1, b.size(-1)), a.dtype(), a.device());
-  const bool on_host = a.device().type == DeviceType::cpu;
-  if (on_host && a.dtype() == DType::f64 && b.dtype() == DType::f64 && y.numel() > 0 && a.size(-1) > 0) multiply_f64(a, b, y);
-  else kernels::matmul(y.exec(), a, b, y, {});
+  kernels::matmul(y.exec(), a, b, y, {});
   return y;
 }
 

@@ -1,13 +1,11 @@
-// Matrix products by oneDNN, small ones by kernels of our own. What the library does not take (a layout without a unit stride,
-// bf16 on a processor without bf16 instructions) is brought into a form that it does; f64, which it does not know, is a plain
-// loop.
-#include <vector>
-
+// Matrix products by oneDNN, small ones and f64, which it does not know, by kernels of our own. What they do not take (a layout
+// without a unit stride, bf16 on a processor without bf16 instructions) is brought into a form that they do.
 #include "core/array.h"
 #include "core/parallel.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/matmul/cpu.h"
 #include "kernels/matmul/library.h"
+#include "kernels/matmul/parts.h"
 #include "kernels/matmul/problem.h"
 #include "kernels/matmul/small_bf16.h"
 #include "kernels/matmul/small_f32.h"
@@ -17,36 +15,8 @@ namespace {
 
 using namespace products;
 
-// A plain loop, for gradient checks.
-void matmul_f64(const Problem& p) {
-  const Dim m = p.m(), n = p.n(), k = p.k();
-  const Dim batches = batch_shape(p.y).numel();
-  parallel_for(batches * m, std::max<Dim>(1, 10000 / std::max<Dim>(1, n * k)), [&](Dim begin, Dim end) {
-    std::vector<double> row(static_cast<std::size_t>(n));
-    for (Dim item = begin; item < end; ++item) {
-      const Dim batch = item / m, i = item % m;
-      const double* a = p.a.as<double>() + batch_offset(p.a, batch) + i * p.a.step(-2);
-      const double* b = p.b.as<double>() + batch_offset(p.b, batch);
-      double* y = p.y.as<double>() + batch_offset(p.y, batch) + i * p.y.step(-2);
-      for (Dim j = 0; j < n; ++j) {
-        double start = p.options.bias ? p.options.bias.as<double>()[j * p.options.bias.step(0)] : 0.0;
-        if (p.options.accumulate) start += y[j * p.y.step(-1)];
-        row[static_cast<std::size_t>(j)] = start;
-      }
-      for (Dim l = 0; l < k; ++l) {
-        const double factor = a[l * p.a.step(-1)];
-        const double* b_row = b + l * p.b.step(-2);
-        for (Dim j = 0; j < n; ++j) row[static_cast<std::size_t>(j)] += factor * b_row[j * p.b.step(-1)];
-      }
-      for (Dim j = 0; j < n; ++j) y[j * p.y.step(-1)] = row[static_cast<std::size_t>(j)];
-    }
-  });
-}
-
-// A copy in `dtype` that keeps stride 0 for repeated batches, so that only distinct values are converted, and columns without
-// gaps, so that they are read in their order.
-Array converted(const Exec& exec, const ConstView& v, DType dtype) {
-  if (v.step(-1) != 1 && v.step(-2) == 1) return converted(exec, transposed(v), dtype).transpose(-2, -1);
+// A copy by rows in `dtype` that keeps stride 0 for repeated batches, so that only distinct values are converted.
+Array copied(const Exec& exec, const ConstView& v, DType dtype) {
   ConstView distinct = v;
   for (int d = 0; d < v.shape.ndim(); ++d) {
     if (v.step(d) == 0) distinct.shape = distinct.shape.with(d, 1);
@@ -54,6 +24,39 @@ Array converted(const Exec& exec, const ConstView& v, DType dtype) {
   Array result = Array::empty(distinct.shape, dtype);
   cast(exec, distinct, result);
   return result.expand(v.shape);
+}
+// By columns if these have no gaps, so that they are read in their order.
+Array converted(const Exec& exec, const ConstView& v, DType dtype) {
+  if (v.step(-1) != 1 && v.step(-2) == 1) return copied(exec, transposed(v), dtype).transpose(-2, -1);
+  return copied(exec, v, dtype);
+}
+
+// The products write rows. A y with unit stride along its columns is the product of the transposed operands.
+Problem by_rows_of_y(const Problem& p) {
+  if (p.y.step(-1) == 1 || p.n() == 1 || p.y.step(-2) != 1 || p.options.bias) return p;
+  return {transposed(p.b), transposed(p.a), transposed(p.y), p.options};
+}
+
+void matmul_f64(const Exec& exec, const Problem& given) {
+  Problem p = by_rows_of_y(given);
+  Array a, b, y;
+  if (!by_rows(p.a) && !by_columns(p.a)) p.a = a = copied(exec, p.a, DType::f64);
+  if (!by_rows(p.b)) p.b = b = copied(exec, p.b, DType::f64);
+  const View target = p.y;
+  if (!by_rows(ConstView(p.y))) {
+    y = Array::empty(target.shape, DType::f64);
+    if (p.options.accumulate) cast(exec, target, y);
+    p.y = y;
+  }
+  const Dim columns = std::min(p.n(), std::max<Dim>((Dim{1} << 15) / p.k() / 24, 1) * 24);  // whose part of b stays in the cache
+  multiply_in_parts(p, [&] {
+    return [&](Dim batch, Dim begin, Dim end) {
+      for (Dim column = 0; column < p.n(); column += columns) {
+        multiply_part<double>(p, batch, begin, end, column, std::min(columns, p.n() - column));
+      }
+    };
+  });
+  if (y.defined()) cast(exec, y, target);
 }
 
 // Multiplies what is too small for the library, and says whether it did.
@@ -64,11 +67,8 @@ bool multiply_small(const Problem& p) {
   return true;
 }
 
-void matmul_library(const Exec& exec, Problem p) {
-  // The library writes rows. A y with unit stride along its columns is the product of the transposed operands.
-  if (p.y.step(-1) != 1 && p.n() != 1 && p.y.step(-2) == 1 && !p.options.bias) {
-    p = {transposed(p.b), transposed(p.a), transposed(p.y), p.options};
-  }
+void matmul_library(const Exec& exec, const Problem& given) {
+  Problem p = by_rows_of_y(given);
   if (multiply_small(p)) return;
   const bool bf16 = p.a.dtype == DType::bf16 || p.b.dtype == DType::bf16;
   const DType operand = bf16 && library_multiplies_bf16() ? DType::bf16 : DType::f32;
@@ -89,8 +89,8 @@ void matmul_library(const Exec& exec, Problem p) {
 void multiply(const Exec& exec, const Problem& p) {
   if (p.y.numel() == 0) return;
   if (p.options.gelu) return product_then_gelu(exec, p);
-  if (p.y.dtype == DType::f64) return matmul_f64(p);
   if (p.k() == 0) return empty_sum(exec, p.y, p.options);
+  if (p.y.dtype == DType::f64) return matmul_f64(exec, p);
   matmul_library(exec, p);
 }
 

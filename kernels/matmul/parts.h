@@ -1,10 +1,12 @@
-// How the small products of a batch, of bf16 or f32, are shared among the threads.
+// What the products by kernels of our own have in common: how those of a batch are shared among the threads, and, for f32 and
+// f64, one's part of them.
 #pragma once
 #include <algorithm>
 
 #include "core/parallel.h"
 #include "kernels/matmul/problem.h"
 #include "kernels/rounding.h"
+#include "kernels/small_gemm/small_gemm.h"
 
 namespace ashlar::kernels::products {
 
@@ -23,6 +25,18 @@ void multiply_in_parts(const Problem& p, const Make& make, Dim rows = 48) {
       begin = last;
     }
   });
+}
+
+// Rows [begin, end) and `columns` columns from `column` on of a product of a batch: b and y by rows, a by rows or by columns.
+template <class T>
+void multiply_part(const Problem& p, Dim batch, Dim begin, Dim end, Dim column, Dim columns) {
+  const bool transposed = !by_rows(p.a);
+  const T* const bias = bias_of<T>(p, batch);
+  const SmallGemm<T> gemm{.m = end - begin, .n = columns, .k = p.k(), .lda = p.a.step(transposed ? -1 : -2),
+                          .ldb = p.b.step(-2), .ldc = p.y.step(-2), .trans_a = transposed,
+                          .accumulate = p.options.accumulate, .bias = bias ? bias + column : nullptr, .prefetch = true};
+  gemm(p.a.as<T>() + batch_offset(p.a, batch) + begin * p.a.step(-2), p.b.as<T>() + batch_offset(p.b, batch) + column,
+       p.y.as<T>() + batch_offset(p.y, batch) + begin * p.y.step(-2) + column);
 }
 
 }  // namespace ashlar::kernels::products

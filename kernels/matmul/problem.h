@@ -38,11 +38,12 @@ inline Dim batch_offset(const ConstView& v, Dim batch) {
 inline bool by_rows(const ConstView& v) { return v.step(-1) == 1 || v.size(-1) == 1; }
 inline bool by_columns(const ConstView& v) { return v.step(-2) == 1 || v.size(-2) == 1; }
 
-// The f32 bias of one product of a batch: (N) is that of all, (B, 1, N) has one for each. Null if there is none.
-inline const float* bias_of(const Problem& p, Dim batch) {
+// The bias of one product of a batch: (N) is that of all, (B, 1, N) has one for each. Null if there is none.
+template <class T>
+const T* bias_of(const Problem& p, Dim batch) {
   const ConstView& bias = p.options.bias;
   if (!bias) return nullptr;
-  return bias.as<float>() + (bias.shape.ndim() > 1 ? batch * bias.step(0) : 0);
+  return bias.as<T>() + (bias.shape.ndim() > 1 ? batch * bias.step(0) : 0);
 }
 
 // The view with leading dimensions of stride 0 added, and batch sizes of 1 repeated, so that it has y's batch shape.

@@ -31,7 +31,7 @@ class Multiplier {
                      .strip = strip_pairs(p_.k()),
                      .ldc = p_.y.step(-2),
                      .accumulate = p_.options.accumulate,
-                     .bias = bias_of(p_, batch)};
+                     .bias = bias_of<float>(p_, batch)};
     if (by_rows(p_.a)) {
       product.lda = p_.a.step(-2);
       a += begin * product.lda;

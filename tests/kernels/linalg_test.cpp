@@ -3,6 +3,11 @@
 #include "tests/support/catch.h"
 #include "tests/support/compare.h"
 
+extern "C" {
+void openblas_set_num_threads(int count);
+int openblas_get_num_threads();
+}
+
 using namespace ashlar;
 using namespace ashlar::test;
 
@@ -60,6 +65,15 @@ TEST_CASE("right_solve undoes a product, and damping is added to each matrix of 
   for (std::size_t k = 0; k < 3; ++k) REQUIRE(std::abs(after[k] - before[k] - 5.0 * static_cast<double>(k)) <= 1e-4);
   const Array solved = linalg::right_solve(linalg::cholesky(damped), linalg::product(x, damped));
   REQUIRE(relative_error(solved, x) <= 100 * roundoff(dtype));
+}
+
+TEST_CASE("decompositions leave no threads of the library beside OpenMP's") {
+  openblas_set_num_threads(2);
+  linalg::cholesky(Array::from(std::vector<double>{4, 1, 1, 3}, {1, 2, 2}));
+  CHECK(openblas_get_num_threads() == 1);
+  openblas_set_num_threads(2);
+  linalg::svd(randn({9, 5}, DType::f64, 1));
+  CHECK(openblas_get_num_threads() == 1);
 }
 
 TEST_CASE("decompositions refuse what they cannot do") {

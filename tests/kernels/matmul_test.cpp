@@ -67,19 +67,23 @@ TEST_CASE("matmul equals the naive product for every dtype, layout and odd size"
 
 TEST_CASE("matmul adds a bias and accumulates") {
   for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
-    const Array a = randn({4, 37, 19}, dtype, 3), b = randn({4, 19, 23}, dtype, 4);
-    const Array bias = randn({23}, master_dtype(dtype), 5), start = randn({4, 37, 23}, dtype, 6);
-    const auto product = reference(a, b).to_vector<double>(), before = start.to_vector<double>(), shift = bias.to_vector<double>();
-    for (const bool accumulate : {false, true}) {
-      for (const bool with_bias : {false, true}) {
-        INFO(dtype << " accumulate " << accumulate << " bias " << with_bias);
-        auto expected = product;
-        for (std::size_t i = 0; i < expected.size(); ++i) {
-          expected[i] += (accumulate ? before[i] : 0) + (with_bias ? shift[i % 23] : 0);
+    for (const auto& [batch, m, n, k] : {Size{4, 37, 23, 19}, {1, 50, 200, 300}}) {
+      const Array a = randn({batch, m, k}, dtype, 3), b = randn({batch, k, n}, dtype, 4);
+      const Array bias = randn({n}, master_dtype(dtype), 5), start = randn({batch, m, n}, dtype, 6);
+      const auto product = reference(a, b).to_vector<double>(), before = start.to_vector<double>(), shift = bias.to_vector<double>();
+      for (const bool accumulate : {false, true}) {
+        for (const bool with_bias : {false, true}) {
+          for (const bool gaps : {false, true}) {
+            INFO(dtype << " n " << n << " accumulate " << accumulate << " bias " << with_bias << " gaps " << gaps);
+            auto expected = product;
+            for (std::size_t i = 0; i < expected.size(); ++i) {
+              expected[i] += (accumulate ? before[i] : 0) + (with_bias ? shift[i % shift.size()] : 0);
+            }
+            const Array y = gaps ? stored_with_gaps(start) : start.clone();
+            matmul({}, a, b, y, {.bias = with_bias ? ConstView(bias) : ConstView(), .accumulate = accumulate});
+            REQUIRE(relative_error(y, Array::from(expected, y.shape())) <= tolerance(dtype, k));
+          }
         }
-        const Array y = start.clone();
-        matmul({}, a, b, y, {.bias = with_bias ? ConstView(bias) : ConstView(), .accumulate = accumulate});
-        REQUIRE(relative_error(y, Array::from(expected, y.shape())) <= tolerance(dtype, 20));
       }
     }
   }
