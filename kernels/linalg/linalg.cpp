@@ -50,19 +50,13 @@ void check_finite(std::string_view operation, const Array& a) {
   }
 }
 
-// While alive, OpenBLAS decomposes one matrix of about this size on as many threads as pay, and otherwise on the caller's alone.
-// Its threads are not OpenMP's: those that wait keep the processor from the others, which makes thousands of small
-// decompositions several times slower.
-class LibraryThreads {
- public:
-  explicit LibraryThreads(Dim size) { openblas_set_num_threads(size >= kWorthThreads ? num_threads() : 1); }
-  ~LibraryThreads() { openblas_set_num_threads(1); }
-  LibraryThreads(const LibraryThreads&) = delete;
-  LibraryThreads& operator=(const LibraryThreads&) = delete;
-
- private:
-  static constexpr Dim kWorthThreads = 512;
-};
+// Has OpenBLAS decompose one matrix of this size on as many threads as pay, and otherwise on the caller's alone. Its threads
+// are not OpenMP's: those that wait keep the processor from the others, which makes thousands of small decompositions several
+// times slower.
+void set_library_threads(Dim size) {
+  constexpr Dim kWorthThreads = 512;
+  openblas_set_num_threads(size >= kWorthThreads ? num_threads() : 1);
+}
 
 // Calls body(k, size, pointer to matrix k) for every matrix of the square batch `a`, which it may overwrite; body
 // returns LAPACK's verdict. A small batch stays on one thread: a projection solves thousands of them, one after another, and
@@ -71,7 +65,7 @@ template <class T, class Body>
 void for_each_matrix(std::string_view operation, const char* failure, const Array& a, const Body& body) {
   const Dim n = a.size(2);
   T* matrices = a.data<T>();
-  const LibraryThreads threads(a.size(0) == 1 ? n : 0);
+  set_library_threads(a.size(0) == 1 ? n : 0);
   constexpr Dim kGrain = Dim{1} << 17;  // in n³
   parallel_for(a.size(0), kGrain / std::max<Dim>(n * n * n, 1) + 1, [&](Dim begin, Dim end) {
     for (Dim k = begin; k < end; ++k) {
@@ -93,7 +87,7 @@ Svd svd(const Array& a) {
   const Dim m = a.size(0), n = a.size(1), k = std::min(m, n);
   Array work = a.to(Device{}).to(DType::f64).clone();
   check_finite<double>("svd", work);
-  const LibraryThreads threads(k);
+  set_library_threads(k);
   Svd result{Array::empty({m, k}, DType::f64), Array::empty({k}, DType::f64), Array::empty({k, n}, DType::f64)};
   const auto failure = LAPACKE_dgesdd(LAPACK_ROW_MAJOR, 'S', static_cast<lapack_int>(m), static_cast<lapack_int>(n),
                                       work.data<double>(), static_cast<lapack_int>(n), result.s.data<double>(),

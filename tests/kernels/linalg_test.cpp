@@ -67,7 +67,7 @@ TEST_CASE("right_solve undoes a product, and damping is added to each matrix of 
   REQUIRE(relative_error(solved, x) <= 100 * roundoff(dtype));
 }
 
-TEST_CASE("decompositions leave no threads of the library beside OpenMP's") {
+TEST_CASE("small decompositions take no threads of the library, which would be beside OpenMP's") {
   openblas_set_num_threads(2);
   linalg::cholesky(Array::from(std::vector<double>{4, 1, 1, 3}, {1, 2, 2}));
   CHECK(openblas_get_num_threads() == 1);
