@@ -29,7 +29,7 @@ struct Settings {
   std::string device = "cpu";
   int threads = 0;
 
-  Scope scope() const { return Scope::root(DType::f32, 0, Device::parse(device)); }
+  Scope scope() const { return Scope::root(DType::f32, 0, Device::parse(device)).for_loading(); }
 };
 
 // A model with what is needed to judge it and to write it.
