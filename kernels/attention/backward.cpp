@@ -54,9 +54,8 @@ class HeadBackward {
     dk_ = head_of<T>(call_.dk, head);
     dv_ = head_of<T>(call_.dv, head);
     row_dots(d_o.data, d_o.ld, o.data, o.ld, tiles_.length, depth_, delta_.data());
-    const Sum* const lse = call_.lse.as<Sum>() + head / call_.lse.size(1) * call_.lse.step(0) +
-                           head % call_.lse.size(1) * call_.lse.step(1);
-    for (Dim t = 0; t < tiles_.length; ++t) lse_.data()[t] = lse[t * call_.lse.step(2)];
+    const auto lse = head_of<Sum>(call_.lse, head);
+    for (Dim t = 0; t < tiles_.length; ++t) lse_.data()[t] = *lse.row(t);
   }
 
   // Everything, keys outermost.

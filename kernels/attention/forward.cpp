@@ -91,10 +91,8 @@ class HeadForward {
       Operands::store(sums_.data() + r * depth_, depth_, o.row(begin + r), o.ld, 1, depth_, 1 / sum_[r]);
     }
     if (!call_.lse) return;
-    const auto step = call_.lse.step(2);
-    Sum* const lse = call_.lse.as<Sum>() + head / call_.lse.size(1) * call_.lse.step(0) +
-                     head % call_.lse.size(1) * call_.lse.step(1) + begin * step;
-    for (Dim r = 0; r < rows; ++r) lse[r * step] = max_[r] + std::log(sum_[r]);
+    const auto lse = head_of<Sum>(call_.lse, head);
+    for (Dim r = 0; r < rows; ++r) *lse.row(begin + r) = max_[r] + std::log(sum_[r]);
   }
 
   const ForwardCall& call_;
@@ -105,9 +103,9 @@ class HeadForward {
   typename Operands::Rows values_;
   typename Operands::LeftRows queries_;
   typename Operands::Scores scores_;
-  Scratch<Sum> sums_;            // (rows, D)
+  Scratch<Sum> sums_;  // (rows, D)
   Scratch<Sum> statistics_;
-  Sum *max_, *sum_, *factor_;    // (rows)
+  Sum *max_, *sum_, *factor_;  // (rows)
 };
 
 template <class Operands>

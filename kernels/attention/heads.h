@@ -6,7 +6,7 @@
 
 namespace ashlar::kernels::attention {
 
-// The (T, D) matrix of one head inside a (B, H, T, D) view.
+// The (T, D) matrix of one head inside a (B, H, T, D) view, or its T values inside (B, H, T).
 template <class T>
 struct Head {
   T* data;
