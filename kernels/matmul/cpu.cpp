@@ -18,7 +18,7 @@ using namespace products;
 // A copy by rows in `dtype` that keeps stride 0 for repeated batches, so that only distinct values are converted.
 Array copied(const Exec& exec, const ConstView& v, DType dtype) {
   ConstView distinct = v;
-  for (int d = 0; d < v.shape.ndim(); ++d) {
+  for (int d = 0; d < v.shape.ndim() - 2; ++d) {
     if (v.step(d) == 0) distinct.shape = distinct.shape.with(d, 1);
   }
   Array result = Array::empty(distinct.shape, dtype);
@@ -37,17 +37,21 @@ Problem by_rows_of_y(const Problem& p) {
   return {transposed(p.b), transposed(p.a), transposed(p.y), p.options};
 }
 
+// Has the product write an array of its own, which is copied to the y that it was given in the end.
+Array redirect(const Exec& exec, Problem& p, DType dtype) {
+  const Array y = Array::empty(p.y.shape, dtype);
+  if (p.options.accumulate) cast(exec, p.y, y);
+  p.y = y;
+  return y;
+}
+
 void matmul_f64(const Exec& exec, const Problem& given) {
   Problem p = by_rows_of_y(given);
   Array a, b, y;
   if (!by_rows(p.a) && !by_columns(p.a)) p.a = a = copied(exec, p.a, DType::f64);
   if (!by_rows(p.b)) p.b = b = copied(exec, p.b, DType::f64);
   const View target = p.y;
-  if (!by_rows(ConstView(p.y))) {
-    y = Array::empty(target.shape, DType::f64);
-    if (p.options.accumulate) cast(exec, target, y);
-    p.y = y;
-  }
+  if (!by_rows(ConstView(p.y))) y = redirect(exec, p, DType::f64);
   const Dim columns = std::min(p.n(), std::max<Dim>((Dim{1} << 15) / p.k() / 24, 1) * 24);  // whose part of b stays in the cache
   multiply_in_parts(p, [&] {
     return [&](Dim batch, Dim begin, Dim end) {
@@ -76,14 +80,10 @@ void matmul_library(const Exec& exec, const Problem& given) {
   if (p.a.dtype != operand || !takes_operand(p.a)) p.a = a = converted(exec, p.a, operand);
   if (p.b.dtype != operand || !takes_operand(p.b)) p.b = b = converted(exec, p.b, operand);
   const View target = p.y;
-  const bool direct = (p.y.dtype == DType::f32 || operand == DType::bf16) && takes_result(p.y);
-  if (!direct) {
-    y = Array::empty(target.shape, DType::f32);
-    if (p.options.accumulate) cast(exec, target, y);
-    p.y = y;
-  }
+  const bool takes_dtype = p.y.dtype == DType::f32 || operand == DType::bf16;
+  if (!takes_dtype || !takes_result(p.y)) y = redirect(exec, p, DType::f32);
   run_library(p);
-  if (!direct) cast(exec, y, target);
+  if (y.defined()) cast(exec, y, target);
 }
 
 void multiply(const Exec& exec, const Problem& p) {

@@ -106,6 +106,23 @@ TEST_CASE("matmul repeats batches, writes other dtypes, and takes up to four bat
   REQUIRE(relative_error(deep.select(0, 1).reshape({5, 9, 6}), expected) <= tolerance(DType::f32, 8));
 }
 
+TEST_CASE("matmul repeats rows, columns and single values of its operands") {
+  for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+    const Array x = randn({2, 20, 30}, dtype, 1);
+    for (const Shape& stored : {Shape{2, 20, 1}, Shape{2, 1, 30}, Shape{1, 1, 1}, Shape{1, 20, 30}}) {
+      INFO(dtype << " " << stored);
+      const Array a = randn(stored, dtype, 2).expand({2, 20, 30}), b = a.transpose(1, 2);
+      const Array left = Array::empty({2, 20, 20}, dtype), right = Array::empty({2, 30, 30}, dtype);
+      matmul({}, a, x.transpose(1, 2), left, {});
+      CHECK(relative_error(left, reference(a.as_contiguous(), x.transpose(1, 2).as_contiguous())) <= tolerance(dtype, 30));
+      matmul({}, x.transpose(1, 2), a, right, {});
+      CHECK(relative_error(right, reference(x.transpose(1, 2).as_contiguous(), a.as_contiguous())) <= tolerance(dtype, 30));
+      matmul({}, x, b, left, {});
+      CHECK(relative_error(left, reference(x, b.as_contiguous())) <= tolerance(dtype, 30));
+    }
+  }
+}
+
 TEST_CASE("matmul never takes the library's unoptimised path for a batch") {
   // It is hundreds of times slower, so that a generous limit tells the two apart on a busy machine too.
   const auto fastest = [](const Shape& a_shape, const Shape& b_shape, const Shape& y_shape) {
