@@ -96,9 +96,9 @@ void Module::eval() {
 }
 
 void Module::freeze() {
+  eval();
   const bool convert = kernels::multiplies_bf16(scope_.device());
   visit([&](Module& module) {
-    module.training_ = false;
     for (const Parameter& parameter : module.own_) {
       Tensor::Impl& impl = *parameter.tensor.impl();
       const bool weights = parameter.info.role == Role::matrix || parameter.info.role == Role::embedding;

@@ -14,8 +14,8 @@ struct BackwardCall {
   View dq, dk, dv;
 };
 
-// One head after the other, on one thread, with the operands of its products in scratch memory. For a tile of queries i and a tile of keys j, with
-// delta = rowsum(dO * O):
+// One head after the other, on one thread, with the operands of its products in scratch memory. For a tile of queries i
+// and a tile of keys j, with delta = rowsum(dO * O):
 //   P = exp(scale * q_i k_jᵀ − lse_i),  dS = P * (dO_i v_jᵀ − delta_i)
 //   dv_j += Pᵀ dO_i,  dk_j += scale * dSᵀ q_i,  dq_i += scale * dS k_j
 // dv_j and dk_j add up over i ascending, dq_i over j ascending, whichever way the work is cut: the results do not

@@ -172,15 +172,17 @@ struct Paired {
     void read(Head<const bfloat16> from) { from_ = from; }
     Left left(Dim tile) const { return {from_.row(tiles_.begin(tile)), from_.ld}; }
 
-   private:
+   protected:
     Tiles tiles_;
+
+   private:
     Head<const bfloat16> from_{};
   };
 
   class Rows : public LeftRows {
    public:
     Rows(const Tiles& tiles, Dim depth)
-        : LeftRows(tiles, depth), tiles_(tiles), depth_(depth), packed_(tiles.count, packed_pairs(tiles.max_rows(), depth)) {}
+        : LeftRows(tiles, depth), depth_(depth), packed_(tiles.count, packed_pairs(tiles.max_rows(), depth)) {}
     void read(Head<const bfloat16> from, Dim count) {
       LeftRows::read(from);
       for (Dim tile = 0; tile < count; ++tile) {
@@ -190,7 +192,6 @@ struct Paired {
     Right right(Dim tile) const { return {packed_.at(tile), strip_pairs(tiles_.rows(tile))}; }
 
    private:
-    Tiles tiles_;
     Dim depth_;
     PackedTiles<Pair> packed_;
   };
@@ -215,21 +216,19 @@ struct Paired {
   class Scores {
    public:
     Scores(Dim rows, Dim columns)
-        : ld_(row_length(columns)), values_(rows * ld_), operand_(std::max(rows * line(columns), columns * line(rows))) {}
+        : ld_(row_length(columns)), values_(rows * ld_), operand_(std::max(rows * whole_lines(columns), columns * whole_lines(rows))) {}
     float* data() const { return values_.data(); }
     Dim ld() const { return ld_; }
     Left left(Dim rows, Dim columns) const {
-      round_rows(data(), ld_, operand_.data(), line(columns), rows, columns);
-      return {operand_.data(), line(columns)};
+      round_rows(data(), ld_, operand_.data(), whole_lines(columns), rows, columns);
+      return {operand_.data(), whole_lines(columns)};
     }
     Left transposed(Dim rows, Dim columns) const {
-      round_transposed(data(), ld_, operand_.data(), line(rows), rows, columns);
-      return {operand_.data(), line(rows)};
+      round_transposed(data(), ld_, operand_.data(), whole_lines(rows), rows, columns);
+      return {operand_.data(), whole_lines(rows)};
     }
 
    private:
-    static Dim line(Dim columns) { return round_up(columns, 32); }  // whole cache lines
-
     Dim ld_;
     Scratch<float> values_;      // (rows, ld)
     Scratch<bfloat16> operand_;  // the latest one

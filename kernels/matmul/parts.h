@@ -1,5 +1,4 @@
-// What the products by kernels of our own have in common: how those of a batch are shared among the threads, and, for f32 and
-// f64, one's part of them.
+// How the products by kernels of our own are shared among the threads, and what a thread multiplies of those in f32 and f64.
 #pragma once
 #include <algorithm>
 

@@ -12,7 +12,7 @@ namespace {
 class Multiplier {
  public:
   explicit Multiplier(const Problem& p)
-      : p_(p), b_(packed_pairs(p.k(), p.n())), a_(by_rows(p.a) ? 0 : p.m() * a_length()), tiles_(has_tiles()) {}
+      : p_(p), b_(packed_pairs(p.k(), p.n())), a_(by_rows(p.a) ? 0 : p.m() * whole_lines(p.k())), tiles_(has_tiles()) {}
 
   // Rows [begin, end) of a product.
   void operator()(Dim batch, Dim begin, Dim end) {
@@ -36,18 +36,16 @@ class Multiplier {
       product.lda = p_.a.step(-2);
       a += begin * product.lda;
     } else {
-      product.lda = a_length();
+      product.lda = whole_lines(p_.k());
       round_transposed(a + begin, p_.a.step(-1), a_.data(), product.lda, p_.k(), product.m);
       a = a_.data();
     }
     product(a, b_.data(), y + batch_offset(p_.y, batch) + begin * product.ldc);
   }
 
-  Dim a_length() const { return round_up(p_.k(), 32); }  // whole cache lines
-
   const Problem& p_;
   Scratch<Pair> b_;
-  Scratch<bfloat16> a_;  // (rows, a_length()), where a is not given by rows
+  Scratch<bfloat16> a_;  // (rows, whole_lines(k)), where a is not given by rows
   UseTiles tiles_;
 };
 

@@ -14,6 +14,9 @@ constexpr Dim strip_pairs(Dim k) { return round_up(ceil_div(k, 2), 16) * kPairLa
 // Pairs of a right operand (k, n).
 constexpr Dim packed_pairs(Dim k, Dim n) { return ceil_div(n, kPairLanes) * strip_pairs(k); }
 
+// Values of a row of bf16 in whole cache lines, as left operands are read fastest.
+constexpr Dim whole_lines(Dim columns) { return round_up(columns, 32); }
+
 // to (strips of columns, pairs of rows, kPairLanes) = `from` (rows, columns), with zeros beyond: packed_pairs(rows, columns).
 void pack_pairs(const bfloat16* from, Dim ld_from, Dim rows, Dim columns, Pair* to);
 // The same of its transpose: packed_pairs(columns, rows).
