@@ -91,7 +91,8 @@ inline int attribute(const Exec& exec, cudaDeviceAttr which) {
 // Lets a kernel have `bytes` of dynamic shared memory; Error where the device has less. Unasked it has 48 KiB less what its
 // static arrays take. The limit never falls: launches that are recorded may need what was asked for before.
 template <class Kernel>
-void allow_shared_memory(Kernel* kernel, std::size_t bytes) {
+void allow_shared_memory(const Exec& exec, Kernel* kernel, std::size_t bytes) {
+  queue(exec);  // makes its device the current one
   cudaFuncAttributes has{};
   ASHLAR_CUDA_CHECK(cudaFuncGetAttributes(&has, kernel));
   if (static_cast<std::size_t>(has.maxDynamicSharedSizeBytes) >= bytes) return;

@@ -47,6 +47,7 @@ class GraphRecording final : public Recording {
     // The memory may be used for something else only when the last replay is done.
     cudaStreamSynchronize(static_cast<cudaStream_t>(stream(index_)));
     cudaGraphExecDestroy(graph_);
+    pool_->trim();  // arrays of the recording that still live keep the pool, but need only their own blocks of it
     cudaGetLastError();  // a destructor has nobody to tell; a broken device says so again
   }
 

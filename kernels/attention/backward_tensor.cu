@@ -255,8 +255,8 @@ template <int D, int W>
 void launch_gradients(const Exec& exec, const BackwardCall& c, Call call) {
   call.tiles = device::blocks_for(call.length, W * kMmaM);
   constexpr std::size_t kMemory = Memory<D, W>::kBytes;
-  device::allow_shared_memory(key_gradients<D, W>, kMemory);
-  device::allow_shared_memory(query_gradients<D, W>, kMemory);
+  device::allow_shared_memory(exec, key_gradients<D, W>, kMemory);
+  device::allow_shared_memory(exec, query_gradients<D, W>, kMemory);
   const unsigned blocks = static_cast<unsigned>(c.q.size(0) * c.q.size(1)) * call.tiles;
   constexpr int kThreads = W * device::kWarp;
   key_gradients<D, W><<<blocks, kThreads, kMemory, device::queue(exec)>>>(call, heads_of(c.dk), heads_of(c.dv));

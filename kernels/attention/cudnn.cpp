@@ -98,9 +98,9 @@ bool goes_astray(bool causal, const ConstView& k) {
   return !causal && k.size(2) > 1024 && version >= 91300 && version < 91500;
 }
 
-// It sees as many queries as keys here.
+// It sees as many queries as keys here; more than one, which it does not support (pytorch/pytorch#138529).
 bool may_take(const ConstView& q, const ConstView& k) {
-  return q.dtype == DType::bf16 && q.size(2) == k.size(2) && q.size(3) % 8 == 0;
+  return q.dtype == DType::bf16 && q.size(2) == k.size(2) && q.size(2) > 1 && q.size(3) % 8 == 0;
 }
 // It takes 16 bytes at a time; lse is contiguous.
 bool aligned(std::int64_t id, const ConstView& v) {
@@ -176,7 +176,8 @@ bool forward_cudnn(const Exec& exec, const ForwardCall& c) {
 bool backward_cudnn(const Exec& exec, const BackwardCall& c) {
   // In a fixed order cuDNN writes the (T, T) gradients of all scores to memory; the project's own kernels need not. Rows
   // that do not fill its last tile have given NaN on Hopper, where scores are far below zero, up to cuDNN 9.26 at least
-  // (NVIDIA/cudnn-frontend#160, #628, #1072; pytorch/pytorch#196678).
+  // (NVIDIA/cudnn-frontend#160, #628, #1072; pytorch/pytorch#196678). For them the frontend also copies from host memory that
+  // is gone when a recording is replayed.
   constexpr Dim kTile = 128;
   if (switched_off() || deterministic() || !may_take(c.q, c.k) || c.q.size(2) % kTile != 0) return false;
   Key key{exec.device.index, 1, c.causal, std::bit_cast<Dim>(c.scale)};

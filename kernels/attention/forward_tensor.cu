@@ -181,7 +181,7 @@ template <int D, int kM>
 void launch(const Exec& exec, Call call, Dim heads) {
   constexpr int kRows = kWarps * kM * kMmaM;
   constexpr std::size_t kMemory = Tile<D>::bytes(kRows + 4 * kKeys);
-  device::allow_shared_memory(forward_tiles<D, kM>, kMemory);
+  device::allow_shared_memory(exec, forward_tiles<D, kM>, kMemory);
   call.tiles = device::blocks_for(call.length, kRows);
   forward_tiles<D, kM><<<static_cast<unsigned>(heads) * call.tiles, kTileThreads, kMemory, device::queue(exec)>>>(call);
   ASHLAR_CUDA_CHECK_LAUNCH();

@@ -248,7 +248,7 @@ void coupled_product(const Exec& exec, const ConstView& x, const ConstView& fact
   const Call call{values(x), values(ConstView(narrow)), x.size(0), x.step(0), size(x, 1), size(factor, 0), size(factor, 1),
                   size(factor, 2), s.as<float>(), steps, values(a), values(c), a.step(0), c.step(0)};
   const Choice best = best_choice(exec, call.blocks, call.rank);
-  allow_shared_memory(best.kernel, best.memory);
+  allow_shared_memory(exec, best.kernel, best.memory);
   const Dim tiles = (call.rows + kRows - 1) / kRows * ((call.rank + best.columns - 1) / best.columns);
   const auto kernel = best.kernel;
   kernel<<<static_cast<unsigned>(tiles), kBlockThreads, best.memory, queue(exec)>>>(call);

@@ -72,7 +72,7 @@ __global__ void __launch_bounds__(kMostThreads)
     const T* const x = logits + row * ld;
     G* const dx = dlogits ? dlogits + row * ld_d : nullptr;
     const Dim target = targets.target[row * targets.target_step];
-    if (target < 0) {
+    if (target == -1) {
       if (threadIdx.x == 0) losses[row * loss_step] = 0;
       for (Dim c = threadIdx.x; dx && c < classes; c += blockDim.x) dx[c] = convert<G>(A{0});
       continue;
@@ -83,7 +83,7 @@ __global__ void __launch_bounds__(kMostThreads)
     const A rest = static_cast<A>(1 - targets.smoothing), hard = rest * weight, hard_other = rest * (1 - weight);
     const A soft = static_cast<A>(targets.smoothing / static_cast<double>(classes));
     // A class outside the logits, which the host cannot see, makes the loss NaN instead of a stray read.
-    const bool known = target < classes && other >= 0 && other < classes;
+    const bool known = target >= 0 && target < classes && other >= 0 && other < classes;
 
     Softmax<T> softmax;
     A sum = 0;

@@ -145,7 +145,7 @@ void layer_norm_backward(const Exec& exec, ConstView dy, ConstView x, ConstView 
     dispatch_floating(x.dtype, "layer_norm_backward", [&]<class T>() {
       using A = accumulate_t<T>;
       const std::size_t memory = sums ? 2 * sizeof(A) * static_cast<std::size_t>(columns) : 0;
-      allow_shared_memory(backward_rows<T>, memory);
+      allow_shared_memory(exec, backward_rows<T>, memory);
       backward_rows<T><<<blocks, kThreads, memory, queue(exec)>>>(
           rows, columns, rows_of<const T>(dy), rows_of<const T>(x), weight.as<A>(), mean.as<A>(), rstd.as<A>(),
           rows_of<const T>(add), rows_of<T>(dx), parts.as<A>());

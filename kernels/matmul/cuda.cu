@@ -30,7 +30,10 @@ cublasLtHandle_t handle_of(int device) {
   static std::map<int, cublasLtHandle_t> handles;
   const std::lock_guard lock(mutex);
   cublasLtHandle_t& handle = handles[device];
-  if (!handle) ASHLAR_CUBLAS_CHECK(cublasLtCreate(&handle));
+  if (!handle) {
+    ashlar::cuda::stream(device);  // makes it the current one
+    ASHLAR_CUBLAS_CHECK(cublasLtCreate(&handle));
+  }
   return handle;
 }
 
@@ -134,9 +137,11 @@ Plan make_plan(const Call& c) {
   set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, c.a_alignment);
   set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, c.y_alignment);
   set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, c.y_alignment);
-  // A split inner dimension is added up in f32 and in order.
-  constexpr std::uint32_t kInOrder = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
-  set(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, kInOrder);
+  // A split inner dimension is added up in f32 and in order. On Hopper cuBLASLt 12 and 13 were seen to leave out what one in
+  // bf16 has beyond whole tiles of 64 when they split it (facebookexperimental/triton#2767): such stay whole.
+  const bool may_split = c.operands != DType::bf16 || c.k % 64 == 0;
+  const std::uint32_t schemes = may_split ? CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE : CUBLASLT_REDUCTION_SCHEME_NONE;
+  set(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, schemes);
   cublasLtMatmulHeuristicResult_t best{};
   int count = 0;
   const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(handle_of(c.device), plan.product, plan.b, plan.a, plan.y,

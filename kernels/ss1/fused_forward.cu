@@ -173,7 +173,7 @@ void fused_forward(const Exec& exec, const Sizes& sizes, const Table& table, con
   const Call call{sizes, table, x.as<bfloat16>(), x.step(0), values(narrow), sizes.width(), bias.as<float>(), u.as<bfloat16>(),
                   static_cast<Bf16*>(y.data), y.step(0), z.size(0), static_cast<int>(tiles)};
   const std::size_t memory = memory_of(sizes);
-  allow_shared_memory(sketched_product, memory);
+  allow_shared_memory(exec, sketched_product, memory);
   const dim3 grid(static_cast<unsigned>(row_tiles), static_cast<unsigned>(ceil_div(column_tiles, tiles)));
   sketched_product<<<grid, kBlockThreads, memory, queue(exec)>>>(call);
   ASHLAR_CUDA_CHECK_LAUNCH();

@@ -133,7 +133,7 @@ void fused_input_gradient(const Exec& exec, const Sizes& sizes, const Table& tab
                           const ConstView& z, const View& dx) {
   const Array narrow = rounded(exec, z);
   const Call call{sizes, table, values(dy), dy.step(0), dy.size(1), values(narrow), sizes.width(), dx.as<bfloat16>(), dx.step(0)};
-  allow_shared_memory(spread_product, kMemory);
+  allow_shared_memory(exec, spread_product, kMemory);
   const dim3 grid(static_cast<unsigned>(ceil_div(sizes.rows, kRows)),
                   static_cast<unsigned>(ceil_div(sizes.width(), kColumns)));
   spread_product<<<grid, kBlockThreads, kMemory, queue(exec)>>>(call);

@@ -38,6 +38,20 @@ TEST_CASE("products of any layout", "[cuda]") {
   }
 }
 
+// What a library may split among blocks, as in the gradients of weights: all rows count, also those beyond whole tiles.
+TEST_CASE("a long inner dimension is summed to its end", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const Dim k : {Dim{8648}, Dim{11528}, Dim{21320}}) {
+    for (const auto& [m, n] : {std::pair<Dim, Dim>{1, 8}, {32, 32}, {128, 128}}) {
+      INFO(m << " x " << k << " x " << n);
+      const Array a = Array::full({k, m}, 1, DType::bf16, kGpu), b = Array::full({k, n}, 1, DType::bf16, kGpu);
+      const Array y = Array::full({m, n}, NAN, DType::f32, kGpu);
+      kernels::matmul(y.exec(), a.transpose(0, 1), b, y, {});
+      CHECK(all_equal(y.to(Device{}), static_cast<double>(k)));
+    }
+  }
+}
+
 TEST_CASE("products that end in GELU, or in its derivative", "[cuda]") {
   if (!has_gpu()) return;
   for (const DType dtype : kFloating) {

@@ -82,6 +82,20 @@ TEST_CASE("cross entropy with mixed targets and in place", "[cuda]") {
   }
 }
 
+// The host cannot see them, unlike those of the CPU.
+TEST_CASE("the loss of a class outside the logits is NaN, and only its", "[cuda]") {
+  if (!has_gpu()) return;
+  const Array logits = randn({5, 40}, DType::f32, 1).to(kGpu), losses = Array::zeros({5}, DType::f32, kGpu);
+  const Array target = Array::from(std::vector<std::int32_t>{3, 40, -1, -2, 39}, {5}).to(kGpu);
+  kernels::cross_entropy(logits.exec(), logits, {.target = target}, 1, losses, empty_like(logits));
+  const auto loss = losses.to_vector<double>();
+  CHECK(std::isnan(loss[1]));
+  CHECK(std::isnan(loss[3]));
+  CHECK(loss[2] == 0);
+  CHECK(loss[0] > 0);
+  CHECK(loss[4] > 0);
+}
+
 TEST_CASE("embedding", "[cuda]") {
   if (!has_gpu()) return;
   for (const DType dtype : kFloating) {

@@ -66,7 +66,11 @@ struct Call {
   const void *a, *b, *c;
   void* d;
   Layout a_layout, b_layout, c_layout, d_layout;
+  bool splits;  // the inner dimension
 };
+
+// What a split inner dimension in bf16 has beyond whole tiles may get lost (facebookexperimental/triton#2767).
+constexpr std::int64_t kSplitTile = 64;
 
 // Matrix `batch` of a layout by columns, in the type of the computation.
 template <class Compute>
@@ -139,7 +143,8 @@ void multiply(const Call& call) {
   const bool ta = call.product.get(CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_N) == CUBLAS_OP_T;
   const bool tb = call.product.get(CUBLASLT_MATMUL_DESC_TRANSB, CUBLAS_OP_N) == CUBLAS_OP_T;
   const Layout& d = call.d_layout;
-  const std::int64_t k = ta ? call.a_layout.rows : call.a_layout.columns;
+  const std::int64_t all = ta ? call.a_layout.rows : call.a_layout.columns;
+  const std::int64_t k = call.splits && call.a_layout.type == CUDA_R_16BF ? all - all % kSplitTile : all;
   for (std::int64_t batch = 0; batch < d.batch(); ++batch) {
     const auto a = values<Compute>(call.a, call.a_layout, batch), b = values<Compute>(call.b, call.b_layout, batch);
     std::vector<Compute> sums(static_cast<std::size_t>(d.rows * d.columns));
@@ -198,13 +203,14 @@ bool on_device(const void* data, const Layout& layout) {
 
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t product, cublasLtMatrixLayout_t a,
                                               cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
-                                              cublasLtMatmulPreference_t, int, cublasLtMatmulHeuristicResult_t* results,
+                                              cublasLtMatmulPreference_t schemes, int, cublasLtMatmulHeuristicResult_t* results,
                                               int* found) {
   *found = 0;
   if (emulated::captures()) return CUBLAS_STATUS_INTERNAL_ERROR;  // as with CUDA 13.3 (mudler/vllm.cpp#1732)
   if (!shapes_match(*product, *a, *b, *c, *d)) return CUBLAS_STATUS_INVALID_VALUE;
   if (!supported(*product, *a, *b, *c, *d)) return CUBLAS_STATUS_NOT_SUPPORTED;
   *results = {};
+  results->algo.data[0] = *schemes;
   *found = 1;
   return CUBLAS_STATUS_SUCCESS;
 }
@@ -212,7 +218,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, const void* alpha, const void* a,
                               cublasLtMatrixLayout_t a_layout, const void* b, cublasLtMatrixLayout_t b_layout,
                               const void* beta, const void* c, cublasLtMatrixLayout_t c_layout, void* d,
-                              cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t*, void* workspace,
+                              cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t* algorithm, void* workspace,
                               std::size_t workspace_bytes, cudaStream_t stream) {
   if (!shapes_match(*product, *a_layout, *b_layout, *c_layout, *d_layout)) return CUBLAS_STATUS_INVALID_VALUE;
   if (!supported(*product, *a_layout, *b_layout, *c_layout, *d_layout)) return CUBLAS_STATUS_NOT_SUPPORTED;
@@ -221,7 +227,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
   if (!there || !vectors_aligned(*product, *d_layout)) return CUBLAS_STATUS_INVALID_VALUE;
   const bool f64 = product->scale == CUDA_R_64F;
   const auto scalar = [&](const void* at) { return f64 ? *static_cast<const double*>(at) : *static_cast<const float*>(at); };
-  const Call call{*product, scalar(alpha), scalar(beta), a, b, c, d, *a_layout, *b_layout, *c_layout, *d_layout};
+  const Call call{*product, scalar(alpha), scalar(beta), a, b, c, d, *a_layout, *b_layout, *c_layout, *d_layout,
+                  algorithm && algorithm->data[0] != CUBLASLT_REDUCTION_SCHEME_NONE};
   emulated::report(emulated::enqueue(stream, [call, f64] {
     if (f64) multiply<double>(call);
     else multiply<float>(call);
