@@ -68,10 +68,16 @@ class Passes {
     Times warm_up;
     for (int i = 0; i < 2; ++i) time_calls(warm_up);
     if (x.device().type != DeviceType::cuda) return;
-    Tensor y;
-    forward_ = cuda::record(x.device().index, [&] { y = layer_(x_); });
-    backward_ = cuda::record(x.device().index, [&] { y.backward(dy_); });
-    forget_gradients();
+    std::vector<Tensor> results(kRecorded);
+    forward_ = cuda::record(x.device().index, [&] {
+      for (Tensor& y : results) y = layer_(x_);
+    });
+    backward_ = cuda::record(x.device().index, [&] {
+      for (Tensor& y : results) {
+        y.backward(dy_);
+        forget_gradients();
+      }
+    });
   }
 
   void time(Times& times) const {
@@ -90,17 +96,19 @@ class Passes {
     times.backward.push_back(milliseconds_since(middle, x_.device()));
     forget_gradients();
   }
-  // What a pass takes a GPU in a recorded step: launching it by itself would take the host as long.
+  // What a pass takes a GPU among the others of a recorded step: launching it by itself would take the host as long.
   double time_replays(cuda::Recording& recording) const {
-    constexpr int kReplays = 20;
+    constexpr int kReplays = 3;
     const auto start = now_on(x_.device());
     for (int i = 0; i < kReplays; ++i) recording.replay();
-    return milliseconds_since(start, x_.device()) / kReplays;
+    return milliseconds_since(start, x_.device()) / (kReplays * kRecorded);
   }
   void forget_gradients() const {
     x_.zero_grad();
     for (const Parameter& parameter : layer_.map().parameters()) parameter.tensor.zero_grad();
   }
+
+  static constexpr int kRecorded = 10;  // passes in a recording, one after another
 
   const Linear& layer_;
   Tensor x_;

@@ -12,7 +12,7 @@
 #   cpu          the CPU's kernels: this processor may have instructions that the project's machines lack
 # Full logs go to build/gpu_logs; with OUT set, that folder gets summary.txt and logs.tar.gz, up to date after every step.
 # The exit code is 0 if every step passed.
-# ASHLAR_GPU_MINUTES limits a single step (3; sanitizers 8): one that takes longer is stopped and counts as failed.
+# ASHLAR_GPU_MINUTES limits a single step (3; tests 1, sanitizers 8): one that takes longer is stopped and counts as failed.
 # ASHLAR_GPU_DEADLINE, in seconds, limits the whole script: what would begin later is skipped.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
@@ -34,13 +34,18 @@ for number in "$minutes" "$deadline"; do
 done
 logs=build/gpu_logs
 mkdir -p "$logs" ${OUT:+"$OUT"} || exit 2
-work=$(mktemp -d)
+# Runs leave gigabytes of weights and checkpoints: in memory where there is room.
+free_kib() { df --output=avail -k "$1" 2>/dev/null | tail -n 1; }
+work=$([ "$(free_kib /dev/shm)" -gt $((8 << 20)) ] 2>/dev/null && mktemp -d -p /dev/shm || mktemp -d)
 trap 'rm -rf "$work"' EXIT
 if [ -f "$bundle" ]; then
   mkdir "$work/bundle"
-  tar -C "$work/bundle" -xf "$bundle" || exit 2
+  # Python unpacks it where there is no xz.
+  tar -C "$work/bundle" -xf "$bundle" || python3 -m tarfile -e "$bundle" "$work/bundle" || exit 2
   bundle=$work/bundle
 fi
+# As long as somebody holds the device open the driver need not start it anew for each program.
+[ ! -r /dev/nvidia0 ] || exec 9</dev/nvidia0
 bin=$bundle/bin
 [ -x "$bin/test_cuda" ] || { echo "tests/gpu.sh: no test_cuda in $bin; build the cuda preset first" >&2; exit 2; }
 
@@ -96,26 +101,31 @@ step() {
 }
 
 # Starting CUDA takes a second: all cases run in one process first. But what follows an illegal access fails with it, and
-# what follows a hang never runs. So if that process does not pass, each case that it did not report as passed runs in one of
-# its own: alone_… shows what fails by itself. That runs once more with CUDA_LAUNCH_BLOCKING: blocking_… shows the kernel to
-# blame, or passes, which hints at a race.
+# what follows a hang never runs. So each case that such a process did not report as passed runs once more in one of its own,
+# after everything else.
 tests() {
+  local minutes=${ASHLAR_GPU_MINUTES:-1} fused
   ASHLAR_CUDNN=off step own_attention "$bin/test_cuda" "attention*"
-  local fused
   for fused in on off; do ASHLAR_FUSED=$fused step "layers_fused_$fused" "$bin/test_cuda" "linear maps*,sketches*"; done
-  step test_cuda "$bin/test_cuda" --reporter xml --durations yes && return
-  local names name log alone
+  step test_cuda "$bin/test_cuda" --reporter xml --durations yes || alone=yes
+}
+
+# alone_… shows what fails by itself. That runs once more with CUDA_LAUNCH_BLOCKING: blocking_… shows the kernel to blame, or
+# passes, which hints at a race.
+alone=no
+tests_alone() {
+  local names name log command minutes=1
   awk -F '"' '/<TestCase name=/ { name = $2 } /<OverallResult success="true"/ { print name }' "$logs/test_cuda.log" |
     sed 's/&lt;/</g; s/&gt;/>/g; s/&quot;/"/g; s/&amp;/\&/g' >"$work/passed"
   mapfile -t names < <("${own[@]}" "$bin/test_cuda" --list-test-names-only | grep -vxFf "$work/passed")
-  note "        ${#names[@]} cases did not pass in that process"
+  note "        ${#names[@]} cases did not pass in test_cuda"
   for name in "${names[@]}"; do
     in_time || { skip "those cases alone, from '$name' on"; break; }
     # In a filter commas, brackets and backslashes mean something unless escaped.
-    alone=("$bin/test_cuda" --reporter compact "$(sed 's/[][\\,]/\\&/g' <<<"$name")")
+    command=("$bin/test_cuda" --reporter compact "$(sed 's/[][\\,]/\\&/g' <<<"$name")")
     log=${name//[^a-zA-Z0-9]/_}
-    minutes=1 step "alone_$log" "${alone[@]}"
-    case $? in 0 | 124 | 137) ;; *) minutes=1 step "blocking_$log" env CUDA_LAUNCH_BLOCKING=1 "${alone[@]}" ;; esac
+    step "alone_$log" "${command[@]}"
+    case $? in 0 | 124 | 137) ;; *) step "blocking_$log" env CUDA_LAUNCH_BLOCKING=1 "${command[@]}" ;; esac
   done
 }
 
@@ -125,11 +135,14 @@ cpu() {
 }
 
 sanitizers() {
-  command -v compute-sanitizer >/dev/null || { note "skipped compute-sanitizer: not on this machine"; return; }
-  # Training and large sizes are left out: a sanitizer makes every launch a hundred times slower.
+  local tool sanitizer minutes=${ASHLAR_GPU_MINUTES:-8}
+  sanitizer=$(PATH=$PATH:/usr/local/cuda/bin command -v compute-sanitizer) ||
+    { skipped=$((skipped + 1)); note "SKIPPED compute-sanitizer: not on this machine"; return; }
+  # Training and large sizes are left out: a sanitizer makes every launch a hundred times slower. What the CUDA runtime
+  # refuses is left to the tests, some of which provoke it.
   for tool in memcheck racecheck; do
-    minutes=${ASHLAR_GPU_MINUTES:-8} step "$tool" \
-      compute-sanitizer --tool "$tool" --error-exitcode 9 "$bin/test_cuda" "[cuda]~[training]~[large]"
+    step "$tool" "$sanitizer" --tool "$tool" --report-api-errors no --error-exitcode 9 \
+      "$bin/test_cuda" "[cuda]~[training]~[large]"
   done
 }
 
@@ -161,54 +174,70 @@ programs() {
 train() {
   local name=$1 program=$bin/$2
   shift 2
-  step "$name" "$program" "$@" --out "$work/$name"
-  [ -f "$work/$name/metrics.jsonl" ] || return
-  cp "$work/$name/metrics.jsonl" "$logs/$name.jsonl"
+  step "$name" "$program" "$@" --out "$work/run" --overwrite
+  grep -m 1 'not recorded' "$logs/$name.log" >"$work/recorded" && note "        $(cat "$work/recorded")"
+  [ -f "$work/run/metrics.jsonl" ] || return
+  cp "$work/run/metrics.jsonl" "$logs/$name.jsonl"
+  rm -r "$work/run"
   note "        $(python3 tests/compare/median_rate.py "$logs/$name.jsonl" 2>&1 | tail -n 1)"
+}
+
+gpt2_torch=(python3 tests/compare/gpt2_torch.py --batch 32)
+# Compiling takes PyTorch a minute: it may do so, and keep the result, while nothing is measured.
+torch=no
+start_torch() {
+  timeout -k 10 60 python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null || return
+  torch=yes
+  timeout -k 10 170 "${gpt2_torch[@]}" --steps 2 >"$logs/torch_warm_up.log" 2>&1 </dev/null &
 }
 
 # What matters most comes first: time may run out.
 benchmarks() {
-  local layers="low_rank:ratio=0.5;low_rank:ratio=0.25;blast:blocks=6,ratio=0.5;blast:blocks=6,ratio=0.3"
-  layers+=";monarch:blocks=4;ss1:reduction=4;block_diagonal:blocks=4"
   local bench=("$bin/bench_layers" --device cuda --dtype bf16 --tokens 8192 --shapes 768x768,768x3072,3072x768,3072x3072 --table)
-  step bench_layers "${bench[@]}" --layers "$layers" && note "$(cat "$logs/bench_layers.log")"
-  # Where the fused kernels pay is a count so far (kernels/fusion.h).
-  local fused
-  for fused in on off; do
-    ASHLAR_FUSED=$fused step "bench_layers_fused_$fused" "${bench[@]}" --repeats 5 \
-      --layers "blast:blocks=6,ratio=0.5;blast:blocks=6,ratio=0.3;ss1:reduction=4" && note "$(cat "$logs/bench_layers_fused_$fused.log")"
-  done
-
-  step tokenizer python3 tests/compare/pairs_tokenizer.py "$work/tokenizer"
-  local round torch=no gpt2 vit_s
+  local round fused gpt2 vit_s
+  local blast=(--layer "blast:blocks=6,rank=192" --layer-at qkv,fc1,fc2)
   gpt2=(train_gpt --tokenizer "$work/tokenizer" --width 768 --depth 12 --heads 12 --context 1024 --batch 32 --dtype bf16
-    --device cuda --optimizer adamw --log-every 5 --steps 60 --eval-windows 32 --overwrite)
-  vit_s=(train_vit --width 384 --depth 12 --heads 6 --patch 4 --batch 1024 --dtype bf16 --device cuda --optimizer adamw
-    --log-every 5 --steps 60 --overwrite)
-  in_time && timeout -k 10 60 python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null && torch=yes
+    --device cuda --optimizer adamw --lr 0.0003 --log-every 5 --steps 60 --eval-windows 32)
+  # Without a class token, as in examples/configs: 64 tokens an image.
+  vit_s=(train_vit --width 384 --depth 12 --heads 6 --patch 4 --no-class-token --batch 1024 --dtype bf16 --device cuda
+    --optimizer adamw --lr 0.0003 --log-every 5 --steps 60)
+  step tokenizer python3 tests/compare/pairs_tokenizer.py "$work/tokenizer"
+  wait
   [ $torch = yes ] || note "skipped PyTorch: python3 has none that sees the GPU"
-  # Twice each and by turns: what heats up or slows down the card meets all of them.
+
+  # Twice each and by turns: what heats up or slows down the card meets all of them. With sums in any order attention's
+  # backward is cuDNN's, as PyTorch's is not in a fixed order either.
   for round in 1 2; do
     train "gpt2_dense_$round" "${gpt2[@]}"
-    train "gpt2_blast_$round" "${gpt2[@]}" --layer blast:blocks=6,rank=192 --layer-at qkv,fc1,fc2
-    train "vit_s_$round" "${vit_s[@]}"
-    train "vit_s_tanh_$round" "${vit_s[@]}" --gelu tanh
-    ASHLAR_CUDNN=off train "gpt2_own_attention_$round" "${gpt2[@]}"
-    ASHLAR_CUDNN=off train "vit_s_own_attention_$round" "${vit_s[@]}"
-    [ $torch = no ] || { step "gpt2_torch_$round" python3 tests/compare/gpt2_torch.py --batch 32 --steps 60 &&
+    [ $torch = no ] || { step "gpt2_torch_$round" "${gpt2_torch[@]}" --steps 60 &&
       note "        $(tail -n 1 "$logs/gpt2_torch_$round.log")"; }
+    train "gpt2_blast_$round" "${gpt2[@]}" "${blast[@]}"
+    train "gpt2_dense_any_order_$round" "${gpt2[@]}" --allow-nondeterministic
+    train "gpt2_blast_any_order_$round" "${gpt2[@]}" "${blast[@]}" --allow-nondeterministic
+    train "vit_s_$round" "${vit_s[@]}"
+    [ "$round" = 1 ] || continue
+    step bench_layers "${bench[@]}" --layers "$(printf '%s;' {low_rank:,blast:blocks=6\,,monarch:blocks=4\,,ss1:}ratio={0.5,0.25})" &&
+      note "$(cat "$logs/bench_layers.log")"
   done
-  # SOAP stands for the optimizers whose decompositions the host does.
-  step bench_optimizers "$bin/bench_optimizers" --device cuda --dtype bf16 --optimizers adamw,muon,soap --table &&
-    note "$(cat "$logs/bench_optimizers.log")"
-  # What replaying the recorded step saves, and what a fixed order of sums costs: cuDNN's backward is used without one.
+  train vit_s_tanh "${vit_s[@]}" --gelu tanh
+  train vit_s_class_token "${vit_s[@]}" --class-token
+  # Where the fused kernels pay is a count so far (kernels/fusion.h).
+  for fused in on off; do
+    ASHLAR_FUSED=$fused train "gpt2_blast_fused_$fused" "${gpt2[@]}" "${blast[@]}"
+    ASHLAR_FUSED=$fused step "bench_layers_fused_$fused" "${bench[@]}" --repeats 5 \
+      --layers "blast:blocks=6,ratio=0.5;blast:blocks=6,ratio=0.25;ss1:reduction=4" && note "$(cat "$logs/bench_layers_fused_$fused.log")"
+  done
+  ASHLAR_CUDNN=off train gpt2_own_attention "${gpt2[@]}"
+  ASHLAR_CUDNN=off train vit_s_own_attention "${vit_s[@]}"
+  # What replaying the recorded step saves.
   train vit_s_op_by_op "${vit_s[@]}" --no-cuda-graph
-  train gpt2_any_order "${gpt2[@]}" --allow-nondeterministic
+  # SOAP stands for the optimizers whose decompositions the host does.
+  step bench_optimizers "$bin/bench_optimizers" --device cuda --dtype bf16 --optimizers adamw,muon,soap --threads "$(nproc)" \
+    --table && note "$(cat "$logs/bench_optimizers.log")"
 }
 
 note "commit $(cat "$bundle/revision" 2>/dev/null || git rev-parse --short HEAD 2>/dev/null || echo unknown), $(date -u +%F)"
-note "$(timeout -k 10 30 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null ||
+note "$(timeout -k 10 30 nvidia-smi --query-gpu=name,driver_version,memory.total,persistence_mode --format=csv,noheader 2>/dev/null ||
   echo 'nvidia-smi not found')"
 step missing_libraries bash -c "! ldd '$bin/cuda_link' '$bin/test_cuda' '$bin/train_gpt' | grep 'not found'"
 seen=$(timeout -k 10 60 "${own[@]}" "$bin/cuda_link" 2>&1 || echo "cuda_link ended with $?")
@@ -216,7 +245,9 @@ if [ "$seen" != "cuda:0 can be used" ]; then
   note "FAILED  nothing was tried, for want of a GPU: $seen"
   exit 1
 fi
+case " $parts " in *" benchmarks "*) start_torch ;; esac
 for part in $parts; do "$part"; done
+[ $alone = no ] || tests_alone
 note ""
 note "$passed steps passed, $failed failed, $skipped skipped, in $SECONDS s; logs in ${OUT:-$logs}"
 [ $((failed + skipped)) = 0 ]
