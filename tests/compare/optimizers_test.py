@@ -6,13 +6,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import optimizers
+import training_grid
 
 FOLDER = tempfile.TemporaryDirectory()
-ARGS = SimpleNamespace(out=Path(FOLDER.name), vit_steps=20)
+ARGS = SimpleNamespace(out=Path(FOLDER.name), vit_steps=20, factors="0.3,1,3")
 
 
 def made_up(optimizer, loss_at, seed=1, factor=1.0):
-    run = optimizers.Run(ARGS, "vit", "dense", optimizer, factor, seed)
+    run = optimizers.OptimizerSeries(ARGS, "vit", "dense", optimizer).run(factor, seed)
     run.folder.mkdir(parents=True)
     events = [{"event": "train", "step": k, "loss": loss_at(k)} for k in range(1, 21)]
     events += [{"event": "eval", "step": 20, "loss": 1.0, "accuracy": 0.25}, {"event": "end", "steps": 20, "elapsed": 9.0}]
@@ -26,7 +27,7 @@ def made_up(optimizer, loss_at, seed=1, factor=1.0):
 STEP_SECONDS = {"adamw": 0.1, "fast": 0.125, "lucky": 0.1, "slow": 0.05, "grid": 0.1}
 adamw = made_up("adamw", lambda k: 10 - k / 2)
 assert adamw.finished() and adamw.final_loss() == 0.25, adamw.losses()
-assert min(adamw.losses()) == 2 and adamw.state_mib() == 3.5
+assert min(adamw.losses()) == 2 and adamw.series.state_mib() == 3.5
 
 # Twice as fast by steps, a quarter slower by time: at AdamW's time, step 16.
 fast = optimizers.compare(made_up("fast", lambda k: 10 - k), adamw, STEP_SECONDS)
@@ -40,18 +41,21 @@ slow = optimizers.compare(made_up("slow", lambda k: 10 - k / 4), adamw, STEP_SEC
 assert slow["steps"] is None and slow["time"] is None and slow["loss_then"] == slow["loss"], slow
 
 # The best of a grid; a run that diverged loses, and an unfinished one does not count.
-grid = [made_up("grid", lambda k: k, factor=f) if f < 3 else optimizers.Run(ARGS, "vit", "dense", "grid", f, 1)
-        for f in (0.3, 1.0, 3.0)]
-(grid[0].folder / "diverged.txt").write_text("")
-assert optimizers.best_factor(grid).factor == 1.0 and not grid[2].finished()
-assert optimizers.compare(grid[0], adamw, STEP_SECONDS) is None
+series = made_up("grid", lambda k: k, factor=1.0).series
+worse = made_up("grid", lambda k: k - 5, factor=0.3)
+(worse.folder / "diverged.txt").write_text("")
+assert series.best().factor == 1.0 and not series.run(3.0).finished() and series.again() is None
+assert optimizers.compare(worse, adamw, STEP_SECONDS) is None
 # A grid whose best rate is its smallest goes on below it, until the best has a neighbour on both sides.
-comparison = optimizers.Comparison(SimpleNamespace(**vars(ARGS), factors="0.3,1,3", optimizers="edge", layers="dense", tasks="vit"))
-for factor, loss in ((0.3, 2), (1.0, 3), (3.0, 4)):
-    made_up("edge", lambda k: loss, factor=factor)
-factors = lambda: [run.factor for run in comparison.grid(("vit", "dense"), "edge")]
-assert factors() == [0.1, 0.3, 1, 3] and comparison.again(("vit", "dense"), "edge") is None, factors()
+series = [made_up("edge", lambda k: loss, factor=factor) for factor, loss in ((0.3, 2), (1.0, 3), (3.0, 4))][0].series
+factors = lambda: [run.factor for run in series.grid()]
+assert factors() == [0.1, 0.3, 1, 3] and series.again() is None, factors()
 made_up("edge", lambda k: 2.5, factor=0.1)
-assert factors() == [0.1, 0.3, 1, 3] and comparison.again(("vit", "dense"), "edge").factor == 0.3, factors()
+assert factors() == [0.1, 0.3, 1, 3] and series.again().factor == 0.3, factors()
+# After the grid the second seed, then what the caller has for later.
+longer = lambda series: series.settled() and series.run(0.3, steps=30)
+assert [run.seed for run in training_grid.runs_left([series], [longer])] == [2]
+made_up("edge", lambda k: 2, seed=2, factor=0.3)
+assert [run.steps for run in training_grid.runs_left([series], [longer])] == [30]
 assert optimizers.spread([1.0, 2.0]) == "1.500 ± 0.500" and optimizers.spread([1.0, None]) == "not reached"
 print("optimizers_test.py: passed")

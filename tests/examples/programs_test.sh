@@ -268,6 +268,15 @@ expect 0 "" "${toy[@]}" --optimizers muon --list
 if [ -s "$work/out" ] && grep -q . "$work/out"; then bad "runs are left: $(cat "$work/out")"; else ok; fi
 expect 1 "were made with --gpt-steps 10" "${toy[@]}" --gpt-steps 11
 
+# ---- the comparison of the structures, on a toy
+toy=(python3 "$compare/structures.py" "$bin" --out "$work/structures" --gpt-data "$work/text" --tasks gpt --factors 1,1e30
+     --gpt-steps 10 --gpt-args "--depth 1 --width 32 --heads 2 --context 16 --batch 4 --vocab 300")
+expect 1 "valid are dense; dense, narrower; low rank" "${toy[@]}" --structures SS2
+expect 0 "" "${toy[@]}" --structures "SS1;dense, narrower"
+if [ "$(grep -cE '^\| (dense|dense, narrower|SS1) \| .*% \|.* 1e\+30: diverged \|.*±.*±.*±.*±' "$work/structures/table.md")" -eq 3 ]; then ok; else bad "$(cat "$work/structures/table.md")"; fi
+expect 0 "" "${toy[@]}" --structures "SS1;dense, narrower" --list
+if [ -s "$work/out" ] && grep -q seed "$work/out"; then bad "runs are left: $(cat "$work/out")"; else ok; fi
+
 # ---- a device that is not there, told by all programs alike and before anything is done
 for program in train_vit train_gpt generate compress bench_layers bench_optimizers; do
   expect 2 "device 'gpu' is unknown; use cpu, cuda or cuda:N" "$bin/$program" --device gpu
