@@ -1,103 +1,135 @@
-// Sketches on the CPU: a rotated chunk is two runs of neighbouring features, and a sketch the sum of such runs.
-#include <array>
-
+// SS1 on the CPU. With one sketch the products are those of whole matrices; with several, the sketches of a tile of rows, which
+// are wider than the rows, stay in the cache.
 #include "core/parallel.h"
+#include "kernels/blocks/range_sums.h"
+#include "kernels/matmul/cpu.h"
+#include "kernels/reduce/column_sums.h"
 #include "kernels/ss1/composed.h"
-#include "kernels/ss1/signed_sums.h"
-#include "kernels/ss1/sizes.h"
+#include "kernels/ss1/sketch_sums.h"
 #include "kernels/ss1/ss1.h"
-#include "kernels/views.h"
 
 namespace ashlar::kernels::cpu {
 namespace {
 
 using namespace kernels::ss1;
 
-// The table, read on the host.
-class Table {
- public:
-  Table(std::string_view operation, const Sizes& sizes, const ConstView& shift, const ConstView& sign)
-      : sizes_(sizes), shift_(shift.as<std::int32_t>()), sign_(sign.as<std::int32_t>()) {
-    for (Dim entry = 0; entry < shift.numel(); ++entry) {
-      ASHLAR_CHECK(shift_[entry] >= 0 && shift_[entry] < sizes.block && (sign_[entry] == 1 || sign_[entry] == -1), operation,
-                   ": the table has shift ", shift_[entry], " and sign ", sign_[entry], "; they must be from 0 to ",
-                   sizes.block - 1, ", and 1 or -1");
-    }
-  }
-
-  // The features of chunk (g, i) in sketch h: as many values from x[from] as from place `to` of the group.
-  std::array<Run, 2> runs(Dim h, Dim g, Dim i) const {
-    const Dim chunk = g * sizes_.reduction + i, entry = h * sizes_.groups * sizes_.reduction + chunk;
-    const Dim first = chunk * sizes_.block, turn = shift_[entry], block = sizes_.block;
-    const auto run = [&](Dim from, Dim to, Dim count) {
-      const Dim there = std::clamp<Dim>(sizes_.features - first - from, 0, count);  // beyond is padding
-      return Run{first + from, to, there, sign_[entry] < 0};
-    };
-    return {run(turn, 0, block - turn), run(0, block - turn, turn)};
-  }
-
- private:
-  Sizes sizes_;
-  const std::int32_t *shift_, *sign_;
-};
+constexpr Dim kCacheBytes = 512 * 1024;
 
 // Rows that are worth a second thread.
 Dim grain(const Sizes& s) { return std::max<Dim>(1, (1 << 14) / std::max<Dim>(1, s.features * s.sketches)); }
+
+Dim row_bytes(const Sizes& s, DType dtype) { return s.sketches * s.width() * static_cast<Dim>(size_of(dtype)); }
+
+// Weights z (m, G B) as (count, outputs, G B): those of a run of classes.
+template <class AnyView>
+AnyView class_weights(const AnyView& z, const Side& classes, const BlockRun& run) {
+  return strided(z, run.first * classes.length * z.step(0), {run.count, run.outputs, z.size(1)},
+                 {classes.length * z.step(0), z.step(0), z.step(1)});
+}
+
+// The sketches (H, rows, G B) of a tile: rows of u, or of an array (rows, H, G B) of its own.
+template <class AnyView>
+AnyView rows_of_sketches(const AnyView& u, Dim begin, Dim rows) {
+  return strided(u, begin * u.step(1), {u.size(0), rows, u.size(2)}, {u.step(0), u.step(1), 1});
+}
+View own_sketches(const Sizes& s, const Array& rows) {
+  return strided(View(rows), 0, {s.sketches, rows.size(0), s.width()}, {s.width(), s.sketches * s.width(), 1});
+}
+
+void forward_tiles(const Exec& exec, const Sizes& s, const SketchSums& sketch, const ConstView& x, const ConstView& z,
+                   const ConstView& bias, const View& u, const View& y) {
+  const Side classes = classes_of(s.sketches, z.size(0));
+  const Operand weights = Operand::transposed(exec, z, x.dtype, s.rows);
+  const ConstView by_class = transposed(weights.view());
+  const Tiles tiles = Tiles::shared(s.rows, row_bytes(s, x.dtype), kCacheBytes);
+  parallel_items(tiles.count, [&](Dim tile) {
+    const Dim begin = tiles.begin(tile), rows = tiles.length(tile);
+    const ConstView x_tile = rows_of(x, begin, rows);
+    const View y_tile = rows_of(y, begin, rows);
+    const Array own = u ? Array() : Array::empty({rows, s.sketches * s.width()}, x.dtype);
+    const View u_tile = u ? rows_of_sketches(u, begin, rows) : own_sketches(s, own);
+    sketch(x.dtype, rows, x_tile.data, x.step(0), u_tile.data, u_tile.step(1));
+    for (const BlockRun& run : runs_of(classes)) {
+      matmul_blocks(exec, rows_of(ConstView(u_tile), run.first, run.count), transposed(class_weights(by_class, classes, run)),
+                    block_columns(y_tile, classes, run, run.outputs), block_bias(bias, classes, run, run.outputs));
+    }
+  });
+}
+
+struct BackwardCall {
+  ConstView dy, u, z;
+  View dx, dz, dbias;
+};
+
+// C: the master type, in which sums over rows are kept.
+template <class C>
+void backward_tiles(const Exec& exec, const Sizes& s, const SketchSums& spread, const BackwardCall& call) {
+  const Side classes = classes_of(s.sketches, call.z.size(0));
+  const Operand weights(exec, call.z, call.dy.dtype);
+  const RowRanges ranges(s.rows, 16);
+  const RangeSums<C> dz(call.dz, ranges.count), dbias(call.dbias, ranges.count);
+  const auto tile = [&](Dim range, Dim begin, Dim rows, bool accumulate) {
+    const ConstView dy = rows_of(call.dy, begin, rows);
+    if (dbias) sums::column_sums(dy, accumulate, dbias.at(range));
+    const Array own = call.dx ? Array::empty({rows, s.sketches * s.width()}, dy.dtype) : Array();
+    const View du = call.dx ? own_sketches(s, own) : View();
+    for (const BlockRun& run : runs_of(classes)) {
+      const ConstView dy_run = block_columns(dy, classes, run, run.outputs);
+      if (dz) {
+        matmul(exec, transposed(dy_run), rows_of(rows_of_sketches(call.u, begin, rows), run.first, run.count),
+               class_weights(dz.view(range), classes, run), {.accumulate = accumulate});
+      }
+      if (du) matmul(exec, dy_run, class_weights(weights.view(), classes, run), rows_of(du, run.first, run.count), {});
+    }
+    if (!du) return;
+    const View dx = rows_of(call.dx, begin, rows);
+    spread(dx.dtype, rows, du.data, du.step(1), dx.data, dx.step(0));
+  };
+  parallel_items(ranges.count, [&](Dim range) {
+    const Dim begin = ranges.begin(range);
+    const Tiles tiles(ranges.begin(range + 1) - begin, row_bytes(s, call.dy.dtype), kCacheBytes);
+    for (Dim i = 0; i < tiles.count; ++i) tile(range, begin + tiles.begin(i), tiles.length(i), i > 0);
+  });
+  dz.add_up();
+  dbias.add_up();
+}
 
 }  // namespace
 
 void ss1_sketch(const Exec&, ConstView x, ConstView shift, ConstView sign, View u) {
   const Sizes s = check("ss1_sketch", x, u, shift, sign);
-  const Table table("ss1_sketch", s, shift, sign);
-  SignedSums sums;
-  for (Dim h = 0; h < s.sketches; ++h) {
-    for (Dim g = 0; g < s.groups; ++g) {
-      const Dim begin = h * u.step(0) + g * s.block;
-      std::vector<Run> runs;
-      for (Dim i = 0; i < s.reduction; ++i) {
-        for (const Run& run : table.runs(h, g, i)) runs.push_back({run.from, begin + run.to, run.count, run.negative});
-      }
-      sums.add(begin, begin + s.block, runs);
-    }
-  }
+  const SketchSums sums = SketchSums::forward("ss1_sketch", s, shift, sign, u.step(0));
   parallel_for(s.rows, grain(s), [&](Dim begin, Dim end) {
-    sums.apply(x.dtype, end - begin, advance(x.data, x.dtype, begin * x.step(0)), x.step(0),
-               advance(u.data, u.dtype, begin * u.step(1)), u.step(1));
+    sums(x.dtype, end - begin, advance(x.data, x.dtype, begin * x.step(0)), x.step(0),
+         advance(u.data, u.dtype, begin * u.step(1)), u.step(1));
   });
 }
 
 void ss1_sketch_backward(const Exec&, ConstView du, ConstView shift, ConstView sign, View dx) {
   const Sizes s = check("ss1_sketch_backward", dx, du, shift, sign);
-  const Table table("ss1_sketch_backward", s, shift, sign);
-  SignedSums sums;
-  for (Dim g = 0; g < s.groups; ++g) {
-    for (Dim i = 0; i < s.reduction; ++i) {
-      const Dim begin = (g * s.reduction + i) * s.block, end = std::min(s.features, begin + s.block);
-      if (begin >= end) continue;
-      std::vector<Run> runs;
-      for (Dim h = 0; h < s.sketches; ++h) {
-        const Dim place = h * du.step(0) + g * s.block;
-        for (const Run& run : table.runs(h, g, i)) runs.push_back({place + run.to, run.from, run.count, run.negative});
-      }
-      sums.add(begin, end, runs);
-    }
-  }
+  const SketchSums sums = SketchSums::backward("ss1_sketch_backward", s, shift, sign, du.step(0));
   parallel_for(s.rows, grain(s), [&](Dim begin, Dim end) {
-    sums.apply(dx.dtype, end - begin, advance(du.data, du.dtype, begin * du.step(1)), du.step(1),
-               advance(dx.data, dx.dtype, begin * dx.step(0)), dx.step(0));
+    sums(dx.dtype, end - begin, advance(du.data, du.dtype, begin * du.step(1)), du.step(1),
+         advance(dx.data, dx.dtype, begin * dx.step(0)), dx.step(0));
   });
 }
 
 void ss1_forward(const Exec& exec, ConstView x, ConstView shift, ConstView sign, ConstView z, ConstView bias, View u,
                  View y) {
-  ss1::check_layer("ss1_forward", x, shift, sign, z, bias, u, y);
-  ss1::compose_forward(exec, x, shift, sign, z, bias, u, y);
+  const Sizes s = check_layer("ss1_forward", x, shift, sign, z, bias, u, y);
+  if (s.sketches == 1) return compose_forward(exec, x, shift, sign, z, bias, u, y);
+  const SketchSums sketch = SketchSums::forward("ss1_forward", s, shift, sign, u ? u.step(0) : s.width());
+  forward_tiles(exec, s, sketch, x, z, bias, u, y);
 }
 
 void ss1_backward(const Exec& exec, ConstView dy, ConstView u, ConstView shift, ConstView sign, ConstView z, View dx,
                   View dz, View dbias) {
-  ss1::check_layer_gradients("ss1_backward", dy, u, shift, sign, z, dx, dz, dbias);
-  ss1::compose_backward(exec, dy, u, shift, sign, z, dx, dz, dbias);
+  const Sizes s = check_layer_gradients("ss1_backward", dy, u, shift, sign, z, dx, dz, dbias);
+  if (s.sketches == 1 || s.rows == 0) return compose_backward(exec, dy, u, shift, sign, z, dx, dz, dbias);
+  const SketchSums spread = SketchSums::backward("ss1_backward", s, shift, sign, s.width());
+  const BackwardCall call{dy, u, z, dx, dz, dbias};
+  if (z.dtype == DType::f64) backward_tiles<double>(exec, s, spread, call);
+  else backward_tiles<float>(exec, s, spread, call);
 }
 
 }  // namespace ashlar::kernels::cpu

@@ -70,8 +70,8 @@ void SignedSums::add(Dim begin, Dim end, std::span<const Run> runs) {
   std::vector<Dim> bounds{begin, end};
   for (const Run& run : runs) {
     if (run.count == 0) continue;
-    bounds.push_back(run.to);
-    bounds.push_back(run.to + run.count);
+    bounds.push_back(std::clamp(run.to, begin, end));
+    bounds.push_back(std::clamp(run.to + run.count, begin, end));
   }
   std::ranges::sort(bounds);
   for (std::size_t b = 0; b + 1 < bounds.size(); ++b) {

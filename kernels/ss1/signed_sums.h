@@ -15,7 +15,8 @@ struct Run {
 
 class SignedSums {
  public:
-  // The values [begin, end) of a target row are the sums of these runs, in this order, and zero where there are none.
+  // The values [begin, end) of a target row are the sums of what these runs have there, in this order, and zero where that is
+  // nothing.
   // Targets that are never added are never written.
   void add(Dim begin, Dim end, std::span<const Run> runs);
 
