@@ -41,9 +41,16 @@ void compose_forward(const Exec& exec, ConstView x, ConstView shift, ConstView s
   });
 }
 
-void parameter_gradients(const Exec& exec, ConstView dy, ConstView u, View dz, View dbias) {
-  const bool with_product = dz && u.size(0) == 1;  // which sums whole rows of dy
+void parameter_gradients(const Exec& exec, ConstView dy, ConstView x, ConstView u, ConstView shift, ConstView sign, View dz,
+                         View dbias) {
+  const bool with_product = dz && shift.size(0) == 1;  // which sums whole rows of dy
   if (dz) {
+    Array again;
+    if (!u) {
+      again = Array::empty({shift.size(0), dy.size(0), dz.size(1)}, dy.dtype, exec.device);
+      ss1_sketch(exec, x, shift, sign, again);
+      u = again;
+    }
     for_classes(u.size(0), dz.size(0), [&](Dim h, Dim begin, Dim count) {
       matmul(exec, transposed(columns_of(dy, begin, count)), sketch_of(u, h), rows_of(dz, begin, count),
              {.row_sums = with_product ? dbias : View{}});
@@ -52,8 +59,8 @@ void parameter_gradients(const Exec& exec, ConstView dy, ConstView u, View dz, V
   if (dbias && !with_product) sum_to(exec, dy, as_row(dbias));
 }
 
-void compose_backward(const Exec& exec, ConstView dy, ConstView u, ConstView shift, ConstView sign, ConstView z, View dx,
-                      View dz, View dbias) {
+void compose_backward(const Exec& exec, ConstView dy, ConstView x, ConstView u, ConstView shift, ConstView sign, ConstView z,
+                      View dx, View dz, View dbias) {
   if (dx) {
     const Array du = Array::empty({shift.size(0), dy.size(0), z.size(1)}, dy.dtype, exec.device);
     for_classes(shift.size(0), z.size(0), [&](Dim h, Dim begin, Dim count) {
@@ -61,7 +68,7 @@ void compose_backward(const Exec& exec, ConstView dy, ConstView u, ConstView shi
     });
     ss1_sketch_backward(exec, du, shift, sign, dx);
   }
-  parameter_gradients(exec, dy, u, dz, dbias);
+  parameter_gradients(exec, dy, x, u, shift, sign, dz, dbias);
 }
 
 }  // namespace ashlar::kernels::ss1

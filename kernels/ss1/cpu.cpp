@@ -57,13 +57,14 @@ void forward_tiles(const Exec& exec, const Sizes& s, const SketchSums& sketch, c
 }
 
 struct BackwardCall {
-  ConstView dy, u, z;
+  ConstView dy, x, u, z;
   View dx, dz, dbias;
 };
 
 // C: the master type, in which sums over rows are kept.
 template <class C>
-void backward_tiles(const Exec& exec, const Sizes& s, const SketchSums& spread, const BackwardCall& call) {
+void backward_tiles(const Exec& exec, const Sizes& s, const SketchSums& sketch, const SketchSums& spread,
+                    const BackwardCall& call) {
   const Side classes = classes_of(s.sketches, call.z.size(0));
   const Operand weights(exec, call.z, call.dy.dtype);
   const RowRanges ranges(s.rows, 16);
@@ -71,18 +72,24 @@ void backward_tiles(const Exec& exec, const Sizes& s, const SketchSums& spread, 
   const auto tile = [&](Dim range, Dim begin, Dim rows, bool accumulate) {
     const ConstView dy = rows_of(call.dy, begin, rows);
     if (dbias) sums::column_sums(dy, accumulate, dbias.at(range));
-    const Array own = call.dx ? Array::empty({rows, s.sketches * s.width()}, dy.dtype) : Array();
-    const View du = call.dx ? own_sketches(s, own) : View();
+    const Array own = Array::empty({rows, s.sketches * s.width()}, dy.dtype);  // sketches first, then their gradients
+    const View own_tile = own_sketches(s, own);
+    if (dz && !call.u) {
+      const ConstView x = rows_of(call.x, begin, rows);
+      sketch(x.dtype, rows, x.data, x.step(0), own_tile.data, own_tile.step(1));
+    }
+    const ConstView u = call.u ? rows_of_sketches(call.u, begin, rows) : ConstView(own_tile);
     for (const BlockRun& run : runs_of(classes)) {
       const ConstView dy_run = block_columns(dy, classes, run, run.outputs);
       if (dz) {
-        matmul(exec, transposed(dy_run), rows_of(rows_of_sketches(call.u, begin, rows), run.first, run.count),
-               class_weights(dz.view(range), classes, run), {.accumulate = accumulate});
+        matmul(exec, transposed(dy_run), rows_of(u, run.first, run.count), class_weights(dz.view(range), classes, run),
+               {.accumulate = accumulate});
       }
-      if (du) matmul(exec, dy_run, class_weights(weights.view(), classes, run), rows_of(du, run.first, run.count), {});
+      if (!call.dx) continue;
+      matmul(exec, dy_run, class_weights(weights.view(), classes, run), rows_of(own_tile, run.first, run.count), {});
     }
-    if (!du) return;
-    const View dx = rows_of(call.dx, begin, rows);
+    if (!call.dx) return;
+    const View du = own_tile, dx = rows_of(call.dx, begin, rows);
     spread(dx.dtype, rows, du.data, du.step(1), dx.data, dx.step(0));
   };
   parallel_items(ranges.count, [&](Dim range) {
@@ -122,14 +129,15 @@ void ss1_forward(const Exec& exec, ConstView x, ConstView shift, ConstView sign,
   forward_tiles(exec, s, sketch, x, z, bias, u, y);
 }
 
-void ss1_backward(const Exec& exec, ConstView dy, ConstView u, ConstView shift, ConstView sign, ConstView z, View dx,
-                  View dz, View dbias) {
-  const Sizes s = check_layer_gradients("ss1_backward", dy, u, shift, sign, z, dx, dz, dbias);
-  if (s.sketches == 1 || s.rows == 0) return compose_backward(exec, dy, u, shift, sign, z, dx, dz, dbias);
+void ss1_backward(const Exec& exec, ConstView dy, ConstView x, ConstView u, ConstView shift, ConstView sign, ConstView z,
+                  View dx, View dz, View dbias) {
+  const Sizes s = check_layer_gradients("ss1_backward", dy, x, u, shift, sign, z, dx, dz, dbias);
+  if (s.sketches == 1 || s.rows == 0) return compose_backward(exec, dy, x, u, shift, sign, z, dx, dz, dbias);
+  const SketchSums sketch = SketchSums::forward("ss1_backward", s, shift, sign, s.width());
   const SketchSums spread = SketchSums::backward("ss1_backward", s, shift, sign, s.width());
-  const BackwardCall call{dy, u, z, dx, dz, dbias};
-  if (z.dtype == DType::f64) backward_tiles<double>(exec, s, spread, call);
-  else backward_tiles<float>(exec, s, spread, call);
+  const BackwardCall call{dy, x, u, z, dx, dz, dbias};
+  if (z.dtype == DType::f64) backward_tiles<double>(exec, s, sketch, spread, call);
+  else backward_tiles<float>(exec, s, sketch, spread, call);
 }
 
 }  // namespace ashlar::kernels::cpu

@@ -95,12 +95,14 @@ void ss1_forward(const Exec& exec, ConstView x, ConstView shift, ConstView sign,
   compose_forward(exec, x, shift, sign, z, bias, u, y);
 }
 
-void ss1_backward(const Exec& exec, ConstView dy, ConstView u, ConstView shift, ConstView sign, ConstView z, View dx,
-                  View dz, View dbias) {
-  const Sizes s = check_layer_gradients("ss1_backward", dy, u, shift, sign, z, dx, dz, dbias);
-  if (!dx || !fuses(exec, s, z.size(0), {dx, dy})) return compose_backward(exec, dy, u, shift, sign, z, dx, dz, dbias);
+void ss1_backward(const Exec& exec, ConstView dy, ConstView x, ConstView u, ConstView shift, ConstView sign, ConstView z,
+                  View dx, View dz, View dbias) {
+  const Sizes s = check_layer_gradients("ss1_backward", dy, x, u, shift, sign, z, dx, dz, dbias);
+  if (!dx || !fuses(exec, s, z.size(0), {dx, dy})) {
+    return compose_backward(exec, dy, x, u, shift, sign, z, dx, dz, dbias);
+  }
   fused_input_gradient(exec, s, table_of(shift, sign), dy, z, dx);
-  parameter_gradients(exec, dy, u, dz, dbias);
+  parameter_gradients(exec, dy, x, u, shift, sign, dz, dbias);
 }
 
 }  // namespace ashlar::kernels::cuda

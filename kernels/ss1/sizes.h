@@ -42,14 +42,18 @@ inline Sizes check_layer(std::string_view operation, const ConstView& x, const C
   return check(operation, x, u ? u : ConstView(nullptr, x.dtype, sketches, {}), shift, sign);
 }
 
-// Of its backward; without dx the sizes tell no features.
-inline Sizes check_layer_gradients(std::string_view operation, const ConstView& dy, const ConstView& u,
+// Of its backward; without x and dx the sizes tell no features.
+inline Sizes check_layer_gradients(std::string_view operation, const ConstView& dy, const ConstView& x, const ConstView& u,
                                    const ConstView& shift, const ConstView& sign, const ConstView& z, const ConstView& dx,
                                    const ConstView& dz, const ConstView& dbias) {
-  ASHLAR_CHECK(u || !dz, operation, ": dz needs the sketches u");
+  ASHLAR_CHECK(u || x || !dz, operation, ": dz needs the sketches u, or x");
   check_contiguous(operation, "dz", dz, z.shape, master_dtype(dy.dtype));
+  if (x && dx) {
+    check_rows(operation, "dx", dx, x.dtype);
+    ASHLAR_CHECK(dx.shape == x.shape, operation, ": dx ", dx.shape, " must have the shape of x ", x.shape);
+  }
   const ConstView no_features(nullptr, dy.dtype, {dy.size(0), 0}, {});
-  return check_layer(operation, dx ? dx : no_features, shift, sign, z, dbias, u, dy);
+  return check_layer(operation, x ? x : dx ? dx : no_features, shift, sign, z, dbias, u, dy);
 }
 
 // The feature of x that entry (h, g, i) of the table, with this shift, brings to place k < B of group g.

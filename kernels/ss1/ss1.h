@@ -21,11 +21,11 @@ extern const Kernel<void(const Exec&, ConstView x, ConstView shift, ConstView si
                          View y)>
     ss1_forward;
 
-// Gradients of the above, overwritten; any of them may be absent, and u if dz is. Those of z and the bias are contiguous
-// and in the master dtype.
+// Gradients of the above, overwritten; any of them may be absent. Those of z and the bias are contiguous and in the master
+// dtype. dz needs u, or x, of which the sketches are then made again; neither is read without it.
 //   dZ_h = dy_hᵀ u_h     du_h = dy_h Z_h     dx from du as in ss1_sketch_backward
-extern const Kernel<void(const Exec&, ConstView dy, ConstView u, ConstView shift, ConstView sign, ConstView z, View dx,
-                         View dz, View dbias)>
+extern const Kernel<void(const Exec&, ConstView dy, ConstView x, ConstView u, ConstView shift, ConstView sign, ConstView z,
+                         View dx, View dz, View dbias)>
     ss1_backward;
 
 }  // namespace ashlar::kernels

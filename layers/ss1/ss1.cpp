@@ -19,21 +19,23 @@ struct Ss1Op : Function<Ss1Op> {
   static constexpr const char* name = "ss1_linear";
   static Array forward(Context& ctx, const Array& x, const Array& z, const Array& bias, const Tables& tables) {
     const Dim rows = x.size(0);
-    Array y = Array::empty({rows, z.size(0)}, x.dtype(), x.device()), u;
-    if (ctx.recording()) u = Array::empty({tables.shift.size(0), rows, z.size(1)}, x.dtype(), x.device());
-    kernels::ss1_forward(x.exec(), x.as_contiguous(), tables.shift, tables.sign, z, bias, u, y);
-    ctx.save(u, z);
+    const Array y = Array::empty({rows, z.size(0)}, x.dtype(), x.device()), rows_of_x = x.as_contiguous();
+    const bool keeps_x = tables.shift.size(0) * z.size(1) > x.size(1);  // the narrower of the two
+    Array u;
+    if (ctx.recording() && !keeps_x) u = Array::empty({tables.shift.size(0), rows, z.size(1)}, x.dtype(), x.device());
+    kernels::ss1_forward(x.exec(), rows_of_x, tables.shift, tables.sign, z, bias, u, y);
+    ctx.save(keeps_x ? rows_of_x : Array(), u, z);
     ctx.keep(std::pair(tables, x.size(1)));
     return y;
   }
   static std::array<Array, 3> backward(Context& ctx, const Array& dy) {
     const auto& [tables, in] = ctx.kept<std::pair<Tables, Dim>>();
-    const Array &u = ctx.saved(0), &z = ctx.saved(1);
+    const Array &x = ctx.saved(0), &u = ctx.saved(1), &z = ctx.saved(2);
     Array dx, dz, dbias;
     if (ctx.needs_grad(0)) dx = Array::empty({dy.size(0), in}, dy.dtype(), dy.device());
     if (ctx.needs_grad(1)) dz = empty_like(z);
     if (ctx.needs_grad(2)) dbias = Array::empty({z.size(0)}, z.dtype(), z.device());
-    kernels::ss1_backward(dy.exec(), dy.as_contiguous(), u, tables.shift, tables.sign, z, dx, dz, dbias);
+    kernels::ss1_backward(dy.exec(), dy.as_contiguous(), x, u, tables.shift, tables.sign, z, dx, dz, dbias);
     return {dx, dz, dbias};
   }
 };
@@ -123,7 +125,8 @@ void Ss1Linear::fit(const Array& dense, const ProjectionOptions&) {
 
 LinearCost Ss1Linear::cost(Dim rows) const {
   const Dim params = out_features() * width(), macs = rows * params;
-  return {params, macs, macs, macs, rows * shift_.size(0) * width()};
+  const Dim sketches = shift_.size(0) * width();
+  return {params, macs, macs, macs, sketches > in_features() ? 0 : rows * sketches};
 }
 
 std::unique_ptr<LinearMap> make_ss1(const Scope& scope, Dim in, Dim out, LinearSpec& spec, const LinearOptions& options) {

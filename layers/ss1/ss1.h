@@ -12,9 +12,9 @@
 // outputs then see the same in / c numbers, and W has at most that rank. classes=H instead draws shifts and signs at
 // random for every class; with H >= c, W has full rank, for H n additions a row.
 //
-// Saved for backward: u instead of x, H in / c numbers a row, which is also less to read again than x. The tables are
-// buffers of the module: they go into checkpoints and come back from them, whatever seed drew them; their shape and that
-// of Z give B.
+// Saved for backward: u instead of x, H in / c numbers a row, which is also less to read again than x; where H > c, x, of
+// which the sketches are made again. The tables are buffers of the module: they go into checkpoints and come back from
+// them, whatever seed drew them; their shape and that of Z give B.
 // At initialisation var Z = std², which makes every entry of W ± a number of that variance.
 #pragma once
 #include "layers/linear_spec.h"

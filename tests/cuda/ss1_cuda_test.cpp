@@ -68,11 +68,12 @@ TEST_CASE("sketches inside the products, and apart", "[cuda]") {
     const Array z = randn({c.outputs, table[1] * c.block}, DType::f32, 5), bias = randn({c.outputs}, DType::f32, 6);
     const Array u = randn({1, c.rows, z.size(1)}, DType::bf16, 7);
     same_on_gpu({x, dy, z, bias, Array::from(shifts, table), Array::from(signs, table)},
-                {nan_like(u), nan_like(dy), nan_like(dy), nan_like(x), nan_like(z), nan_like(bias)},
+                {nan_like(u), nan_like(dy), nan_like(dy), nan_like(x), nan_like(z), nan_like(bias), nan_like(x), nan_like(z)},
                 gpu_tolerance(DType::bf16), [](const Exec& exec, const Arrays& in, const Arrays& out) {
                   kernels::ss1_forward(exec, in[0], in[4], in[5], in[2], in[3], out[0], out[1]);
                   kernels::ss1_forward(exec, in[0], in[4], in[5], in[2], {}, {}, out[2]);
-                  kernels::ss1_backward(exec, in[1], out[0], in[4], in[5], in[2], out[3], out[4], out[5]);
+                  kernels::ss1_backward(exec, in[1], {}, out[0], in[4], in[5], in[2], out[3], out[4], out[5]);
+                  kernels::ss1_backward(exec, in[1], in[0], {}, in[4], in[5], in[2], out[6], out[7], {});
                 });
   }
 }

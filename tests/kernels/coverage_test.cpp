@@ -191,7 +191,7 @@ const std::map<std::string, Probe>& probes() {
        }},
       {"ss1_backward",
        [=](DType t) {
-         kernels::ss1_backward(cpu, matrix(t), Array::zeros({1, 2, 2}, t), turns(), ones(), factor(t, {3, 2}), matrix(t),
+         kernels::ss1_backward(cpu, matrix(t), {}, Array::zeros({1, 2, 2}, t), turns(), ones(), factor(t, {3, 2}), matrix(t),
                                factor(t, {3, 2}), vector(t, 3));
        }},
       {"ss1_forward",

@@ -100,6 +100,43 @@ TEST_CASE("ss1_forward gives the same with and without keeping the sketches", "[
   }
 }
 
+TEST_CASE("ss1_backward of kept sketches and of x, on any number of threads", "[kernels]") {
+  const Tables tables;
+  const Dim rows = 700;
+  for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+    const DType master = master_dtype(dtype);
+    const Array x = randn({rows, kIn}, dtype, 12), dy = randn({rows, 7}, dtype, 13), z = randn({7, kWidth}, master, 14);
+    const Array u = Array::empty({kSketches, rows, kWidth}, dtype);
+    kernels::ss1_sketch({}, x, tables.shift, tables.sign, u);
+    struct Gradients {
+      Array dx, dz, dbias;
+    };
+    const auto gradients = [&](const ConstView& of_x, const ConstView& of_u) {
+      const Gradients g{Array::full(x.shape(), NAN, dtype), Array::full(z.shape(), NAN, master),
+                        Array::full({7}, NAN, master)};
+      kernels::ss1_backward({}, dy, of_x, of_u, tables.shift, tables.sign, z, g.dx, g.dz, g.dbias);
+      return g;
+    };
+    const Gradients kept = gradients({}, u), again = gradients(x, {});
+    CHECK(bitwise_equal(kept.dx, again.dx));
+    CHECK(bitwise_equal(kept.dbias, again.dbias));
+    CHECK(same_on_all_threads([&] { return gradients(x, {}).dx; }));
+    CHECK(same_on_all_threads([&] { return gradients(x, {}).dz; }));
+    // Of the products one after another, as where nothing is fused.
+    const Array du = Array::full(u.shape(), NAN, dtype), dx = Array::full(x.shape(), NAN, dtype);
+    const Array dz = Array::full(z.shape(), NAN, master);
+    for (Dim h = 0; h < kSketches; ++h) {
+      const Dim begin = 3 * h, end = std::min<Dim>(7, begin + 3);  // three classes of 3, 3 and 1 outputs
+      const Array dy_h = dy.slice(1, begin, end);
+      kernels::matmul({}, dy_h, z.slice(0, begin, end), du.select(0, h), {});
+      kernels::matmul({}, dy_h.transpose(0, 1), u.select(0, h), dz.slice(0, begin, end), {});
+    }
+    kernels::ss1_sketch_backward({}, du, tables.shift, tables.sign, dx);
+    CHECK(relative_error(again.dx, dx) <= tolerance(dtype, kSketches));
+    for (const Gradients& g : {kept, again}) CHECK(relative_error(g.dz, dz) <= tolerance(master, rows));
+  }
+}
+
 TEST_CASE("ss1's layer names operands that do not fit", "[kernels]") {
   const Tables tables;
   const Array x = randn({2, kIn}, DType::f32, 8), z = randn({7, kWidth}, DType::f32, 9), dy = randn({2, 7}, DType::f32, 10);
@@ -107,8 +144,10 @@ TEST_CASE("ss1's layer names operands that do not fit", "[kernels]") {
   CHECK_THROWS_WITH(kernels::ss1_forward({}, x, tables.shift, tables.sign, z, {}, {}, y),
                     "ss1_forward: x (2, 29), z (7, 10), y (2, 6) and the table (3, 2, 3) must be (R, n), (m, G B), (R, m) and "
                     "(H, G, c)");
-  CHECK_THROWS_WITH(kernels::ss1_backward({}, dy, {}, tables.shift, tables.sign, z, {}, dz, {}),
-                    "ss1_backward: dz needs the sketches u");
+  CHECK_THROWS_WITH(kernels::ss1_backward({}, dy, {}, {}, tables.shift, tables.sign, z, {}, dz, {}),
+                    "ss1_backward: dz needs the sketches u, or x");
+  CHECK_THROWS_WITH(kernels::ss1_backward({}, dy, x, {}, tables.shift, tables.sign, z, Array::zeros({2, 28}), dz, {}),
+                    "ss1_backward: dx (2, 28) must have the shape of x (2, 29)");
 }
 
 TEST_CASE("ss1_sketch refuses tables that do not fit, and says what must hold", "[kernels]") {
