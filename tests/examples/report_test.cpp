@@ -75,6 +75,29 @@ TEST_CASE("a run is read back with its gaps") {
   CHECK(run.elapsed_at(1000) == Approx(80));
 }
 
+TEST_CASE("metrics of a wrong type name file, line and key") {
+  const TemporaryFolder folder;
+  const auto report = [&](const std::string& line) {
+    write_file(folder / "metrics.jsonl", "{\"event\":\"train\",\"step\":1,\"loss\":null}\n" + line + "\n");
+    return error_of([&] { write_report(folder / "report.html", "x", {{"x", folder.path()}}); });
+  };
+  CHECK(report("{}").empty());
+  const std::pair<const char*, const char*> faults[] = {
+      {R"({"event":"eval","step":1,"split":3})", "split': needs a text, got 3"},
+      {R"({"event":"eval","split":"test"})", "step': needs a whole number; it is missing"},
+      {R"({"event":"train","step":1e300})", "step': needs a whole number, got 1e+300"},
+      {R"({"event":"train","step":1,"loss":"x"})", "loss': needs a number, got \"x\""},
+      {R"({"event":"end","stopped_by":7})", "stopped_by': needs a text, got 7"},
+      {R"({"event":"end","peak_memory_bytes":"x"})", "peak_memory_bytes': needs a number, got \"x\""},
+      {R"({"event":"model","threads":"2"})", "threads': needs a whole number, got \"2\""},
+      {R"({"event":5})", "event': needs a text, got 5"},
+  };
+  for (const auto& [line, message] : faults) {
+    CAPTURE(line);
+    CHECK(report(line) == concat((folder / "metrics.jsonl").string(), " line 2: key '", message));
+  }
+}
+
 TEST_CASE("ticks are round, inside the range and neither few nor many") {
   CHECK(axis_ticks(0, 10, 5, false) == std::vector<double>{0, 2, 4, 6, 8, 10});
   CHECK(axis_ticks(1, 1000, 6, true) == std::vector<double>{1, 3, 10, 30, 100, 300, 1000});
