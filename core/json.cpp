@@ -1,11 +1,22 @@
 #include "core/json.h"
 
 #include <algorithm>
+#include <limits>
+#include <utility>
 
 #include "core/error.h"
 #include "core/files.h"
 
 namespace ashlar {
+namespace {
+
+// "[json.exception.out_of_range.406] number overflow …" without the name of the exception.
+std::string_view without_name(const Json::exception& error) {
+  const std::string_view what = error.what();
+  return what.substr(what.find("] ") + 2);
+}
+
+}  // namespace
 
 Json parse_json(std::string_view text, std::string_view source, int max_depth) {
   const Json::parser_callback_t limit_depth = [&](int depth, Json::parse_event_t, Json&) {
@@ -18,18 +29,81 @@ Json parse_json(std::string_view text, std::string_view source, int max_depth) {
     const std::string_view before = text.substr(0, std::min(text.size(), error.byte > 0 ? error.byte - 1 : 0));
     const auto line = std::count(before.begin(), before.end(), '\n') + 1;
     const std::size_t start = before.rfind('\n') + 1;  // npos + 1 == 0
-    // "[json.exception.…] parse error at line 1, column 2: syntax error …": the position is told here once.
-    const std::string_view what = error.what();
+    // "parse error at line 1, column 2: syntax error …": the position is told here once.
+    const std::string_view what = without_name(error);
     const std::size_t detail = what.find(": ");
     throw InputError(concat(source, ": not valid JSON at line ", line, ", column ", before.size() - start + 1, ": ",
                             detail == std::string_view::npos ? what : what.substr(detail + 2)));
+  } catch (const Json::out_of_range& error) {  // a number beyond all doubles
+    throw InputError(concat(source, ": ", without_name(error)));
   }
 }
 
 Json read_json(const std::filesystem::path& path) { return parse_json(read_file(path), path.string()); }
 
 void write_json(const std::filesystem::path& path, const OrderedJson& value) {
-  write_file(path, value.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n");
+  std::string text;
+  try {
+    text = value.dump(2);
+  } catch (const OrderedJson::type_error& error) {
+    throw InputError(concat("cannot write ", path.string(), ": JSON holds no text that is not valid UTF-8: ",
+                            without_name(error)));
+  }
+  write_file(path, text + "\n");
+}
+
+JsonObject::JsonObject(Json value, std::string source) : value_(std::move(value)), source_(std::move(source)) {
+  ASHLAR_CHECK(value_.is_object(), source_, ": must be a JSON object");
+}
+
+std::string JsonObject::where(const std::string& key) const { return concat(source_, ": key '", prefix_, key, "': "); }
+
+const Json* JsonObject::find(const std::string& key) const {
+  const auto found = value_.find(key);
+  return found == value_.end() || found->is_null() ? nullptr : &*found;
+}
+
+void JsonObject::wrong_type(const std::string& key, const char* expected) const {
+  const Json* value = find(key);
+  const std::string got = value ? ", got " + value->dump(-1, ' ', false, Json::error_handler_t::replace) : "; it is missing";
+  throw InputError(concat(where(key), "needs ", expected, got));
+}
+
+std::int64_t JsonObject::integer(const std::string& key) const {
+  constexpr std::uint64_t kMost = std::numeric_limits<std::int64_t>::max();
+  const Json* value = find(key);
+  if (!value || !value->is_number_integer()) wrong_type(key, "a whole number");
+  if (value->is_number_unsigned() && value->get<std::uint64_t>() > kMost) wrong_type(key, "a smaller number");
+  return value->get<std::int64_t>();
+}
+
+double JsonObject::number(const std::string& key, double fallback) const {
+  const Json* value = find(key);
+  if (value && !value->is_number()) wrong_type(key, "a number");
+  return value ? value->get<double>() : fallback;
+}
+
+bool JsonObject::flag(const std::string& key, bool fallback) const {
+  const Json* value = find(key);
+  if (value && !value->is_boolean()) wrong_type(key, "true or false");
+  return value ? value->get<bool>() : fallback;
+}
+
+std::string JsonObject::text(const std::string& key, const std::string& fallback) const {
+  const Json* value = find(key);
+  if (value && !value->is_string()) wrong_type(key, "a text");
+  return value ? value->get<std::string>() : fallback;
+}
+
+JsonObject JsonObject::object(const std::string& key) const {
+  JsonObject inner;
+  inner.source_ = source_;
+  inner.prefix_ = prefix_ + key + ".";
+  if (const Json* value = find(key)) {
+    if (!value->is_object()) wrong_type(key, "an object");
+    inner.value_ = *value;
+  }
+  return inner;
 }
 
 }  // namespace ashlar

@@ -1,7 +1,9 @@
 // JSON files.
 #pragma once
+#include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <string>
 #include <string_view>
 
 namespace ashlar {
@@ -13,6 +15,33 @@ using OrderedJson = nlohmann::ordered_json;  // for writing: keeps the order of 
 // be nested: hostile input must not eat the memory.
 Json parse_json(std::string_view text, std::string_view source, int max_depth = 64);
 Json read_json(const std::filesystem::path& path);
-void write_json(const std::filesystem::path& path, const OrderedJson& value);  // atomically, indented
+// Atomically, indented. InputError for a text that is not valid UTF-8.
+void write_json(const std::filesystem::path& path, const OrderedJson& value);
+
+// An object of a file, whose values are asked for by key and type. A value of another type is an InputError that names
+// the source and the key, and so is one that is missing, or null, unless there is a fallback.
+class JsonObject {
+ public:
+  JsonObject() = default;  // without keys
+  // `source`: the file, and the line where it has several objects, for errors. InputError if `value` is no object.
+  JsonObject(Json value, std::string source);
+
+  bool has(const std::string& key) const { return find(key) != nullptr; }
+  std::int64_t integer(const std::string& key) const;
+  std::int64_t integer(const std::string& key, std::int64_t fallback) const { return has(key) ? integer(key) : fallback; }
+  double number(const std::string& key, double fallback) const;
+  bool flag(const std::string& key, bool fallback) const;
+  std::string text(const std::string& key, const std::string& fallback) const;
+  JsonObject object(const std::string& key) const;  // without keys if it is missing
+  // For values of the right type that cannot be used: "config.json: key 'heads': ".
+  std::string where(const std::string& key) const;
+
+ private:
+  const Json* find(const std::string& key) const;  // null if it is missing or null
+  [[noreturn]] void wrong_type(const std::string& key, const char* expected) const;
+
+  Json value_ = Json::object();
+  std::string source_, prefix_;  // prefix_: of keys, "linear." in an object of that name
+};
 
 }  // namespace ashlar

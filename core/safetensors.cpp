@@ -60,10 +60,12 @@ SafetensorsFile::Entry parse_entry(const Json& value, const std::string& tensor,
                offsets.dump());
   SafetensorsFile::Entry entry{dtype.get<std::string>(), {}, 0, 0};
   auto bytes = static_cast<std::int64_t>(find_type(entry.dtype)->bytes);
+  std::int64_t room = sizeof(double);  // what Shape limits, where no size counts as 0
   for (const Json& size : shape) {
-    entry.shape.push_back(count_of(size, tensor, "shape"));
-    ASHLAR_CHECK(!__builtin_mul_overflow(bytes, entry.shape.back(), &bytes), tensor, ": shape ", shape.dump(),
-                 " has too many elements");
+    const std::int64_t count = entry.shape.emplace_back(count_of(size, tensor, "shape"));
+    ASHLAR_CHECK(!__builtin_mul_overflow(bytes, count, &bytes) &&
+                     !__builtin_mul_overflow(room, std::max<std::int64_t>(count, 1), &room),
+                 tensor, ": shape ", shape.dump(), " has too many elements");
   }
   const auto begin = static_cast<std::size_t>(count_of(offsets[0], tensor, "data_offsets"));
   const auto end = static_cast<std::size_t>(count_of(offsets[1], tensor, "data_offsets"));
@@ -136,14 +138,24 @@ const SafetensorsFile::Entry& SafetensorsFile::entry(const std::string& name) co
   return found->second;
 }
 
+DType SafetensorsFile::dtype(const std::string& name) const {
+  const std::string& stored = entry(name).dtype;
+  const auto dtype = find_type(stored)->dtype;
+  ASHLAR_CHECK(dtype, path().string(), ": tensor '", name, "' has dtype ", stored,
+               "; convert it to F64, F32, BF16, I64, I32 or U8");
+  return *dtype;
+}
+
+Shape SafetensorsFile::shape(const std::string& name) const {
+  const std::vector<Dim>& sizes = entry(name).shape;
+  ASHLAR_CHECK(sizes.size() <= kMaxDims, path().string(), ": tensor '", name, "' has ", sizes.size(),
+               " dimensions, at most ", kMaxDims, " are supported");
+  return Shape(sizes);
+}
+
 Array SafetensorsFile::read(const std::string& name) const {
   const Entry& found = entry(name);
-  const auto dtype = find_type(found.dtype)->dtype;
-  ASHLAR_CHECK(dtype, path().string(), ": tensor '", name, "' has dtype ", found.dtype,
-               "; convert it to F64, F32, BF16, I64, I32 or U8");
-  ASHLAR_CHECK(found.shape.size() <= kMaxDims, path().string(), ": tensor '", name, "' has ", found.shape.size(),
-               " dimensions, at most ", kMaxDims, " are supported");
-  Array result = Array::empty(Shape(found.shape), *dtype);
+  Array result = Array::empty(shape(name), dtype(name));
   const View view = result;
   file_.read(found.begin, view.data, found.end - found.begin);
   return result;

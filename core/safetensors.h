@@ -33,8 +33,10 @@ class SafetensorsFile {
   const Metadata& metadata() const { return metadata_; }
   bool contains(const std::string& name) const { return entries_.count(name) > 0; }
 
-  // A new array in host memory. InputError if there is no such tensor, or if its dtype is one of the format's that
-  // arrays do not have.
+  // As arrays have them. InputError if there is no such tensor, or if arrays do not have its dtype or so many dimensions.
+  DType dtype(const std::string& name) const;
+  Shape shape(const std::string& name) const;
+  // A new array in host memory; the same errors.
   Array read(const std::string& name) const;
 
  private:

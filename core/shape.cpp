@@ -23,9 +23,9 @@ Dim Shape::numel() const {
 }
 
 Shape Shape::with(int dim, Dim size) const {
-  Shape result = *this;
-  result.sizes_[static_cast<std::size_t>(normalize_dim(dim, ndim_, "shape"))] = size;
-  return result;
+  std::array<Dim, kMaxDims> changed = sizes_;
+  changed[static_cast<std::size_t>(normalize_dim(dim, ndim_, "shape"))] = size;
+  return Shape(std::span<const Dim>(changed.data(), static_cast<std::size_t>(ndim_)));
 }
 
 Shape Shape::flattened_to(int count) const {

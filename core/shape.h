@@ -16,6 +16,7 @@ class Shape {
  public:
   Shape() = default;  // zero dimensions: a scalar
   Shape(std::initializer_list<Dim> sizes) : Shape(std::span<const Dim>(sizes.begin(), sizes.size())) {}
+  // InputError for more than kMaxDims, a negative one, and more elements than any memory has room for.
   explicit Shape(std::span<const Dim> sizes);
 
   int ndim() const { return ndim_; }
@@ -24,6 +25,7 @@ class Shape {
   Dim numel() const;
   std::span<const Dim> sizes() const { return {sizes_.data(), static_cast<std::size_t>(ndim_)}; }
 
+  // With another size of one dimension; InputError as by the constructor.
   Shape with(int dim, Dim size) const;
   // All dimensions but the last `count` multiplied into one, the last `count` kept.
   Shape flattened_to(int count) const;

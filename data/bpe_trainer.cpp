@@ -18,6 +18,10 @@ struct Word {
   Count count;  // in the text
 };
 
+// Finding a pair in a word takes time by its length. What is longer, a line of base64 or one without spaces, is
+// cut, so that learning takes time by the length of the text.
+constexpr std::size_t kLongestWord = 1024;
+
 // The different pieces of the text as single bytes; a piece of one byte has no pairs and is left out.
 std::vector<Word> count_pieces(std::string_view text, const std::array<TokenId, 256>& byte_token) {
   constexpr std::size_t kChunk = 1 << 20;
@@ -25,7 +29,9 @@ std::vector<Word> count_pieces(std::string_view text, const std::array<TokenId, 
   std::unordered_map<std::string_view, Count> counts;
   parallel_items(static_cast<Dim>(chunks.size()), [&](Dim item) {
     std::unordered_map<std::string_view, Count> own;
-    for (const std::string_view piece : pretokenize(chunks[static_cast<std::size_t>(item)])) ++own[piece];
+    for (const std::string_view piece : pretokenize(chunks[static_cast<std::size_t>(item)])) {
+      for (std::size_t begin = 0; begin < piece.size(); begin += kLongestWord) ++own[piece.substr(begin, kLongestWord)];
+    }
 #pragma omp critical(ashlar_count_pieces)
     for (const auto& [piece, count] : own) counts[piece] += count;
   });
@@ -49,16 +55,37 @@ class PairIndex {
     std::vector<std::size_t> words;  // those it occurs in, and perhaps some it did occur in
   };
 
+  // All pairs of a word; `index` is its place among the words.
   void add(const Word& word, std::size_t index) {
-    for (std::size_t i = 0; i + 1 < word.tokens.size(); ++i) {
-      Entry& entry = entries_[key(word.tokens[i], word.tokens[i + 1])];
-      entry.count += word.count;
-      if (entry.words.empty() || entry.words.back() != index) entry.words.push_back(index);
-    }
-  }
-  void remove(const Word& word) {
     for (std::size_t i = 0; i + 1 < word.tokens.size(); ++i)
-      entries_[key(word.tokens[i], word.tokens[i + 1])].count -= word.count;
+      add(word.tokens[i], word.tokens[i + 1], word.count, index);
+  }
+  // Replaces the pair by `result` in a word, from left to right, and counts what is beside it anew. The pairs
+  // whose count has risen are appended to `risen`.
+  void merge(Word& word, std::size_t index, TokenPair pair, TokenId result, std::vector<TokenPair>& risen) {
+    std::vector<TokenId>& tokens = word.tokens;
+    const std::size_t size = tokens.size();
+    std::size_t out = 0;  // the word is tokens[0, out) and tokens[i, size)
+    for (std::size_t i = 0; i < size; ++out) {
+      if (i + 1 == size || tokens[i] != pair.left || tokens[i + 1] != pair.right) {
+        tokens[out] = tokens[i++];
+        continue;
+      }
+      remove(pair.left, pair.right, word.count);
+      if (out > 0) {
+        remove(tokens[out - 1], pair.left, word.count);
+        add(tokens[out - 1], result, word.count, index);
+        risen.push_back({tokens[out - 1], result});
+      }
+      if (i + 2 < size) {
+        remove(pair.right, tokens[i + 2], word.count);
+        add(result, tokens[i + 2], word.count, index);
+        risen.push_back({result, tokens[i + 2]});
+      }
+      tokens[out] = result;
+      i += 2;
+    }
+    tokens.resize(out);
   }
   void queue_all() {
     for (const auto& [pair, entry] : entries_) queue_.push({entry.count, pair});
@@ -101,25 +128,18 @@ class PairIndex {
       return std::tie(count, other.pair) < std::tie(other.count, pair);
     }
   };
+  void add(TokenId left, TokenId right, Count count, std::size_t word) {
+    Entry& entry = entries_[key(left, right)];
+    entry.count += count;
+    if (entry.words.empty() || entry.words.back() != word) entry.words.push_back(word);
+  }
+  void remove(TokenId left, TokenId right, Count count) { entries_[key(left, right)].count -= count; }
   static std::uint64_t key(TokenId left, TokenId right) {
     return std::uint64_t{static_cast<std::uint32_t>(left)} << 32 | static_cast<std::uint32_t>(right);
   }
   std::unordered_map<std::uint64_t, Entry> entries_;
   std::priority_queue<Queued> queue_;
 };
-
-// Replaces the pair by `result`, from left to right; false if the word does not have it.
-bool merge_pair(std::vector<TokenId>& tokens, TokenPair pair, TokenId result) {
-  std::size_t out = 0;
-  for (std::size_t i = 0; i < tokens.size(); ++out) {
-    const bool here = i + 1 < tokens.size() && tokens[i] == pair.left && tokens[i + 1] == pair.right;
-    tokens[out] = here ? result : tokens[i];
-    i += here ? 2 : 1;
-  }
-  const bool changed = out != tokens.size();
-  tokens.resize(out);
-  return changed;
-}
 
 }  // namespace
 
@@ -153,16 +173,7 @@ Tokenizer train_bpe(std::string_view text, Dim vocab_size) {
     const TokenId result = entry->second;
     merges.push_back(best.pair);
     std::vector<TokenPair> risen;
-    for (const std::size_t w : best.words) {
-      Word& word = words[w];
-      const Word before = word;
-      if (!merge_pair(word.tokens, best.pair, result)) continue;
-      pairs.remove(before);
-      pairs.add(word, w);
-      for (std::size_t i = 0; i + 1 < word.tokens.size(); ++i)
-        if (word.tokens[i] == result || word.tokens[i + 1] == result)
-          risen.push_back({word.tokens[i], word.tokens[i + 1]});
-    }
+    for (const std::size_t w : best.words) pairs.merge(words[w], w, best.pair, result, risen);
     std::ranges::sort(risen, {}, [](TokenPair p) { return std::pair(p.left, p.right); });
     const auto same = [](TokenPair a, TokenPair b) { return a.left == b.left && a.right == b.right; };
     risen.erase(std::unique(risen.begin(), risen.end(), same), risen.end());

@@ -9,12 +9,31 @@
 
 #include <limits>
 #include <memory>
+#include <string_view>
 
 #include "core/files.h"
 #include "data/folder.h"
 #include "data/image_formats.h"
 
 namespace ashlar::data {
+namespace {
+
+// Bytes that a BMP with this header has at least; 0 for another format. stb_image takes what is missing for black.
+std::size_t least_bmp_size(std::string_view file, int width, int height) {
+  constexpr std::size_t kHeader = 30;
+  if (file.size() < kHeader || !file.starts_with("BM")) return 0;
+  const auto number = [&](std::size_t at, std::size_t bytes) {  // little endian
+    std::size_t value = 0;
+    for (std::size_t i = bytes; i-- > 0;) value = value << 8 | static_cast<unsigned char>(file[at + i]);
+    return value;
+  };
+  const std::size_t pixels = number(10, 4), header = number(14, 4);
+  const std::size_t bits = static_cast<std::size_t>(width) * number(header == 12 ? 24 : 28, 2);
+  const std::size_t row = (bits + 31) / 32 * 4;  // the last one may lack its padding
+  return pixels + row * static_cast<std::size_t>(height - 1) + (bits + 7) / 8;
+}
+
+}  // namespace
 
 Array decode_image(const std::filesystem::path& path) {
   const std::string file = read_file(path);
@@ -28,6 +47,9 @@ Array decode_image(const std::filesystem::path& path) {
       stbi_image_free);
   ASHLAR_CHECK(decoded, "image: cannot decode ", path.string(), " (", file.size(),
                " bytes): ", stbi_failure_reason());
+  const std::size_t least = least_bmp_size(file, width, height);
+  ASHLAR_CHECK(file.size() >= least, "image: cannot decode ", path.string(), ": it is cut off, with ", file.size(),
+               " of at least ", least, " bytes");
   // (H, W, 3) to (3, H, W).
   Array image = Array::empty({kChannels, height, width}, DType::u8);
   auto* planes = image.data<std::uint8_t>();

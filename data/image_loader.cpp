@@ -68,7 +68,9 @@ ImageLoader::ImageLoader(ImageSplit split, Dim batch, std::uint64_t seed, const 
       augmentation_(augmentation),
       normalisation_(normalisation) {
   check_split(split_, batch_);
-  ASHLAR_CHECK(augmentation.crop_padding >= 0, "images: crop padding must not be negative, got ",
+  const Dim side = std::max(split_.images.size(2), split_.images.size(3));
+  ASHLAR_CHECK(augmentation.crop_padding >= 0 && augmentation.crop_padding <= side,
+               "images: crop padding must be from 0 to the side of the images, ", side, ", got ",
                augmentation.crop_padding);
   ASHLAR_CHECK(augmentation.mixup >= 0 && augmentation.cutmix >= 0,
                "images: the alphas of mixup and cutmix must not be negative, got ", augmentation.mixup,

@@ -15,7 +15,8 @@ struct Normalisation {
 Normalisation channel_statistics(const ImageSplit& split);
 
 struct Augmentation {
-  Dim crop_padding = 4;  // black border of so many pixels, then a random crop of the original size; 0: none
+  // Black border of so many pixels, at most the longer side, then a random crop of the original size; 0: none.
+  Dim crop_padding = 4;
   bool flip = true;      // left and right, every other image
   double mixup = 0;      // alpha of Beta(alpha, alpha); 0: none (Zhang et al. 2018)
   double cutmix = 0;     // the same for CutMix (Yun et al. 2019); with both, each image tosses a coin

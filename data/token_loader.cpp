@@ -11,9 +11,9 @@ namespace {
 
 Dim ceil_div(Dim a, Dim b) { return (a + b - 1) / b; }
 
-void check_sizes(const std::vector<TokenId>& tokens, Dim batch, Dim context) {
-  ASHLAR_CHECK(tokens.size() >= 2, "text: needs at least 2 tokens to predict one from another, got ",
-               tokens.size());
+void check_sizes(const char* purpose, const std::vector<TokenId>& tokens, Dim batch, Dim context) {
+  ASHLAR_CHECK(tokens.size() >= 2, "text: the split for ", purpose,
+               " needs at least 2 tokens to predict one from another, got ", tokens.size());
   ASHLAR_CHECK(batch >= 1 && context >= 1, "text: batch and context must be at least 1, got ", batch, " and ",
                context);
 }
@@ -30,7 +30,7 @@ TokenLoader::TokenLoader(std::vector<TokenId> tokens, Dim batch, Dim context, st
       context_(context),
       windows_(0),
       key_(key_of(seed, "data/windows")) {
-  check_sizes(tokens_, batch_, context_);
+  check_sizes("training", tokens_, batch_, context_);
   windows_ = ceil_div(static_cast<Dim>(tokens_.size()) - 1, context_);
 }
 
@@ -63,7 +63,7 @@ TokenBatch TokenLoader::at(std::int64_t step) const {
 
 TokenEvaluation::TokenEvaluation(std::vector<TokenId> tokens, Dim batch, Dim context)
     : tokens_(std::move(tokens)), batch_(batch), context_(context) {
-  check_sizes(tokens_, batch_, context_);
+  check_sizes("evaluation", tokens_, batch_, context_);
 }
 
 Dim TokenEvaluation::batches() const { return ceil_div(predictions(), batch_ * context_); }

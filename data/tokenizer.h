@@ -27,10 +27,11 @@ class Tokenizer {
   // <|…|>. `merges` are in the order in which they apply. InputError when the two do not fit together.
   Tokenizer(std::vector<std::string> tokens, std::vector<TokenPair> merges);
 
-  // Reads encoder.json and vocab.bpe of a folder. InputError naming file and token when one of them is
-  // missing, damaged or does not match the other.
+  // Reads encoder.json and vocab.bpe of a folder, or Hugging Face's vocab.json and merges.txt, which are the
+  // same under other names. InputError naming file and token when one of them is missing, damaged or does not
+  // match the other.
   static Tokenizer load(const std::filesystem::path& folder);
-  // Makes the folder and writes the two files, each atomically.
+  // Makes the folder and writes encoder.json and vocab.bpe, each atomically.
   void save(const std::filesystem::path& folder) const;
 
   Dim vocab_size() const { return static_cast<Dim>(tokens_.size()); }

@@ -1,8 +1,7 @@
-// encoder.json and vocab.bpe.
-#include <nlohmann/json.hpp>
-
-#include "core/files.h"
+// encoder.json and vocab.bpe, or vocab.json and merges.txt.
 #include "core/error.h"
+#include "core/files.h"
+#include "core/json.h"
 #include "data/byte_alphabet.h"
 #include "data/folder.h"
 #include "data/tokenizer.h"
@@ -14,25 +13,49 @@ namespace {
 
 constexpr const char* kWhat = "tokenizer";
 
+// The two files as OpenAI calls them, which is how they are saved, and as Hugging Face does.
+struct Names {
+  const char *vocabulary, *merges;
+};
+constexpr Names kOwnNames{"encoder.json", "vocab.bpe"}, kHuggingFaceNames{"vocab.json", "merges.txt"};
+
+Names names_in(const fs::path& folder) {
+  std::error_code failure;
+  for (const Names& names : {kOwnNames, kHuggingFaceNames})
+    if (fs::exists(folder / names.vocabulary, failure)) return names;
+  throw InputError(concat(kWhat, ": ", folder.string(), " has neither ", kOwnNames.vocabulary, " (with ",
+                          kOwnNames.merges, ") nor ", kHuggingFaceNames.vocabulary, " (with ",
+                          kHuggingFaceNames.merges, ")"));
+}
+
+// For errors: no more of a damaged file than a reader wants to see.
+std::string excerpt(std::string_view text) {
+  constexpr std::size_t kShown = 80;
+  if (text.size() <= kShown) return std::string(text);
+  std::size_t end = kShown;
+  while ((static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;  // not inside a character
+  return concat(text.substr(0, end), "… (", text.size(), " bytes)");
+}
+
 // {"token": id, …} with the ids 0 … n − 1.
 std::vector<std::string> parse_vocabulary(const fs::path& path) {
-  const auto json = nlohmann::json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
+  const Json json = read_json(path);
   ASHLAR_CHECK(json.is_object(), kWhat, ": ", path.string(), " is not a JSON object of tokens and ids");
   std::vector<std::string> tokens(json.size());
   std::vector<bool> seen(json.size(), false);
   for (const auto& [spelling, value] : json.items()) {
-    ASHLAR_CHECK(value.is_number_integer(), kWhat, ": ", path.string(), ": the id of '", spelling,
-                 "' is not an integer");
+    ASHLAR_CHECK(value.is_number_integer(), kWhat, ": ", path.string(), ": the id of '",
+                 excerpt(spelling), "' is not an integer");
     const auto id = value.get<std::int64_t>();
     ASHLAR_CHECK(id >= 0 && id < static_cast<std::int64_t>(tokens.size()), kWhat, ": ", path.string(), ": '",
-                 spelling, "' has id ", id, ", but the ", tokens.size(), " tokens must have the ids 0 to ",
+                 excerpt(spelling), "' has id ", id, ", but the ", tokens.size(), " tokens must have the ids 0 to ",
                  tokens.size() - 1);
     const auto at = static_cast<std::size_t>(id);
     ASHLAR_CHECK(!seen[at], kWhat, ": ", path.string(), ": two tokens have id ", id, ", one of them is '",
-                 spelling, "'");
+                 excerpt(spelling), "'");
     seen[at] = true;
     const auto bytes = unspell_bytes(spelling);
-    ASHLAR_CHECK(bytes, kWhat, ": ", path.string(), ": '", spelling,
+    ASHLAR_CHECK(bytes, kWhat, ": ", path.string(), ": '", excerpt(spelling),
                  "' has a character outside GPT-2's byte alphabet");
     tokens[at] = *bytes;
   }
@@ -58,12 +81,12 @@ std::vector<TokenPair> parse_merges(const fs::path& path, const fs::path& vocabu
     ASHLAR_CHECK(space != std::string_view::npos && space > 0 && space + 1 < line.size() &&
                      line.find(' ', space + 1) == std::string_view::npos,
                  kWhat, ": ", path.string(), " line ", number, " is not two tokens with a space between: '",
-                 line, "'");
+                 excerpt(line), "'");
     const auto id = [&](std::string_view spelling) {
       const auto bytes = unspell_bytes(spelling);
       const auto found = bytes ? id_of.find(*bytes) : id_of.end();
-      ASHLAR_CHECK(found != id_of.end(), kWhat, ": ", path.string(), " line ", number, " merges '", spelling,
-                   "', which ", vocabulary_path.string(), " lacks; the two files do not match");
+      ASHLAR_CHECK(found != id_of.end(), kWhat, ": ", path.string(), " line ", number, " merges '",
+                   excerpt(spelling), "', which ", vocabulary_path.string(), " lacks; the two files do not match");
       return found->second;
     };
     const TokenId left = id(line.substr(0, space));
@@ -75,7 +98,8 @@ std::vector<TokenPair> parse_merges(const fs::path& path, const fs::path& vocabu
 }  // namespace
 
 Tokenizer Tokenizer::load(const fs::path& folder) {
-  const fs::path vocabulary = folder / "encoder.json", merges = folder / "vocab.bpe";
+  const Names names = names_in(folder);
+  const fs::path vocabulary = folder / names.vocabulary, merges = folder / names.merges;
   std::vector<std::string> tokens = parse_vocabulary(vocabulary);
   std::vector<TokenPair> pairs = parse_merges(merges, vocabulary, tokens);
   try {
@@ -86,17 +110,14 @@ Tokenizer Tokenizer::load(const fs::path& folder) {
 }
 
 void Tokenizer::save(const fs::path& folder) const {
-  std::error_code failure;
-  fs::create_directories(folder, failure);
-  if (failure)
-    throw Error(concat(kWhat, ": cannot make the folder ", folder.string(), ": ", failure.message()));
+  make_writable_folder(folder);
   std::string vocabulary, merges = "#version: 0.2\n";
   for (std::size_t id = 0; id < tokens_.size(); ++id)
-    vocabulary += concat(id == 0 ? "{" : ", ", nlohmann::json(spell_bytes(tokens_[id])).dump(), ": ", id);
+    vocabulary += concat(id == 0 ? "{" : ", ", Json(spell_bytes(tokens_[id])).dump(), ": ", id);
   for (const TokenPair& pair : merges_)
     merges += spell_bytes(token(pair.left)) + " " + spell_bytes(token(pair.right)) + "\n";
-  write_file(folder / "encoder.json", vocabulary + "}\n");
-  write_file(folder / "vocab.bpe", merges);
+  write_file(folder / kOwnNames.vocabulary, vocabulary + "}\n");
+  write_file(folder / kOwnNames.merges, merges);
 }
 
 }  // namespace ashlar::data

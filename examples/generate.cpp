@@ -29,6 +29,8 @@ struct Settings {
   int threads = 0;
 };
 
+void print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+
 // Logits after `ids`, all but the last few of which the cache has seen. The model sees the last `context` of them. Once
 // there are more, the window slides: every token in it moves to another position, whose embedding is a part of all that
 // a cache would keep, and so the window is computed again, as it always is without a cache.
@@ -60,8 +62,9 @@ data::TokenId sample(const std::vector<float>& logits, const Settings& s, std::u
 void run(int argc, char** argv) {
   Settings s;
   Options options("generate", "Prints text from a trained GPT-2.");
-  options.add("model", s.model, "folder with config.json, model.safetensors, encoder.json and vocab.bpe").value_name("DIR");
-  options.add("tokenizer", s.tokenizer, "folder with encoder.json and vocab.bpe, if it is another").value_name("DIR");
+  options.add("model", s.model, "folder with config.json, model.safetensors and the tokenizer").value_name("DIR");
+  options.add("tokenizer", s.tokenizer, "folder with encoder.json and vocab.bpe or vocab.json and merges.txt, if another")
+      .value_name("DIR");
   options.add("prompt", s.prompt, "text to go on from").value_name("TEXT");
   options.add("tokens", s.tokens, "tokens to generate").at_least(0);
   options.add("temperature", s.temperature, "1 draws as the model says, less more safely, 0 the likeliest").at_least(0);
@@ -86,18 +89,21 @@ void run(int argc, char** argv) {
   const NoGrad no_grad;
   std::vector<data::TokenId> ids = tokenizer.encode(s.prompt);
   if (ids.empty()) ids.push_back(tokenizer.end_of_text().value_or(0));
-  std::printf("%s", s.prompt.c_str());
+  print(s.prompt);
   GptCache cache = model.make_cache(1);
   for (std::int64_t i = 0; i < s.tokens; ++i) {
     std::vector<float> logits = next_logits(model, ids, s.cache ? &cache : nullptr);
     logits.resize(static_cast<std::size_t>(tokenizer.vocab_size()));
+    ASHLAR_CHECK(std::ranges::all_of(logits, [](float logit) { return std::isfinite(logit); }),
+                 (s.model / "model.safetensors").string(),
+                 ": these weights give logits that are not finite; the file is damaged, or its training diverged");
     const data::TokenId next = sample(logits, s, static_cast<std::uint64_t>(i));
     if (next == tokenizer.end_of_text()) break;
     ids.push_back(next);
-    std::printf("%s", tokenizer.decode({&ids.back(), 1}).c_str());
+    print(tokenizer.token(next));
     std::fflush(stdout);
   }
-  std::printf("\n");
+  print("\n");
 }
 
 }  // namespace

@@ -42,7 +42,8 @@ void add_options(Options& options, Settings& s) {
   options.add("dropout", s.vit.dropout, "dropout on the branches").at_least(0).at_most(0.99);
   options.add("drop_path", s.vit.drop_path, "stochastic depth of the last block").at_least(0).at_most(0.99);
   options.group("Augmentation");
-  options.add("crop_padding", s.augmentation.crop_padding, "random crops after padding by N pixels; 0: none").at_least(0);
+  options.add("crop_padding", s.augmentation.crop_padding, "random crops after padding by N pixels, at most a side; 0: none")
+      .at_least(0);
   options.add("flip", s.augmentation.flip, "flip every other image left to right");
   options.add("mixup", s.augmentation.mixup, "alpha of mixup; 0: none").at_least(0);
   options.add("cutmix", s.augmentation.cutmix, "alpha of CutMix; 0: none").at_least(0);

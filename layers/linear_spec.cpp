@@ -1,6 +1,7 @@
 #include "layers/linear_spec.h"
 
 #include <charconv>
+#include <limits>
 
 #include "layers/blast/blast.h"
 #include "layers/block_diagonal/block_diagonal.h"
@@ -62,8 +63,9 @@ Dim LinearSpec::integer(std::string_view key) {
   const std::string& text = value(key);
   Dim result = 0;
   const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), result);
-  ASHLAR_CHECK(failure == std::errc() && end == text.data() + text.size() && result >= 1, "layer '", text_, "': ", key,
-               " must be a whole number of at least 1, got '", text, "'");
+  constexpr Dim kMost = std::numeric_limits<std::int32_t>::max();
+  ASHLAR_CHECK(failure == std::errc() && end == text.data() + text.size() && result >= 1 && result <= kMost, "layer '",
+               text_, "': ", key, " must be a whole number of at least 1 and at most ", kMost, ", got '", text, "'");
   return result;
 }
 
@@ -102,7 +104,7 @@ Dim rank_for_ratio(const LinearSpec& spec, double ratio, Dim in, Dim out, Dim pa
   const Dim rank = static_cast<Dim>(ratio * dense / static_cast<double>(params_per_rank)) / step * step;
   ASHLAR_CHECK(rank >= step, "layer '", spec.text(), "' for ", spec.path(), " (", in, " -> ", out, "): no rank that is a multiple of ", step,
                " keeps ", ratio, " of the dense parameters; the smallest possible ratio is ",
-               static_cast<double>(step * params_per_rank) / dense, " (rank ", step, ")");
+               static_cast<double>(step) * static_cast<double>(params_per_rank) / dense, " (rank ", step, ")");
   return rank;
 }
 

@@ -20,7 +20,8 @@ class LinearSpec {
     known_.emplace(key);
     return arguments_.contains(std::string(key));
   }
-  // A whole number of at least 1; InputError if it is missing (unless there is a fallback) or malformed.
+  // A whole number from 1 to 2^31 - 1, so that products of two do not overflow; InputError if it is missing (unless there
+  // is a fallback) or malformed.
   Dim integer(std::string_view key);
   Dim integer(std::string_view key, Dim fallback) { return has(key) ? integer(key) : fallback; }
   // 0 or 1; 0 if it is missing.

@@ -36,23 +36,25 @@ NamedArrays export_weights(const Module& model, const Exchange& exchange) {
 
 void check_weights(const Module& model, const SafetensorsFile& file, const Exchange& exchange,
                    const std::function<bool(const std::string&)>& ignored) {
-  std::vector<std::string> missing, unexpected, misshaped;
+  std::vector<std::string> missing, unexpected, misshaped, mistyped;
   std::set<std::string> known;
   for (const auto& [value, foreign] : places(model, exchange)) {
     known.insert(foreign.name);
     const auto found = file.entries().find(foreign.name);
     if (found == file.entries().end()) {
       missing.push_back(foreign.name);
-    } else if (Shape(found->second.shape) != foreign.shape) {
-      misshaped.push_back(concat(foreign.name, " is ", Shape(found->second.shape), " instead of ", foreign.shape));
+    } else if (file.shape(foreign.name) != foreign.shape) {
+      misshaped.push_back(concat(foreign.name, " is ", file.shape(foreign.name), " instead of ", foreign.shape));
+    } else if (is_floating(file.dtype(foreign.name)) != is_floating(value.dtype())) {
+      mistyped.push_back(concat(foreign.name, " is ", found->second.dtype, " instead of ", value.dtype()));
     }
   }
   for (const auto& [name, entry] : file.entries()) {
     if (!known.contains(name) && !(ignored && ignored(name))) unexpected.push_back(name);
   }
-  ASHLAR_CHECK(missing.empty() && unexpected.empty() && misshaped.empty(), file.path().string(),
-               ": these are not the weights of this model", list_of(missing, "missing"),
-               list_of(unexpected, "unexpected"), list_of(misshaped, "of another shape"));
+  ASHLAR_CHECK(missing.empty() && unexpected.empty() && misshaped.empty() && mistyped.empty(), file.path().string(),
+               ": these are not the weights of this model", list_of(missing, "missing"), list_of(unexpected, "unexpected"),
+               list_of(misshaped, "of another shape"), list_of(mistyped, "of another dtype"));
 }
 
 void import_weights(const Module& model, const SafetensorsFile& file, const Exchange& exchange,

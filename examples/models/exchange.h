@@ -18,8 +18,8 @@ using Exchange = std::function<ForeignTensor(const Parameter& parameter)>;
 
 // The parameters and buffers of a model as they stand in a file; copies nothing.
 NamedArrays export_weights(const Module& model, const Exchange& exchange);
-// The names and shapes in the file must be exactly the model's, except for tensors that `ignored` accepts: otherwise one
-// InputError lists what is missing, unexpected and mis-shaped.
+// The names and shapes in the file must be exactly the model's, except for tensors that `ignored` accepts, and the dtypes
+// floating or whole numbers as the model's: otherwise one InputError lists what is missing, unexpected and different.
 void check_weights(const Module& model, const SafetensorsFile& file, const Exchange& exchange,
                    const std::function<bool(const std::string&)>& ignored = {});
 // Copies the values of the file into the model, after check_weights().

@@ -1,6 +1,7 @@
 #include "examples/models/gpt2.h"
 
 #include <cmath>
+#include <cstring>
 #include <numeric>
 
 #include "autograd/checkpoint.h"
@@ -9,7 +10,6 @@ namespace ashlar {
 namespace {
 
 constexpr double kStd = 0.02;
-constexpr double kEps = 1e-5;
 
 const GptConfig& checked(const GptConfig& c) {
   ASHLAR_CHECK(c.vocab >= 1 && c.context >= 1 && c.depth >= 0, "gpt2: needs a vocabulary and a context of at least 1");
@@ -34,12 +34,12 @@ Gpt2::Gpt2(const Scope& scope, const GptConfig& c)
       wpe_(sub("wpe"), c.context, c.width, kStd),
       dropout_(sub("drop"), c.dropout),
       h_(sub("h")),
-      ln_f_(sub("ln_f"), c.width, kEps) {
+      ln_f_(sub("ln_f"), c.width, kGptEps) {
   const BlockNames names{.norm1 = "ln_1", .attn = "attn", .qkv = "c_attn", .proj = "c_proj",
                          .norm2 = "ln_2", .mlp = "mlp", .fc1 = "c_fc", .fc2 = "c_proj"};
   for (Dim i = 0; i < c.depth; ++i) {
     h_.add(BlockConfig{.width = c.width, .heads = c.heads, .hidden = c.hidden ? c.hidden : 4 * c.width, .causal = true,
-                       .gelu = kernels::Gelu::tanh, .eps = kEps, .std = kStd,
+                       .gelu = kernels::Gelu::tanh, .eps = kGptEps, .std = kStd,
                        .residual_std = kStd / std::sqrt(2.0 * static_cast<double>(c.depth)), .dropout = c.dropout,
                        .specs = c.linear, .names = names});
   }
@@ -115,7 +115,16 @@ Exchange Gpt2::huggingface(const std::string& prefix) {
 
 void Gpt2::load(const SafetensorsFile& file) {
   const std::string prefix = file.contains("transformer.wte.weight") ? "transformer." : "";
+  const std::string head = "lm_head.weight", embedding = prefix + "wte.weight";
   // The tied head stands in some files again, and old ones hold the causal masks.
+  if (file.contains(head) && file.contains(embedding)) {
+    const Array a = file.read(head), b = file.read(embedding);
+    const std::size_t bytes = static_cast<std::size_t>(a.numel()) * size_of(a.dtype());
+    ASHLAR_CHECK(a.shape() == b.shape() && a.dtype() == b.dtype() &&
+                     std::memcmp(ConstView(a).data, ConstView(b).data, bytes) == 0,
+                 file.path().string(), ": ", head, " differs from ", embedding,
+                 "; only a model whose head is the token embedding is possible");
+  }
   import_weights(*this, file, huggingface(prefix), [](const std::string& name) {
     return name == "lm_head.weight" || name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias");
   });

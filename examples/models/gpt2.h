@@ -6,6 +6,8 @@
 
 namespace ashlar {
 
+constexpr double kGptEps = 1e-5;  // of the layer norms
+
 struct GptConfig {
   Dim vocab = 50257, context = 1024, width = 768, depth = 12, heads = 12, hidden = 0;  // hidden 0: 4 * width
   double dropout = 0;
@@ -40,7 +42,7 @@ class Gpt2 final : public Module {
   // The names and shapes of Hugging Face transformers, whose Conv1D keeps dense weights as (in, out). `prefix` is
   // "" in most published files, "transformer." in others.
   static Exchange huggingface(const std::string& prefix = "");
-  // Loads a file of either kind, ours or theirs.
+  // Loads a file of either kind, ours or theirs. InputError as of import_weights(), and for a head of its own.
   void load(const SafetensorsFile& file);
   // Multiply-accumulates of one forward pass a token at full context, head and attention included.
   Dim macs_per_token(bool dense = false);

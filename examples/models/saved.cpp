@@ -1,41 +1,45 @@
 #include "examples/models/saved.h"
 
 #include <cmath>
+#include <limits>
 
 namespace ashlar {
 namespace {
 
-class Config {
- public:
-  explicit Config(const std::filesystem::path& path) : path_(path.string()), json_(read_json(path)) {}
+// Sizes, ids and positions are 32-bit numbers.
+Dim size(const JsonObject& config, const char* key, Dim least) {
+  constexpr Dim kMost = std::numeric_limits<std::int32_t>::max();
+  const Dim value = config.integer(key);
+  ASHLAR_CHECK(value >= least && value <= kMost, config.where(key), value, " is not possible; use ", least, " to ", kMost);
+  return value;
+}
 
-  Dim integer(const char* key) const {
-    ASHLAR_CHECK(json_.contains(key) && json_[key].is_number_integer(), path_, ": key '", key,
-                 "' is missing or not a whole number; this is not the config.json of such a model");
-    return json_[key].get<Dim>();
-  }
-  Dim integer_or(const char* key, Dim otherwise) const {
-    return json_.contains(key) && json_[key].is_number_integer() ? json_[key].get<Dim>() : otherwise;
-  }
-  bool flag_or(const char* key, bool otherwise) const {
-    return json_.contains(key) && json_[key].is_boolean() ? json_[key].get<bool>() : otherwise;
-  }
-  std::string text_or(const char* key, const char* otherwise) const {
-    return json_.contains(key) && json_[key].is_string() ? json_[key].get<std::string>() : otherwise;
-  }
-  BlockSpecs specs() const {
-    BlockSpecs specs;
-    if (!json_.contains("linear")) return specs;
-    for (const std::string_view place : BlockSpecs::kPlaces) {
-      specs.at(place) = json_["linear"].value(std::string(place), specs.at(place));
-    }
-    return specs;
-  }
+// 0 where the width inside the MLP is the usual one.
+Dim hidden_size(const JsonObject& config, const char* key) { return config.has(key) ? size(config, key, 0) : 0; }
 
- private:
-  std::string path_;
-  Json json_;
-};
+BlockSpecs specs_of(const JsonObject& config) {
+  const JsonObject linear = config.object("linear");
+  BlockSpecs specs;
+  for (const std::string_view place : BlockSpecs::kPlaces) {
+    specs.at(place) = linear.text(std::string(place), specs.at(place));
+  }
+  return specs;
+}
+
+// Variants that Hugging Face's GPT-2 has and this one has not. reorder_and_upcast_attn only rounds differently.
+void check_variant(const JsonObject& config) {
+  const std::string activation = config.text("activation_function", "gelu_new");
+  ASHLAR_CHECK(activation == "gelu_new" || activation == "gelu_pytorch_tanh", config.where("activation_function"), "'",
+               activation, "' is not possible; use gelu_new or gelu_pytorch_tanh");
+  const double eps = config.number("layer_norm_epsilon", kGptEps);
+  ASHLAR_CHECK(eps == kGptEps, config.where("layer_norm_epsilon"), eps, " is not possible; use ", kGptEps);
+  constexpr std::pair<const char*, bool> kFlags[] = {
+      {"scale_attn_weights", true}, {"scale_attn_by_inverse_layer_idx", false}, {"tie_word_embeddings", true}};
+  for (const auto& [key, needed] : kFlags) {
+    ASHLAR_CHECK(config.flag(key, needed) == needed, config.where(key), needed ? "false" : "true", " is not possible; use ",
+                 needed ? "true" : "false");
+  }
+}
 
 const std::vector<Dim>& shape_of(const SafetensorsFile& file, const std::string& name, std::size_t ndim) {
   const auto found = file.entries().find(name);
@@ -56,31 +60,32 @@ OrderedJson huggingface_config(const GptConfig& c) {
           {"n_head", c.heads},
           {"n_inner", c.hidden ? c.hidden : 4 * c.width},
           {"activation_function", "gelu_new"},
-          {"layer_norm_epsilon", 1e-5},
+          {"layer_norm_epsilon", kGptEps},
           {"tie_word_embeddings", true}};
 }
 
 GptConfig read_gpt_config(const std::filesystem::path& path) {
-  const Config config(path);
-  return {.vocab = config.integer("vocab_size"),
-          .context = config.integer("n_positions"),
-          .width = config.integer("n_embd"),
-          .depth = config.integer("n_layer"),
-          .heads = config.integer("n_head"),
-          .hidden = config.integer_or("n_inner", 0),
-          .linear = config.specs()};
+  const JsonObject config(read_json(path), path.string());
+  check_variant(config);
+  return {.vocab = size(config, "vocab_size", 1),
+          .context = size(config, "n_positions", 1),
+          .width = size(config, "n_embd", 1),
+          .depth = size(config, "n_layer", 0),
+          .heads = size(config, "n_head", 1),
+          .hidden = hidden_size(config, "n_inner"),
+          .linear = specs_of(config)};
 }
 
 VitConfig read_vit_config(const std::filesystem::path& path, const SafetensorsFile& weights) {
-  const Config config(path);
-  VitConfig result{.patch = config.integer("patch"),
-                   .width = config.integer("width"),
-                   .depth = config.integer("depth"),
-                   .heads = config.integer("heads"),
-                   .hidden = config.integer_or("hidden", 0),
-                   .class_token = config.flag_or("class_token", true),
-                   .linear = config.specs(),
-                   .gelu = gelu_named(config.text_or("gelu", "erf"))};
+  const JsonObject config(read_json(path), path.string());
+  VitConfig result{.patch = size(config, "patch", 1),
+                   .width = size(config, "width", 1),
+                   .depth = size(config, "depth", 0),
+                   .heads = size(config, "heads", 1),
+                   .hidden = hidden_size(config, "hidden"),
+                   .class_token = config.flag("class_token", true),
+                   .linear = specs_of(config),
+                   .gelu = gelu_named(config.text("gelu", "erf"))};
   result.channels = shape_of(weights, "patch_embed.proj.weight", 4)[1];
   result.classes = shape_of(weights, "head.weight", 2)[0];
   const Dim tokens = shape_of(weights, "pos_embed", 3)[1] - result.class_token;

@@ -13,10 +13,10 @@ namespace ashlar {
 OrderedJson huggingface_config(const GptConfig& config);
 
 // From a config.json with those keys, and ours for the kinds of the weight matrices ("linear"). InputError naming the
-// file and the key that is missing or of the wrong type.
+// file and the key that is missing, of the wrong type, or of a variant of GPT-2 that this one does not compute.
 GptConfig read_gpt_config(const std::filesystem::path& path);
 
-// From the config.json of a run of train_vit and the shapes of its weights.
+// From the config.json of a run of train_vit and the shapes of its weights; the same errors.
 VitConfig read_vit_config(const std::filesystem::path& path, const SafetensorsFile& weights);
 
 }  // namespace ashlar

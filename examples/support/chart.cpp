@@ -53,8 +53,11 @@ struct Range {
   }
 };
 
+// The range of values up to this one, with room around it, is finite.
+constexpr double kLargest = 1e150;
+
 bool drawable(const Point& p, bool log_y) {
-  return std::isfinite(p.x) && std::isfinite(p.y) && (!log_y || p.y > 0);
+  return std::abs(p.x) <= kLargest && std::abs(p.y) <= kLargest && (!log_y || p.y >= 1 / kLargest);
 }
 
 // The range of the values, with some room and never empty. The first few per cent of a training curve may be far above
@@ -149,24 +152,28 @@ std::string escape_html(const std::string& text) {
 
 std::vector<double> axis_ticks(double low, double high, int count, bool logarithmic) {
   std::vector<double> ticks;
-  if (!(low < high)) return ticks;
+  // Where doubles hardly tell the ends apart, or not how far they are, there is nothing to count in.
+  const double width = high - low, largest = std::max(std::abs(low), std::abs(high));
+  if (!(width > std::max(1e-12 * largest, std::numeric_limits<double>::min())) || !std::isfinite(width)) return ticks;
   if (logarithmic && high / low > 8) {
-    // Powers of ten, with their multiples while these are few.
-    const double decades = std::log10(high / low);
+    // Powers of ten, with their multiples while these are few; not all of them where they are many.
+    const double first = std::floor(std::log10(low)), last = std::log10(high), decades = last - std::log10(low);
     const std::vector<double> multiples =
         decades > count ? std::vector<double>{1} : decades > 2.2 ? std::vector<double>{1, 3} : std::vector<double>{1, 2, 5};
-    for (double power = std::pow(10, std::floor(std::log10(low))); power <= high; power *= 10) {
+    for (double exponent = first; exponent <= last; exponent += std::max(1.0, std::ceil(decades / (3 * count)))) {
       for (const double m : multiples) {
-        if (power * m >= low && power * m <= high) ticks.push_back(power * m);
+        const double tick = std::pow(10, exponent) * m;
+        if (tick >= low && tick <= high) ticks.push_back(tick);
       }
     }
     return ticks;
   }
-  const double rough = (high - low) / count;
+  const double rough = width / count;
   const double power = std::pow(10, std::floor(std::log10(rough)));
   const double factor = rough / power;
   const double step = power * (factor < 1.5 ? 1 : factor < 3.5 ? 2 : factor < 7.5 ? 5 : 10);
-  for (double i = std::ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; ++i) ticks.push_back(i * step);
+  const double last = std::floor(high / step + 1e-9);
+  for (double i = std::ceil(low / step - 1e-9); i <= last; ++i) ticks.push_back(i * step);
   return ticks;
 }
 

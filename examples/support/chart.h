@@ -15,7 +15,7 @@ struct Line {
   std::string name;  // in the legend; empty for none
   int color = 0;     // 0 … kChartColors − 1: CSS classes c0, c1, …
   LineStyle style = LineStyle::solid;
-  std::vector<Point> points;  // x ascending; values that are not finite leave a gap
+  std::vector<Point> points;  // x ascending; values that are not finite, or beyond 1e±150, leave a gap
 };
 constexpr int kChartColors = 6;
 
@@ -34,7 +34,8 @@ std::string render_svg(const std::vector<Chart>& charts);
 extern const char* const kChartStyle;
 
 std::string escape_html(const std::string& text);
-// About `count` round values (1, 2 or 5 times a power of ten; several decades on a logarithmic axis) inside the range.
+// About `count` round values (1, 2 or 5 times a power of ten; several decades on a logarithmic axis) inside the range; none
+// in one that is empty, infinite or too narrow for doubles.
 std::vector<double> axis_ticks(double low, double high, int count, bool logarithmic);
 std::string format_tick(double value, bool percent);
 // At most `count` points: the mean of each run of neighbours.

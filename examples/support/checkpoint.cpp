@@ -1,6 +1,7 @@
 #include "examples/support/checkpoint.h"
 
 #include <charconv>
+#include <limits>
 
 #include "core/safetensors.h"
 #include "examples/models/exchange.h"
@@ -16,12 +17,17 @@ std::string exact(double value) {
   return {text.data(), std::to_chars(text.data(), text.data() + text.size(), value).ptr};
 }
 
-double number(const SafetensorsFile& file, const std::string& key) {
+// A number of the metadata, from 0 to `most`.
+template <class T>
+T number(const SafetensorsFile& file, const std::string& key, T most = std::numeric_limits<T>::max()) {
   const auto found = file.metadata().find(key);
-  double value = 0;
-  ASHLAR_CHECK(found != file.metadata().end() &&
-                   std::from_chars(found->second.data(), found->second.data() + found->second.size(), value).ec == std::errc(),
-               file.path().string(), ": is not a checkpoint of a run (no '", key, "' in its metadata)");
+  ASHLAR_CHECK(found != file.metadata().end(), file.path().string(), ": is not a checkpoint of a run (no '", key,
+               "' in its metadata)");
+  const std::string& text = found->second;
+  T value = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+  ASHLAR_CHECK(failure == std::errc() && end == text.data() + text.size() && value >= 0 && value <= most,
+               file.path().string(), ": is not a checkpoint of a run ('", key, "' in its metadata is '", text, "')");
   return value;
 }
 
@@ -55,7 +61,8 @@ RunState load_checkpoint(const std::filesystem::path& path, const Module& model,
                          optim::WeightAverage* average) {
   ASHLAR_CHECK(std::filesystem::exists(path), "--resume: there is no checkpoint at ", path.string());
   const SafetensorsFile file(path);
-  const RunState state{static_cast<std::int64_t>(number(file, "step")), number(file, "elapsed"), number(file, "progress")};
+  const RunState state{number<std::int64_t>(file, "step"), number<double>(file, "elapsed"),
+                       number<double>(file, "progress", 1)};
   const optim::State state_values = state_under(file, kOptimizer), averages = state_under(file, kAverage);
   ASHLAR_CHECK(average || averages.empty(), path.string(), ": has an average of the weights; resume it with --ema");
   ASHLAR_CHECK(!average || !averages.empty(), path.string(), ": has no average of the weights; resume it without --ema");

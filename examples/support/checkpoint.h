@@ -19,7 +19,8 @@ struct RunState {
 void save_checkpoint(const std::filesystem::path& path, const Module& model, const optim::Optimizer& optimizer,
                      const optim::WeightAverage* average, const RunState& state);
 // InputError listing what is missing, unexpected or mis-shaped when it is the checkpoint of another model or optimizer,
-// or when only one of the checkpoint and the run has an average; nothing has changed then.
+// when only one of the checkpoint and the run has an average, or when it does not tell its place in the run; nothing has
+// changed then.
 RunState load_checkpoint(const std::filesystem::path& path, const Module& model, optim::Optimizer& optimizer,
                          optim::WeightAverage* average);
 

@@ -29,13 +29,26 @@ Json number_or_text(const std::string& text) {
   const char *begin = text.data(), *end = begin + text.size();
   std::int64_t whole = 0;
   if (const auto [stop, error] = std::from_chars(begin, end, whole); error == std::errc() && stop == end) return whole;
-  double real = 0;
-  if (const auto [stop, error] = std::from_chars(begin, end, real); error == std::errc() && stop == end) return real;
+  std::uint64_t large = 0;
+  if (const auto [stop, error] = std::from_chars(begin, end, large); error == std::errc() && stop == end) return large;
+  double real = 0;  // "inf" and "nan" are texts, as JSON has no such numbers
+  const auto [stop, error] = std::from_chars(begin, end, real);
+  if (error == std::errc() && stop == end && std::isfinite(real)) return real;
   return text;
 }
 
 [[noreturn]] void wrong_type(const std::string& where, const char* expected, const Json& got) {
   throw InputError(concat(where, ": needs ", expected, ", got ", got.dump(-1, ' ', false, Json::error_handler_t::replace)));
+}
+
+// What a config keeps must come back from it: JSON holds UTF-8 alone.
+void check_utf8(const Json& value, const std::string& flag) {
+  try {
+    value.dump();
+  } catch (const Json::type_error&) {
+    throw InputError(concat(flag, ": '", value.get<std::string>(),
+                            "' is not valid UTF-8, and config.json could not keep it; rename it"));
+  }
 }
 
 template <class T>
@@ -327,7 +340,9 @@ OrderedJson Options::resolved() const {
       place = &(*place)[std::string(name.substr(0, dot))];
       name.remove_prefix(dot + 1);
     }
-    (*place)[std::string(name)] = option.get_();
+    const Json value = option.get_();
+    check_utf8(value, option.flag());
+    (*place)[std::string(name)] = value;
   }
   return result;
 }

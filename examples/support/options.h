@@ -82,7 +82,7 @@ class Options {
 
   Source source(std::string_view name) const;
   std::string help() const;
-  // All values that belong to the run, as a config that reproduces it.
+  // All values that belong to the run, as a config that reproduces it. InputError for a text that JSON cannot hold.
   OrderedJson resolved() const;
 
  private:

@@ -115,16 +115,16 @@ std::vector<Row> key_figures(const std::vector<const RunRecord*>& runs) {
   row(unit + "s per second, median", [](const RunRecord& r) { return format_count(r.median_rate()); });
   row("steps", [](const RunRecord& r) { return std::to_string(r.last_step()); });
   row("training time", [](const RunRecord& r) { return format_duration(r.last_elapsed()); });
-  row("stopped by", [](const RunRecord& r) { return r.end.value("stopped_by", std::string("still running")); });
+  row("stopped by", [](const RunRecord& r) { return r.end.text("stopped_by", "still running"); });
   row("peak memory", [](const RunRecord& r) {
-    const double bytes = r.end.contains("peak_memory_bytes") ? r.end["peak_memory_bytes"].get<double>() : NAN;
+    const double bytes = r.end.number("peak_memory_bytes", std::numeric_limits<double>::quiet_NaN());
     return std::isfinite(bytes) ? fixed(bytes / (1 << 20), 0) + " MiB" : "–";
   });
   row("device", [](const RunRecord& r) {
-    return concat(r.model.value("device", std::string("–")), ", ", r.model.value("dtype", std::string("–")), ", ",
-                  r.model.value("threads", 0), " threads");
+    return concat(r.model.text("device", "–"), ", ", r.model.text("dtype", "–"), ", ", r.model.integer("threads", 0),
+                  " threads");
   });
-  row("build", [](const RunRecord& r) { return r.model.value("build", std::string("–")); });
+  row("build", [](const RunRecord& r) { return r.model.text("build", "–"); });
   return rows;
 }
 

@@ -4,7 +4,9 @@
 #include <cmath>
 #include <limits>
 #include <sstream>
+#include <utility>
 
+#include "core/error.h"
 #include "core/files.h"
 
 namespace ashlar::support {
@@ -12,23 +14,16 @@ namespace {
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
-double number(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_number() ? found->get<double>() : kNone;
-}
-
 }  // namespace
 
-double RunRecord::model_number(const std::string& key) const { return number(model, key.c_str()); }
+double RunRecord::model_number(const std::string& key) const { return model.number(key, kNone); }
 
 std::int64_t RunRecord::last_step() const {
-  double step = number(end, "steps");
-  if (!std::isfinite(step)) step = trains.empty() ? 0 : trains.back().step;
-  return static_cast<std::int64_t>(step);
+  return end.integer("steps", trains.empty() ? 0 : static_cast<std::int64_t>(trains.back().step));
 }
 
 double RunRecord::last_elapsed() const {
-  const double elapsed = number(end, "elapsed");
+  const double elapsed = end.number("elapsed", kNone);
   if (std::isfinite(elapsed)) return elapsed;
   return trains.empty() ? 0 : trains.back().elapsed;
 }
@@ -69,21 +64,26 @@ RunRecord read_run(const std::string& name, const std::filesystem::path& folder)
   RunRecord run;
   run.name = name;
   run.config = std::filesystem::exists(folder / "config.json") ? read_json(folder / "config.json") : Json::object();
-  run.model = run.end = Json::object();
-  std::istringstream lines(read_file(folder / "metrics.jsonl"));
+  const std::filesystem::path path = folder / "metrics.jsonl";
+  std::istringstream lines(read_file(path));
+  std::int64_t line_number = 0;
   for (std::string text; std::getline(lines, text);) {
-    const Json line = Json::parse(text, nullptr, false);
-    if (!line.is_object()) continue;
-    const Json event = line.value("event", Json());
+    ++line_number;
+    Json parsed = Json::parse(text, nullptr, false);
+    if (!parsed.is_object()) continue;
+    const JsonObject line(std::move(parsed), concat(path.string(), " line ", line_number));
+    const auto number = [&line](const char* key) { return line.number(key, kNone); };
+    const auto step = [&line] { return static_cast<double>(line.integer("step")); };
+    const std::string event = line.text("event", "");
     if (event == "model") {
       run.model = line;
-      run.unit = line.contains("macs_per_token") ? Unit::token : Unit::sample;
+      run.unit = line.has("macs_per_token") ? Unit::token : Unit::sample;
     } else if (event == "train") {
-      const char* rate = line.contains("tokens_per_s") ? "tokens_per_s" : "samples_per_s";
-      run.trains.push_back({number(line, "step"), number(line, "loss"), number(line, rate), number(line, "elapsed")});
+      const char* rate = line.has("tokens_per_s") ? "tokens_per_s" : "samples_per_s";
+      run.trains.push_back({step(), number("loss"), number(rate), number("elapsed")});
     } else if (event == "eval") {
-      run.evals.push_back({line.value("split", std::string()), number(line, "step"), number(line, "loss"),
-                           number(line, "accuracy"), number(line, "perplexity"), number(line, "word_perplexity")});
+      run.evals.push_back({line.text("split", ""), step(), number("loss"), number("accuracy"), number("perplexity"),
+                           number("word_perplexity")});
     } else if (event == "end") {
       run.end = line;
     }

@@ -21,7 +21,8 @@ struct EvalPoint {
 
 struct RunRecord {
   std::string name;
-  Json config, model, end;  // objects; empty where the run has none (yet)
+  Json config;            // without keys where the run has none (yet), like the next two
+  JsonObject model, end;  // the events
   Unit unit = Unit::sample;
   std::vector<TrainPoint> trains;
   std::vector<EvalPoint> evals;
@@ -35,7 +36,8 @@ struct RunRecord {
   double elapsed_at(double step) const;
 };
 
-// Reads config.json and metrics.jsonl. Lines that are not JSON (the last one of a run that was killed) are left out.
+// Reads config.json and metrics.jsonl. Lines that are not JSON (the last one of a run that was killed) are left out. A value
+// of another type than the contract's is an InputError naming file, line and key.
 RunRecord read_run(const std::string& name, const std::filesystem::path& folder);
 
 }  // namespace ashlar::support

@@ -90,9 +90,11 @@ void add_training_options(Options& options, TrainingOptions& values) {
   options.add("lr", values.optim["lr"], "peak learning rate; default: the optimizer's").at_least(0);
   options.add("batch", values.batch, "samples or sequences in a step").at_least(1);
   options.add("accumulate", values.accumulate, "split a step into N batches: less memory, the same gradient").at_least(1);
-  options.add("epochs", values.epochs, "length of the run in passes over the data").at_least(1);
+  options.add("epochs", values.epochs, "length of the run in passes over the data").at_least(1).at_most(1e9);
   options.add("steps", values.steps, "length of the run in steps").at_least(1);
-  options.add("minutes", values.minutes, "stop after this wall time, the schedule stretched over it").more_than(0);
+  options.add("minutes", values.minutes, "stop after this wall time, the schedule stretched over it")
+      .more_than(0)
+      .at_most(1e9);
   options.add("decay", values.decay, "learning rate after the warm-up").choices({"cosine", "linear", "constant"}).value_name("NAME");
   options.add("warmup", values.warmup, "share of the run over which the learning rate rises").at_least(0).at_most(1);
   options.add("final_lr", values.final_lr, "learning rate at the end, as a share of the peak").at_least(0).at_most(1);

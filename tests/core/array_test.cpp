@@ -47,6 +47,8 @@ TEST_CASE("shapes count, compare and print") {
   CHECK(contains(error_of([] { Shape{2, -1}; }), "-1"));
   CHECK(contains(error_of([] { Shape{1, 1, 1, 1, 1, 1, 1}; }), "7 dimensions"));
   CHECK(contains(error_of([] { Shape{Dim{1} << 31, Dim{1} << 31}; }), "too large"));
+  CHECK(contains(error_of([] { Shape({1, Dim{1} << 31}).with(0, Dim{1} << 31); }), "too large"));
+  CHECK(contains(error_of([] { Shape{5}.with(0, -1); }), "-1"));
   CHECK(contains(error_of([] { Shape{5}.flattened_to(2); }), "(5)"));
 }
 

@@ -212,6 +212,7 @@ TEST_CASE("hostile headers are refused, naming the tensor") {
       {tensor("\"F32\"", "[1]", "[0,4]"), "the tensors end at byte"},
       {tensor("\"F32\"", "[4294967296,4294967296,4]", "[0,8]"), "too many elements"},
       {tensor("\"F32\"", "[9223372036854775807,2,0]", "[0,0]"), "too many elements"},
+      {tensor("\"F32\"", "[0,4611686018427387904,2]", "[0,0]"), "too many elements"},
       {tensor("\"F32\"", "[18446744073709551615]", "[0,8]"), "not negative"},
       {tensor("\"F32\"", "[99999999999999999999]", "[0,8]"), "whole numbers"},
       {R"({"w":{"dtype":"F32","shape":[2]}})", "must be an object"},

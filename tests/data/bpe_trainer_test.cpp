@@ -3,6 +3,7 @@
 #include <map>
 
 #include "core/parallel.h"
+#include "core/random.h"
 #include "data/byte_alphabet.h"
 #include "data/pretokenizer.h"
 #include "data/text.h"
@@ -76,6 +77,20 @@ TEST_CASE("bpe_training_merges_what_counting_anew_merges", "[data]") {
   REQUIRE(tokens_of(tokenizer) == train_naively(small, 5000));
   REQUIRE(tokenizer.vocab_size() < 300);
   REQUIRE(tokenizer.decode(tokenizer.encode(small)) == small);
+}
+
+TEST_CASE("bpe_training_takes_time_by_the_length_of_the_text_not_of_its_words", "[data]") {
+  // One line of random letters without a space, of which every merge would have to read all.
+  const Random random(1);
+  std::string letters(1 << 20, ' ');
+  for (std::size_t i = 0; i < letters.size(); ++i) letters[i] = static_cast<char>('a' + random.below(i, 26));
+  const Tokenizer tokenizer = train_bpe(letters, 8192);
+  REQUIRE(tokenizer.vocab_size() == 8192);
+  REQUIRE(tokenizer.encode(letters).size() * 2 < letters.size());
+  // Cut where the header says: the parts alone give the same.
+  std::string parts;
+  for (std::size_t begin = 0; begin < letters.size(); begin += 1024) parts += letters.substr(begin, 1024) + "\n";
+  REQUIRE(tokens_of(train_bpe(parts, 600)) == tokens_of(train_bpe(letters, 600)));
 }
 
 TEST_CASE("bpe_training_does_not_depend_on_the_number_of_threads", "[data]") {

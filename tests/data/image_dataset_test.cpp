@@ -181,6 +181,17 @@ TEST_CASE("damaged_class_folders_are_reported", "[data]") {
     const fs::path file = folder.write("train/ant/w.png", "");
     REQUIRE(contains(error(), "cannot decode " + file.string()));
   }
+  SECTION("bitmap that is cut off") {
+    const fs::path file = folder.path() / "train/zebra/a.bmp";
+    const std::uintmax_t size = fs::file_size(file);
+    fs::resize_file(file, size - 1);  // the padding of the last row
+    REQUIRE(error().empty());
+    for (const std::uintmax_t left : {size - 2, std::uintmax_t{60}}) {
+      fs::resize_file(file, left);
+      REQUIRE(contains(error(), concat("cannot decode ", file.string(), ": it is cut off, with ", left, " of at least ",
+                                       size - 1, " bytes")));
+    }
+  }
   SECTION("class without images") {
     folder.write("train/bee/readme.txt", "");
     folder.write("test/bee/readme.txt", "");

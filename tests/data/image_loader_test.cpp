@@ -256,6 +256,10 @@ TEST_CASE("image_loaders_refuse_nonsense", "[data]") {
   REQUIRE(contains(error_of([&] { ImageLoader(split, 0, 1, kNone, kPlain); }), "batch size"));
   REQUIRE(contains(error_of([&] { ImageLoader({}, 2, 1, kNone, kPlain); }), "empty"));
   REQUIRE(contains(error_of([&] { ImageLoader(split, 2, 1, {-1, false, 0, 0}, kPlain); }), "padding"));
+  for (const Dim padding : {Dim{4}, Dim{3'000'000'000}}) {
+    REQUIRE(contains(error_of([&] { ImageLoader(split, 2, 1, {padding, false, 0, 0}, kPlain); }),
+                     concat("padding must be from 0 to the side of the images, 3, got ", padding)));
+  }
   REQUIRE(contains(error_of([&] { ImageLoader(split, 2, 1, {0, false, -1, 0}, kPlain); }), "mixup"));
   REQUIRE(contains(error_of([&] { ImageLoader(split, 2, 1, kNone, kPlain).at(-1); }), "step"));
   REQUIRE(

@@ -119,6 +119,8 @@ TEST_CASE("evaluation_predicts_every_token_once_in_order", "[data]") {
 
 TEST_CASE("token_loaders_refuse_nonsense", "[data]") {
   REQUIRE(contains(error_of([] { TokenLoader({5}, 1, 4, 0); }), "at least 2 tokens"));
+  REQUIRE(contains(error_of([] { TokenLoader({5}, 1, 4, 0); }), "the split for training"));
+  REQUIRE(contains(error_of([] { TokenEvaluation({}, 1, 4); }), "the split for evaluation needs at least 2 tokens"));
   REQUIRE(contains(error_of([] { TokenLoader({5, 6}, 0, 4, 0); }), "batch and context"));
   REQUIRE(contains(error_of([] { TokenEvaluation({5, 6}, 1, 0); }), "batch and context"));
   REQUIRE(contains(error_of([] { TokenLoader({5, 6}, 1, 4, 0).at(-1); }), "step"));

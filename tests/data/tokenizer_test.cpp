@@ -150,6 +150,16 @@ TEST_CASE("tokenizer_files_survive_saving_and_loading", "[data]") {
   REQUIRE(files == 2);  // no temporary file stays
 }
 
+TEST_CASE("a_tokenizer_is_read_under_the_names_of_hugging_face_too", "[data]") {
+  TemporaryFolder folder;
+  small_tokenizer().save(folder.path());
+  std::filesystem::rename(folder.path() / "encoder.json", folder.path() / "vocab.json");
+  std::filesystem::rename(folder.path() / "vocab.bpe", folder.path() / "merges.txt");
+  REQUIRE(Tokenizer::load(folder.path()).encode("abcab") == std::vector<TokenId>{257, 256});
+  std::filesystem::remove(folder.path() / "merges.txt");
+  REQUIRE(contains(error_of([&] { Tokenizer::load(folder.path()); }), "merges.txt: No such file or directory"));
+}
+
 TEST_CASE("tokenizer_files_that_do_not_match_are_refused", "[data]") {
   TemporaryFolder folder;
   small_tokenizer().save(folder.path());
@@ -191,7 +201,23 @@ TEST_CASE("tokenizer_files_that_do_not_match_are_refused", "[data]") {
   }
   SECTION("not JSON") {
     folder.write("encoder.json", "{\"a\": 1");
+    REQUIRE(contains(error(), "encoder.json: not valid JSON at line 1, column 8"));
+    folder.write("encoder.json", "[1]");
     REQUIRE(contains(error(), "encoder.json is not a JSON object"));
+    folder.write("encoder.json", std::string(100'000, '['));
+    REQUIRE(contains(error(), "nested more than 64 deep"));
+  }
+  SECTION("neither pair of files") {
+    std::filesystem::remove(folder.path() / "encoder.json");
+    REQUIRE(contains(error(), folder.path().string() +
+                                  " has neither encoder.json (with vocab.bpe) nor vocab.json (with merges.txt)"));
+  }
+  SECTION("a line of a megabyte") {
+    folder.write("vocab.bpe", "#version: 0.2\n" + std::string(1 << 20, 'a') + "\n");
+    REQUIRE(contains(error(), "aaa… (1048576 bytes)'"));
+    REQUIRE(error().size() < 400);
+    folder.write("vocab.bpe", "a " + std::string(1 << 20, 'b') + "\n");
+    REQUIRE(error().size() < 400);
   }
   SECTION("empty JSON") {
     folder.write("encoder.json", "{}");

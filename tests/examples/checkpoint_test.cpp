@@ -1,5 +1,6 @@
 #include "examples/support/checkpoint.h"
 
+#include "core/safetensors.h"
 #include "examples/models/vit.h"
 #include "optim/adamw.h"
 #include "optim/sgd.h"
@@ -67,4 +68,25 @@ TEST_CASE("a checkpoint that does not fit changes nothing") {
   CHECK(same(b.weights(), before));
   CHECK_FALSE(error_of([&] { load_checkpoint(path, wide.model, of_wide, nullptr); }).empty());
   CHECK(same(wide.weights(), wide_before));
+
+  const SafetensorsFile file(path);
+  NamedArrays tensors;
+  for (const auto& [name, entry] : file.entries()) tensors.emplace_back(name, file.read(name));
+  optim::AdamW of_b(b.model.parameters());
+  const auto error_with = [&](const std::string& key, const std::string& value) {
+    Metadata metadata = file.metadata();
+    metadata[key] = value;
+    write_safetensors(folder / "other.safetensors", tensors, metadata);
+    return error_of([&] { load_checkpoint(folder / "other.safetensors", b.model, of_b, nullptr); });
+  };
+  for (const char* key : {"step", "elapsed", "progress"}) {
+    for (const char* value : {"7abc", "nan", "inf", "-1", "", "1e400", "99999999999999999999x"}) {
+      CAPTURE(key, value);
+      CHECK(contains(error_with(key, value), concat("'", key, "' in its metadata is '", value, "'")));
+    }
+  }
+  CHECK(contains(error_with("step", "1e300"), "'step' in its metadata"));
+  CHECK(contains(error_with("progress", "1.5"), "'progress' in its metadata"));
+  CHECK(same(b.weights(), before));
+  CHECK(error_with("step", "7").empty());
 }

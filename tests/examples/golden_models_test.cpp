@@ -121,6 +121,55 @@ TEST_CASE("weights written in the names of other libraries are read back, and a 
   REQUIRE_THROWS_WITH(dense.load(file), says("missing: h.0.mlp.c_fc.weight") && says("unexpected: h.0.mlp.c_fc.S") &&
                                             says("wte.weight is (11, 8) instead of (12, 8)"));
   REQUIRE(bitwise_equal(dense.parameters()[0].tensor.value(), before));
+
+  // Whole numbers are no weights, whatever their bits; any floating dtype is.
+  NamedArrays tensors = export_weights(model, Gpt2::huggingface());
+  const Array weights = std::exchange(tensors[0].second, tensors[0].second.to(DType::i32));
+  write_safetensors(path, tensors);
+  REQUIRE_THROWS_WITH(other.load(SafetensorsFile(path)), says("of another dtype: wte.weight is I32 instead of f32"));
+  tensors[0].second = weights.to(DType::f64);
+  write_safetensors(path, tensors);
+  other.load(SafetensorsFile(path));
+
+  // The head is the token embedding: one that is stored again must have its values.
+  tensors.emplace_back("lm_head.weight", tensors[0].second);
+  write_safetensors(path, tensors);
+  other.load(SafetensorsFile(path));
+  tensors.back().second = Array::zeros(weights.shape(), DType::f64);
+  write_safetensors(path, tensors);
+  REQUIRE_THROWS_WITH(other.load(SafetensorsFile(path)), says("lm_head.weight differs from wte.weight"));
+}
+
+TEST_CASE("a config of Hugging Face whose model would compute something else is refused by key and value") {
+  const testing::TemporaryFolder folder;
+  const auto read = [&](const std::string& keys) {
+    const std::string sizes = R"("vocab_size": 97, "n_positions": 16, "n_embd": 32, "n_head": 2, "n_layer": 2)";
+    return read_gpt_config(folder.write("config.json", "{" + sizes + keys + "}"));
+  };
+  REQUIRE(read("").hidden == 0);
+  REQUIRE(read(R"(, "n_inner": 64)").hidden == 64);
+  read(R"(, "n_inner": null, "activation_function": "gelu_pytorch_tanh", "layer_norm_epsilon": 1e-05,
+          "scale_attn_weights": true, "scale_attn_by_inverse_layer_idx": false, "reorder_and_upcast_attn": true,
+          "tie_word_embeddings": true)");
+  read_gpt_config(kGolden / "gpt2" / "config.json");
+  const std::pair<const char*, const char*> refused[] = {
+      {R"(, "activation_function": "relu")", "key 'activation_function': 'relu' is not possible; use gelu_new"},
+      {R"(, "activation_function": "gelu")", "key 'activation_function': 'gelu' is not possible; use gelu_new"},
+      {R"(, "layer_norm_epsilon": 1e-6)", "key 'layer_norm_epsilon': 1e-06 is not possible; use 1e-05"},
+      {R"(, "scale_attn_weights": false)", "key 'scale_attn_weights': false is not possible; use true"},
+      {R"(, "scale_attn_by_inverse_layer_idx": true)",
+       "key 'scale_attn_by_inverse_layer_idx': true is not possible; use false"},
+      {R"(, "tie_word_embeddings": false)", "key 'tie_word_embeddings': false is not possible; use true"},
+      {R"(, "n_inner": "64")", "key 'n_inner': needs a whole number, got \"64\""},
+      {R"(, "n_positions": 1000000000000)", "key 'n_positions': 1000000000000 is not possible; use 1 to 2147483647"},
+      {R"(, "n_head": -2)", "key 'n_head': -2 is not possible"},
+      {R"(, "linear": "dense")", "key 'linear': needs an object, got \"dense\""},
+      {R"(, "linear": {"qkv": 5})", "key 'linear.qkv': needs a text, got 5"},
+  };
+  for (const auto& [keys, message] : refused) {
+    CAPTURE(keys);
+    REQUIRE_THROWS_WITH(read(keys), says((folder / "config.json").string() + ": " + message));
+  }
 }
 
 TEST_CASE("a ViT has the formula of GELU that its config names") {

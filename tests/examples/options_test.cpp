@@ -1,6 +1,8 @@
 // Options: flags, configs, precedence, and what is said about mistakes.
 #include "examples/support/options.h"
 
+#include <limits>
+
 #include "core/determinism.h"
 #include "core/files.h"
 #include "examples/support/program.h"
@@ -156,13 +158,37 @@ TEST_CASE("values of a wrong type name the key or the flag") {
   CHECK(contains(config_error("[1]"), "JSON object"));
   CHECK(contains(config_error("{\"lr\": 1,}"), "line 1"));
   CHECK(contains(error_for({"--lr", "fast"}), "--lr: needs a number, got \"fast\""));
-  CHECK(contains(error_for({"--lr", "nan"}), "--lr: needs"));
+  CHECK(contains(error_for({"--lr", "nan"}), "--lr: needs a number, got \"nan\""));
+  CHECK(contains(error_for({"--lr", "inf"}), "--lr: needs a number, got \"inf\""));
+  CHECK(contains(error_for({"--lr", "1e400"}), "--lr: needs a number, got \"1e400\""));
+  CHECK(contains(error_for({"--seed", "18446744073709551616"}), "--seed: needs a whole number"));
+  CHECK(contains(error_for({"--eval-every", "18446744073709551615"}), "--eval-every: needs a smaller number"));
   CHECK(contains(error_for({"--eval-every", "many"}), "--eval-every: needs a whole number"));
   CHECK(contains(error_for({"--seed", "-1"}), "--seed"));
   CHECK(contains(error_for({"--lr"}), "--lr needs a value"));
   CHECK(contains(error_for({"--lr", "--flip"}), "--lr needs a value"));
   CHECK(contains(error_for({"--flip=1"}), "switch"));
   CHECK(contains(error_for({"--config", "/nowhere/c.json"}), "/nowhere/c.json: No such file"));
+}
+
+TEST_CASE("the largest seed is the same as a flag and as a key") {
+  Values flag, key;
+  parse(flag, {"--seed", "18446744073709551615"});
+  CHECK(flag.seed == std::numeric_limits<std::uint64_t>::max());
+  const TemporaryFolder folder;
+  const std::string path = folder.write("c.json", R"({"seed": 18446744073709551615})").string();
+  parse(key, {"--config", path.c_str()});
+  CHECK(key.seed == flag.seed);
+}
+
+TEST_CASE("a text that is not valid UTF-8 can be used, but not kept in a config") {
+  Values values;
+  Options options("test", "Tests.");
+  options.add("name", values.name, "a name");
+  const char* arguments[] = {"test", "--name", "caf\xe9"};
+  CHECK(options.parse(3, arguments));
+  CHECK(values.name == "caf\xe9");
+  CHECK(contains(error_of([&] { options.resolved(); }), "--name: 'caf\xe9' is not valid UTF-8"));
 }
 
 TEST_CASE("limits and choices are checked") {
@@ -244,6 +270,11 @@ TEST_CASE("epochs and steps: the one that is said closer to the command wins") {
   v = parse_training({"--steps", "5"});
   CHECK((!v.epochs && v.steps == 5));
   CHECK(contains(error_of([] { parse_training({"--steps", "5", "--epochs", "2"}); }), "exclude each other"));
+}
+
+TEST_CASE("a run has no end beyond what can be counted") {
+  CHECK(contains(error_of([] { parse_training({"--epochs", "9000000000000000000"}); }), "--epochs: needs at most 1e+09"));
+  CHECK(contains(error_of([] { parse_training({"--minutes", "1e300"}); }), "--minutes: needs at most 1e+09"));
 }
 
 TEST_CASE("training options are checked together") {

@@ -128,7 +128,34 @@ cp "$work/out" "$work/first"
 expect 0 "" "$bin/generate" --model "$work/gpt-a" --tokens 40 --seed 3 --no-cache
 same "generate with a cache and without" "$work/first" "$work/out"
 expect 0 "" "$bin/generate" --model "$work/gpt-a" --tokens 20 --device cpu --dtype bf16
+# The tokenizer under the names of Hugging Face, or under none.
+cp -r "$work/gpt-a" "$work/gpt-names"
+mv "$work/gpt-names/encoder.json" "$work/gpt-names/vocab.json"
+mv "$work/gpt-names/vocab.bpe" "$work/gpt-names/merges.txt"
+expect 0 "" "$bin/generate" --model "$work/gpt-names" --tokens 40 --seed 3
+same "generate with vocab.json and merges.txt" "$work/first" "$work/out"
+rm "$work/gpt-names/vocab.json"
+expect 2 "has neither encoder.json (with vocab.bpe) nor vocab.json (with merges.txt)" "$bin/generate" --model "$work/gpt-names" --tokens 1
+# Every byte of a text is printed, and weights that are not numbers give none.
+echo '{"prompt": "a\u0000b"}' >"$work/prompt.json"
+expect 0 "" "$bin/generate" --config "$work/prompt.json" --model "$work/gpt-a" --tokens 1
+if [ "$(head -c 3 "$work/out" | od -An -tx1 | tr -d ' ')" = 610062 ]; then ok; else bad "a prompt with a zero byte: $(od -c "$work/out" | head -2)"; fi
+cp -r "$work/gpt-a" "$work/gpt-nan"
+python3 - "$work/gpt-nan/model.safetensors" <<'PY'
+import json, struct, sys
+raw = bytearray(open(sys.argv[1], "rb").read())
+size = struct.unpack("<Q", raw[:8])[0]
+begin = 8 + size + json.loads(raw[8:8 + size])["ln_f.bias"]["data_offsets"][0]
+raw[begin:begin + 4] = struct.pack("<f", float("nan"))
+open(sys.argv[1], "wb").write(raw)
+PY
+expect 2 "gpt-nan/model.safetensors: these weights give logits that are not finite" "$bin/generate" --model "$work/gpt-nan" --tokens 3
 expect 0 "" "$bin/compare_runs" --out "$work/report.html" "$work/vit-a" "$work/gpt-a"
+mkdir "$work/odd"
+echo '{"event":"eval","step":1,"split":"test","loss":1,"perplexity":1.7e308}' >"$work/odd/metrics.jsonl"
+expect 0 "" timeout 60 "$bin/compare_runs" --out "$work/report.html" "$work/odd"
+echo '{"event":"eval","step":1,"split":3}' >"$work/odd/metrics.jsonl"
+expect 2 "odd/metrics.jsonl line 1: key 'split': needs a text, got 3" "$bin/compare_runs" --out "$work/report.html" "$work/odd"
 
 # ---- compress, there and back, and on from what it wrote
 expect 0 "" "$bin/compress" --in "$work/vit-a/model.safetensors" --layer dense --out "$work/vit-dense" --data "$work/images"
@@ -199,10 +226,11 @@ raw = open(sys.argv[1], "rb").read()
 size = struct.unpack("<Q", raw[:8])[0]
 header, data = json.loads(raw[8:8 + size]), raw[8 + size:]
 header = {name if name == "__metadata__" else "transformer." + name: entry for name, entry in header.items()}
-for name, shape, count in (("lm_head.weight", header["transformer.wte.weight"]["shape"], None), ("transformer.h.0.attn.bias", [1, 1, 4, 4], 16)):
-    count = count or shape[0] * shape[1]
-    header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + 4 * count]}
-    data += bytes(4 * count)
+begin, end = header["transformer.wte.weight"]["data_offsets"]
+for name, shape, values in (("lm_head.weight", header["transformer.wte.weight"]["shape"], data[begin:end]),
+                            ("transformer.h.0.attn.bias", [1, 1, 4, 4], bytes(64))):
+    header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(values)]}
+    data += values
 text = json.dumps(header).encode()
 open(sys.argv[2], "wb").write(struct.pack("<Q", len(text)) + text + data)
 PY
@@ -217,6 +245,13 @@ c = json.load(open(sys.argv[1]))
 assert (c['width'], c['depth'], c['heads'], c['context']) == (c['n_embd'], c['n_layer'], c['n_head'], c['n_positions'])
 assert c['linear']['fc1'] == 'low_rank:rank=8'
 " "$work/hf-low/config.json"; then ok; else bad "config of a compressed Hugging Face GPT-2: $(cat "$work/hf-low/config.json")"; fi
+# variants of GPT-2 that ours is not, and values of another type, are refused by file, key and value
+mkdir "$work/hf-other"
+cp "$work/hf/model.safetensors" "$work/hf-other/"
+sed 's/"gelu_new"/"relu"/' "$work/hf/config.json" >"$work/hf-other/config.json"
+expect 2 "hf-other/config.json: key 'activation_function': 'relu' is not possible; use gelu_new" "$bin/compress" --in "$work/hf-other/model.safetensors" --layer dense --out "$work/y"
+sed 's/"n_inner": null/"linear": "dense"/' "$work/hf/config.json" >"$work/hf-other/config.json"
+expect 2 "hf-other/config.json: key 'linear': needs an object, got \"dense\"" "$bin/compress" --in "$work/hf-other/model.safetensors" --layer dense --out "$work/y"
 if [ -e "$work/y" ]; then bad "a refused compress left $work/y"; else ok; fi
 
 # ---- blast_convergence
@@ -307,6 +342,13 @@ expect 2 "width" "${vit[@]}" --config "$work/config.json"
 expect 2 "rank must be from 1 to 16" "${vit[@]}" --layer low_rank:rank=17 --out "$work/x"
 expect 2 "blocks must be from 1 to" "${vit[@]}" --layer blast:blocks=17,rank=2 --out "$work/x"
 expect 2 "unknown kind" "${vit[@]}" --layer blst:blocks=2,rank=2 --out "$work/x"
+for size in monarch:blocks=4294967296 ss1:reduction=576460752303423488 blast:blocks=4000000000,ratio=0.5; do
+  expect 2 "must be a whole number of at least 1 and at most 2147483647" "${vit[@]}" --layer $size --out "$work/x"
+done
+expect 2 "crop padding must be from 0 to the side of the images, 8" "${vit[@]}" --crop-padding 3000000000 --out "$work/x"
+latin1=$work/caf$'\xe9'
+cp -r "$work/images" "$latin1"
+expect 2 "--data: '$latin1' is not valid UTF-8" "$bin/train_vit" --data "$latin1" --out "$work/x"
 mkdir "$work/tokenizer"
 cp "$work/gpt-a/encoder.json" "$work/tokenizer/"
 { cat "$work/gpt-a/vocab.bpe"; echo "zz qq"; } >"$work/tokenizer/vocab.bpe"

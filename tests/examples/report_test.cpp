@@ -75,10 +75,41 @@ TEST_CASE("a run is read back with its gaps") {
   CHECK(run.elapsed_at(1000) == Approx(80));
 }
 
+TEST_CASE("metrics of a wrong type name file, line and key") {
+  const TemporaryFolder folder;
+  const auto report = [&](const std::string& line) {
+    write_file(folder / "metrics.jsonl", "{\"event\":\"train\",\"step\":1,\"loss\":null}\n" + line + "\n");
+    return error_of([&] { write_report(folder / "report.html", "x", {{"x", folder.path()}}); });
+  };
+  CHECK(report("{}").empty());
+  const std::pair<const char*, const char*> faults[] = {
+      {R"({"event":"eval","step":1,"split":3})", "split': needs a text, got 3"},
+      {R"({"event":"eval","split":"test"})", "step': needs a whole number; it is missing"},
+      {R"({"event":"train","step":1e300})", "step': needs a whole number, got 1e+300"},
+      {R"({"event":"train","step":1,"loss":"x"})", "loss': needs a number, got \"x\""},
+      {R"({"event":"end","stopped_by":7})", "stopped_by': needs a text, got 7"},
+      {R"({"event":"end","peak_memory_bytes":"x"})", "peak_memory_bytes': needs a number, got \"x\""},
+      {R"({"event":"model","threads":"2"})", "threads': needs a whole number, got \"2\""},
+      {R"({"event":5})", "event': needs a text, got 5"},
+  };
+  for (const auto& [line, message] : faults) {
+    CAPTURE(line);
+    CHECK(report(line) == concat((folder / "metrics.jsonl").string(), " line 2: key '", message));
+  }
+}
+
 TEST_CASE("ticks are round, inside the range and neither few nor many") {
   CHECK(axis_ticks(0, 10, 5, false) == std::vector<double>{0, 2, 4, 6, 8, 10});
   CHECK(axis_ticks(1, 1000, 6, true) == std::vector<double>{1, 3, 10, 30, 100, 300, 1000});
   CHECK(axis_ticks(1, 1, 5, false).empty());
+  constexpr double kMost = std::numeric_limits<double>::max(), kInfinity = std::numeric_limits<double>::infinity();
+  for (const bool logarithmic : {false, true}) {
+    CHECK(axis_ticks(1, kInfinity, 6, logarithmic).empty());
+    CHECK(axis_ticks(1e16, 1e16 + 2, 6, logarithmic).empty());
+    CHECK(axis_ticks(std::numeric_limits<double>::denorm_min(), kMost, 6, logarithmic).size() <= 20);
+  }
+  CHECK(axis_ticks(-kMost, kMost, 6, false).empty());
+  CHECK(axis_ticks(0, std::numeric_limits<double>::denorm_min(), 6, false).empty());
   const std::pair<double, double> ranges[] = {{0, 1}, {-3, 7e6}, {0.123, 0.1234}, {1e-9, 2e-9}, {95, 105}, {0.5, 3000},
                                               {1, 1e12}, {20, 30}, {1, 9}};
   for (const auto& [low, high] : ranges) {
@@ -128,7 +159,9 @@ TEST_CASE("a chart draws gaps as gaps and nothing that is not a number") {
   // Nothing to draw, one point, values that a logarithm does not have, a flat line.
   for (const std::vector<Point>& points :
        {std::vector<Point>{}, std::vector<Point>{{5, 5}}, std::vector<Point>{{0, -1}, {1, 0}},
-        std::vector<Point>{{0, 2}, {9, 2}}, std::vector<Point>{{0, std::numeric_limits<double>::infinity()}}}) {
+        std::vector<Point>{{0, 2}, {9, 2}}, std::vector<Point>{{0, std::numeric_limits<double>::infinity()}},
+        std::vector<Point>{{0, 2}, {9, 1.7e308}, {1e300, 2}}, std::vector<Point>{{0, -1e150}, {9, 1e150}},
+        std::vector<Point>{{0, 1e-320}, {9, 1e-150}}}) {
     for (const bool log_y : {false, true}) {
       chart.log_y = log_y;
       chart.lines[0].points = points;

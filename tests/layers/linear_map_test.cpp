@@ -133,6 +133,15 @@ TEST_CASE("specs: sizes by ratio, and errors that say what would fit") {
   REQUIRE_THROWS_WITH(make(8, 8, "blast:blocks=9,rank=2"), says("out_blocks must be from 1 to 8"));
   REQUIRE_THROWS_WITH(make(8, 8, "low_rank:rank=0"), says("at least 1"));
   REQUIRE_THROWS_WITH(make(8, 8, "low_rank:rank=two"), says("'two'"));
+  for (const std::string spec : {"monarch:blocks=", "blast:ratio=0.5,blocks=", "ss1:reduction=", "low_rank:rank="}) {
+    CAPTURE(spec);
+    for (const char* size : {"4294967296", "576460752303423488", "99999999999999999999"}) {
+      REQUIRE_THROWS_WITH(make(8, 8, spec + size), says(concat("at most 2147483647, got '", size, "'")));
+    }
+    REQUIRE_THROWS_WITH(make(8, 8, spec + "2147483647"),
+                        says("must be from 1 to 8") || says("smallest possible ratio is 5.76461e+17"));
+  }
+  REQUIRE_THROWS_WITH(make(8, 8, "monarch:ratio=0.5,blocks=2147483647"), says("smallest possible ratio is 1.15292e+18"));
   REQUIRE_THROWS_WITH(make(8, 8, "low_rank"), says("needs rank"));
   REQUIRE_THROWS_WITH(make(8, 8, "low_rank:rank=2,blocks=3"), says("does not know 'blocks'") && says("rank"));
   REQUIRE_THROWS_WITH(make(8, 8, "lowrank:rank=2"), says("unknown kind 'lowrank'") && says("low_rank") && says("blast"));

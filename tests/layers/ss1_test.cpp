@@ -125,6 +125,10 @@ TEST_CASE("ss1 tables are buffers: loaded ones rule, whatever seed drew those of
   REQUIRE(a.map().buffers()[0].first == "shift");
   copy(Array::full(b.map().buffers()[0].second.shape(), 99, DType::i32), b.map().buffers()[0].second);
   REQUIRE_THROWS_WITH(b(x), says("the table has shift 99"));
+  REQUIRE_THROWS_WITH(b.map().to_dense(), says("the table has shift 99"));
+  copy(Array::full(b.map().buffers()[0].second.shape(), -1, DType::i32), b.map().buffers()[0].second);
+  REQUIRE_THROWS_WITH(b.map().to_dense(), says("the table has shift -1"));
+  REQUIRE_THROWS_WITH(b.map().project(a.map().to_dense()), says("the table has shift -1"));
 }
 
 TEST_CASE("ss1: sizes by ratio, and errors that say what would fit") {
