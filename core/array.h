@@ -89,8 +89,11 @@ class Array {
   View mutable_view() const { return *this; }
 
   const std::shared_ptr<Storage>& storage() const { return storage_; }
-  // True when nothing else shares the storage and the array covers it: its memory may be reused.
-  bool owns_alone() const { return storage_.use_count() == 1; }
+  // True when nothing else shares the storage and the array is all of it, row by row: its memory may be reused.
+  bool owns_alone() const {
+    return storage_.use_count() == 1 && contiguous() &&
+           static_cast<std::size_t>(numel()) * size_of(dtype_) == storage_->bytes();
+  }
 
  private:
   void* pointer() const {
