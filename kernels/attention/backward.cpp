@@ -1,5 +1,4 @@
 #include "core/parallel.h"
-#include "kernels/attention/cpu.h"
 #include "kernels/attention/operands.h"
 
 namespace ashlar::kernels::cpu {

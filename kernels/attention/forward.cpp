@@ -2,7 +2,6 @@
 #include <limits>
 
 #include "core/parallel.h"
-#include "kernels/attention/cpu.h"
 #include "kernels/attention/operands.h"
 
 namespace ashlar::kernels::cpu {
