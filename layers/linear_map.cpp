@@ -92,4 +92,12 @@ double LinearMap::lr_scale(Dim fan_in, int factors) const {
   return std::min(kMostLrScale, static_cast<double>(in_) / static_cast<double>(fan_in) / factors);
 }
 
+std::map<std::string, LinearMap*> linear_maps(Module& model) {
+  std::map<std::string, LinearMap*> maps;
+  model.visit([&](Module& module) {
+    if (auto* map = dynamic_cast<LinearMap*>(&module)) maps.emplace(map->scope().path(), map);
+  });
+  return maps;
+}
+
 }  // namespace ashlar

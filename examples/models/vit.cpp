@@ -74,13 +74,11 @@ Tensor Vit::operator()(const Tensor& images) const {
 
 Dim Vit::macs_per_sample(bool dense) {
   Dim total = 0;
-  visit([&](Module& module) {
-    const auto* map = dynamic_cast<const LinearMap*>(&module);
-    if (!map) return;
+  for (const auto& [path, map] : linear_maps(*this)) {
     const Dim grid = config_.image / config_.patch;
-    const Dim rows = map == &head_.map() ? 1 : map->scope().path() == "patch_embed.proj" ? grid * grid : tokens();
+    const Dim rows = map == &head_.map() ? 1 : path == "patch_embed.proj" ? grid * grid : tokens();
     total += rows * (dense ? map->in_features() * map->out_features() : map->cost(1).macs_forward);
-  });
+  }
   // q kᵀ and the product with v, over all heads
   return total + config_.depth * 2 * tokens() * tokens() * config_.width;
 }
