@@ -47,7 +47,6 @@ class Tensor {
     std::shared_ptr<autograd::Node> producer;  // null for leaves and constants
   };
   const std::shared_ptr<Impl>& impl() const { return impl_; }
-  explicit Tensor(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
  private:
   std::shared_ptr<Impl> impl_;

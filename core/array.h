@@ -86,7 +86,6 @@ class Array {
   operator ConstView() const { return {pointer(), dtype_, shape_, stride_, device()}; }
   // For writing; marks the storage as changed.
   operator View() const;
-  View mutable_view() const { return *this; }
 
   const std::shared_ptr<Storage>& storage() const { return storage_; }
   // True when nothing else shares the storage and the array is all of it, row by row: its memory may be reused.

@@ -60,7 +60,6 @@ class LinearMap : public Module {
 
   Dim in_features() const { return in_; }
   Dim out_features() const { return out_; }
-  bool has_bias() const { return bias_.defined(); }
 
  protected:
   // x (R, in) -> (R, out); `bias` (out) or undefined.

@@ -21,7 +21,6 @@ class BlastLinear final : public LinearMap {
   Array to_dense() const override;
   LinearCost cost(Dim rows) const override;
   std::string spec() const override;
-  const Structure& structure() const { return structure_; }
 
  protected:
   void fit(const Array& dense, const ProjectionOptions& options) override;
