@@ -122,7 +122,7 @@ struct GeluOp : Function<GeluOp> {
 // Dropout and DropPath: the mask depends on nothing but its key and stream, so backward is the same call.
 template <auto& kernel>
 struct Drop : Function<Drop<kernel>> {
-  static constexpr const char* name = "dropout";
+  static constexpr const char* name = &kernel == &kernels::dropout ? "dropout" : "drop_path";
   static Array apply_mask(const Array& input, const kernels::DropMask& mask) {
     const Array x = input.as_contiguous();
     Array y = Array::empty(x.shape(), x.dtype(), x.device());

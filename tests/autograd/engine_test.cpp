@@ -115,6 +115,11 @@ TEST_CASE("a second backward, a changed value, a missing gradient and a missing 
   REQUIRE_THROWS_WITH(Forgetful::apply(x).backward(randn({3}, DType::f64, 1)), says("forgetful") && says("no gradient"));
   REQUIRE_THROWS_WITH(Argmax::apply(x), says("argmax") && says("detach"));
   REQUIRE_NOTHROW(Argmax::apply(x.detach()));
+  for (const auto& [drop, name] : {std::pair(&F::dropout, "dropout"), std::pair(&F::drop_path, "drop_path")}) {
+    const Tensor dropped = drop(x, {0.5, 1, 2});
+    dropped.backward(x.value());
+    REQUIRE_THROWS_WITH(dropped.backward(x.value()), says(name) && says("already run"));
+  }
   REQUIRE_THROWS_WITH((x * x).backward(), says("one element"));
   REQUIRE_THROWS_WITH(x.detach().backward(randn({3}, DType::f64, 1)), says("requires a gradient"));
 }
