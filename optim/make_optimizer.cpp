@@ -3,16 +3,12 @@
 #include <array>
 #include <cmath>
 
+#include "core/text.h"
+
 namespace ashlar::optim {
 namespace {
 
 constexpr std::array kKinds{&kAdamW, &kDctAdamW, &kGalore, &kMuon, &kPrecGd, &kScaledGd, &kSgd, &kShampoo, &kSoap};
-
-std::string join(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text;
-}
 
 const OptimizerKind& find_kind(const std::string& name) {
   for (const OptimizerKind* kind : kKinds) {
