@@ -3,7 +3,6 @@
 namespace ashlar::kernels {
 
 ASHLAR_KERNEL(sum_to);
-ASHLAR_KERNEL(sum_of_squares);
 ASHLAR_KERNEL(sums_of_squares);
 
 }  // namespace ashlar::kernels

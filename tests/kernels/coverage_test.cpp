@@ -177,8 +177,6 @@ const std::map<std::string, Probe>& probes() {
       {"ss1_sketch", [=](DType t) { kernels::ss1_sketch(cpu, matrix(t), turns(), ones(), Array::zeros({1, 2, 2}, t)); }},
       {"ss1_sketch_backward",
        [=](DType t) { kernels::ss1_sketch_backward(cpu, Array::zeros({1, 2, 2}, t), turns(), ones(), matrix(t)); }},
-      {"sum_of_squares",
-       [=](DType t) { kernels::sum_of_squares(cpu, matrix(t), Array::zeros({1}, DType::f64)); }},
       {"sum_to", [=](DType t) { kernels::sum_to(cpu, matrix(t), Array::zeros({1, 3}, t)); }},
       {"sums_of_squares",
        [=](DType t) {
