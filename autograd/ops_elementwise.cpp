@@ -171,9 +171,7 @@ Tensor sum(const Tensor& x) {
 
 Tensor mean(const Tensor& x, int dim) {
   const int d = normalize_dim(dim, x.value().ndim(), "mean");
-  std::vector<Dim> sizes(x.shape().sizes().begin(), x.shape().sizes().end());
-  sizes.erase(sizes.begin() + d);
-  const Tensor total = reshape(SumTo::apply(x, x.shape().with(d, 1)), Shape(sizes));
+  const Tensor total = reshape(SumTo::apply(x, x.shape().with(d, 1)), x.shape().without(d));
   return scale(total, 1.0 / static_cast<double>(x.size(d)));
 }
 

@@ -110,9 +110,7 @@ Tensor slice(const Tensor& x, int dim, Dim begin, Dim end) { return Slice::apply
 
 Tensor select(const Tensor& x, int dim, Dim index) {
   const int d = normalize_dim(dim, x.value().ndim(), "select");
-  std::vector<Dim> sizes(x.shape().sizes().begin(), x.shape().sizes().end());
-  sizes.erase(sizes.begin() + d);
-  return reshape(slice(x, d, index, index + 1), Shape(sizes));
+  return reshape(slice(x, d, index, index + 1), x.shape().without(d));
 }
 
 Tensor concat(const Tensor& a, const Tensor& b, int dim) { return Concat::apply(a, b, dim); }

@@ -91,9 +91,7 @@ Array Array::select(int dim, Dim index) const {
                shape_);
   Array result = *this;
   result.offset_ += index * stride_[static_cast<std::size_t>(d)];
-  std::vector<Dim> sizes(shape_.sizes().begin(), shape_.sizes().end());
-  sizes.erase(sizes.begin() + d);
-  result.shape_ = Shape(sizes);
+  result.shape_ = shape_.without(d);
   std::copy(stride_.begin() + d + 1, stride_.end(), result.stride_.begin() + d);
   return result;
 }

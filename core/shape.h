@@ -25,8 +25,9 @@ class Shape {
   std::span<const Dim> sizes() const { return {sizes_.data(), static_cast<std::size_t>(ndim_)}; }
 
   Shape with(int dim, Dim size) const;
-  // All dimensions but the last `count` multiplied into one, the last `count` kept.
-  Shape flattened_to(int count) const;
+  Shape without(int dim) const;
+  // (rows, last): all dimensions but the last multiplied into one.
+  Shape as_rows() const;
   bool operator==(const Shape& other) const;
 
  private:
