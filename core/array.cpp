@@ -57,7 +57,7 @@ Array Array::transpose(int a, int b) const {
   return result;
 }
 
-Array Array::permute(std::initializer_list<int> order) const {
+Array Array::permute(std::span<const int> order) const {
   ASHLAR_CHECK(static_cast<int>(order.size()) == ndim(), "permute: ", order.size(), " dimensions given for shape ",
                shape_);
   Array result = *this;

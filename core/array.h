@@ -60,7 +60,9 @@ class Array {
 
   // Views of the same storage.
   Array transpose(int a, int b) const;
-  Array permute(std::initializer_list<int> order) const;
+  // Dimension d of the result is order[d] of this array.
+  Array permute(std::span<const int> order) const;
+  Array permute(std::initializer_list<int> order) const { return permute({order.begin(), order.size()}); }
   Array slice(int dim, Dim begin, Dim end) const;
   Array select(int dim, Dim index) const;  // drops the dimension
   Array expand(const Shape& shape) const;  // repeats dimensions of size 1 and new leading ones
