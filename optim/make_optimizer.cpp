@@ -46,9 +46,7 @@ std::unique_ptr<Optimizer> make_optimizer(const Parameters& parameters, const Op
     }
     setting->second = value;
   }
-  OptimizerOptions shared{settings.at("lr"), settings.at("weight_decay"), config.decayed, config.groups, config.lr_scale,
-                          config.allow_missing_gradients};
-  return kind.make(parameters, shared, settings);
+  return kind.make(parameters, {config.parameters, settings.at("lr"), settings.at("weight_decay")}, settings);
 }
 
 }  // namespace ashlar::optim
