@@ -54,21 +54,11 @@ Tensor MultiHeadAttention::operator()(const Tensor& x, const F::KeysValues& cach
   return proj_(F::cached_attention(qkv_(x), heads_, cache));
 }
 
-Dim MultiHeadAttention::saved_elements(Dim rows) const {
-  const Dim width = proj_.map().in_features();
-  return rows * (5 * width + heads_) + qkv_.map().cost(rows).saved_elements + proj_.map().cost(rows).saved_elements;
-}
-
 Mlp::Mlp(const Scope& scope, const BlockConfig& c)
     : Module(scope),
       gelu_(c.gelu),
       fc1_(sub(c.names.fc1), c.width, c.hidden, c.specs.fc1, {.std = c.std}),
       fc2_(sub(c.names.fc2), c.hidden, c.width, c.specs.fc2, {.std = c.residual_std}) {}
-
-Dim Mlp::saved_elements(Dim rows) const {
-  const LinearMap &fc1 = fc1_.map(), &fc2 = fc2_.map();
-  return rows * (fc1.in_features() + 2 * fc2.in_features()) + fc1.cost(rows).saved_elements + fc2.cost(rows).saved_elements;
-}
 
 Block::Block(const Scope& scope, const BlockConfig& c)
     : Module(scope),

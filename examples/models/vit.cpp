@@ -83,14 +83,6 @@ Dim Vit::macs_per_sample(bool dense) {
   return total + config_.depth * 2 * tokens() * tokens() * config_.width;
 }
 
-Dim Vit::saved_elements(Dim batch) const {
-  const Dim patches = config_.image / config_.patch * (config_.image / config_.patch);
-  Dim total = batch * patches * config_.channels * config_.patch * config_.patch;  // read by patch_embed
-  for (const auto& block : blocks_) total += block->saved_elements(batch * tokens());
-  total += norm_.saved_elements(config_.class_token ? batch : batch * tokens());
-  return total + batch * (config_.width + config_.classes);  // read by the head and by the loss
-}
-
 Exchange Vit::timm() const {
   const Dim width = config_.width, channels = config_.channels, patch = config_.patch;
   return [=](const Parameter& parameter) {
