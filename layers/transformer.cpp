@@ -28,14 +28,14 @@ Embedding::Embedding(const Scope& scope, Dim rows, Dim width, double std)
       weight_(param("weight", {rows, width}, init::normal(std),
                     {.role = Role::embedding, .fan_in = rows, .fan_out = width})) {}
 
-Dropout::Dropout(const Scope& scope, double p, Unit unit) : Module(scope), p_(p), unit_(unit) {
+Dropout::Dropout(const Scope& scope, double p, Per per) : Module(scope), p_(p), per_(per) {
   ASHLAR_CHECK(p >= 0 && p < 1, "dropout ", scope.path(), ": the probability must be in [0, 1), got ", p);
 }
 
 Tensor Dropout::operator()(const Tensor& x) const {
   if (!training() || p_ == 0) return x;
   const kernels::DropMask mask{p_, key_of(scope().seed(), scope().path()), step(), later()};
-  return unit_ == Unit::sample ? F::drop_path(x, mask) : F::dropout(x, mask);
+  return per_ == Per::sample ? F::drop_path(x, mask) : F::dropout(x, mask);
 }
 
 MultiHeadAttention::MultiHeadAttention(const Scope& scope, const BlockConfig& c)
@@ -67,9 +67,9 @@ Block::Block(const Scope& scope, const BlockConfig& c)
       norm2_(sub(c.names.norm2), c.width, c.eps),
       mlp_(sub(c.names.mlp), c),
       dropout1_(sub("dropout1"), c.dropout),
-      path1_(sub("drop_path1"), c.drop_path, Dropout::Unit::sample),
+      path1_(sub("drop_path1"), c.drop_path, Dropout::Per::sample),
       dropout2_(sub("dropout2"), c.dropout),
-      path2_(sub("drop_path2"), c.drop_path, Dropout::Unit::sample) {}
+      path2_(sub("drop_path2"), c.drop_path, Dropout::Per::sample) {}
 
 Residual Block::operator()(const Residual& stream, const F::KeysValues& cache) const {
   const auto [x, x_norm] = norm1_(stream);

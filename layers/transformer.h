@@ -36,13 +36,13 @@ class Embedding final : public Module {
 
 class Dropout final : public Module {
  public:
-  enum class Unit : std::uint8_t { element, sample };  // sample: DropPath, stochastic depth
-  Dropout(const Scope& scope, double p, Unit unit = Unit::element);
+  enum class Per : std::uint8_t { element, sample };  // sample: DropPath, stochastic depth
+  Dropout(const Scope& scope, double p, Per per = Per::element);
   Tensor operator()(const Tensor& x) const;
 
  private:
   double p_;
-  Unit unit_;
+  Per per_;
 };
 
 // What a transformer block is made of, place by place.

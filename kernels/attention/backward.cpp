@@ -126,7 +126,7 @@ class HeadBackward {
   }
 
   const BackwardCall& call_;
-  [[no_unique_address]] typename Operands::Unit unit_;
+  [[no_unique_address]] typename Operands::MatrixUnit unit_;
   Tiles tiles_;
   Dim depth_;
   Head<T> dq_{}, dk_{}, dv_{};

@@ -95,7 +95,7 @@ class HeadForward {
   }
 
   const ForwardCall& call_;
-  [[no_unique_address]] typename Operands::Unit unit_;
+  [[no_unique_address]] typename Operands::MatrixUnit unit_;
   Tiles tiles_, panels_;
   Dim depth_;
   typename Operands::Columns k_transposed_;

@@ -5,8 +5,8 @@
 //   LeftRows: a tile as left operand;
 //   Rows: that, or as right operand; of the first `count` tiles;
 //   Columns: its transpose (D, positions) as right operand; of the first `count` tiles;
-// and Scores, a tile of results (queries, keys) that becomes a left operand, as it is or transposed. One `Unit` lives while a
-// thread multiplies.
+// and Scores, a tile of results (queries, keys) that becomes a left operand, as it is or transposed. One `MatrixUnit` lives
+// while a thread multiplies.
 #pragma once
 #include <cstring>
 
@@ -84,7 +84,7 @@ struct Converted {
     bool transposed = false;
   };
   using Right = RightOf<Sum>;
-  struct Unit {};
+  struct MatrixUnit {};
 
   static void multiply(const Size& size, const Left& a, const Right& b, Sum* c, Dim ldc, bool accumulate = false) {
     const SmallGemm<Sum> product{.m = size.m, .n = size.n, .k = size.k, .lda = a.ld, .ldb = b.ld, .ldc = ldc,
@@ -172,7 +172,7 @@ struct Paired {
     Dim ld;
   };
   using Right = RightOf<Pair>;  // of strips
-  struct Unit {
+  struct MatrixUnit {
     UseTiles tiles{has_tiles()};
   };
 
