@@ -10,11 +10,13 @@ class CheckpointNode final : public autograd::Node {
   explicit CheckpointNode(std::function<Tensor(const Tensor&)> body) : Node("checkpoint"), body_(std::move(body)) {}
 
   std::vector<Array> backward(const Array& dy) override {
-    const Tensor x = Tensor::leaf(context.saved(0));
+    const Array& value = context.saved(0);
+    const Tensor x = context.needs_grad(0) ? Tensor::leaf(value) : Tensor(value);
     const EnableGrad enable;
     const Tensor y = body_(x);
-    // Parameters inside receive their gradients here; x's is handed on.
-    y.backward(dy);
+    // Parameters inside receive their gradients here, if there are any; x's is handed on.
+    if (y.requires_grad()) y.backward(dy);
+    if (context.needs_grad(0) && !x.grad().defined()) return {Array::zeros(value.shape(), value.dtype(), value.device())};
     return {x.grad()};
   }
 

@@ -122,7 +122,7 @@ struct GeluOp : Function<GeluOp> {
 // Dropout and DropPath: the mask depends on nothing but its key and stream, so backward is the same call.
 template <auto& kernel>
 struct Drop : Function<Drop<kernel>> {
-  static constexpr const char* name = "dropout";
+  static constexpr const char* name = &kernel == &kernels::dropout ? "dropout" : "drop_path";
   static Array apply_mask(const Array& input, const kernels::DropMask& mask) {
     const Array x = input.as_contiguous();
     Array y = Array::empty(x.shape(), x.dtype(), x.device());
@@ -171,9 +171,7 @@ Tensor sum(const Tensor& x) {
 
 Tensor mean(const Tensor& x, int dim) {
   const int d = normalize_dim(dim, x.value().ndim(), "mean");
-  std::vector<Dim> sizes(x.shape().sizes().begin(), x.shape().sizes().end());
-  sizes.erase(sizes.begin() + d);
-  const Tensor total = reshape(SumTo::apply(x, x.shape().with(d, 1)), Shape(sizes));
+  const Tensor total = reshape(SumTo::apply(x, x.shape().with(d, 1)), x.shape().without(d));
   return scale(total, 1.0 / static_cast<double>(x.size(d)));
 }
 

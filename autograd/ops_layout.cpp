@@ -27,6 +27,20 @@ struct Transpose : Function<Transpose> {
   }
 };
 
+struct Permute : Function<Permute> {
+  static constexpr const char* name = "permute";
+  static Array forward(Context& ctx, const Array& x, const std::vector<int>& order) {
+    Array y = x.permute(order);
+    std::vector<int> inverse(order.size());
+    for (std::size_t d = 0; d < order.size(); ++d) {
+      inverse[static_cast<std::size_t>(normalize_dim(order[d], x.ndim(), name))] = static_cast<int>(d);
+    }
+    ctx.keep(std::move(inverse));
+    return y;
+  }
+  static std::array<Array, 1> backward(Context& ctx, const Array& dy) { return {dy.permute(ctx.kept<std::vector<int>>())}; }
+};
+
 struct SliceRange {
   int dim;
   Dim begin, end;
@@ -83,36 +97,12 @@ struct Cast : Function<Cast> {
 
 Tensor reshape(const Tensor& x, const Shape& shape) { return Reshape::apply(x, shape); }
 Tensor transpose(const Tensor& x, int a, int b) { return Transpose::apply(x, a, b); }
-
-Tensor permute(const Tensor& x, std::initializer_list<int> order) {
-  // A permutation is a chain of exchanges, each its own inverse.
-  std::vector<int> at(order.size());
-  for (std::size_t d = 0; d < at.size(); ++d) at[d] = static_cast<int>(d);
-  ASHLAR_CHECK(static_cast<int>(at.size()) == x.value().ndim(), "permute: ", at.size(), " dimensions given for shape ",
-               x.shape());
-  Tensor result = x;
-  std::size_t target = 0;
-  for (const int wanted : order) {
-    const int d = normalize_dim(wanted, x.value().ndim(), "permute");
-    std::size_t from = target;
-    while (from < at.size() && at[from] != d) ++from;
-    ASHLAR_CHECK(from < at.size(), "permute: dimension ", wanted, " is named twice");
-    if (from != target) {
-      result = transpose(result, static_cast<int>(from), static_cast<int>(target));
-      std::swap(at[from], at[target]);
-    }
-    ++target;
-  }
-  return result;
-}
-
+Tensor permute(const Tensor& x, std::initializer_list<int> order) { return Permute::apply(x, std::vector<int>(order)); }
 Tensor slice(const Tensor& x, int dim, Dim begin, Dim end) { return Slice::apply(x, dim, begin, end); }
 
 Tensor select(const Tensor& x, int dim, Dim index) {
   const int d = normalize_dim(dim, x.value().ndim(), "select");
-  std::vector<Dim> sizes(x.shape().sizes().begin(), x.shape().sizes().end());
-  sizes.erase(sizes.begin() + d);
-  return reshape(slice(x, d, index, index + 1), Shape(sizes));
+  return reshape(slice(x, d, index, index + 1), x.shape().without(d));
 }
 
 Tensor concat(const Tensor& a, const Tensor& b, int dim) { return Concat::apply(a, b, dim); }

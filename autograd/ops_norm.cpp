@@ -18,7 +18,7 @@ struct Norm {
 Norm norm_of(const Array& input, const Array& branch, const Array& weight, const Array& bias, double eps) {
   ASHLAR_CHECK(weight.shape() == Shape({input.size(-1)}) && bias.shape() == weight.shape(), "layer_norm: weight ",
                weight.shape(), " and bias ", bias.shape(), " must have the last dimension of x ", input.shape());
-  const auto as_rows = [](const Array& a) { return a.reshape(a.shape().flattened_to(1)).as_contiguous(); };
+  const auto as_rows = [](const Array& a) { return a.reshape(a.shape().as_rows()).as_contiguous(); };
   const Array x = as_rows(input);
   const Array y = empty_like(x), mean = Array::empty({x.size(0)}, master_dtype(x.dtype()), x.device());
   const Array rstd = empty_like(mean);
@@ -50,7 +50,7 @@ struct LayerNormOp : Function<LayerNormOp> {
   }
   static std::array<Array, 3> backward(Context& ctx, const Array& dy) {
     const Array &x = ctx.saved(0), &weight = ctx.saved(1);
-    const Array rows = dy.reshape(dy.shape().flattened_to(1)).as_contiguous();
+    const Array rows = dy.reshape(dy.shape().as_rows()).as_contiguous();
     // A residual connection's gradient, if it came first, is added in the same pass over memory.
     Array dx, dweight, dbias;
     Array residual;

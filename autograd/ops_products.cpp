@@ -36,7 +36,7 @@ struct Matmul : Function<Matmul> {
   }
 };
 
-Array rows_of(const Array& x) { return x.reshape(x.shape().flattened_to(1)); }
+Array rows_of(const Array& x) { return x.reshape(x.shape().as_rows()); }
 
 // x (…, in), weight (out, in) -> (…, out), with what the options add
 Array linear_product(const Array& x, const Array& weight, const kernels::MatmulOptions& options) {
@@ -206,7 +206,7 @@ struct Embedding : Function<Embedding> {
     const auto& [shape, dtype] = ctx.kept<std::pair<Shape, DType>>();
     Array dtable = ctx.take_pending(0);
     if (!dtable.defined()) dtable = Array::zeros(shape, dtype, dy.device());
-    kernels::embedding_backward(dy.exec(), ctx.saved(0), dy.reshape(dy.shape().flattened_to(1)).as_contiguous(), dtable);
+    kernels::embedding_backward(dy.exec(), ctx.saved(0), dy.reshape(dy.shape().as_rows()).as_contiguous(), dtable);
     return {dtable, {}};
   }
 };

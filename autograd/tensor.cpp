@@ -3,7 +3,6 @@
 #include <atomic>
 #include <queue>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "autograd/function.h"
 #include "kernels/elementwise/elementwise.h"
@@ -18,13 +17,20 @@ const Array kUndefined;
 void accumulate(Array& sum, Array gradient) {
   if (!sum.defined()) {
     sum = std::move(gradient);
-  } else if (sum.owns_alone() && sum.contiguous()) {
+  } else if (sum.owns_alone()) {
     kernels::linear_combination(sum.exec(), sum, 1.0, gradient, 1.0, sum);
   } else {
     Array total = empty_like(sum);
     kernels::linear_combination(sum.exec(), sum, 1.0, gradient, 1.0, total);
     sum = std::move(total);
   }
+}
+
+// Adds to the gradient of a leaf. A leaf is the only owner of its gradient, which clipping changes in place, while an
+// operation may hand one array to several inputs, or what it received.
+void add_to_leaf(Tensor::Impl& leaf, Array gradient) {
+  if (!leaf.grad.defined() && !gradient.owns_alone()) gradient = gradient.clone();
+  accumulate(leaf.grad, std::move(gradient));
 }
 
 }  // namespace
@@ -135,7 +141,7 @@ void Tensor::backward(const Array& cotangent) const {
                cotangent.shape(), " must match the tensor's ", dtype(), shape());
   const NoGrad no_grad;
   if (!impl_->producer) {
-    accumulate(impl_->grad, cotangent.clone());
+    add_to_leaf(*impl_, cotangent);
     return;
   }
   const auto earlier = [](const std::shared_ptr<Node>& a, const std::shared_ptr<Node>& b) {
@@ -157,11 +163,11 @@ void Tensor::backward(const Array& cotangent) const {
     node->set_pending([&](std::size_t i) {
       if (inputs[i].leaf) {
         Array& grad = inputs[i].leaf->grad;
-        return grad.defined() && grad.owns_alone() && grad.contiguous() ? std::exchange(grad, Array()) : Array();
+        return grad.owns_alone() ? std::exchange(grad, Array()) : Array();
       }
       if (!inputs[i].node) return Array();
       const auto found = pending.find(inputs[i].node.get());
-      if (found == pending.end() || !found->second.owns_alone() || !found->second.contiguous()) return Array();
+      if (found == pending.end() || !found->second.owns_alone()) return Array();
       return std::exchange(found->second, Array());
     });
     std::vector<Array> gradients = node->backward(dy);
@@ -178,7 +184,7 @@ void Tensor::backward(const Array& cotangent) const {
         ASHLAR_CHECK(gradient.shape() == value.shape() && gradient.dtype() == value.dtype(), node->name(),
                      ": gradient ", gradient.dtype(), gradient.shape(), " of input ", i, " must match its value ",
                      value.dtype(), value.shape());
-        accumulate(inputs[i].leaf->grad, std::move(gradient));
+        add_to_leaf(*inputs[i].leaf, std::move(gradient));
         continue;
       }
       const auto [slot, fresh] = pending.try_emplace(inputs[i].node.get());

@@ -22,7 +22,8 @@ class Tensor {
   bool defined() const { return impl_ != nullptr; }
   const Array& value() const;
   bool requires_grad() const { return impl_ && impl_->requires_grad; }
-  // Of a leaf: the sum of the gradients that reached it since zero_grad(); undefined before the first.
+  // Of a leaf: the sum of the gradients that reached it since zero_grad(); undefined before the first. Nothing
+  // else shares its memory, unless set_grad() gave it.
   const Array& grad() const;
   void set_grad(Array grad) const;
   void zero_grad() const;
@@ -46,7 +47,6 @@ class Tensor {
     std::shared_ptr<autograd::Node> producer;  // null for leaves and constants
   };
   const std::shared_ptr<Impl>& impl() const { return impl_; }
-  explicit Tensor(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
  private:
   std::shared_ptr<Impl> impl_;

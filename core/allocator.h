@@ -4,9 +4,13 @@
 // smaller than min(2 * request, request + 2 pages) — or any up to 1/8 larger for big requests; otherwise a new
 // block. When the system has no more memory, the cache is released and the request tried once more.
 #pragma once
+#include <compare>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
+#include <set>
 #include <string>
 
 #include "core/device.h"
@@ -24,27 +28,47 @@ struct MemoryStats {
   std::size_t cached = 0;   // bytes free in the cache
 };
 
-class Allocator {
- public:
-  virtual ~Allocator() = default;
-  // 64-byte aligned. Throws Error with the counters when memory is exhausted.
-  virtual MemoryBlock allocate(std::size_t bytes) = 0;
-  virtual void release(MemoryBlock block) noexcept = 0;
-  virtual MemoryStats stats() const = 0;
-  virtual void reset_peak() = 0;
-  virtual void trim() = 0;  // gives the cached blocks back to the system
-};
-
-// The caching allocator of a device; lives until the process ends.
-Allocator& allocator(Device device = {});
-
 // Takes memory from the system and gives it back; the cache above it is the same for every device.
 struct RawMemory {
   std::function<MemoryBlock(std::size_t bytes)> allocate;  // at least that many; no data when there is none
   std::function<void(MemoryBlock block)> release;
 };
-// A caching allocator over some memory. `what` names the memory in errors.
-std::unique_ptr<Allocator> make_caching_allocator(RawMemory raw, std::string what);
+
+class Allocator {
+ public:
+  // `what` names the memory in errors.
+  Allocator(RawMemory raw, std::string what) : raw_(std::move(raw)), what_(std::move(what)) {}
+  ~Allocator() { trim(); }
+  Allocator(const Allocator&) = delete;
+  Allocator& operator=(const Allocator&) = delete;
+
+  // 64-byte aligned. Throws Error with the counters when memory is exhausted.
+  MemoryBlock allocate(std::size_t bytes);
+  void release(MemoryBlock block) noexcept;
+  MemoryStats stats() const;
+  void reset_peak();
+  void trim();  // gives the cached blocks back to the system
+
+ private:
+  // A thread is given a block that it had last, if one of them fits: its caches may still hold it, and other caches don't.
+  struct Free {
+    std::size_t bytes;
+    std::uintptr_t thread;
+    void* data;
+    auto operator<=>(const Free&) const = default;
+  };
+  MemoryBlock take_cached(std::size_t wanted);
+  void trim_locked();
+
+  RawMemory raw_;
+  std::string what_;
+  mutable std::mutex mutex_;
+  std::set<Free> free_;
+  MemoryStats stats_;
+};
+
+// The allocator of a device; lives until the process ends.
+Allocator& allocator(Device device = {});
 // One over the allocator of a device: its blocks are nobody else's until it is destroyed, or trimmed.
 std::shared_ptr<Allocator> make_pool(Device device);
 

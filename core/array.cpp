@@ -57,7 +57,7 @@ Array Array::transpose(int a, int b) const {
   return result;
 }
 
-Array Array::permute(std::initializer_list<int> order) const {
+Array Array::permute(std::span<const int> order) const {
   ASHLAR_CHECK(static_cast<int>(order.size()) == ndim(), "permute: ", order.size(), " dimensions given for shape ",
                shape_);
   Array result = *this;
@@ -91,9 +91,7 @@ Array Array::select(int dim, Dim index) const {
                shape_);
   Array result = *this;
   result.offset_ += index * stride_[static_cast<std::size_t>(d)];
-  std::vector<Dim> sizes(shape_.sizes().begin(), shape_.sizes().end());
-  sizes.erase(sizes.begin() + d);
-  result.shape_ = Shape(sizes);
+  result.shape_ = shape_.without(d);
   std::copy(stride_.begin() + d + 1, stride_.end(), result.stride_.begin() + d);
   return result;
 }

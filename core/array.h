@@ -60,7 +60,9 @@ class Array {
 
   // Views of the same storage.
   Array transpose(int a, int b) const;
-  Array permute(std::initializer_list<int> order) const;
+  // Dimension d of the result is order[d] of this array.
+  Array permute(std::span<const int> order) const;
+  Array permute(std::initializer_list<int> order) const { return permute({order.begin(), order.size()}); }
   Array slice(int dim, Dim begin, Dim end) const;
   Array select(int dim, Dim index) const;  // drops the dimension
   Array expand(const Shape& shape) const;  // repeats dimensions of size 1 and new leading ones
@@ -86,11 +88,13 @@ class Array {
   operator ConstView() const { return {pointer(), dtype_, shape_, stride_, device()}; }
   // For writing; marks the storage as changed.
   operator View() const;
-  View mutable_view() const { return *this; }
 
   const std::shared_ptr<Storage>& storage() const { return storage_; }
-  // True when nothing else shares the storage and the array covers it: its memory may be reused.
-  bool owns_alone() const { return storage_.use_count() == 1; }
+  // True when nothing else shares the storage and the array is all of it, row by row: its memory may be reused.
+  bool owns_alone() const {
+    return storage_.use_count() == 1 && contiguous() &&
+           static_cast<std::size_t>(numel()) * size_of(dtype_) == storage_->bytes();
+  }
 
  private:
   void* pointer() const {

@@ -28,15 +28,19 @@ Shape Shape::with(int dim, Dim size) const {
   return Shape(std::span<const Dim>(changed.data(), static_cast<std::size_t>(ndim_)));
 }
 
-Shape Shape::flattened_to(int count) const {
-  ASHLAR_CHECK(count <= ndim_, "shape ", *this, " has fewer than ", count, " dimensions");
-  Shape result;
-  result.ndim_ = count + 1;
-  Dim rows = 1;
-  for (int d = 0; d < ndim_ - count; ++d) rows *= (*this)[d];
-  result.sizes_[0] = rows;
-  for (int d = 0; d < count; ++d) result.sizes_[static_cast<std::size_t>(d + 1)] = (*this)[ndim_ - count + d];
+Shape Shape::without(int dim) const {
+  Shape result = *this;
+  const auto dropped = result.sizes_.begin() + normalize_dim(dim, ndim_, "shape");
+  std::copy(dropped + 1, result.sizes_.end(), dropped);
+  --result.ndim_;
   return result;
+}
+
+Shape Shape::as_rows() const {
+  ASHLAR_CHECK(ndim_ >= 1, "shape ", *this, " has no last dimension to make rows of");
+  Dim rows = 1;
+  for (const Dim size : sizes().first(static_cast<std::size_t>(ndim_ - 1))) rows *= size;
+  return {rows, (*this)[-1]};
 }
 
 bool Shape::operator==(const Shape& other) const { return std::ranges::equal(sizes(), other.sizes()); }

@@ -27,8 +27,9 @@ class Shape {
 
   // With another size of one dimension; InputError as by the constructor.
   Shape with(int dim, Dim size) const;
-  // All dimensions but the last `count` multiplied into one, the last `count` kept.
-  Shape flattened_to(int count) const;
+  Shape without(int dim) const;
+  // (rows, last): all dimensions but the last multiplied into one.
+  Shape as_rows() const;
   bool operator==(const Shape& other) const;
 
  private:

@@ -42,10 +42,7 @@ class ImageLoader {
 
   ImageBatch at(std::int64_t step) const;
 
-  Dim batch() const { return batch_; }
   double steps_per_epoch() const { return static_cast<double>(split_.size()) / static_cast<double>(batch_); }
-  // How many times the stream has gone through the split when `step` begins, fractions included.
-  double epoch(std::int64_t step) const { return static_cast<double>(step) / steps_per_epoch(); }
 
  private:
   Dim sample_index(std::int64_t sample) const;

@@ -46,6 +46,5 @@ std::optional<fs::path> downloaded_images() {
   return downloaded({"cifar-10-batches-bin", "cifar-100-binary"});
 }
 std::optional<fs::path> downloaded_text() { return downloaded({"wikitext-2", "wikitext-103"}); }
-std::optional<fs::path> downloaded_tokenizer() { return downloaded({"gpt2-bpe"}); }
 
 }  // namespace ashlar::data

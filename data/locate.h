@@ -15,8 +15,7 @@ std::optional<std::filesystem::path> find_dataset(
     std::string_view what);
 
 // What data/download.sh has fetched into data/downloads of the current folder or of the project's sources.
-std::optional<std::filesystem::path> downloaded_images();     // cifar10, otherwise cifar100
-std::optional<std::filesystem::path> downloaded_text();       // wikitext2, otherwise wikitext103
-std::optional<std::filesystem::path> downloaded_tokenizer();  // gpt2-bpe
+std::optional<std::filesystem::path> downloaded_images();  // cifar10, otherwise cifar100
+std::optional<std::filesystem::path> downloaded_text();    // wikitext2, otherwise wikitext103
 
 }  // namespace ashlar::data

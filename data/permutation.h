@@ -18,7 +18,6 @@ class Permutation {
         stream_(stream),
         half_bits_((static_cast<int>(std::bit_width(count - 1)) + 1) / 2) {}
 
-  constexpr std::uint64_t count() const { return count_; }
   // The element at `position` < count.
   constexpr std::uint64_t operator()(std::uint64_t position) const {
     if (count_ == 1) return 0;

@@ -24,12 +24,8 @@ class TokenLoader {
 
   TokenBatch at(std::int64_t step) const;
 
-  Dim batch() const { return batch_; }
-  Dim context() const { return context_; }
   Dim windows_per_epoch() const { return windows_; }
   double steps_per_epoch() const { return static_cast<double>(windows_) / static_cast<double>(batch_); }
-  // How many times the stream has gone through the text when `step` begins, fractions included.
-  double epoch(std::int64_t step) const { return static_cast<double>(step) / steps_per_epoch(); }
 
  private:
   std::vector<TokenId> tokens_;

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "core/parallel.h"
+#include "core/text.h"
 #include "examples/support/bench.h"
 #include "examples/support/options.h"
 #include "examples/support/program.h"

@@ -6,6 +6,7 @@
 
 #include "core/parallel.h"
 #include "core/random.h"
+#include "core/text.h"
 #include "examples/models/gpt2.h"
 #include "examples/models/vit.h"
 #include "examples/support/bench.h"

@@ -26,7 +26,6 @@ struct Settings {
 };
 
 void add_options(Options& options, Settings& s) {
-  s.training.epochs = std::nullopt;
   s.training.out = "runs/vit";
   add_training_options(options, s.training);
   options.group("Model");

@@ -1,16 +1,15 @@
 // A kernel slot: the name of an operation on views, with one function per device.
 //
 //   kernels/gelu/gelu.h    declares   extern const Kernel<void(const Exec&, ConstView x, View y)> gelu_forward;
-//   kernels/gelu/gelu.cpp  defines    constinit const Kernel<…> gelu_forward{"gelu_forward", &cpu::gelu_forward,
-//                                                                        ASHLAR_CUDA_FN(cuda::gelu_forward)};
-//   kernels/gelu/cpu.cpp   computes, and so does   kernels/gelu/cuda.cu
+//   kernels/gelu/gelu.cpp  defines    ASHLAR_KERNEL(gelu_forward);
+//   kernels/gelu/cpu.cpp   computes   cpu::gelu_forward, and   kernels/gelu/cuda.cu   cuda::gelu_forward
 //
-// An operation without a CUDA function says nullptr; a test compares that with tests/kernels/coverage.txt.
+// A function that is missing is an error of the linker; a test compares the slots with tests/kernels/coverage.txt.
 #pragma once
 #include <string_view>
 
-#include "core/view.h"
 #include "core/device.h"
+#include "core/view.h"
 
 // The only preprocessor switch on CUDA: a CPU-only build sees a null pointer.
 #if ASHLAR_CUDA
@@ -18,6 +17,17 @@
 #else
 #define ASHLAR_CUDA_FN(function) nullptr
 #endif
+
+// Within ashlar::kernels: defines a slot that a header declares, and declares its functions, of the same name and signature
+// in the namespaces cpu and cuda.
+#define ASHLAR_KERNEL(slot)                      \
+  namespace cpu {                                \
+  decltype(kernels::slot)::Signature slot;       \
+  }                                              \
+  namespace cuda {                               \
+  decltype(kernels::slot)::Signature slot;       \
+  }                                              \
+  constinit decltype(slot) slot{#slot, &cpu::slot, ASHLAR_CUDA_FN(cuda::slot)}
 
 namespace ashlar::kernels {
 
@@ -27,11 +37,11 @@ class Kernel;
 template <class... Args>
 class Kernel<void(const Exec&, Args...)> {
  public:
-  using Function = void (*)(const Exec&, Args...);
-  constexpr Kernel(std::string_view name, Function cpu, Function cuda) noexcept : name_(name), cpu_(cpu), cuda_(cuda) {}
+  using Signature = void(const Exec&, Args...);
+  constexpr Kernel(std::string_view name, Signature* cpu, Signature* cuda) noexcept : name_(name), cpu_(cpu), cuda_(cuda) {}
 
   void operator()(const Exec& exec, Args... args) const {
-    const Function function = exec.device.type == DeviceType::cpu ? cpu_ : cuda_;
+    Signature* const function = exec.device.type == DeviceType::cpu ? cpu_ : cuda_;
     if (!function) {
       throw Error(concat(name_, ": no kernel for device ", exec.device, " in this build; use --device cpu"));
     }
@@ -50,7 +60,7 @@ class Kernel<void(const Exec&, Args...)> {
   }
 
   std::string_view name_;
-  Function cpu_, cuda_;
+  Signature *cpu_, *cuda_;
 };
 
 }  // namespace ashlar::kernels

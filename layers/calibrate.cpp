@@ -8,12 +8,12 @@ namespace ashlar {
 namespace {
 
 std::map<std::string, LinearMap*> maps_at(Module& model, const std::set<std::string>& paths) {
+  const auto all = linear_maps(model);
   std::map<std::string, LinearMap*> maps;
-  model.visit([&](Module& module) {
-    auto* map = dynamic_cast<LinearMap*>(&module);
-    if (map && paths.contains(map->scope().path())) maps.emplace(map->scope().path(), map);
-  });
-  for (const std::string& path : paths) ASHLAR_CHECK(maps.contains(path), "calibrate: the model has no linear map ", path);
+  for (const std::string& path : paths) {
+    ASHLAR_CHECK(all.contains(path), "calibrate: the model has no linear map ", path);
+    maps.emplace(path, all.at(path));
+  }
   return maps;
 }
 

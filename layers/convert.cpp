@@ -1,21 +1,12 @@
 #include "layers/convert.h"
 
 #include <cmath>
-#include <map>
 #include <set>
 
 #include "kernels/linalg/linalg.h"
 
 namespace ashlar {
 namespace {
-
-std::map<std::string, LinearMap*> linear_maps(Module& model) {
-  std::map<std::string, LinearMap*> maps;
-  model.visit([&](Module& module) {
-    if (auto* map = dynamic_cast<LinearMap*>(&module)) maps.emplace(map->scope().path(), map);
-  });
-  return maps;
-}
 
 // The parameters that are not factors of a linear map: norms, embeddings, and the biases of the maps.
 std::map<std::string, Tensor> plain_parameters(Module& model, const std::map<std::string, LinearMap*>& maps) {

@@ -20,24 +20,24 @@ LinearMap::LinearMap(const Scope& scope, Dim in, Dim out, const LinearOptions& o
 void LinearMap::check_input(const Array& x) const {
   ASHLAR_CHECK(x.ndim() >= 1 && x.size(-1) == in_, "linear map ", scope().path(), " (", spec(), "): last dimension of x ",
                x.shape(), " must equal in_features ", in_);
-  if (observer_) observer_(x.reshape(x.shape().flattened_to(1)));
+  if (observer_) observer_(x.reshape(x.shape().as_rows()));
 }
 
 Tensor LinearMap::operator()(const Tensor& x) const {
   check_input(x.value());
-  const Tensor y = forward(F::reshape(x, x.shape().flattened_to(1)), bias_);
+  const Tensor y = forward(F::reshape(x, x.shape().as_rows()), bias_);
   return F::reshape(y, x.shape().with(-1, out_));
 }
 
 Tensor LinearMap::operator()(const F::Activation& x) const {
   check_input(x.y);
-  const Tensor y = forward_of_gelu(F::reshape(x, x.y.shape().flattened_to(1)), bias_);
+  const Tensor y = forward_of_gelu(F::reshape(x, x.y.shape().as_rows()), bias_);
   return F::reshape(y, x.y.shape().with(-1, out_));
 }
 
 F::Activation LinearMap::then_gelu(const Tensor& x, kernels::Gelu kind) const {
   check_input(x.value());
-  const F::Activation y = forward_gelu(F::reshape(x, x.shape().flattened_to(1)), bias_, kind);
+  const F::Activation y = forward_gelu(F::reshape(x, x.shape().as_rows()), bias_, kind);
   return F::reshape(y, x.shape().with(-1, out_));
 }
 
@@ -90,6 +90,14 @@ Init LinearMap::factor_init(double std, Dim inputs) const {
 
 double LinearMap::lr_scale(Dim fan_in, int factors) const {
   return std::min(kMostLrScale, static_cast<double>(in_) / static_cast<double>(fan_in) / factors);
+}
+
+std::map<std::string, LinearMap*> linear_maps(Module& model) {
+  std::map<std::string, LinearMap*> maps;
+  model.visit([&](Module& module) {
+    if (auto* map = dynamic_cast<LinearMap*>(&module)) maps.emplace(map->scope().path(), map);
+  });
+  return maps;
 }
 
 }  // namespace ashlar

@@ -1,5 +1,7 @@
 // LinearMap: the contract of every weight matrix, dense or structured.
 #pragma once
+#include <map>
+
 #include "autograd/ops.h"
 #include "layers/module.h"
 #include "layers/projection.h"
@@ -58,7 +60,6 @@ class LinearMap : public Module {
 
   Dim in_features() const { return in_; }
   Dim out_features() const { return out_; }
-  bool has_bias() const { return bias_.defined(); }
 
  protected:
   // x (R, in) -> (R, out); `bias` (out) or undefined.
@@ -92,6 +93,9 @@ class LinearMap : public Module {
   Tensor bias_;
   std::function<void(const Array& x)> observer_;
 };
+
+// All linear maps of a model, by their paths.
+std::map<std::string, LinearMap*> linear_maps(Module& model);
 
 // The value handle that models hold: any LinearMap, made from a spec (design: "Spec of a linear map").
 class Linear {

@@ -3,6 +3,7 @@
 #include <charconv>
 #include <limits>
 
+#include "core/text.h"
 #include "layers/blast/blast.h"
 #include "layers/block_diagonal/block_diagonal.h"
 #include "layers/dense/dense.h"
@@ -24,13 +25,6 @@ constexpr std::pair<std::string_view, Maker> kKinds[] = {
     {"ss1", &make_ss1},
     {"block_diagonal", &make_block_diagonal},
 };
-
-template <class Names>
-std::string joined(const Names& names) {
-  std::string text;
-  for (const auto& name : names) text += (text.empty() ? "" : ", ") + std::string(name);
-  return text;
-}
 
 }  // namespace
 
@@ -95,7 +89,7 @@ double LinearSpec::ratio() {
 void LinearSpec::finish() const {
   for (const auto& [key, text] : arguments_) {
     ASHLAR_CHECK(known_.contains(key), "layer '", text_, "': ", kind_, " does not know '", key, "'; it takes ",
-                 known_.empty() ? std::string("no keys") : joined(known_));
+                 known_.empty() ? std::string("no keys") : join(known_));
   }
 }
 
@@ -132,7 +126,7 @@ std::unique_ptr<LinearMap> make_linear_map(const Scope& scope, Dim in, Dim out, 
   std::vector<std::string_view> kinds;
   for (const auto& [kind, make] : kKinds) kinds.push_back(kind);
   throw InputError(concat("layer '", spec, "' for ", scope.path(), ": unknown kind '", parsed.kind(), "'; use one of ",
-                          joined(kinds)));
+                          join(kinds)));
 }
 
 Linear::Linear(const Scope& scope, Dim in, Dim out, std::string_view spec, const LinearOptions& options)

@@ -28,14 +28,14 @@ Embedding::Embedding(const Scope& scope, Dim rows, Dim width, double std)
       weight_(param("weight", {rows, width}, init::normal(std),
                     {.role = Role::embedding, .fan_in = rows, .fan_out = width})) {}
 
-Dropout::Dropout(const Scope& scope, double p, Unit unit) : Module(scope), p_(p), unit_(unit) {
+Dropout::Dropout(const Scope& scope, double p, Per per) : Module(scope), p_(p), per_(per) {
   ASHLAR_CHECK(p >= 0 && p < 1, "dropout ", scope.path(), ": the probability must be in [0, 1), got ", p);
 }
 
 Tensor Dropout::operator()(const Tensor& x) const {
   if (!training() || p_ == 0) return x;
   const kernels::DropMask mask{p_, key_of(scope().seed(), scope().path()), step(), later()};
-  return unit_ == Unit::sample ? F::drop_path(x, mask) : F::dropout(x, mask);
+  return per_ == Per::sample ? F::drop_path(x, mask) : F::dropout(x, mask);
 }
 
 MultiHeadAttention::MultiHeadAttention(const Scope& scope, const BlockConfig& c)
@@ -54,21 +54,11 @@ Tensor MultiHeadAttention::operator()(const Tensor& x, const F::KeysValues& cach
   return proj_(F::cached_attention(qkv_(x), heads_, cache));
 }
 
-Dim MultiHeadAttention::saved_elements(Dim rows) const {
-  const Dim width = proj_.map().in_features();
-  return rows * (5 * width + heads_) + qkv_.map().cost(rows).saved_elements + proj_.map().cost(rows).saved_elements;
-}
-
 Mlp::Mlp(const Scope& scope, const BlockConfig& c)
     : Module(scope),
       gelu_(c.gelu),
       fc1_(sub(c.names.fc1), c.width, c.hidden, c.specs.fc1, {.std = c.std}),
       fc2_(sub(c.names.fc2), c.hidden, c.width, c.specs.fc2, {.std = c.residual_std}) {}
-
-Dim Mlp::saved_elements(Dim rows) const {
-  const LinearMap &fc1 = fc1_.map(), &fc2 = fc2_.map();
-  return rows * (fc1.in_features() + 2 * fc2.in_features()) + fc1.cost(rows).saved_elements + fc2.cost(rows).saved_elements;
-}
 
 Block::Block(const Scope& scope, const BlockConfig& c)
     : Module(scope),
@@ -77,9 +67,9 @@ Block::Block(const Scope& scope, const BlockConfig& c)
       norm2_(sub(c.names.norm2), c.width, c.eps),
       mlp_(sub(c.names.mlp), c),
       dropout1_(sub("dropout1"), c.dropout),
-      path1_(sub("drop_path1"), c.drop_path, Dropout::Unit::sample),
+      path1_(sub("drop_path1"), c.drop_path, Dropout::Per::sample),
       dropout2_(sub("dropout2"), c.dropout),
-      path2_(sub("drop_path2"), c.drop_path, Dropout::Unit::sample) {}
+      path2_(sub("drop_path2"), c.drop_path, Dropout::Per::sample) {}
 
 Residual Block::operator()(const Residual& stream, const F::KeysValues& cache) const {
   const auto [x, x_norm] = norm1_(stream);
@@ -90,16 +80,14 @@ Residual Block::operator()(const Residual& stream, const F::KeysValues& cache) c
 ModelCost cost_of(Module& model) {
   ModelCost total;
   for (const Parameter& parameter : model.parameters()) total.parameters += parameter.tensor.value().numel();
-  model.visit([&](Module& module) {
-    const auto* map = dynamic_cast<const LinearMap*>(&module);
-    if (!map) return;
+  for (const auto& [path, map] : linear_maps(model)) {
     const LinearCost cost = map->cost(1);
     const Dim dense = map->in_features() * map->out_features();
     total.linear_parameters += cost.params;
     total.macs_per_row += cost.macs_forward;
     total.dense_linear_parameters += dense;
     total.dense_macs_per_row += dense;
-  });
+  }
   return total;
 }
 

@@ -1,8 +1,5 @@
 // The pieces of a transformer: layer norm, embedding, multi-head attention, MLP, pre-norm block.
 // Names of children are given by the model, so that checkpoints carry the names its users know.
-//
-// saved_elements(): what a training step keeps of the piece for backward, each array counted once, by the operation
-// that reads it. The residual sum x + f(x) keeps nothing; dropout draws its mask again.
 #pragma once
 #include "layers/linear_map.h"
 
@@ -20,8 +17,6 @@ class LayerNorm final : public Module {
   LayerNorm(const Scope& scope, Dim width, double eps);
   Tensor operator()(const Tensor& x) const { return F::layer_norm(x, weight_, bias_, eps_); }
   F::ResidualNorm operator()(const Residual& stream) const;
-  // x (rows, width), the mean and 1/deviation of each row
-  Dim saved_elements(Dim rows) const { return rows * (weight_.value().numel() + 2); }
 
  private:
   double eps_;
@@ -41,13 +36,13 @@ class Embedding final : public Module {
 
 class Dropout final : public Module {
  public:
-  enum class Unit : std::uint8_t { element, sample };  // sample: DropPath, stochastic depth
-  Dropout(const Scope& scope, double p, Unit unit = Unit::element);
+  enum class Per : std::uint8_t { element, sample };  // sample: DropPath, stochastic depth
+  Dropout(const Scope& scope, double p, Per per = Per::element);
   Tensor operator()(const Tensor& x) const;
 
  private:
   double p_;
-  Unit unit_;
+  Per per_;
 };
 
 // What a transformer block is made of, place by place.
@@ -81,8 +76,6 @@ class MultiHeadAttention final : public Module {
   // (B, T, C) -> (B, T, C). With a `cache` (causal attention only), x is the last T positions of those that it has room
   // for, as F::cached_attention says.
   Tensor operator()(const Tensor& x, const F::KeysValues& cache = {}) const;
-  // For rows = B T: x (rows, C), q k v (rows, 3 C), their attention (rows, C) with one log-sum-exp a head and row
-  Dim saved_elements(Dim rows) const;
 
  private:
   Dim heads_;
@@ -94,8 +87,6 @@ class Mlp final : public Module {
  public:
   Mlp(const Scope& scope, const BlockConfig& config);
   Tensor operator()(const Tensor& x) const { return fc2_(fc1_.then_gelu(x, gelu_)); }
-  // x (rows, C), and before and after GELU (rows, hidden)
-  Dim saved_elements(Dim rows) const;
 
  private:
   kernels::Gelu gelu_;
@@ -108,10 +99,6 @@ class Block final : public Module {
   Block(const Scope& scope, const BlockConfig& config);
   Residual operator()(const Residual& stream, const F::KeysValues& cache = {}) const;  // (B, T, C) -> (B, T, C)
   Tensor operator()(const Tensor& x) const { return (*this)(Residual{x}).sum(); }
-  Dim saved_elements(Dim rows) const {
-    return norm1_.saved_elements(rows) + attn_.saved_elements(rows) + norm2_.saved_elements(rows) +
-           mlp_.saved_elements(rows);
-  }
 
  private:
   LayerNorm norm1_;

@@ -3,16 +3,12 @@
 #include <array>
 #include <cmath>
 
+#include "core/text.h"
+
 namespace ashlar::optim {
 namespace {
 
 constexpr std::array kKinds{&kAdamW, &kDctAdamW, &kGalore, &kMuon, &kPrecGd, &kScaledGd, &kSgd, &kShampoo, &kSoap};
-
-std::string join(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text;
-}
 
 const OptimizerKind& find_kind(const std::string& name) {
   for (const OptimizerKind* kind : kKinds) {
@@ -50,9 +46,7 @@ std::unique_ptr<Optimizer> make_optimizer(const Parameters& parameters, const Op
     }
     setting->second = value;
   }
-  OptimizerOptions shared{settings.at("lr"), settings.at("weight_decay"), config.decayed, config.groups, config.lr_scale,
-                          config.allow_missing_gradients};
-  return kind.make(parameters, shared, settings);
+  return kind.make(parameters, {config.parameters, settings.at("lr"), settings.at("weight_decay")}, settings);
 }
 
 }  // namespace ashlar::optim

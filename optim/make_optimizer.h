@@ -7,11 +7,7 @@ namespace ashlar::optim {
 struct OptimizerConfig {
   std::string name = "adamw";  // one of optimizer_names()
   Settings settings = {};      // those that differ from default_settings(name)
-  // As in OptimizerOptions.
-  std::set<Role> decayed = {Role::matrix};
-  std::vector<GroupRule> groups = {};
-  bool lr_scale = false;
-  bool allow_missing_gradients = false;
+  ParameterOptions parameters = {};
 };
 
 // Unknown names and settings are InputErrors that list the valid ones.

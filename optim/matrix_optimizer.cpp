@@ -44,14 +44,13 @@ bool is_hidden_matrix(const Parameter& parameter) {
 }
 
 MatrixOptimizer::MatrixOptimizer(std::string_view name, const Parameters& parameters, const MatrixOptions& options,
-                                 std::function<bool(const Parameter&)> treats)
+                                 const std::function<bool(const Parameter&)>& treats)
     : Optimizer(parameters, options,
                 [&](const Parameter& parameter) { return treats(parameter) ? options.lr : options.adamw_lr; }),
-      treats_(std::move(treats)),
       adam_(options.adam) {
   check_adam_settings(name, adam_);
   for (Slot& slot : slots()) {
-    if (treats_(slot.parameter)) matrices_.push_back(&slot);
+    if (treats(slot.parameter)) matrices_.push_back(&slot);
     else add_adam_state(slot);
   }
 }
@@ -62,16 +61,10 @@ bool MatrixOptimizer::refreshes(Slot& slot, Dim every) {
   return updates == 0 || (updates + ahead) % every == 0;
 }
 
-std::vector<Slot*> MatrixOptimizer::matrix_slots() {
-  std::vector<Slot*> result;
-  for (Slot& slot : slots()) {
-    if (treats_(slot.parameter)) result.push_back(&slot);
-  }
-  return result;
-}
+bool MatrixOptimizer::is_matrix(const Slot& slot) const { return std::ranges::find(matrices_, &slot) != matrices_.end(); }
 
 StepNumbers MatrixOptimizer::numbers_of(Slot& slot, double lr) const {
-  return treats_(slot.parameter) ? Optimizer::numbers_of(slot, lr) : adamw_numbers(slot, adam_, lr);
+  return is_matrix(slot) ? Optimizer::numbers_of(slot, lr) : adamw_numbers(slot, adam_, lr);
 }
 
 void MatrixOptimizer::update_matrices(const std::vector<MatrixUpdate>& matrices) {
@@ -83,7 +76,7 @@ void MatrixOptimizer::update_all(const std::vector<Update>& updates) {
   std::vector<MatrixUpdate> matrices;
   for (std::size_t i = 0; i < updates.size(); ++i) {
     if (!updates[i].gradient.defined()) continue;
-    if (treats_(slots()[i].parameter)) matrices.push_back({slots()[i], updates[i]});
+    if (is_matrix(slots()[i])) matrices.push_back({slots()[i], updates[i]});
     else add_adamw_step(others, slots()[i], adam_, updates[i]);
   }
   update_matrices(matrices);

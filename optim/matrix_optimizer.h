@@ -8,7 +8,7 @@
 namespace ashlar::optim {
 
 struct MatrixOptions : OptimizerOptions {
-  double adamw_lr = 3e-4;  // of the parameters that are not hidden matrices
+  double adamw_lr = 1e-3;  // of the parameters that are not hidden matrices
   AdamSettings adam{0.9, 0.95, 1e-10};
 };
 
@@ -30,10 +30,10 @@ class MatrixOptimizer : public Optimizer {
  protected:
   // `treats` tells which parameters get update_matrix(); the others get AdamW.
   MatrixOptimizer(std::string_view name, const Parameters& parameters, const MatrixOptions& options,
-                  std::function<bool(const Parameter&)> treats = &is_hidden_matrix);
+                  const std::function<bool(const Parameter&)>& treats = &is_hidden_matrix);
 
   // The slots that get update_matrix(): to add their state.
-  std::vector<Slot*> matrix_slots();
+  const std::vector<Slot*>& matrix_slots() const { return matrices_; }
   virtual void update_matrix(Slot& slot, const Update& update) = 0;
   // All of them in one step, for who can update several at once.
   struct MatrixUpdate {
@@ -49,9 +49,10 @@ class MatrixOptimizer : public Optimizer {
   bool refreshes(Slot& slot, Dim every);
 
  private:
-  std::function<bool(const Parameter&)> treats_;
+  bool is_matrix(const Slot& slot) const;
+
   AdamSettings adam_;
-  std::vector<const Slot*> matrices_;
+  std::vector<Slot*> matrices_;
 };
 
 }  // namespace ashlar::optim

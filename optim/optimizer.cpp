@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "core/text.h"
+
 namespace ashlar::optim {
 namespace {
 
@@ -30,9 +32,8 @@ bool matches(std::string_view pattern, std::string_view text) {
 // "a, b, c" or, of many, "a, b, c, d, e and 7 more".
 std::string list(const std::vector<std::string>& names) {
   constexpr std::size_t kShown = 5;
-  std::string text;
-  for (std::size_t i = 0; i < std::min(names.size(), kShown); ++i) text += (i ? ", " : "") + names[i];
-  return names.size() <= kShown ? text : concat(text, " and ", names.size() - kShown, " more");
+  if (names.size() <= kShown) return join(names);
+  return concat(join(std::span(names).first(kShown)), " and ", names.size() - kShown, " more");
 }
 
 void check_rate(const char* what, double value) {

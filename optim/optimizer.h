@@ -25,9 +25,8 @@ struct GroupRule {
 std::function<bool(const Parameter&)> name_is(std::string pattern);
 std::function<bool(const Parameter&)> role_is(Role role);
 
-struct OptimizerOptions {
-  double lr = 1e-3;
-  double weight_decay = 0;
+// Which parameters are treated otherwise than the rest.
+struct ParameterOptions {
   // The roles that are decayed. Couplings and norms scale what the matrices do and biases shift it: drawing them to
   // zero does not regularise. Some GPT-2 recipes add Role::embedding.
   std::set<Role> decayed = {Role::matrix};
@@ -37,6 +36,11 @@ struct OptimizerOptions {
   bool lr_scale = false;
   // Pass over a parameter that no gradient reached instead of throwing.
   bool allow_missing_gradients = false;
+};
+
+struct OptimizerOptions : ParameterOptions {
+  double lr = 1e-3;
+  double weight_decay = 0;
 };
 
 // Values by name, as in a checkpoint.

@@ -2,22 +2,11 @@
 
 #include <array>
 #include <charconv>
-#include <sstream>
+
+#include "core/text.h"
 
 namespace ashlar::optim {
 namespace {
-
-std::string trimmed(const std::string& text) {
-  const auto begin = text.find_first_not_of(" \n\t");
-  return begin == std::string::npos ? "" : text.substr(begin, text.find_last_not_of(" \n\t") - begin + 1);
-}
-
-std::vector<std::string> parts(const std::string& text, char separator) {
-  std::vector<std::string> result;
-  std::istringstream stream(text);
-  for (std::string part; std::getline(stream, part, separator);) result.push_back(trimmed(part));
-  return result;
-}
 
 Role parse_role(const std::string& group, const std::string& text) {
   constexpr std::array kRoles{std::pair{"matrix", Role::matrix}, std::pair{"coupling", Role::coupling},
@@ -44,10 +33,10 @@ GroupRule parse_group(const std::string& text) {
   std::string pattern = "*";
   std::optional<Role> role;
   bool selects = false;
-  for (const std::string& part : parts(text, ',')) {
+  for (const std::string& part : split(text, ',')) {
     const auto equals = part.find('=');
     ASHLAR_CHECK(equals != std::string::npos, "groups: '", text, "': '", part, "' must be key=value");
-    const std::string key = trimmed(part.substr(0, equals)), value = trimmed(part.substr(equals + 1));
+    const std::string key(trimmed(part.substr(0, equals))), value(trimmed(part.substr(equals + 1)));
     selects = selects || key == "name" || key == "role";
     if (key == "name") pattern = value;
     else if (key == "role") role = parse_role(text, value);
@@ -69,9 +58,7 @@ GroupRule parse_group(const std::string& text) {
 
 std::vector<GroupRule> parse_groups(const std::string& text) {
   std::vector<GroupRule> rules;
-  for (const std::string& group : parts(text, ';')) {
-    if (!group.empty()) rules.push_back(parse_group(group));
-  }
+  for (const std::string& group : split(text, ';')) rules.push_back(parse_group(group));
   return rules;
 }
 

@@ -90,8 +90,7 @@ void PrecGd::refresh(Slot& slot) const {
 
 void PrecGd::update_all(const std::vector<Update>& updates) {
   // Before any weight moves: the factors of a layer step from the same point.
-  const auto treated = matrix_slots();
-  for (Slot* slot : treated) {
+  for (Slot* slot : matrix_slots()) {
     const auto index = static_cast<std::size_t>(slot - slots().data());
     if (updates[index].gradient.defined() && refreshes(*slot, refresh_every_)) refresh(*slot);
   }

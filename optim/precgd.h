@@ -9,7 +9,6 @@ struct PrecGdOptions : MatrixOptions {
   PrecGdOptions() {
     lr = 1e-3;
     weight_decay = 0.05;
-    adamw_lr = 1e-3;
     adam = {0.9, 0.999, 1e-8};
   }
   double momentum = 0.9;

@@ -8,7 +8,6 @@ namespace ashlar::optim {
 struct ProjectedOptions : MatrixOptions {
   ProjectedOptions() {
     lr = 0.01;
-    adamw_lr = 1e-3;
     adam = {0.9, 0.999, 1e-6};
   }
   Dim rank = 128;  // directions; a matrix whose short side is not longer than this gets AdamW

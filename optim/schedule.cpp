@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numbers>
 
+#include "core/error.h"
+
 namespace ashlar::optim {
 namespace {
 
@@ -26,14 +28,6 @@ Decay parse_decay(std::string_view name) {
   if (name == "linear") return Decay::linear;
   if (name == "cosine") return Decay::cosine;
   throw InputError(concat("schedule: unknown decay \"", name, "\"; use constant, linear or cosine"));
-}
-
-double lr_factor(Decay decay, Dim step, Dim warmup, Dim total, double final_fraction) {
-  ASHLAR_CHECK(step >= 0 && warmup >= 0 && total >= 1, "schedule: step ", step, " and warm-up ", warmup,
-               " must not be negative, and the total ", total, " must be at least 1");
-  if (step < warmup) return static_cast<double>(step + 1) / static_cast<double>(warmup + 1);
-  const double length = static_cast<double>(std::max<Dim>(total - warmup, 1));
-  return decayed(decay, std::min(1.0, static_cast<double>(step - warmup) / length), final_fraction);
 }
 
 double lr_factor_at(Decay decay, double progress, double warmup, double final_fraction) {

@@ -10,7 +10,6 @@ struct ShampooOptions : MatrixOptions {
   ShampooOptions() {
     lr = 1e-3;
     weight_decay = 0.05;
-    adamw_lr = 1e-3;
     adam = {0.9, 0.99, 1e-8};
   }
   Dim refresh_every = 20;

@@ -9,7 +9,6 @@ struct SoapOptions : MatrixOptions {
   SoapOptions() {
     lr = 3e-3;
     weight_decay = 0.01;
-    adamw_lr = 1e-3;
     adam = {0.95, 0.95, 1e-8};
   }
   Dim refresh_every = 10;

@@ -158,7 +158,7 @@ std::unique_ptr<DeviceState> make_state(int index) {
                            cudaFreeAsync(block.data, is_recorded(stream) ? memory_stream : stream);
                            cudaGetLastError();
                          }};
-  state->allocator = make_caching_allocator(memory, concat("memory of cuda:", index));
+  state->allocator = std::make_unique<Allocator>(memory, concat("memory of cuda:", index));
   return state;
 }
 

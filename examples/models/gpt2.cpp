@@ -64,7 +64,7 @@ Tensor Gpt2::hidden(const Tensor& tokens) const {
 
 Tensor Gpt2::loss(const Tensor& tokens, const Array& targets, Dim counted) const {
   const Tensor x = hidden(tokens);
-  return F::linear_cross_entropy(F::reshape(x, x.shape().flattened_to(1)), wte_.weight(),
+  return F::linear_cross_entropy(F::reshape(x, x.shape().as_rows()), wte_.weight(),
                                  {.target = targets.reshape({-1}), .counted = counted});
 }
 

@@ -74,23 +74,13 @@ Tensor Vit::operator()(const Tensor& images) const {
 
 Dim Vit::macs_per_sample(bool dense) {
   Dim total = 0;
-  visit([&](Module& module) {
-    const auto* map = dynamic_cast<const LinearMap*>(&module);
-    if (!map) return;
+  for (const auto& [path, map] : linear_maps(*this)) {
     const Dim grid = config_.image / config_.patch;
-    const Dim rows = map == &head_.map() ? 1 : map->scope().path() == "patch_embed.proj" ? grid * grid : tokens();
+    const Dim rows = map == &head_.map() ? 1 : path == "patch_embed.proj" ? grid * grid : tokens();
     total += rows * (dense ? map->in_features() * map->out_features() : map->cost(1).macs_forward);
-  });
+  }
   // q kᵀ and the product with v, over all heads
   return total + config_.depth * 2 * tokens() * tokens() * config_.width;
-}
-
-Dim Vit::saved_elements(Dim batch) const {
-  const Dim patches = config_.image / config_.patch * (config_.image / config_.patch);
-  Dim total = batch * patches * config_.channels * config_.patch * config_.patch;  // read by patch_embed
-  for (const auto& block : blocks_) total += block->saved_elements(batch * tokens());
-  total += norm_.saved_elements(config_.class_token ? batch : batch * tokens());
-  return total + batch * (config_.width + config_.classes);  // read by the head and by the loss
 }
 
 Exchange Vit::timm() const {

@@ -38,8 +38,6 @@ class Vit final : public Module {
   Dim tokens() const { return config_.image / config_.patch * (config_.image / config_.patch) + config_.class_token; }
   // Multiply-accumulates of one forward pass a sample: all products, attention included. `dense`: with dense maps.
   Dim macs_per_sample(bool dense = false);
-  // Kept for backward by a training step of `batch` images (layers/transformer.h).
-  Dim saved_elements(Dim batch) const;
   // timm's names and shapes.
   Exchange timm() const;
 

@@ -2,24 +2,12 @@
 #pragma once
 #include <algorithm>
 #include <chrono>
-#include <sstream>
-#include <string>
 #include <vector>
 
 #include "core/cuda/cuda.h"
 #include "core/device.h"
 
 namespace ashlar::support {
-
-// The parts of a list option between separators, empty ones left out.
-inline std::vector<std::string> split(const std::string& text, char separator) {
-  std::vector<std::string> parts;
-  std::istringstream stream(text);
-  for (std::string part; std::getline(stream, part, separator);) {
-    if (!part.empty()) parts.push_back(part);
-  }
-  return parts;
-}
 
 // The middle value, or the mean of the two middle ones, of at least one.
 inline double median(std::vector<double> values) {

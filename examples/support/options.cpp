@@ -9,18 +9,13 @@
 #include <type_traits>
 
 #include "core/error.h"
+#include "core/text.h"
 
 namespace ashlar::support {
 namespace {
 
 std::string replaced(std::string text, char from, char to) {
   std::ranges::replace(text, from, to);
-  return text;
-}
-
-std::string joined(const std::vector<std::string>& parts) {
-  std::string text;
-  for (const auto& part : parts) text += (text.empty() ? "" : ", ") + part;
   return text;
 }
 
@@ -157,7 +152,7 @@ void Option::check_limits(const Json& value, const std::string& where) const {
     const auto text = value.get<std::string>();
     const std::string hint = nearest(text, choices_);
     ASHLAR_CHECK(std::ranges::find(choices_, text) != choices_.end(), where, ": '", text, "' is unknown; ",
-                 hint.empty() ? "" : "did you mean '" + hint + "'? ", "Valid: ", joined(choices_));
+                 hint.empty() ? "" : "did you mean '" + hint + "'? ", "Valid: ", join(choices_));
   }
 }
 
@@ -170,7 +165,7 @@ void Option::assign(const Json& value, const std::string& where, Source source) 
 std::string Option::help_line() const {
   const Json value = get_();
   std::string text = help_;
-  if (!choices_.empty()) text += ": " + joined(choices_);
+  if (!choices_.empty()) text += ": " + join(choices_);
   if (value.is_boolean()) {
     if (value.get<bool>()) text += " (on; --no-" + flag().substr(2) + " switches it off)";
   } else if (value.is_string()) {

@@ -1,6 +1,5 @@
 #include "examples/support/system.h"
 
-#include <sys/resource.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
@@ -55,12 +54,6 @@ std::string build_description() {
           std::to_string(__GNUC_PATCHLEVEL__);
 #endif
   return text + ", " + git_revision();
-}
-
-std::int64_t peak_resident_bytes() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
 }
 
 void add_device_option(Options& options, std::string& device) {

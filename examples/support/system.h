@@ -1,6 +1,5 @@
 // What the program runs on and what it was built from.
 #pragma once
-#include <cstdint>
 #include <string>
 
 #include "core/device.h"
@@ -9,10 +8,9 @@
 
 namespace ashlar::support {
 
-std::string instruction_set();      // "AMX", "AVX512-BF16", "AVX2", "AVX-512 limited to avx2" (ASHLAR_ISA), …
-std::string git_revision();         // of the sources, "+" if they were changed since; "unknown" outside a repository
-std::string build_description();    // "Release, g++ 12.2.0, 1a593fd"
-std::int64_t peak_resident_bytes();  // the most memory this process has held
+std::string instruction_set();    // "AMX", "AVX512-BF16", "AVX2", "AVX-512 limited to avx2" (ASHLAR_ISA), …
+std::string git_revision();       // of the sources, "+" if they were changed since; "unknown" outside a repository
+std::string build_description();  // "Release, g++ 12.2.0, 1a593fd"
 
 // --device, refused while options are read if this machine has no such device, and --dtype of what is computed there.
 void add_device_option(Options& options, std::string& device);

@@ -21,8 +21,9 @@ namespace ashlar::support {
 namespace {
 
 optim::OptimizerConfig optimizer_config(const TrainingOptions& options) {
-  optim::OptimizerConfig config{.name = options.optimizer, .groups = optim::parse_groups(options.groups),
-                                .lr_scale = options.lr_scale};
+  optim::OptimizerConfig config{
+      .name = options.optimizer,
+      .parameters = {.groups = optim::parse_groups(options.groups), .lr_scale = options.lr_scale}};
   for (const auto& [key, value] : options.optim) {
     if (value) config.settings[key] = *value;
   }

@@ -1,5 +1,4 @@
 #include "core/parallel.h"
-#include "kernels/attention/cpu.h"
 #include "kernels/attention/operands.h"
 
 namespace ashlar::kernels::cpu {
@@ -127,7 +126,7 @@ class HeadBackward {
   }
 
   const BackwardCall& call_;
-  [[no_unique_address]] typename Operands::Unit unit_;
+  [[no_unique_address]] typename Operands::MatrixUnit unit_;
   Tiles tiles_;
   Dim depth_;
   Head<T> dq_{}, dk_{}, dv_{};

@@ -2,7 +2,6 @@
 #include <limits>
 
 #include "core/parallel.h"
-#include "kernels/attention/cpu.h"
 #include "kernels/attention/operands.h"
 
 namespace ashlar::kernels::cpu {
@@ -96,7 +95,7 @@ class HeadForward {
   }
 
   const ForwardCall& call_;
-  [[no_unique_address]] typename Operands::Unit unit_;
+  [[no_unique_address]] typename Operands::MatrixUnit unit_;
   Tiles tiles_, panels_;
   Dim depth_;
   typename Operands::Columns k_transposed_;

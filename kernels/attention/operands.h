@@ -5,15 +5,17 @@
 //   LeftRows: a tile as left operand;
 //   Rows: that, or as right operand; of the first `count` tiles;
 //   Columns: its transpose (D, positions) as right operand; of the first `count` tiles;
-// and Scores, a tile of results (queries, keys) that becomes a left operand, as it is or transposed. One `Unit` lives while a
-// thread multiplies.
+// and Scores, a tile of results (queries, keys) that becomes a left operand, as it is or transposed. One `MatrixUnit` lives
+// while a thread multiplies.
 #pragma once
+#include <cstring>
+
 #include "kernels/attention/heads.h"
 #include "kernels/attention/softmax.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/scratch.h"
 #include "kernels/small_gemm/pair_gemm.h"
 #include "kernels/small_gemm/small_gemm.h"
-#include "kernels/small_gemm/tile.h"
 
 namespace ashlar::kernels::attention {
 
@@ -56,6 +58,22 @@ class PackedTiles {
   Scratch<Element> values_;
 };
 
+// to = factor * from for a tile of rows whose values are contiguous.
+template <class From, class To>
+void copy_tile(const From* from, Dim ld_from, To* to, Dim ld_to, Dim rows, Dim columns, accumulate_t<To> factor = 1) {
+  for (Dim r = 0; r < rows; ++r) {
+    const From* source = from + r * ld_from;
+    To* target = to + r * ld_to;
+    if constexpr (std::is_same_v<From, To>) {
+      if (factor == 1) {
+        std::memcpy(target, source, static_cast<std::size_t>(columns) * sizeof(To));
+        continue;
+      }
+    }
+    for (Dim c = 0; c < columns; ++c) target[c] = convert<To>(factor * convert<accumulate_t<To>>(source[c]));
+  }
+}
+
 template <class T>
 struct Converted {
   using Value = T;
@@ -66,7 +84,7 @@ struct Converted {
     bool transposed = false;
   };
   using Right = RightOf<Sum>;
-  struct Unit {};
+  struct MatrixUnit {};
 
   static void multiply(const Size& size, const Left& a, const Right& b, Sum* c, Dim ldc, bool accumulate = false) {
     const SmallGemm<Sum> product{.m = size.m, .n = size.n, .k = size.k, .lda = a.ld, .ldb = b.ld, .ldc = ldc,
@@ -154,7 +172,7 @@ struct Paired {
     Dim ld;
   };
   using Right = RightOf<Pair>;  // of strips
-  struct Unit {
+  struct MatrixUnit {
     UseTiles tiles{has_tiles()};
   };
 

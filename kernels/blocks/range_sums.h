@@ -4,7 +4,7 @@
 #include "core/parallel.h"
 #include "core/view.h"
 #include "kernels/blocks/blocks.h"
-#include "kernels/small_gemm/tile.h"
+#include "kernels/scratch.h"
 
 namespace ashlar::kernels {
 

@@ -185,8 +185,9 @@ Array product(const Array& a, const Array& b) {
 Array gram(const Array& a) { return product(a.transpose(-2, -1), a); }
 
 double frobenius(const Array& a) {
-  const Array squares = Array::empty({1}, DType::f64, a.device());
-  kernels::sum_of_squares(a.exec(), a.as_contiguous(), squares);
+  const Array values = a.as_contiguous(), squares = Array::empty({1}, DType::f64, a.device());
+  const ConstView view = values;
+  kernels::sums_of_squares(a.exec(), {&view, 1}, squares);
   return std::sqrt(squares.item());
 }
 

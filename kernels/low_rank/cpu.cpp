@@ -1,5 +1,3 @@
-#include "kernels/low_rank/cpu.h"
-
 #include "kernels/blast/cpu.h"
 #include "kernels/low_rank/as_blocks.h"
 

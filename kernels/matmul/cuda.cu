@@ -5,6 +5,7 @@
 
 #include <map>
 #include <mutex>
+#include <vector>
 
 #include "kernels/device.cuh"
 #include "kernels/matmul/cuda.h"

@@ -36,10 +36,7 @@ inline Problem merged_batches(Problem p) {
     if (!merges(p.a) || !merges(p.b) || !merges(p.y)) continue;
     const auto merge = [&](auto v) {
       auto result = v;
-      std::vector<Dim> sizes(v.shape.sizes().begin(), v.shape.sizes().end());
-      sizes[static_cast<std::size_t>(d + 1)] *= sizes[static_cast<std::size_t>(d)];
-      sizes.erase(sizes.begin() + d);
-      result.shape = Shape(sizes);
+      result.shape = v.shape.without(d).with(d, v.size(d) * v.size(d + 1));
       std::copy(v.stride.begin() + d + 1, v.stride.end(), result.stride.begin() + d);
       return result;
     };

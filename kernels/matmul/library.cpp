@@ -7,7 +7,7 @@
 
 #include "core/parallel.h"
 #include "kernels/isa.h"
-#include "kernels/small_gemm/tile.h"
+#include "kernels/scratch.h"
 
 namespace ashlar::kernels::products {
 namespace {

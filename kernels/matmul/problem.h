@@ -1,7 +1,5 @@
 // A checked product with all batch dimensions spelt out, and ways to see it differently.
 #pragma once
-#include <vector>
-
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/reduce/reduce.h"
@@ -120,10 +118,8 @@ inline Problem check(const ConstView& a, const ConstView& b, const View& y, cons
 template <class Pointer>
 BasicView<Pointer> select(const BasicView<Pointer>& v, int dim, Dim index) {
   using Byte = std::conditional_t<std::is_const_v<std::remove_pointer_t<Pointer>>, const std::byte, std::byte>;
-  std::vector<Dim> sizes(v.shape.sizes().begin(), v.shape.sizes().end());
-  sizes.erase(sizes.begin() + dim);
   BasicView<Pointer> result{static_cast<Byte*>(v.data) + index * v.step(dim) * static_cast<Dim>(size_of(v.dtype)), v.dtype,
-                            Shape(sizes), v.stride, v.device};
+                            v.shape.without(dim), v.stride, v.device};
   std::copy(v.stride.begin() + dim + 1, v.stride.end(), result.stride.begin() + dim);
   return result;
 }

@@ -2,8 +2,8 @@
 
 #include "kernels/matmul/library.h"
 #include "kernels/matmul/parts.h"
+#include "kernels/scratch.h"
 #include "kernels/small_gemm/pair_gemm.h"
-#include "kernels/small_gemm/tile.h"
 
 namespace ashlar::kernels::products {
 namespace {

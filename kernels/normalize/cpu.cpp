@@ -11,7 +11,7 @@ namespace {
 
 double norm(const Exec& exec, const ConstView& row) {
   double squares = 0;
-  sum_of_squares(exec, row, View{&squares, DType::f64, {1}, {1}});
+  sums_of_squares(exec, {&row, 1}, View{&squares, DType::f64, {1}, {1}});
   return std::sqrt(squares);
 }
 

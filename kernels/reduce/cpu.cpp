@@ -68,7 +68,7 @@ double row_sum(DType dtype, const void* x, Dim count) {
 }
 
 double row_square_sum(DType dtype, const void* x, Dim count) {
-  return dispatch_floating(dtype, "sum_of_squares", [=]<class T>() HWY_ATTR {
+  return dispatch_floating(dtype, "sums_of_squares", [=]<class T>() HWY_ATTR {
     return sum_of(static_cast<const T*>(x), count, [](auto v, auto s) HWY_ATTR { return hn::MulAdd(v, v, s); });
   });
 }
@@ -193,11 +193,6 @@ void sum_to(const Exec&, ConstView x, View y) {
       }
     });
   });
-}
-
-void sum_of_squares(const Exec&, ConstView x, View y) {
-  check_sum_of_squares(x, y);
-  *y.as<double>() = sum_pieces(ASHLAR_DISPATCH(row_square_sum), x, x.data, x.numel());
 }
 
 void sums_of_squares(const Exec&, std::span<const ConstView> xs, View y) {

@@ -97,18 +97,6 @@ void sum_rows(const Exec& exec, ColumnSums s, const T* x, Y* y) {
   launch_column_sums(exec, last, static_cast<const A*>(parts), y);
 }
 
-template <class T>
-__global__ void square_sums(Dim count, const T* x, double* partial) {
-  __shared__ double shared[kWarp];
-  double sum = 0;
-  for (Dim i = Dim{blockIdx.x} * kThreads + threadIdx.x; i < count; i += Dim{gridDim.x} * kThreads) {
-    const double value = convert<double>(x[i]);
-    sum += value * value;
-  }
-  const double total = block_sum(sum, shared);
-  if (threadIdx.x == 0) partial[blockIdx.x] = total;
-}
-
 // The tensors of one dtype among `xs`: partial sums of their chunks, and for each the sum of its partial sums in order.
 template <class T>
 struct SquaresItem {
@@ -197,19 +185,6 @@ void sum_to(const Exec& exec, ConstView x, View y) {
       ASHLAR_CUDA_CHECK_LAUNCH();
     });
   });
-}
-
-void sum_of_squares(const Exec& exec, ConstView x, View y) {
-  check_sum_of_squares(x, y);
-  const Dim count = x.numel();
-  const unsigned blocks = blocks_for(count, 16 * kThreads, 1024);
-  const Array partial = Array::empty({static_cast<Dim>(blocks)}, DType::f64, exec.device);
-  double* const parts = View(partial).as<double>();
-  dispatch_floating(x.dtype, "sum_of_squares", [&]<class T>() {
-    square_sums<<<blocks, kThreads, 0, queue(exec)>>>(count, x.as<T>(), parts);
-  });
-  ASHLAR_CUDA_CHECK_LAUNCH();
-  sum_to(exec, partial, y);
 }
 
 }  // namespace ashlar::kernels::cuda

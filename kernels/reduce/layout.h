@@ -19,12 +19,6 @@ inline void check_sum_to(const ConstView& x, const View& y) {
                x.dtype, " and ", y.dtype);
 }
 
-inline void check_sum_of_squares(const ConstView& x, const View& y) {
-  ASHLAR_CHECK(x.contiguous(), "sum_of_squares: needs a contiguous array, shape ", x.shape);
-  ASHLAR_CHECK(y.numel() == 1 && y.dtype == DType::f64, "sum_of_squares: the result must be one f64, not ", y.shape,
-               " ", y.dtype);
-}
-
 inline void check_sums_of_squares(std::span<const ConstView> xs, const View& y) {
   const auto count = static_cast<Dim>(xs.size());
   ASHLAR_CHECK(y.shape == Shape{count} && y.dtype == DType::f64 && y.contiguous(), "sums_of_squares: the results must be ",

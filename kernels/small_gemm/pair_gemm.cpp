@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "kernels/bf16-inl.h"
-#include "kernels/small_gemm/tiles.h"
+#include "kernels/small_gemm/amx.h"
 
 #if defined(__x86_64__)
 

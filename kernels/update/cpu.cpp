@@ -1,5 +1,5 @@
 // Optimizer updates on the CPU: limited by memory, so everything is done in the one pass.
-#include "kernels/update/cpu.h"
+#include "kernels/update/update.h"
 
 #include <array>
 #include <cstring>

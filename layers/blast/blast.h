@@ -4,8 +4,8 @@
 //   dc_i = dy_i U_i      da_j = sum_i S_ij * dc_i      dx_j = da_j V_jᵀ
 //   dU_i = dy_iᵀ c_i     dS_ij = sum over rows of dc_i * a_j     dV_j = x_jᵀ da_j
 // i < out_blocks, j < in_blocks; p = ceil(out / out_blocks), q = ceil(in / in_blocks): a ragged last block is treated as
-// if x and y were padded with zeros. Saved for backward: x (shared with its producer), and a
-// where q is at least 64: computing it again is cheaper for shorter blocks. c is always computed again.
+// if x and y were padded with zeros. Saved for backward: x (shared with its producer) and, on the CPU, a where q is at least
+// 24, since computing it again is cheaper for shorter blocks; on a GPU a and c.
 // At initialisation var V = 1/q, E S² = 1/in_blocks, var U = in std² / rank, so that the entries of W have variance std².
 #pragma once
 #include "layers/linear_spec.h"
@@ -21,7 +21,6 @@ class BlastLinear final : public LinearMap {
   Array to_dense() const override;
   LinearCost cost(Dim rows) const override;
   std::string spec() const override;
-  const Structure& structure() const { return structure_; }
 
  protected:
   void fit(const Array& dense, const ProjectionOptions& options) override;

@@ -14,7 +14,6 @@ class LowRankLinear final : public LinearMap {
   bool takes_weights() const override { return true; }
   LinearCost cost(Dim rows) const override;
   std::string spec() const override { return concat("low_rank:rank=", rank_); }
-  Dim rank() const { return rank_; }
 
  protected:
   // Truncated SVD: the best approximation of the rank (Eckart and Young), factors of equal size on both sides.

@@ -54,6 +54,26 @@ TEST_CASE("the gradient handed to a user does not change under him") {
   REQUIRE(bitwise_equal(held, before));
 }
 
+TEST_CASE("a leaf is the only owner of its gradient") {
+  const Array cotangent = randn({2, 3}, DType::f64, 1);
+  const Tensor a = Tensor::leaf(randn({2, 3}, DType::f64, 2)), b = Tensor::leaf(randn({2, 3}, DType::f64, 3));
+  const Tensor ones = Array::full({3}, 1.0, DType::f64);
+  const std::vector<Tensor> sums{a + b, F::add_layer_norm(a, b, ones, ones, 1e-5).sum,
+                                 F::reshape(a, {6, 1}) + F::reshape(b, {6, 1}),
+                                 checkpoint([&](const Tensor& x) { return x + b; }, a)};
+  for (const Tensor& sum : sums) {
+    for (const Tensor* leaf : {&a, &b}) leaf->zero_grad();
+    sum.backward(cotangent.reshape(sum.shape()));
+    for (const Tensor* leaf : {&a, &b}) {
+      REQUIRE(bitwise_equal(leaf->grad(), cotangent));
+      REQUIRE(leaf->grad().owns_alone());
+    }
+  }
+  for (const Tensor* leaf : {&a, &b}) leaf->zero_grad();
+  F::concat(F::transpose(a, 0, 1), F::transpose(b, 0, 1), 0).backward(randn({6, 2}, DType::f64, 4));
+  for (const Tensor* leaf : {&a, &b}) REQUIRE(leaf->grad().owns_alone());
+}
+
 TEST_CASE("frozen inputs get no gradient and change none of the others") {
   const Array x = randn({4, 3}, DType::f64, 4), w = randn({2, 3}, DType::f64, 5), b = randn({2}, DType::f64, 6);
   std::array<Array, 3> all;
@@ -95,8 +115,29 @@ TEST_CASE("a second backward, a changed value, a missing gradient and a missing 
   REQUIRE_THROWS_WITH(Forgetful::apply(x).backward(randn({3}, DType::f64, 1)), says("forgetful") && says("no gradient"));
   REQUIRE_THROWS_WITH(Argmax::apply(x), says("argmax") && says("detach"));
   REQUIRE_NOTHROW(Argmax::apply(x.detach()));
+  for (const auto& [drop, name] : {std::pair(&F::dropout, "dropout"), std::pair(&F::drop_path, "drop_path")}) {
+    const Tensor dropped = drop(x, {0.5, 1, 2});
+    dropped.backward(x.value());
+    REQUIRE_THROWS_WITH(dropped.backward(x.value()), says(name) && says("already run"));
+  }
   REQUIRE_THROWS_WITH((x * x).backward(), says("one element"));
   REQUIRE_THROWS_WITH(x.detach().backward(randn({3}, DType::f64, 1)), says("requires a gradient"));
+}
+
+TEST_CASE("checkpointing passes over what needs no gradient, and what body does not use gets zeros") {
+  const Tensor ids = Array::from(std::vector<std::int32_t>{2, 0}, {2});
+  const Tensor table = Tensor::leaf(randn({3, 4}, DType::f32, 13));
+  const Array dy = randn({2, 4}, DType::f32, 14);
+  for (const Tensor& weight : {table.detach(), table}) {
+    checkpoint([&](const Tensor& x) { return F::embedding(weight, x, DType::f32); }, ids).backward(dy);
+    REQUIRE(weight.grad().defined() == weight.requires_grad());
+  }
+  const Tensor x = Tensor::leaf(randn({2, 4}, DType::f32, 15)), other = Tensor::leaf(randn({2, 4}, DType::f32, 16));
+  for (const Tensor& result : {other.detach(), other}) {
+    checkpoint([&](const Tensor&) { return result * 2; }, x).backward(dy);
+    REQUIRE(bitwise_equal(x.grad(), Array::zeros({2, 4})));
+    REQUIRE(result.grad().defined() == result.requires_grad());
+  }
 }
 
 TEST_CASE("checkpointing gives the same bits and keeps less") {

@@ -13,6 +13,7 @@ Array r(const Shape& shape, std::uint64_t key) { return randn(shape, DType::f64,
 TEST_CASE("layout operations: gradients match finite differences") {
   REQUIRE_GRADIENTS([](const auto& t) { return F::reshape(t[0], {6, 2}); }, r({3, 4}, 1));
   REQUIRE_GRADIENTS([](const auto& t) { return F::permute(t[0], {2, 0, 1}); }, r({2, 3, 5}, 2));
+  REQUIRE_GRADIENTS([](const auto& t) { return F::permute(t[0], {-2, 3, 0, 1}); }, r({2, 3, 4, 5}, 2));
   REQUIRE_GRADIENTS([](const auto& t) { return F::reshape(F::permute(t[0], {1, 2, 0}), {5, 6}); }, r({2, 3, 5}, 3));
   REQUIRE_GRADIENTS([](const auto& t) { return F::select(t[0], 1, 2); }, r({2, 3, 5}, 4));
   REQUIRE_GRADIENTS([](const auto& t) { return F::slice(t[0], 2, 1, 4); }, r({2, 3, 5}, 5));

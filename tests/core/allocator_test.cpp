@@ -29,17 +29,17 @@ std::unique_ptr<Allocator> allocator_on(std::size_t limit) {
   System::limit = limit;
   System::used = 0;
   System::requests = 0;
-  return make_caching_allocator(
-      {[](std::size_t bytes) -> MemoryBlock {
-         ++System::requests;
-         if (System::used + bytes > System::limit) return {};
-         System::used += bytes;
-         return {std::aligned_alloc(64, bytes), bytes};
-       },
-       [](MemoryBlock block) {
-         System::used -= block.bytes;
-         std::free(block.data);
-       }},
+  return std::make_unique<Allocator>(
+      RawMemory{[](std::size_t bytes) -> MemoryBlock {
+                  ++System::requests;
+                  if (System::used + bytes > System::limit) return {};
+                  System::used += bytes;
+                  return {std::aligned_alloc(64, bytes), bytes};
+                },
+                [](MemoryBlock block) {
+                  System::used -= block.bytes;
+                  std::free(block.data);
+                }},
       "test memory");
 }
 

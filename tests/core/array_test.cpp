@@ -42,14 +42,18 @@ TEST_CASE("shapes count, compare and print") {
   CHECK(Shape{2, 3} == Shape{2, 3});
   CHECK(Shape{2, 3} != Shape{2, 3, 1});
   CHECK(Shape{2, 3, 5}.with(-1, 7) == Shape{2, 3, 7});
-  CHECK(Shape{2, 3, 5}.flattened_to(1) == Shape{6, 5});
-  CHECK(Shape{5}.flattened_to(1) == Shape{1, 5});
+  CHECK(Shape{2, 3, 5}.without(1) == Shape{2, 5});
+  CHECK(Shape{2, 3, 5}.without(-1) == Shape{2, 3});
+  CHECK(Shape{5}.without(0) == Shape{});
+  CHECK(contains(error_of([] { Shape{5}.without(1); }), "dimension 1"));
+  CHECK(Shape{2, 3, 5}.as_rows() == Shape{6, 5});
+  CHECK(Shape{5}.as_rows() == Shape{1, 5});
   CHECK(contains(error_of([] { Shape{2, -1}; }), "-1"));
   CHECK(contains(error_of([] { Shape{1, 1, 1, 1, 1, 1, 1}; }), "7 dimensions"));
   CHECK(contains(error_of([] { Shape{Dim{1} << 31, Dim{1} << 31}; }), "too large"));
   CHECK(contains(error_of([] { Shape({1, Dim{1} << 31}).with(0, Dim{1} << 31); }), "too large"));
   CHECK(contains(error_of([] { Shape{5}.with(0, -1); }), "-1"));
-  CHECK(contains(error_of([] { Shape{5}.flattened_to(2); }), "(5)"));
+  CHECK(contains(error_of([] { Shape{}.as_rows(); }), "()"));
 }
 
 TEST_CASE("new arrays hold what they were made of") {

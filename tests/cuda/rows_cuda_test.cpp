@@ -143,7 +143,10 @@ TEST_CASE("sums", "[cuda]") {
                   [](const Exec& exec, const Arrays& in, const Arrays& out) { kernels::sum_to(exec, in[0], out[0]); });
     }
     same_on_gpu({x}, {Array::zeros({1}, DType::f64)}, 1e-12,
-                [](const Exec& exec, const Arrays& in, const Arrays& out) { kernels::sum_of_squares(exec, in[0], out[0]); });
+                [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                  const ConstView view = in[0];
+                  kernels::sums_of_squares(exec, {&view, 1}, out[0]);
+                });
   }
 }
 

@@ -14,6 +14,9 @@ Array sum_to(const Array& x, const Shape& shape, DType dtype) {
   return y;
 }
 
+// y (1) of one array.
+void sum_of_squares(const ConstView& x, const View& y) { kernels::sums_of_squares(Exec{}, {&x, 1}, y); }
+
 // Element by element, in the widest type: rounding of the reference must not blur the comparison.
 Array reference(const Array& x, const Shape& shape) {
   const auto values = x.to_vector<double>();
@@ -82,21 +85,21 @@ TEST_CASE("sum_to of nothing is zero", "[reduce]") {
   CHECK(all_equal(sum_to(x, {1, 3}, DType::f32), 0));
 }
 
-TEST_CASE("sum_of_squares", "[reduce]") {
+TEST_CASE("sums of squares", "[reduce]") {
   const IsaLimit isa(GENERATE("baseline", "environment"));
   const DType dtype = GENERATE(DType::f64, DType::f32, DType::bf16);
   const Dim count = GENERATE(0, 1, 7, 1021, 300007);
   const Array x = randn({count}, dtype, 5), y = Array::full({1}, -1, DType::f64);
-  kernels::sum_of_squares(x.exec(), x, y);
+  sum_of_squares(x, y);
   long double sum = 0;
   for (const double v : x.to_vector<double>()) sum += static_cast<long double>(v) * v;
   const auto expected = static_cast<double>(sum);
   CHECK(std::abs(y.item() - expected) <= 1e-14 * expected);
 }
 
-TEST_CASE("sum_of_squares does not overflow in f32", "[reduce]") {
+TEST_CASE("sums of squares do not overflow in f32", "[reduce]") {
   const Array x = Array::full({100}, 1e30), y = Array::empty({1}, DType::f64);
-  kernels::sum_of_squares(x.exec(), x, y);
+  sum_of_squares(x, y);
   CHECK(std::abs(y.item() / 1e62 - 1) <= 1e-6);
 }
 
@@ -111,7 +114,7 @@ TEST_CASE("sums do not depend on the number of threads", "[reduce]") {
     CHECK(same_on_all_threads([&] { return sum_to(x, shape.with(last, 1).with(0, 1), DType::f32); }));
     CHECK(same_on_all_threads([&] {
       const Array y = Array::empty({1}, DType::f64);
-      kernels::sum_of_squares(x.exec(), x, y);
+      sum_of_squares(x, y);
       return y;
     }));
   }
@@ -123,6 +126,6 @@ TEST_CASE("sums name what is wrong with their input", "[reduce]") {
                     "sum_to: shape (4, 6) cannot be summed to (1, 3); each size must be kept or become 1");
   CHECK_THROWS_AS(sum_to(x, {6}, DType::f32), InputError);
   CHECK_THROWS_AS(sum_to(x, {1, 6}, DType::i32), InputError);
-  CHECK_THROWS_AS(kernels::sum_of_squares(x.exec(), x.transpose(0, 1), Array::empty({1}, DType::f64)), InputError);
-  CHECK_THROWS_AS(kernels::sum_of_squares(x.exec(), x, Array::empty({1})), InputError);
+  CHECK_THROWS_AS(sum_of_squares(x.transpose(0, 1), Array::empty({1}, DType::f64)), InputError);
+  CHECK_THROWS_AS(sum_of_squares(x, Array::empty({1})), InputError);
 }

@@ -25,9 +25,9 @@ struct PlainBlock : Module {
         norm2(sub("norm2"), c.width, c.eps),
         mlp(sub("mlp"), c),
         dropout1(sub("dropout1"), c.dropout),
-        path1(sub("drop_path1"), c.drop_path, Dropout::Unit::sample),
+        path1(sub("drop_path1"), c.drop_path, Dropout::Per::sample),
         dropout2(sub("dropout2"), c.dropout),
-        path2(sub("drop_path2"), c.drop_path, Dropout::Unit::sample) {}
+        path2(sub("drop_path2"), c.drop_path, Dropout::Per::sample) {}
   Tensor operator()(const Tensor& x) const {
     const Tensor y = x + path1(dropout1(attn(norm1(x))));
     return y + path2(dropout2(mlp(norm2(y))));

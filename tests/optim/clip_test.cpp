@@ -1,5 +1,7 @@
 #include "optim/clip.h"
 
+#include "autograd/ops.h"
+#include "kernels/clip/clip.h"
 #include "optim/sgd.h"
 #include "tests/optim/support.h"
 
@@ -54,6 +56,19 @@ TEST_CASE("the scale brings a long gradient to max_norm and leaves a short one")
   REQUIRE(std::abs(clip.norm() - norm / 3) <= 1e-9 * norm);
   REQUIRE(std::abs(clip.scale * norm - norm / 6) <= 1e-6);
   REQUIRE(clip_grad_norm(parameters, norm, 3).scale == 1.0 / 3);
+}
+
+TEST_CASE("clipping in place scales each of the gradients of a sum once, and not what backward was given") {
+  const Parameters parameters{make_parameter("a", {5}), make_parameter("b", {5})};
+  const Array cotangent = randn({5}, DType::f32, 1), given = cotangent.clone();
+  (parameters[0].tensor + parameters[1].tensor).backward(cotangent);
+  std::vector<View> gradients;
+  for (const Parameter& p : parameters) gradients.push_back(p.tensor.grad());
+  const double norm = clip_grad_norm(parameters, 0).norm();
+  const Array squares = Array::full({1}, norm * norm, DType::f64);
+  kernels::clip_gradients(Exec{}, gradients, squares, {norm / 2, 1});
+  REQUIRE(std::abs(clip_grad_norm(parameters, 0).norm() - norm / 2) <= 1e-5 * norm);
+  REQUIRE(bitwise_equal(cotangent, given));
 }
 
 TEST_CASE("accumulated batches update as their mean") {

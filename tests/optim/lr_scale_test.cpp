@@ -19,7 +19,8 @@ Parameters stepped(const std::string& name, Settings settings, bool lr_scale) {
   }();
   settings["lr"] = kLr;
   settings["weight_decay"] = kDecay;
-  const auto optimizer = make_optimizer(parameters, {.name = name, .settings = settings, .lr_scale = lr_scale});
+  const auto optimizer =
+      make_optimizer(parameters, {.name = name, .settings = settings, .parameters = {.lr_scale = lr_scale}});
   set_gradients(parameters, 0);
   optimizer->step(0.5);
   return parameters;
@@ -64,7 +65,7 @@ TEST_CASE("lr_scale leaves steps alone whose size Adam's rule does not describe"
   REQUIRE(ratio("precgd", 1) == Approx(kScale));
   REQUIRE(ratio("precgd", 1, {{"rms", 0}}) == Approx(1));
   const Parameters parameters = make_parameters();
-  REQUIRE_THROWS_WITH(make_optimizer(parameters, {.name = "sgd", .lr_scale = true}),
+  REQUIRE_THROWS_WITH(make_optimizer(parameters, {.name = "sgd", .parameters = {.lr_scale = true}}),
                       says("sgd: lr_scale is a rule for steps of Adam's size"));
 }
 

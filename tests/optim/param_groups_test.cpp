@@ -13,8 +13,8 @@ TEST_CASE("groups are chosen by name and role; the first that fits sets rate, de
   const auto optimizer = make_optimizer(
       parameters, {.name = "sgd",
                    .settings = {{"lr", 0.5}, {"weight_decay", 0.25}},
-                   .groups = parse_groups("name=*.U, lr=2 ; role=matrix,lr=0.5,weight_decay=0;"
-                                          "role=embedding,name=wte.*,weight_decay=0.125,decay=linear")});
+                   .parameters = {.groups = parse_groups("name=*.U, lr=2 ; role=matrix,lr=0.5,weight_decay=0;"
+                                                         "role=embedding,name=wte.*,weight_decay=0.125,decay=linear")}});
   const auto check = [&](const std::string& name, double lr, double weight_decay, std::optional<Decay> decay) {
     INFO(name);
     const Slot& slot = slot_of(*optimizer, name);
@@ -33,7 +33,7 @@ TEST_CASE("a group's factor multiplies the rate that the optimizer gives to its 
   const Parameters parameters = make_parameters();
   const auto optimizer = make_optimizer(parameters, {.name = "muon",
                                                      .settings = {{"lr", 0.5}, {"adamw_lr", 0.25}},
-                                                     .groups = parse_groups("name=*,lr=0.5")});
+                                                     .parameters = {.groups = parse_groups("name=*,lr=0.5")}});
   REQUIRE(slot_of(*optimizer, "blocks.0.fc.weight").lr == 0.25);
   REQUIRE(slot_of(*optimizer, "norm.weight").lr == 0.125);
 }

@@ -67,7 +67,8 @@ TEST_CASE("preconditioned optimizers match their reference implementations") {
     for (const Case& c : kCases) {
       INFO(c.name << " " << dtype);
       const Parameters parameters = parameters_of(c, golden, dtype);
-      OptimizerConfig config{.name = c.optimizer, .settings = c.settings, .decayed = {Role::matrix, Role::bias}};
+      OptimizerConfig config{
+          .name = c.optimizer, .settings = c.settings, .parameters = {.decayed = {Role::matrix, Role::bias}}};
       config.settings.merge(c.name.ends_with("_decay") ? decayed() : plain());
       const auto optimizer = make_optimizer(parameters, config);
       for (Dim step = 0; step < kSteps; ++step) {

@@ -1,8 +1,5 @@
-// What kernels that work tile by tile share: scratch memory and copies that convert.
+// Scratch memory of kernels that work tile by tile.
 #pragma once
-#include <algorithm>
-#include <cstring>
-
 #include "core/allocator.h"
 #include "core/dtype.h"
 #include "kernels/rounding.h"
@@ -31,21 +28,5 @@ class Scratch {
   MemoryBlock block_;
   Dim used_ = 0;
 };
-
-// to = factor * from for a tile of rows whose values are contiguous.
-template <class From, class To>
-void copy_tile(const From* from, Dim ld_from, To* to, Dim ld_to, Dim rows, Dim columns, accumulate_t<To> factor = 1) {
-  for (Dim r = 0; r < rows; ++r) {
-    const From* source = from + r * ld_from;
-    To* target = to + r * ld_to;
-    if constexpr (std::is_same_v<From, To>) {
-      if (factor == 1) {
-        std::memcpy(target, source, static_cast<std::size_t>(columns) * sizeof(To));
-        continue;
-      }
-    }
-    for (Dim c = 0; c < columns; ++c) target[c] = convert<To>(factor * convert<accumulate_t<To>>(source[c]));
-  }
-}
 
 }  // namespace ashlar::kernels

@@ -1,4 +1,4 @@
-#include "kernels/small_gemm/tiles.h"
+#include "kernels/small_gemm/amx.h"
 
 #if defined(__x86_64__)
 

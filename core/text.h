@@ -1,0 +1,40 @@
+// Lists written as text.
+#pragma once
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ashlar {
+
+// "a, b, c" of a range of texts.
+template <class Texts>
+std::string join(const Texts& parts) {
+  std::string text;
+  std::string_view separator;
+  for (const std::string_view part : parts) {
+    text.append(separator).append(part);
+    separator = ", ";
+  }
+  return text;
+}
+
+// Without white space around it.
+constexpr std::string_view trimmed(std::string_view text) {
+  constexpr std::string_view kSpace = " \n\t";
+  text.remove_prefix(std::min(text.find_first_not_of(kSpace), text.size()));
+  return text.substr(0, text.find_last_not_of(kSpace) + 1);
+}
+
+// The parts of a list between separators, each trimmed; empty ones are left out.
+inline std::vector<std::string> split(std::string_view list, char separator) {
+  std::vector<std::string> parts;
+  while (!list.empty()) {
+    const std::string_view part = list.substr(0, list.find(separator));
+    if (const std::string_view text = trimmed(part); !text.empty()) parts.emplace_back(text);
+    list.remove_prefix(std::min(part.size() + 1, list.size()));
+  }
+  return parts;
+}
+
+}  // namespace ashlar
