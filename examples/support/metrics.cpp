@@ -2,7 +2,6 @@
 
 #include <cerrno>
 #include <sstream>
-#include <system_error>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -29,13 +28,12 @@ Metrics::Metrics(std::filesystem::path path, Unit unit, std::optional<std::int64
   }
   write_file(path_, kept);
   file_.open(path_, std::ios::app);
-  ASHLAR_CHECK(file_, "cannot write ", path_.string(), ": ", std::generic_category().message(errno));
+  if (!file_) throw_write_error(path_, errno);
 }
 
 void Metrics::line(const OrderedJson& event) {
   file_ << event.dump(-1, ' ', false, OrderedJson::error_handler_t::replace) << '\n' << std::flush;
-  ASHLAR_CHECK(file_, "cannot write ", path_.string(), ": ", std::generic_category().message(errno),
-               "; free some space or choose another folder");
+  if (!file_) throw_write_error(path_, errno);
 }
 
 void Metrics::write(const ModelEvent& e) {
