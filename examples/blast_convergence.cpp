@@ -81,10 +81,7 @@ void run(int argc, char** argv) {
         chart.lines.push_back({concat(name, ", ", how), color++, LineStyle::solid, points});
         std::string row = concat("| ", name, " | ", rank, " | ", how, " |");
         for (const std::size_t at : {1u, 10u, 30u, 100u, 300u}) {
-          char text[32];
-          if (at < points.size()) std::snprintf(text, sizeof text, " %.0e |", points[at].y);
-          else std::snprintf(text, sizeof text, " – |");
-          row += text;
+          row += at < points.size() ? printed(" %.0e |", points[at].y) : " – |";
         }
         table.push_back(row);
       }

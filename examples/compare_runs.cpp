@@ -17,10 +17,8 @@ using namespace ashlar::support;
 std::string result_of(const RunRecord& run) {
   if (run.evals.empty()) return "not evaluated";
   const EvalPoint& last = run.evals.back();
-  char text[64];
-  if (std::isfinite(last.accuracy)) std::snprintf(text, sizeof text, "accuracy %.2f %%", 100 * last.accuracy);
-  else std::snprintf(text, sizeof text, "word perplexity %.1f", last.word_perplexity);
-  return text;
+  return std::isfinite(last.accuracy) ? printed("accuracy %.2f %%", 100 * last.accuracy)
+                                      : printed("word perplexity %.1f", last.word_perplexity);
 }
 
 void run(int argc, char** argv) {

@@ -132,11 +132,7 @@ Subject<Gpt2> gpt_subject(const Settings& s) {
   return subject;
 }
 
-std::string fixed(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.4f", value);
-  return text;
-}
+std::string fixed(double value) { return printed("%.4f", value); }
 
 template <class Model>
 void judge(const char* when, const Subject<Model>& subject, Model& model) {

@@ -41,15 +41,11 @@ details { margin-top: 1.2rem; } summary { cursor: pointer; color: var(--soft); }
 
 constexpr const char* kTraining = "training, smoothed";
 
-std::string fixed(double value, int digits) {
-  if (!std::isfinite(value)) return "–";
-  char text[64];
-  std::snprintf(text, sizeof text, "%.*f", digits, value);
-  return text;
-}
+// A number in a table, or a dash.
+std::string figure(const char* format, double value) { return std::isfinite(value) ? printed(format, value) : "–"; }
 
 std::string share(double part, double whole) {
-  return whole > 0 ? concat(" (", fixed(100 * part / whole, 1), " % of dense)") : "";
+  return whole > 0 ? concat(" (", figure("%.1f", 100 * part / whole), " % of dense)") : "";
 }
 
 // One row of a table: what it is, and a text for every run.
@@ -102,13 +98,14 @@ std::vector<Row> key_figures(const std::vector<const RunRecord*>& runs) {
     };
     row(split + " accuracy", [&](const RunRecord& r) {
       const double value = last(r, &EvalPoint::accuracy);
-      return std::isfinite(value) ? fixed(100 * value, 2) + " %" : "–";
+      return std::isfinite(value) ? figure("%.2f", 100 * value) + " %" : "–";
     });
-    row(split + " perplexity", [&](const RunRecord& r) { return fixed(last(r, &EvalPoint::perplexity), 2); });
-    row(split + " word perplexity", [&](const RunRecord& r) { return fixed(last(r, &EvalPoint::word_perplexity), 2); });
-    row(split + " loss", [&](const RunRecord& r) { return fixed(last(r, &EvalPoint::loss), 4); });
+    row(split + " perplexity", [&](const RunRecord& r) { return figure("%.2f", last(r, &EvalPoint::perplexity)); });
+    row(split + " word perplexity",
+        [&](const RunRecord& r) { return figure("%.2f", last(r, &EvalPoint::word_perplexity)); });
+    row(split + " loss", [&](const RunRecord& r) { return figure("%.4f", last(r, &EvalPoint::loss)); });
   }
-  row("training loss, last twentieth", [](const RunRecord& r) { return fixed(r.final_loss(), 4); });
+  row("training loss, last twentieth", [](const RunRecord& r) { return figure("%.4f", r.final_loss()); });
   row("parameters", of_model("parameters", nullptr));
   row("parameters of weight matrices", of_model("linear_parameters", "dense_linear_parameters"));
   row("MACs per " + unit + ", forward", of_model(macs.c_str(), dense_macs.c_str()));
@@ -118,7 +115,7 @@ std::vector<Row> key_figures(const std::vector<const RunRecord*>& runs) {
   row("stopped by", [](const RunRecord& r) { return r.end.value("stopped_by", std::string("still running")); });
   row("peak memory", [](const RunRecord& r) {
     const double bytes = r.end.contains("peak_memory_bytes") ? r.end["peak_memory_bytes"].get<double>() : NAN;
-    return std::isfinite(bytes) ? fixed(bytes / (1 << 20), 0) + " MiB" : "–";
+    return std::isfinite(bytes) ? figure("%.0f", bytes / (1 << 20)) + " MiB" : "–";
   });
   row("device", [](const RunRecord& r) {
     return concat(r.model.value("device", std::string("–")), ", ", r.model.value("dtype", std::string("–")), ", ",

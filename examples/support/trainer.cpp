@@ -1,7 +1,6 @@
 #include "examples/support/trainer.h"
 
 #include <cmath>
-#include <iomanip>
 
 #include "core/allocator.h"
 #include "examples/support/checkpoint.h"
@@ -35,12 +34,6 @@ std::optional<std::int64_t> total_steps(const TrainingTask& task, const Training
   return std::nullopt;
 }
 
-std::string mebibytes(std::size_t bytes) {
-  std::ostringstream text;
-  text << std::fixed << std::setprecision(1) << static_cast<double>(bytes) / (1 << 20);
-  return text.str();
-}
-
 // One run, from its first step to its report.
 class Run {
  public:
@@ -62,7 +55,8 @@ class Run {
 
   void go() {
     metrics_.write(task_.event);
-    progress_.message(concat("optimizer: ", options_.optimizer, ", ", mebibytes(optimizer_->state_bytes()), " MiB of state"));
+    const double state = static_cast<double>(optimizer_->state_bytes()) / (1 << 20);
+    progress_.message(concat("optimizer: ", options_.optimizer, ", ", printed("%.1f", state), " MiB of state"));
     const SignalGuard signals;
     last_log_step_ = state_.step;
     last_log_time_ = limits_.elapsed();
