@@ -165,10 +165,9 @@ void run(int argc, char** argv) {
   options.add("table", s.table, "a table instead of JSON lines");
   add_device_option(options, s.device);
   add_dtype_option(options, s.dtype);
-  options.add("threads", s.threads, "threads; 0: one for each core").at_least(0).at_most(4096);
+  add_threads_option(options, s.threads);
   if (!options.parse(argc, argv)) return;
-  if (s.threads) set_num_threads(s.threads);
-  s.threads = num_threads();
+  set_num_threads(s.threads);
   if (s.sweep) {
     s.layers = kSweepLayers;
     s.shapes = kSweepShapes;

@@ -256,13 +256,13 @@ void run(int argc, char** argv) {
   options.add("batch", s.batch, "samples evaluated at a time").at_least(1);
   options.add("eval_windows", s.eval_windows, "evaluate a GPT-2 on the first N windows only; 0: on all").at_least(0);
   add_device_option(options, s.device);
-  options.add("threads", s.threads, "threads; 0: one for each core").at_least(0).at_most(4096);
+  add_threads_option(options, s.threads);
   if (!options.parse(argc, argv)) return;
   ASHLAR_CHECK(!s.in.empty() && !s.layer.empty() && !s.out.empty(), "compress: --in FILE, --layer SPEC and --out DIR are needed");
   ASHLAR_CHECK(!std::filesystem::exists(s.out) || !std::filesystem::equivalent(s.out, s.in.parent_path() / "."),
                "compress: --out ", s.out.string(), " is the folder of --in; give another one");
-  if (s.threads) set_num_threads(s.threads);
-  std::printf("%s\n", startup_line("compress", s.device, num_threads(), "f32").c_str());
+  set_num_threads(s.threads);
+  std::printf("%s\n", startup_line("compress", s.device, s.threads, "f32").c_str());
   const SafetensorsFile weights(s.in);
   if (weights.contains("patch_embed.proj.weight")) compress(s, weights, vit_subject(s, weights));
   else compress(s, weights, gpt_subject(s));

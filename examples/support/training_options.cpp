@@ -2,7 +2,6 @@
 
 #include <sstream>
 
-#include "core/parallel.h"
 #include "optim/make_optimizer.h"
 #include "optim/param_groups.h"
 
@@ -122,7 +121,7 @@ void add_training_options(Options& options, TrainingOptions& values) {
   add_device_option(options, values.device);
   options.add("cuda_graph", values.cuda_graph, "on a GPU, record the step once and replay it; steps of another shape run as they are");
   add_dtype_option(options, values.dtype);
-  options.add("threads", values.threads, "threads; 0: one for each core").at_least(0).at_most(4096);
+  add_threads_option(options, values.threads);
   options.add("allow_nondeterministic", values.allow_nondeterministic,
               "on a GPU, let sums take any order where that is faster: a run no longer repeats bit for bit; no effect on the CPU");
   options.group("");
@@ -137,7 +136,6 @@ void add_training_options(Options& options, TrainingOptions& values) {
     resolve_length(options, values);
     resolve_optimizer(options, values);
     optim::parse_groups(values.groups);
-    if (values.threads == 0) values.threads = num_threads();
     ASHLAR_CHECK(values.batch % values.accumulate == 0, "--accumulate ", values.accumulate, " must divide --batch ",
                  values.batch);
   });
