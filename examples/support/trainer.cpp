@@ -54,10 +54,10 @@ class Run {
                 [this](const std::string& text) { progress_.message(text); }) {}
 
   void go() {
+    const SignalGuard signals;
     metrics_.write(task_.event);
     const double state = static_cast<double>(optimizer_->state_bytes()) / (1 << 20);
     progress_.message(concat("optimizer: ", options_.optimizer, ", ", printed("%.1f", state), " MiB of state"));
-    const SignalGuard signals;
     last_log_step_ = state_.step;
     last_log_time_ = limits_.elapsed();
     while (limits_.stop_before(state_.step).empty()) {

@@ -311,6 +311,16 @@ same "a refused checkpoint" "$work/vit-a/checkpoint/state.safetensors" "$work/ot
 touch "$work/file"
 expect 2 "$work/file" "${vit[@]}" --steps 1 --out "$work/file/run"
 if [ -e "$work/x/model.safetensors" ]; then bad "a refused run wrote weights"; else ok; fi
+# The reader of the output goes away: the run goes on. Output that is lost is told.
+"${vit[@]}" --steps 20 --out "$work/busy" 2>"$work/err" | head -n 0
+if [ "${PIPESTATUS[0]}" -eq 0 ] && [ -s "$work/busy/report.html" ] && [ ! -s "$work/err" ]; then ok; else bad "a run ended with its reader: $(cat "$work/err")"; fi
+if [ -w /dev/full ]; then
+  for call in "train_vit --help" "compare_runs $work/vit-a --out $work/report.html" "generate --model $work/gpt-a --tokens 2"; do
+    "$bin/"$call >/dev/full 2>"$work/err"
+    code=$?
+    if [ $code -eq 1 ] && grep -q "cannot write all of the output" "$work/err"; then ok; else bad "$call >/dev/full: exit code $code, $(cat "$work/err")"; fi
+  done
+fi
 # A loss that blows up stops the run, names a gradient and keeps the checkpoint.
 expect 1 "the largest gradient is that of" "${vit[@]}" --steps 200 --lr 1e30 --clip 0 --warmup 0 --dropout 0 --checkpoint-every 1 --out "$work/nan"
 if [ -s "$work/nan/checkpoint/state.safetensors" ]; then ok; else bad "the last good checkpoint is gone"; fi

@@ -159,8 +159,33 @@ TEST_CASE("without a guard signals mean what they meant, and a second one is not
   CHECK_FALSE(SignalGuard::received());
   ::raise(SIGINT);
   CHECK(SignalGuard::received());
-  ::sigaction(SIGINT, nullptr, &action);
-  CHECK(action.sa_handler == SIG_DFL);
+  for (const int other : {SIGINT, SIGTERM, SIGHUP}) {
+    ::sigaction(other, nullptr, &action);
+    CHECK(action.sa_handler == SIG_DFL);
+  }
+}
+
+TEST_CASE("a closed terminal stops the run after the step, unless that is ignored; a closed pipe never does") {
+  {
+    const SignalGuard guard;
+    ::raise(SIGPIPE);
+    CHECK_FALSE(SignalGuard::received());
+    ::raise(SIGHUP);
+    CHECK(SignalGuard::received());
+  }
+  struct sigaction before {};
+  ::sigaction(SIGHUP, nullptr, &before);
+  ::signal(SIGHUP, SIG_IGN);
+  {
+    const SignalGuard guard;
+    ::raise(SIGHUP);
+    CHECK_FALSE(SignalGuard::received());
+    ::raise(SIGTERM);
+    struct sigaction action {};
+    ::sigaction(SIGHUP, nullptr, &action);
+    CHECK(action.sa_handler == SIG_IGN);
+  }
+  ::sigaction(SIGHUP, &before, nullptr);
 }
 
 TEST_CASE("metrics have the fields of the contract") {
