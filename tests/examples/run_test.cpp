@@ -6,6 +6,8 @@
 #include <sstream>
 
 #include "core/files.h"
+#include "data/bpe_trainer.h"
+#include "examples/support/evaluate.h"
 #include "examples/support/metrics.h"
 #include "examples/support/progress.h"
 #include "examples/support/run_folder.h"
@@ -186,6 +188,18 @@ TEST_CASE("a closed terminal stops the run after the step, unless that is ignore
     CHECK(action.sa_handler == SIG_IGN);
   }
   ::sigaction(SIGHUP, &before, nullptr);
+}
+
+TEST_CASE("a part of a text is evaluated to the window, whatever the batch") {
+  data::TextDataset text;
+  text.valid = std::string(161, 'a');
+  const data::Tokenizer tokenizer = data::train_bpe("b", 257);  // a token for each byte
+  for (const auto& [limit, predictions] : {std::pair<Dim, Dim>{0, 160}, {1, 16}, {3, 48}, {10, 160}, {11, 160}}) {
+    CHECK(validation_split(text, tokenizer, 4, 16, limit).windows.predictions() == predictions);
+  }
+  text.valid.resize(168, 'a');  // ten windows and a half
+  CHECK(validation_split(text, tokenizer, 4, 16, 10).windows.predictions() == 160);
+  CHECK(validation_split(text, tokenizer, 4, 16, 11).windows.predictions() == 167);
 }
 
 TEST_CASE("metrics have the fields of the contract") {
