@@ -47,15 +47,13 @@ void save_checkpoint(const std::filesystem::path& path, const Module& model, con
   const optim::State averages = average ? average->state() : optim::State();
   for (const auto& [name, value] : averages) tensors.emplace_back(std::string(kAverage) + name, value);
   make_writable_folder(path.parent_path());
-  write_safetensors(path, tensors, {{"step", std::to_string(state.step)}, {"elapsed", exact(state.elapsed)},
-                                    {"progress", exact(state.progress)}});
+  write_safetensors(path, tensors, {{"step", std::to_string(state.step)}, {"elapsed", exact(state.elapsed)}});
 }
 
 RunState load_checkpoint(const std::filesystem::path& path, const Module& model, optim::Optimizer& optimizer,
                          optim::WeightAverage* average) {
-  ASHLAR_CHECK(std::filesystem::exists(path), "--resume: there is no checkpoint at ", path.string());
   const SafetensorsFile file(path);
-  const RunState state{static_cast<std::int64_t>(number(file, "step")), number(file, "elapsed"), number(file, "progress")};
+  const RunState state{static_cast<std::int64_t>(number(file, "step")), number(file, "elapsed")};
   const optim::State state_values = state_under(file, kOptimizer), averages = state_under(file, kAverage);
   ASHLAR_CHECK(average || averages.empty(), path.string(), ": has an average of the weights; resume it with --ema");
   ASHLAR_CHECK(!average || !averages.empty(), path.string(), ": has no average of the weights; resume it without --ema");

@@ -93,7 +93,7 @@ void add_training_options(Options& options, TrainingOptions& values) {
   options.add("steps", values.steps, "length of the run in steps").at_least(1);
   options.add("minutes", values.minutes, "stop after this wall time, the schedule stretched over it").more_than(0);
   options.add("decay", values.decay, "learning rate after the warm-up").choices({"cosine", "linear", "constant"}).value_name("NAME");
-  options.add("warmup", values.warmup, "share of the run over which the learning rate rises").at_least(0).at_most(1);
+  options.add("warmup", values.warmup, "share of the run over which the learning rate rises").at_least(0).at_most(0.99);
   options.add("final_lr", values.final_lr, "learning rate at the end, as a share of the peak").at_least(0).at_most(1);
   options.add("clip", values.clip, "largest global gradient norm; 0: any").at_least(0);
   options.add("weight_decay", values.optim["weight_decay"], "decoupled weight decay of matrices; default: the optimizer's").at_least(0);
@@ -132,6 +132,8 @@ void add_training_options(Options& options, TrainingOptions& values) {
   });
   options.then([&options, &values] {
     ASHLAR_CHECK(!values.resume || !values.overwrite, "--resume and --overwrite exclude each other; give one of them");
+    ASHLAR_CHECK(!values.overwrite || !RunFolder{values.out}.replaces(values.init_from), "--init-from ",
+                 values.init_from.string(), " is a file that --overwrite would remove; give another --out");
     resolve_layer(options, values);
     resolve_length(options, values);
     resolve_optimizer(options, values);

@@ -46,9 +46,9 @@ TEST_CASE("a checkpoint brings back the weights, the optimizer's state and the p
   Trained a(1), b(2);
   optim::AdamW of_a(a.model.parameters()), of_b(b.model.parameters());
   a.step(of_a);
-  save_checkpoint(path, a.model, of_a, nullptr, {.step = 7, .elapsed = 0.1, .progress = 1.0 / 3});
+  save_checkpoint(path, a.model, of_a, nullptr, {.step = 7, .elapsed = 0.1});
   const RunState state = load_checkpoint(path, b.model, of_b, nullptr);
-  CHECK((state.step == 7 && state.elapsed == 0.1 && state.progress == 1.0 / 3));
+  CHECK((state.step == 7 && state.elapsed == 0.1));
   CHECK(same(a.weights(), b.weights()));
   a.step(of_a);
   b.step(of_b);

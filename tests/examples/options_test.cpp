@@ -289,6 +289,16 @@ TEST_CASE("groups and the average of the weights are options of the run, and che
   CHECK(contains(error_of([] { parse_training({"--ema", "1"}); }), "--ema: needs at most"));
 }
 
+TEST_CASE("what would be found out too late, or would be lost, is refused among the options") {
+  CHECK(contains(error_of([] { parse_training({"--warmup", "1"}); }), "--warmup: needs at most 0.99"));
+  const TemporaryFolder folder;
+  write_file(folder / "model.safetensors", "");
+  const std::string out = folder.path().string(), model = (folder / "model.safetensors").string();
+  CHECK(contains(error_of([&] { parse_training({"--out", out.c_str(), "--overwrite", "--init-from", model.c_str()}); }),
+                 "is a file that --overwrite would remove; give another --out"));
+  CHECK(parse_training({"--out", "elsewhere", "--overwrite", "--init-from", model.c_str()}).init_from == model);
+}
+
 TEST_CASE("exit codes") {
   char name[] = "test";
   char* argv[] = {name, nullptr};

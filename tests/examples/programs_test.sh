@@ -54,7 +54,7 @@ gpt=("$bin/train_gpt" --data "$work/text" --batch 4 --width 16 --depth 2 --heads
 # ---- repeatable, and resuming goes on bit for bit
 for name in vit gpt; do
   declare -n command=$name
-  expect 0 "" "${command[@]}" --steps 20 --out "$work/$name-a"
+  expect 0 "" "${command[@]}" --steps 20 --out "$work/$name-a/"
   expect 0 "" "${command[@]}" --steps 20 --out "$work/$name-b"
   same "two runs with one seed ($name)" "$work/$name-a/model.safetensors" "$work/$name-b/model.safetensors"
   same "losses of two runs ($name)" <(grep -o '"loss":[^,]*' "$work/$name-a/metrics.jsonl") <(grep -o '"loss":[^,]*' "$work/$name-b/metrics.jsonl")
@@ -72,7 +72,7 @@ for name in vit gpt; do
   rm -r "$work/$name-k"
   killed=0
   for attempt in 1 2 3 4 5 6 7; do
-    resume=()
+    resume=(--overwrite)
     if [ -f "$work/$name-k/checkpoint/state.safetensors" ]; then resume=(--resume); fi
     "${command[@]}" --steps 20 --checkpoint-every 2 --out "$work/$name-k" "${resume[@]}" >"$work/out" 2>"$work/err" &
     victim=$!
@@ -311,8 +311,35 @@ same "a refused checkpoint" "$work/vit-a/checkpoint/state.safetensors" "$work/ot
 touch "$work/file"
 expect 2 "$work/file" "${vit[@]}" --steps 1 --out "$work/file/run"
 if [ -e "$work/x/model.safetensors" ]; then bad "a refused run wrote weights"; else ok; fi
+# What is refused leaves an earlier run whole, its vocabulary too.
+expect 0 "" "${gpt[@]}" --steps 1 --tokenizer "$work/gpt-a" --out "$work/own"
+cp -r "$work/own" "$work/own-before"
+expect 2 "--overwrite replaces the run" "${gpt[@]}" --vocab 280 --steps 1 --out "$work/own"
+same "the vocabulary of a run that stays" "$work/own-before/encoder.json" "$work/own/encoder.json"
+expect 2 "--warmup: needs at most 0.99" "${gpt[@]}" --overwrite --warmup 1 --steps 1 --out "$work/own"
+expect 2 "would remove" "${gpt[@]}" --overwrite --steps 1 --init-from "$work/own/model.safetensors" --out "$work/own"
+expect 2 "fits no parameter" "${gpt[@]}" --overwrite --steps 1 --groups "name=head.*.weight,lr=2" --out "$work/own"
+if diff -r "$work/own" "$work/own-before"; then ok; else bad "a refused run changed another"; fi
+expect 2 "there is no checkpoint $work/x/checkpoint" "${gpt[@]}" --resume --out "$work/x"
+# A resumed run has the vocabulary it began with, also when that came from elsewhere; a finished one is not evaluated again.
+"${gpt[@]}" --vocab 280 --steps 1 --out "$work/elsewhere" >/dev/null
+mkdir "$work/words"
+cp "$work"/own/{encoder.json,vocab.bpe} "$work/words/"
+expect 0 "" "${gpt[@]}" --steps 1 --tokenizer "$work/words" --out "$work/given"
+cp "$work"/elsewhere/{encoder.json,vocab.bpe} "$work/words/"
+for attempt in 1 2; do expect 0 "" "$bin/train_gpt" --resume --steps 2 --out "$work/given"; done
+same "the vocabulary of a resumed run" "$work/own/vocab.bpe" "$work/given/vocab.bpe"
+if [ "$(grep -c '"eval","step":2' "$work/given/metrics.jsonl")" -eq 1 ]; then ok; else bad "evaluations: $(grep eval "$work/given/metrics.jsonl")"; fi
+# Two runs in one folder: the second is refused, also when it may replace the first; nothing is left of the lock.
+env --default-signal=HUP "${vit[@]}" --minutes 5 --steps 100000 --out "$work/busy" >/dev/null 2>&1 &
+busy=$!
+for wait in {1..200}; do [ -s "$work/busy/metrics.jsonl" ] && break; sleep 0.1; done
+expect 2 "another program is at work in it" "${vit[@]}" --steps 1 --overwrite --out "$work/busy"
+kill -HUP $busy
+if wait $busy && grep -q '"stopped_by":"signal"' "$work/busy/metrics.jsonl"; then ok; else bad "a closed terminal ended a run without a checkpoint"; fi
+expect 0 "" "${vit[@]}" --steps 1 --overwrite --out "$work/busy"
 # The reader of the output goes away: the run goes on. Output that is lost is told.
-"${vit[@]}" --steps 20 --out "$work/busy" 2>"$work/err" | head -n 0
+"${vit[@]}" --steps 20 --overwrite --out "$work/busy" 2>"$work/err" | head -n 0
 if [ "${PIPESTATUS[0]}" -eq 0 ] && [ -s "$work/busy/report.html" ] && [ ! -s "$work/err" ]; then ok; else bad "a run ended with its reader: $(cat "$work/err")"; fi
 if [ -w /dev/full ]; then
   for call in "train_vit --help" "compare_runs $work/vit-a --out $work/report.html" "generate --model $work/gpt-a --tokens 2"; do

@@ -266,6 +266,7 @@ TEST_CASE("resumed metrics go on after the step of the checkpoint") {
   write_file(folder / "m", read_file(folder / "m") + "{\"event\":\"train\",\"st");  // cut off by a crash
   {
     Metrics metrics(folder / "m", Unit::sample, 2);
+    CHECK(metrics.evaluated_at() == 2);
     metrics.write(ModelEvent{8, 0, 0, 0, 0, "cpu", "f32", 1});
     metrics.write(train_at(3));
   }
@@ -278,6 +279,9 @@ TEST_CASE("resumed metrics go on after the step of the checkpoint") {
 
   Metrics fresh(folder / "m", Unit::sample);
   CHECK(read_file(folder / "m").empty());
+  CHECK(fresh.evaluated_at() == -1);
+  fresh.write(eval_at(7));
+  CHECK(fresh.evaluated_at() == 7);
   Metrics missing(folder / "other", Unit::sample, 5);
   missing.write(ModelEvent{});
   CHECK(lines_of(folder / "other").size() == 1);
@@ -350,26 +354,57 @@ TEST_CASE("durations and counts are short") {
 TEST_CASE("a fresh run spares an earlier one, an overwriting run clears it, a resumed run needs its checkpoint") {
   const TemporaryFolder folder;
   const auto root = folder / "runs/a";
-  CHECK(contains(error_of([&] { RunFolder::begin(root, RunStart::resume, {}); }), "there is no checkpoint"));
+  const RunFolder run{root};
+  const auto begin = [&](RunStart start, const OrderedJson& config) {
+    const FolderLock lock = run.hold(start);
+    run.begin(start, config);
+  };
+  CHECK(contains(error_of([&] { begin(RunStart::resume, {}); }), "there is no checkpoint"));
   CHECK_FALSE(std::filesystem::exists(root));
 
-  const RunFolder run = RunFolder::begin(root, RunStart::fresh, {{"lr", 1}});
+  begin(RunStart::fresh, {{"lr", 1}});
   CHECK(read_json(run.config())["lr"] == 1);
+  make_writable_folder(run.checkpoint().parent_path());
   for (const auto& path : {run.checkpoint(), run.metrics(), run.model(), run.report()}) write_file(path, "x");
-  RunFolder::begin(root, RunStart::resume, {{"lr", 2}});
+  begin(RunStart::resume, {{"lr", 2}});
   CHECK(read_json(run.config())["lr"] == 2);
   CHECK(std::filesystem::exists(run.checkpoint()));
   CHECK(std::filesystem::exists(run.metrics()));
-  CHECK(contains(error_of([&] { RunFolder::begin(root, RunStart::fresh, {{"lr", 3}}); }),
+  CHECK(contains(error_of([&] { begin(RunStart::fresh, {{"lr", 3}}); }),
                  "holds the checkpoint of an earlier run; --resume goes on from it, --overwrite replaces the run"));
   CHECK(read_json(run.config())["lr"] == 2);
   CHECK(std::filesystem::exists(run.checkpoint()));
-  RunFolder::begin(root, RunStart::overwrite, {{"lr", 3}});
+  begin(RunStart::overwrite, {{"lr", 3}});
   for (const auto& path : {run.checkpoint(), run.metrics(), run.model(), run.report()}) {
     CHECK_FALSE(std::filesystem::exists(path));
   }
   write_file(folder / "file", "x");
-  CHECK(contains(error_of([&] { RunFolder::begin(folder / "file", RunStart::fresh, {}); }), "cannot write to folder"));
+  CHECK(contains(error_of([&] { RunFolder{folder / "file"}.hold(RunStart::fresh); }), "cannot write to folder"));
+}
+
+TEST_CASE("a fresh run spares weights and metrics without a checkpoint too, and one that goes on") {
+  const TemporaryFolder folder;
+  const RunFolder run{folder.path()};
+  for (const auto& file : {run.model(), run.metrics()}) {
+    write_file(file, "x");
+    CHECK(contains(error_of([&] { run.check(RunStart::fresh); }), "holds " + file.filename().string()));
+    run.check(RunStart::overwrite);
+    CHECK(run.replaces(folder / "../" / folder.path().filename() / file.filename()));
+    std::filesystem::remove(file);
+  }
+  write_file(run.config(), "x");
+  run.check(RunStart::fresh);
+  CHECK_FALSE(run.replaces(run.config()));
+  const FolderLock lock = run.hold(RunStart::fresh);
+  for (const RunStart start : {RunStart::fresh, RunStart::overwrite}) {
+    CHECK(contains(error_of([&] { run.check(start); }), "another program is at work in it"));
+    CHECK(contains(error_of([&] { run.hold(start); }), "another program is at work in it"));
+  }
+}
+
+TEST_CASE("the name of a run is that of its folder, however its path ends") {
+  for (const char* path : {"runs/a", "runs/a/", "runs/a/.", "/runs/b/../a//"}) CHECK(RunFolder{path}.name() == "a");
+  CHECK(RunFolder{"."}.name() == std::filesystem::current_path().filename());
 }
 
 TEST_CASE("the start-up line names the machine and the build") {
