@@ -173,15 +173,16 @@ void run(int argc, char** argv) {
     s.shapes = kSweepShapes;
   }
   const std::vector<MapShape> shapes = parse_shapes(s.shapes);
-  const std::vector<std::string> layers = split(s.layers, ';');
-  ASHLAR_CHECK(!shapes.empty() && !layers.empty(), "bench_layers: --layers and --shapes must name at least one each");
+  const std::vector<std::string> layers = split(s.layers, ';'), tokens = split(s.tokens, ',');
+  ASHLAR_CHECK(!shapes.empty() && !layers.empty() && !tokens.empty(),
+               "bench_layers: --layers, --shapes and --tokens must name at least one each");
   if (s.table) {
     std::printf("%s\n", startup_line("bench_layers", s.device, s.threads, s.dtype).c_str());
     print_header();
   }
   for (const std::string& layer : layers) {
     for (const MapShape& shape : shapes) {
-      for (const std::string& tokens : split(s.tokens, ',')) bench(s, layer, shape, positive(tokens, "--tokens"));
+      for (const std::string& count : tokens) bench(s, layer, shape, positive(count, "--tokens"));
     }
   }
 }

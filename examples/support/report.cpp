@@ -10,7 +10,6 @@
 #include "core/files.h"
 #include "examples/support/chart.h"
 #include "examples/support/progress.h"
-#include "examples/support/run_record.h"
 
 namespace ashlar::support {
 namespace {
@@ -213,20 +212,17 @@ std::string render_charts(const std::vector<const RunRecord*>& runs) {
 
 }  // namespace
 
-void write_report(const std::filesystem::path& path, const std::string& title, const std::vector<ReportRun>& runs) {
+void write_report(const std::filesystem::path& path, const std::string& title, const std::vector<RunRecord>& runs) {
   ASHLAR_CHECK(!runs.empty(), "report ", path.string(), ": needs at least one run");
-  std::vector<RunRecord> records;
-  for (const auto& run : runs) records.push_back(read_run(run.name, run.folder));
-
   std::string body;
   for (const Unit unit : {Unit::sample, Unit::token}) {
     std::vector<const RunRecord*> kind;
-    for (const auto& record : records) {
-      if (record.unit == unit) kind.push_back(&record);
+    for (const auto& run : runs) {
+      if (run.unit == unit) kind.push_back(&run);
     }
     if (kind.empty()) continue;
     body += "<section>\n";
-    if (kind.size() < records.size()) body = concat(body, "<h2>", unit == Unit::sample ? "Images" : "Text", "</h2>\n");
+    if (kind.size() < runs.size()) body = concat(body, "<h2>", unit == Unit::sample ? "Images" : "Text", "</h2>\n");
     body += render_charts(kind);
     body += render_table(kind, key_figures(kind), false);
     body += "<details><summary>Configuration</summary>\n" + render_table(kind, config_rows(kind), true) +

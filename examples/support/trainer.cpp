@@ -9,6 +9,7 @@
 #include "examples/support/report.h"
 #include "examples/support/run_folder.h"
 #include "examples/support/run_limits.h"
+#include "examples/support/run_record.h"
 #include "examples/support/step_runner.h"
 #include "examples/support/system.h"
 #include "optim/make_optimizer.h"
@@ -71,7 +72,7 @@ class Run {
     task_.save_model(folder_);
     metrics_.write(EndEvent{state_.step, limits_.elapsed(), static_cast<std::int64_t>(allocator(Device::parse(options_.device)).stats().peak),
                             limits_.stopped_by()});
-    write_report(folder_.report(), task_.program, {{folder_.name(), folder_.root}});
+    write_report(folder_.report(), task_.program, {read_run(folder_.name(), folder_.root)});
     progress_.message(concat("done: ", state_.step, " steps in ", format_duration(limits_.elapsed()), ", results in ",
                              folder_.root.string()));
   }

@@ -128,7 +128,13 @@ cp "$work/out" "$work/first"
 expect 0 "" "$bin/generate" --model "$work/gpt-a" --tokens 40 --seed 3 --no-cache
 same "generate with a cache and without" "$work/first" "$work/out"
 expect 0 "" "$bin/generate" --model "$work/gpt-a" --tokens 20 --device cpu --dtype bf16
-expect 0 "" "$bin/compare_runs" --out "$work/report.html" "$work/vit-a" "$work/gpt-a"
+expect 0 "" "$bin/compare_runs" --out="$work/report.html" "$work/vit-a/" "$work/gpt-a"
+if grep -q "^vit-a " "$work/out" && grep -q "^gpt-a " "$work/out"; then ok; else bad "compare_runs: $(cat "$work/out")"; fi
+if grep -q "<title>train_vit" "$work/vit-a/report.html" && grep -q "<th>vit-a</th>" "$work/vit-a/report.html"; then ok; else bad "no name in $work/vit-a/report.html"; fi
+expect 0 "" "$bin/compare_runs" -h
+expect 2 "did you mean --out?" "$bin/compare_runs" --ot "$work/report.html" "$work/vit-a"
+expect 2 "no runs given" "$bin/compare_runs"
+expect 2 "has no metrics.jsonl" "$bin/compare_runs" "$work/text"
 
 # ---- compress, there and back, and on from what it wrote
 expect 0 "" "$bin/compress" --in "$work/vit-a/model.safetensors" --layer dense --out "$work/vit-dense" --data "$work/images"
@@ -239,6 +245,7 @@ assert all(abs(row['efficiency'] - row['speedup'] / row['mac_ratio']) < 1e-9 and
 expect 0 "" "$bin/bench_layers" --table --layers low_rank:rank=8 --shapes 32x48 --tokens 8 --repeats 1
 expect 2 "is not INxOUT" "$bin/bench_layers" --shapes 32
 expect 2 "rank must be from 1 to 32" "$bin/bench_layers" --shapes 32x48 --layers low_rank:rank=33
+expect 2 "must name at least one each" "$bin/bench_layers" --tokens ,
 
 # ---- bench_optimizers
 expect 0 "" "$bin/bench_optimizers" --models vit_tiny --layers "dense;blast:blocks=3,rank=8" --optimizers sgd,precgd --batch 1 --passes 1 --device cpu
@@ -253,6 +260,7 @@ for line in open(sys.argv[1]):
 " "$work/out"; then ok; else bad "bench_optimizers: $(head -3 "$work/out")"; fi
 expect 2 "valid are gpt_mini, vit_tiny" "$bin/bench_optimizers" --models vit
 expect 2 "optimizer: unknown name" "$bin/bench_optimizers" --optimizers adam
+for list in --models=, --optimizers=, --layers=";"; do expect 2 "must name at least one each" "$bin/bench_optimizers" "$list"; done
 
 # ---- the comparison of the optimizers, on a toy
 compare=$(cd "$(dirname "${BASH_SOURCE[0]}")/../compare" && pwd)
