@@ -192,7 +192,7 @@ PY
 cp "$work/vit-nan/model.safetensors" "$work/before"
 for spec in low_rank:rank=4 blast:blocks=2,rank=4 monarch:blocks=2; do
   expect 2 "project blocks.1.mlp.fc1: the dense matrix has a value that is not finite" "$bin/compress" --in "$work/vit-nan/model.safetensors" --layer $spec --out "$work/y"
-  expect 0 "" "$bin/compress" --in "$work/vit-zero/model.safetensors" --layer $spec --out "$work/vit-of-zero"
+  expect 0 "" "$bin/compress" --in "$work/vit-zero/model.safetensors" --layer $spec --out "$work/vit-of-zero" --overwrite
 done
 same "the input of a refused compress" "$work/before" "$work/vit-nan/model.safetensors"
 # a GPT-2 in the names and the config of Hugging Face, with the prefix, tied head and masks that some files have
@@ -223,7 +223,38 @@ c = json.load(open(sys.argv[1]))
 assert (c['width'], c['depth'], c['heads'], c['context']) == (c['n_embd'], c['n_layer'], c['n_head'], c['n_positions'])
 assert c['linear']['fc1'] == 'low_rank:rank=8'
 " "$work/hf-low/config.json"; then ok; else bad "config of a compressed Hugging Face GPT-2: $(cat "$work/hf-low/config.json")"; fi
+expect 2 "$work/hf/config.json/y: Not a directory" "$bin/compress" --in "$work/hf/model.safetensors" --layer dense --out "$work/hf/config.json/y"
+if [ -s "$work/out" ]; then bad "compress began before it looked at --out: $(cat "$work/out")"; else ok; fi
 if [ -e "$work/y" ]; then bad "a refused compress left $work/y"; else ok; fi
+# the command that it prints trains on: from a run of ours, whose folder stays as it was, and from a GPT-2 that is not
+train_on() {
+  expect 0 "" "$bin/compress" --layer dense "$@"
+  local printed
+  printed=$(grep -o "train_[a-z]* .*--config .*" "$work/out")
+  expect 0 "" "$bin/"$printed --steps 1
+}
+cp -r "$work/vit-a" "$work/vit-copy"
+train_on --in "$work/vit-copy/model.safetensors" --out "$work/vit-small/"
+if diff -r "$work/vit-a" "$work/vit-copy" && [ -s "$work/vit-small-trained/model.safetensors" ]; then ok; else bad "training on from a compressed ViT"; fi
+# once more, from a run that began with weights of another
+train_on --in "$work/vit-small-trained/model.safetensors" --out "$work/vit-smaller"
+mkdir "$work/hf-words"
+cp "$work"/gpt-a/{encoder.json,vocab.bpe} "$work/hf-words/"
+"$bin/compress" --in "$work/gpt-a/model.safetensors" --layer dense --out "$work/gpt-dense" >/dev/null
+cp "$work/gpt-dense/model.safetensors" "$work/hf-words/"
+python3 -c "
+import json, sys
+hf, ours = json.load(open(sys.argv[1])), json.load(open(sys.argv[2]))
+json.dump({key: ours[key] if key.startswith('n_') or key == 'vocab_size' else value for key, value in hf.items()}, sys.stdout)
+" "$golden/config.json" "$work/gpt-dense/config.json" >"$work/hf-words/config.json"
+train_on --in "$work/hf-words/model.safetensors" --out "$work/hf-small"
+same "the vocabulary of a compressed GPT-2" "$work/hf-words/vocab.bpe" "$work/hf-small-trained/vocab.bpe"
+expect 2 "--out $work/vit-b holds the checkpoint of an earlier run" "$bin/compress" --in "$dense" --layer dense --out "$work/vit-b"
+expect 2 "--out $work/vit-zero holds model.safetensors" "$bin/compress" --in "$dense" --layer dense --out "$work/vit-zero"
+same "a run that compress was not to replace" "$work/vit-a/model.safetensors" "$work/vit-b/model.safetensors"
+expect 0 "" "$bin/compress" --in "$dense" --layer dense --out "$work/vit-b" --overwrite
+same "what compress was to replace" "$dense" "$work/vit-b/model.safetensors"
+if [ -z "$(ls "$work/vit-b" | grep -v -e config.json -e model.safetensors -e checkpoint)" ]; then ok; else bad "of a replaced run stays $(ls "$work/vit-b")"; fi
 
 # ---- blast_convergence
 expect 0 "" "$bin/blast_convergence" --size 24 --blocks 2 --rank 2 --larger-rank 4 --iterations 30 --out "$work/curves.svg"
@@ -343,6 +374,7 @@ env --default-signal=HUP "${vit[@]}" --minutes 5 --steps 100000 --out "$work/bus
 busy=$!
 for wait in {1..200}; do [ -s "$work/busy/metrics.jsonl" ] && break; sleep 0.1; done
 expect 2 "another program is at work in it" "${vit[@]}" --steps 1 --overwrite --out "$work/busy"
+expect 2 "another program is at work in it" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer dense --overwrite --out "$work/busy"
 kill -HUP $busy
 if wait $busy && grep -q '"stopped_by":"signal"' "$work/busy/metrics.jsonl"; then ok; else bad "a closed terminal ended a run without a checkpoint"; fi
 expect 0 "" "${vit[@]}" --steps 1 --overwrite --out "$work/busy"
