@@ -59,6 +59,7 @@ void run(int argc, char** argv) {
   if (!options.parse(argc, argv)) return;
   ASHLAR_CHECK(s.size % s.blocks == 0, "--blocks ", s.blocks, " must divide --size ", s.size);
   set_num_threads(s.threads);
+  { const AtomicFile probe(s.out); }  // what cannot be written is told before the work
 
   const Dim block = s.size / s.blocks;
   const std::pair<std::string, Array> targets[] = {

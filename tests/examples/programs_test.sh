@@ -263,6 +263,8 @@ import sys, xml.dom.minidom
 assert len(xml.dom.minidom.parse(sys.argv[1]).getElementsByTagName('g')) == 2
 " "$work/curves.svg"; then ok; else bad "blast_convergence: $(cat "$work/out")"; fi
 expect 2 "--blocks 5 must divide --size 24" "$bin/blast_convergence" --size 24 --blocks 5 --out "$work/y"
+expect 2 "y/curves.svg: No such file" "$bin/blast_convergence" --size 24 --out "$work/y/curves.svg"
+if [ -s "$work/out" ]; then bad "blast_convergence began before it looked at --out: $(cat "$work/out")"; else ok; fi
 
 # ---- bench_layers
 expect 0 "" "$bin/bench_layers" --layers "dense;low_rank:rank=8;blast:blocks=2,rank=8" --shapes 32x48,48x16 --tokens 1,64 --repeats 2
