@@ -14,6 +14,8 @@
 namespace ashlar {
 namespace {
 
+constexpr const char* kToFolder = "cannot write to folder ";
+
 std::string reason(int error) { return std::generic_category().message(error); }
 
 std::filesystem::path folder_of(const std::filesystem::path& path) {
@@ -30,6 +32,48 @@ std::string_view remedy(int error) {
     case ENOENT: return "; the folder does not exist";
     default: return "";
   }
+}
+
+// Whether a failed write says that the path is a bad one, and not that the disk is full or broken.
+bool blames_path(int error) {
+  switch (error) {
+    case EACCES:
+    case EPERM:
+    case EROFS:
+    case ENOENT:
+    case ENOTDIR:
+    case EISDIR:
+    case ENAMETOOLONG:
+    case ELOOP: return true;
+    default: return false;
+  }
+}
+
+[[noreturn]] void throw_failure(const char* what, const std::filesystem::path& path, int error) {
+  const std::string text = concat(what, path.string(), ": ", reason(error), remedy(error));
+  if (blames_path(error)) throw InputError(text);
+  throw Error(text);
+}
+
+// What a path names in the end: writing to a symbolic link replaces what it points to, not the link.
+std::filesystem::path target_of(std::filesystem::path path) {
+  std::error_code ignored;
+  const auto type = std::filesystem::status(path, ignored).type();
+  if (type == std::filesystem::file_type::directory) throw_write_error(path, EISDIR);
+  const bool replaceable = type == std::filesystem::file_type::regular || !std::filesystem::exists(path, ignored);
+  ASHLAR_CHECK(replaceable, "cannot write ", path.string(), ": it is a device, pipe or socket; choose another file");
+  for (int links = 0; std::filesystem::is_symlink(path, ignored); ++links) {
+    if (links == 40) throw_write_error(path, ELOOP);
+    path = folder_of(path) / std::filesystem::read_symlink(path, ignored);
+  }
+  return path;
+}
+
+// Why a folder cannot be written to; 0 if it can.
+int write_obstacle(const std::filesystem::path& folder) {
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(folder, ignored)) return ENOTDIR;
+  return ::faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) == 0 ? 0 : errno;
 }
 
 // The directory entry itself must reach the disk too, or a crash could undo the rename. File systems that cannot
@@ -105,7 +149,7 @@ void InputFile::read(std::size_t offset, void* target, std::size_t bytes) const 
   }
 }
 
-AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)), temporary_(path_) {
+AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(target_of(path)), temporary_(path_) {
   temporary_ += ".tmp";
   descriptor_ = open_locked(temporary_);
   if (descriptor_ < 0 && errno == EBUSY) {
@@ -144,8 +188,10 @@ void AtomicFile::fail(int error) {
     ::unlink(temporary_.c_str());
     ::close(std::exchange(descriptor_, -1));
   }
-  throw InputError(concat("cannot write ", path_.string(), ": ", reason(error), remedy(error)));
+  throw_write_error(path_, error);
 }
+
+void throw_write_error(const std::filesystem::path& path, int error) { throw_failure("cannot write ", path, error); }
 
 std::string read_file(const std::filesystem::path& path) {
   const InputFile file(path);
@@ -163,11 +209,29 @@ void write_file(const std::filesystem::path& path, std::string_view text) {
 void make_writable_folder(const std::filesystem::path& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  if (!error && !std::filesystem::is_directory(folder)) error = std::make_error_code(std::errc::not_a_directory);
-  if (!error && ::faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) != 0) error.assign(errno, std::generic_category());
-  if (error) {
-    throw InputError(concat("cannot write to folder ", folder.string(), ": ", error.message(), remedy(error.value())));
-  }
+  if (const int failure = error ? error.value() : write_obstacle(folder)) throw_failure(kToFolder, folder, failure);
 }
+
+void check_writable_folder(const std::filesystem::path& folder) {
+  std::error_code ignored;
+  std::filesystem::path above = folder;
+  while (!std::filesystem::exists(above, ignored) && above != folder_of(above)) above = folder_of(above);
+  if (const int failure = write_obstacle(above)) throw_failure(kToFolder, folder, failure);
+}
+
+FolderLock::FolderLock(const std::filesystem::path& folder)
+    : descriptor_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+  if (descriptor_ < 0) throw_failure(kToFolder, folder, errno);
+  if (::flock(descriptor_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
+  ::close(descriptor_);
+  throw InputError(concat(kToFolder, folder.string(),
+                          ": another program is at work in it; wait for its end or choose another folder"));
+}
+
+FolderLock::~FolderLock() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+FolderLock::FolderLock(FolderLock&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
 
 }  // namespace ashlar

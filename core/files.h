@@ -30,11 +30,11 @@ class InputFile {
 
 // A file that appears at `path` only when commit() has succeeded: the bytes go to `path`.tmp in the same folder,
 // which is flushed to the disk and renamed. Until then, whatever happens — an exception, a full disk, kill -9 — the
-// old file stays. Every failure is an InputError naming the file and the reason, and removes the temporary file; one
-// that a killed process left behind is replaced by the next writer.
+// old file stays. Every failure is that of throw_write_error() and removes the temporary file; one that a killed process
+// left behind is replaced by the next writer. Symbolic links are followed; InputError for a device, pipe or socket.
 class AtomicFile {
  public:
-  explicit AtomicFile(std::filesystem::path path);
+  explicit AtomicFile(const std::filesystem::path& path);
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
@@ -53,7 +53,27 @@ class AtomicFile {
 std::string read_file(const std::filesystem::path& path);
 void write_file(const std::filesystem::path& path, std::string_view text);  // atomically
 
-// Makes the folder and its parents; InputError if it cannot be made or cannot be written to.
+// For a write that failed with this errno: InputError if the path is at fault (no such folder, no permission), Error if
+// the disk is (full, broken). Names the file, the reason and the remedy.
+[[noreturn]] void throw_write_error(const std::filesystem::path& path, int error);
+
+// Makes the folder and its parents; fails like throw_write_error() if it cannot be made or cannot be written to.
 void make_writable_folder(const std::filesystem::path& folder);
+// The same errors where they can be foreseen, without making anything.
+void check_writable_folder(const std::filesystem::path& folder);
+
+// While alive, the folder belongs to this object: another one for it, in any process, is an InputError. The kernel keeps
+// the lock and drops it with the process, however that ends; no file is left. A file system that cannot lock folders
+// (NFS) lets everybody in.
+class FolderLock {
+ public:
+  explicit FolderLock(const std::filesystem::path& folder);
+  ~FolderLock();
+  FolderLock(FolderLock&& other) noexcept;
+  FolderLock& operator=(FolderLock&&) = delete;
+
+ private:
+  int descriptor_ = -1;
+};
 
 }  // namespace ashlar

@@ -174,24 +174,24 @@ void run(int argc, char** argv) {
   options.add("table", s.table, "a table instead of JSON lines");
   add_device_option(options, s.device);
   add_dtype_option(options, s.dtype);
-  options.add("threads", s.threads, "threads; 0: one for each core").at_least(0).at_most(4096);
+  add_threads_option(options, s.threads);
   if (!options.parse(argc, argv)) return;
-  if (s.threads) set_num_threads(s.threads);
-  s.threads = num_threads();
+  set_num_threads(s.threads);
   if (s.sweep) {
     s.layers = kSweepLayers;
     s.shapes = kSweepShapes;
   }
   const std::vector<MapShape> shapes = parse_shapes(s.shapes);
-  const std::vector<std::string> layers = split(s.layers, ';');
-  ASHLAR_CHECK(!shapes.empty() && !layers.empty(), "bench_layers: --layers and --shapes must name at least one each");
+  const std::vector<std::string> layers = split(s.layers, ';'), tokens = split(s.tokens, ',');
+  ASHLAR_CHECK(!shapes.empty() && !layers.empty() && !tokens.empty(),
+               "bench_layers: --layers, --shapes and --tokens must name at least one each");
   if (s.table) {
     std::printf("%s\n", startup_line("bench_layers", s.device, s.threads, s.dtype).c_str());
     print_header();
   }
   for (const std::string& layer : layers) {
     for (const MapShape& shape : shapes) {
-      for (const std::string& tokens : split(s.tokens, ',')) bench(s, layer, shape, positive(tokens, "--tokens"));
+      for (const std::string& count : tokens) bench(s, layer, shape, positive(count, "--tokens"));
     }
   }
 }

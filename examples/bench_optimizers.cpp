@@ -195,16 +195,21 @@ void run(int argc, char** argv) {
   options.add("table", s.table, "a table instead of JSON lines");
   if (!options.parse(argc, argv)) return;
   set_num_threads(s.threads);
+  const auto models = split(s.models, ',');
   const auto optimizers = s.optimizers == "all" ? optim::optimizer_names() : split(s.optimizers, ',');
+  const auto layers_of = [&s](const Model& model) {
+    return s.layers.empty() ? std::vector<std::string>{"dense", model.blast} : split(s.layers, ';');
+  };
+  ASHLAR_CHECK(!models.empty() && !optimizers.empty() && (s.layers.empty() || !split(s.layers, ';').empty()),
+               "bench_optimizers: --models, --optimizers and --layers must name at least one each");
   if (s.table) {
     std::printf("%s\n", startup_line("bench_optimizers", s.device, s.threads, s.dtype).c_str());
     print_header();
   }
-  for (const std::string& name : split(s.models, ',')) {
+  for (const std::string& name : models) {
     const Model& model = find_model(name);
     const Dim batch = s.batch ? s.batch : model.batch;
-    const auto layers = s.layers.empty() ? std::vector<std::string>{"dense", model.blast} : split(s.layers, ';');
-    for (const std::string& layer : layers) {
+    for (const std::string& layer : layers_of(model)) {
       for (const std::string& optimizer_name : optimizers) {
         const Bench bench = model.make(Scope::root(parse_dtype(s.dtype), 1, Device::parse(s.device)), layer, batch);
         const auto optimizer = optim::make_optimizer(bench.model->parameters(), {.name = optimizer_name});

@@ -8,6 +8,7 @@
 #include "examples/support/options.h"
 #include "examples/support/program.h"
 #include "examples/support/progress.h"
+#include "examples/support/system.h"
 #include "kernels/linalg/linalg.h"
 #include "layers/blast/factorize.h"
 #include "layers/init.h"
@@ -54,10 +55,11 @@ void run(int argc, char** argv) {
   options.add("larger_rank", s.larger_rank, "rank of the factors in the second chart").at_least(1);
   options.add("iterations", s.iterations, "iterations of the descent").at_least(1);
   options.add("seed", s.seed, "seed of matrix and start");
-  options.add("threads", s.threads, "threads; 0: one for each core").at_least(0).at_most(4096);
+  add_threads_option(options, s.threads);
   if (!options.parse(argc, argv)) return;
   ASHLAR_CHECK(s.size % s.blocks == 0, "--blocks ", s.blocks, " must divide --size ", s.size);
-  if (s.threads) set_num_threads(s.threads);
+  set_num_threads(s.threads);
+  { const AtomicFile probe(s.out); }  // what cannot be written is told before the work
 
   const Dim block = s.size / s.blocks;
   const std::pair<std::string, Array> targets[] = {
@@ -81,10 +83,7 @@ void run(int argc, char** argv) {
         chart.lines.push_back({concat(name, ", ", how), color++, LineStyle::solid, points});
         std::string row = concat("| ", name, " | ", rank, " | ", how, " |");
         for (const std::size_t at : {1u, 10u, 30u, 100u, 300u}) {
-          char text[32];
-          if (at < points.size()) std::snprintf(text, sizeof text, " %.0e |", points[at].y);
-          else std::snprintf(text, sizeof text, " – |");
-          row += text;
+          row += at < points.size() ? printed(" %.0e |", points[at].y) : " – |";
         }
         table.push_back(row);
       }

@@ -3,57 +3,53 @@
 #include <cstdio>
 
 #include "core/error.h"
+#include "examples/support/options.h"
 #include "examples/support/program.h"
 #include "examples/support/progress.h"
 #include "examples/support/report.h"
-#include "examples/support/run_record.h"
+#include "examples/support/run_folder.h"
 
 namespace {
 
 using namespace ashlar;
 using namespace ashlar::support;
 
-// "62.1 %" or "word perplexity 254".
+// The share of the dense model's multiply-accumulates.
+std::string share_of(const RunRecord& run, const std::string& unit) {
+  const double share = run.model_number("macs_per_" + unit) / run.model_number("dense_macs_per_" + unit);
+  return std::isfinite(share) ? printed("%.1f%%", 100 * share) : "?";
+}
+
+// "accuracy 62.10 %" or "word perplexity 254.0".
 std::string result_of(const RunRecord& run) {
   if (run.evals.empty()) return "not evaluated";
   const EvalPoint& last = run.evals.back();
-  char text[64];
-  if (std::isfinite(last.accuracy)) std::snprintf(text, sizeof text, "accuracy %.2f %%", 100 * last.accuracy);
-  else std::snprintf(text, sizeof text, "word perplexity %.1f", last.word_perplexity);
-  return text;
+  return std::isfinite(last.accuracy) ? printed("accuracy %.2f %%", 100 * last.accuracy)
+                                      : printed("word perplexity %.1f", last.word_perplexity);
 }
 
 void run(int argc, char** argv) {
   std::filesystem::path out = "report.html";
-  std::vector<ReportRun> runs;
-  for (int i = 1; i < argc; ++i) {
-    const std::string argument = argv[i];
-    if (argument == "--help") {
-      std::printf("compare_runs: puts finished runs side by side.\n\nusage: compare_runs [--out FILE] RUN…\n\n"
-                  "RUN is a folder that train_vit or train_gpt left; FILE is the report, report.html if not given.\n");
-      return;
-    }
-    if (argument == "--out") {
-      ASHLAR_CHECK(i + 1 < argc, "--out needs a file");
-      out = argv[++i];
-    } else {
-      ASHLAR_CHECK(!argument.starts_with("--"), "unknown option ", argument, "; valid: --out, --help");
-      ASHLAR_CHECK(std::filesystem::exists(std::filesystem::path(argument) / "metrics.jsonl"), argument,
-                   ": has no metrics.jsonl; give the --out folder of a run");
-      const std::filesystem::path folder = std::filesystem::path(argument).lexically_normal();
-      runs.push_back({(folder.has_filename() ? folder : folder.parent_path()).filename().string(), folder});
-    }
+  std::vector<std::string> folders;
+  Options options("compare_runs", "Puts runs side by side. RUN is a folder that train_vit or train_gpt left.");
+  options.positional("RUN", folders);
+  options.add("out", out, "the report to write").value_name("FILE");
+  if (!options.parse(argc, argv)) return;
+  ASHLAR_CHECK(!folders.empty(), "compare_runs: no runs given; name the --out folders of some, see --help");
+  std::vector<RunRecord> runs;
+  for (const std::string& folder : folders) {
+    const RunFolder run{folder};
+    ASHLAR_CHECK(std::filesystem::exists(run.metrics()), folder, ": has no metrics.jsonl; give the --out folder of a run");
+    runs.push_back(read_run(run.name(), folder));
   }
-  ASHLAR_CHECK(!runs.empty(), "no runs given; usage: compare_runs [--out FILE] RUN…");
 
   std::printf("%-16s %10s %12s %8s  %-24s %14s\n", "run", "parameters", "MACs", "of dense", "result", "speed");
-  for (const ReportRun& entry : runs) {
-    const RunRecord record = read_run(entry.name, entry.folder);
-    const std::string unit = name_of(record.unit);
-    const double macs = record.model_number("macs_per_" + unit), dense = record.model_number("dense_macs_per_" + unit);
-    std::printf("%-16s %10s %12s %7.1f%%  %-24s %8s %ss/s\n", entry.name.c_str(),
-                format_count(record.model_number("parameters")).c_str(), (format_count(macs) + "/" + unit).c_str(),
-                100 * macs / dense, result_of(record).c_str(), format_count(record.median_rate()).c_str(), unit.c_str());
+  for (const RunRecord& run : runs) {
+    const std::string unit = name_of(run.unit);
+    std::printf("%-16s %10s %12s %8s  %-24s %8s %ss/s\n", run.name.c_str(),
+                format_count(run.model_number("parameters")).c_str(),
+                (format_count(run.model_number("macs_per_" + unit)) + "/" + unit).c_str(), share_of(run, unit).c_str(),
+                result_of(run).c_str(), format_count(run.median_rate()).c_str(), unit.c_str());
   }
   write_report(out, "Comparison of runs", runs);
   std::printf("report: %s\n", out.string().c_str());

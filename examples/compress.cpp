@@ -28,7 +28,9 @@ struct Settings {
   std::int64_t batch = 64, eval_windows = 0, samples = 256;
   std::string device = "cpu";
   int threads = 0;
+  bool overwrite = false;
 
+  RunStart start() const { return overwrite ? RunStart::overwrite : RunStart::fresh; }
   Scope scope() const { return Scope::root(DType::f32, 0, Device::parse(device)).for_loading(); }
 };
 
@@ -39,11 +41,19 @@ struct Subject {
   BlockSpecs specs;                                               // of the file
   std::function<void(Model&, const SafetensorsFile&)> load;
   std::function<NamedArrays(const Model&)> save;
-  OrderedJson config;                               // for the programs that train on, without "linear"
+  std::string train_on;                             // the program that trains on, and what it has to be told besides
+  OrderedJson config;                               // for it, without "linear"
   std::function<EvalEvent(const Model&)> evaluate;  // empty without data
   // The loss of batch `index`, of so many samples, of the data to calibrate with.
   std::function<std::function<Tensor(const Model&, Dim index)>(Dim batch)> calibration_loss;
 };
+
+// What the config of a run tells the program that trains on: not where that run lay and what it began with.
+OrderedJson config_to_train_on(const std::filesystem::path& file) {
+  OrderedJson config = read_json(file);
+  for (const char* key : {"out", "init_from"}) config.erase(key);
+  return config;
+}
 
 Subject<Vit> vit_subject(const Settings& s, const SafetensorsFile& weights) {
   const std::filesystem::path config_file = s.in.parent_path() / "config.json";
@@ -58,7 +68,8 @@ Subject<Vit> vit_subject(const Settings& s, const SafetensorsFile& weights) {
       .specs = config.linear,
       .load = [](Vit& model, const SafetensorsFile& file) { import_weights(model, file, model.timm()); },
       .save = [](const Vit& model) { return export_weights(model, model.timm()); },
-      .config = read_json(config_file),
+      .train_on = "train_vit",
+      .config = config_to_train_on(config_file),
       .evaluate = {},
       .calibration_loss = {}};
   if (!s.data.empty()) {
@@ -80,10 +91,12 @@ Subject<Vit> vit_subject(const Settings& s, const SafetensorsFile& weights) {
   return subject;
 }
 
-// What train_gpt needs to know of a model that may be one of Hugging Face's.
+// What train_gpt needs to know of a model that may be one of Hugging Face's, whose config has keys that it does not know.
 OrderedJson gpt_config_json(const std::filesystem::path& file, const GptConfig& config,
                             const std::filesystem::path& tokenizer) {
-  OrderedJson json = read_json(file);
+  const bool ours = read_json(file).contains("width");
+  OrderedJson json = ours ? config_to_train_on(file) : OrderedJson::object();
+  json.update(huggingface_config(config));
   json["width"] = config.width;
   json["depth"] = config.depth;
   json["heads"] = config.heads;
@@ -107,6 +120,7 @@ Subject<Gpt2> gpt_subject(const Settings& s) {
       .specs = config.linear,
       .load = [](Gpt2& model, const SafetensorsFile& file) { model.load(file); },
       .save = [](const Gpt2& model) { return export_weights(model, Gpt2::huggingface()); },
+      .train_on = has_vocabulary ? "train_gpt" : "train_gpt --tokenizer DIR",
       .config = gpt_config_json(folder / "config.json", config, has_vocabulary ? s.out : std::filesystem::path()),
       .evaluate = {},
       .calibration_loss = {}};
@@ -132,11 +146,7 @@ Subject<Gpt2> gpt_subject(const Settings& s) {
   return subject;
 }
 
-std::string fixed(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.4f", value);
-  return text;
-}
+std::string fixed(double value) { return printed("%.4f", value); }
 
 template <class Model>
 void judge(const char* when, const Subject<Model>& subject, Model& model) {
@@ -224,15 +234,16 @@ void compress(const Settings& s, const SafetensorsFile& weights, const Subject<M
   OrderedJson config = subject.config;
   for (const std::string_view place : BlockSpecs::kPlaces) config["linear"][std::string(place)] = specs.at(place);
   const RunFolder out{s.out};
-  make_writable_folder(s.out);
-  for (const char* name : {"encoder.json", "vocab.bpe"}) {
+  const FolderLock lock = out.hold(s.start());
+  out.begin(s.start(), config);
+  for (const char* name : {"encoder.json", "vocab.bpe", "vocab.json", "merges.txt"}) {
     const auto source = (s.tokenizer.empty() ? s.in.parent_path() : s.tokenizer) / name;
     if (std::filesystem::exists(source)) write_file(s.out / name, read_file(source));
   }
   write_safetensors(out.model(), subject.save(*new_model));
-  write_json(out.config(), config);
-  std::printf("written to %s; train on with --config %s --init-from %s\n", s.out.string().c_str(),
-              out.config().string().c_str(), out.model().string().c_str());
+  std::printf("written to %s; train on with: %s --config %s --init-from %s --out %s\n", s.out.string().c_str(),
+              subject.train_on.c_str(), out.config().string().c_str(), out.model().string().c_str(),
+              (s.out / ".." / (out.name() + "-trained")).lexically_normal().string().c_str());
 }
 
 void run(int argc, char** argv) {
@@ -244,6 +255,7 @@ void run(int argc, char** argv) {
       .value_name("SPEC");
   options.add("layer_at", s.layer_at, "restrict --layer to these places, e.g. qkv,fc1,fc2").value_name("LIST");
   options.add("out", s.out, "folder for config.json and model.safetensors").value_name("DIR");
+  options.add("overwrite", s.overwrite, "replace the run or the model that --out holds").flag_only();
   options.add("factorize", s.factorize, "how BLAST factors are found: preconditioned descent or alternating least squares")
       .choices({"precgd", "als"});
   options.add("calibrate", s.calibrate, "folder with data whose train split tells which errors matter (low_rank only)")
@@ -256,13 +268,14 @@ void run(int argc, char** argv) {
   options.add("batch", s.batch, "samples evaluated at a time").at_least(1);
   options.add("eval_windows", s.eval_windows, "evaluate a GPT-2 on the first N windows only; 0: on all").at_least(0);
   add_device_option(options, s.device);
-  options.add("threads", s.threads, "threads; 0: one for each core").at_least(0).at_most(4096);
+  add_threads_option(options, s.threads);
   if (!options.parse(argc, argv)) return;
   ASHLAR_CHECK(!s.in.empty() && !s.layer.empty() && !s.out.empty(), "compress: --in FILE, --layer SPEC and --out DIR are needed");
   ASHLAR_CHECK(!std::filesystem::exists(s.out) || !std::filesystem::equivalent(s.out, s.in.parent_path() / "."),
                "compress: --out ", s.out.string(), " is the folder of --in; give another one");
-  if (s.threads) set_num_threads(s.threads);
-  std::printf("%s\n", startup_line("compress", s.device, num_threads(), "f32").c_str());
+  RunFolder{s.out}.check(s.start());
+  set_num_threads(s.threads);
+  std::printf("%s\n", startup_line("compress", s.device, s.threads, "f32").c_str());
   const SafetensorsFile weights(s.in);
   if (weights.contains("patch_embed.proj.weight")) compress(s, weights, vit_subject(s, weights));
   else compress(s, weights, gpt_subject(s));

@@ -2,13 +2,18 @@
 # From nothing to trained models: installs what is missing, builds, trains a BLAST ViT, its dense twin and a small GPT,
 # and prints a table. About three minutes of training on two cores.
 #
-# Data: the folder in ASHLAR_DATA if set; what data/download.sh has fetched; else what the programs make themselves.
+# Data: the folder in ASHLAR_DATA if set, with cifar10-jpeg.tar.gz or images, and text, as --data takes them, in it or in
+# folders of it; what data/download.sh has fetched; else what the programs make themselves.
 #   MINUTES=0.9   training time of each model
 #   OUT=runs/demo where the runs and the report go
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 minutes=${MINUTES:-0.9}
 out=${OUT:-runs/demo}
+if [ -n "${ASHLAR_DATA:-}" ] && [ ! -d "$ASHLAR_DATA" ]; then
+  echo "ASHLAR_DATA: there is no folder $ASHLAR_DATA" >&2
+  exit 2
+fi
 
 bash tests/cmake/install_dependencies.sh
 generator=()
@@ -16,6 +21,17 @@ if command -v ninja >/dev/null && [ ! -f build/release/CMakeCache.txt ]; then ge
 cmake --preset release "${generator[@]}" -DASHLAR_TESTS=OFF >/dev/null
 cmake --build --preset release -j "$(nproc)"
 bin=build/release/bin
+
+# The first of ASHLAR_DATA and the folders in it that has a file or folder of one of these patterns.
+data_folder() {
+  local folder pattern
+  for folder in "$ASHLAR_DATA" "$ASHLAR_DATA/wikitext-2" "$ASHLAR_DATA"/*/; do
+    for pattern; do
+      if compgen -G "$folder/$pattern" >/dev/null; then echo "$folder"; return; fi
+    done
+  done
+  echo "ASHLAR_DATA: no $what in $ASHLAR_DATA and its folders (looked for $*); taking fetched or made-up $what" >&2
+}
 
 images=()
 text=()
@@ -28,8 +44,12 @@ if [ -n "${ASHLAR_DATA:-}" ]; then
       mv "$out/cifar10.part" "$out/cifar10"
     fi
     images=(--data "$out/cifar10")
+  else
+    found=$(what=images data_folder data_batch_1.bin train.bin 'train/*/')
+    if [ -n "$found" ]; then images=(--data "$found"); fi
   fi
-  if [ -d "$ASHLAR_DATA/wikitext-2" ]; then text=(--data "$ASHLAR_DATA/wikitext-2"); fi
+  found=$(what=text data_folder 'wiki.train.*' '*train*.txt')
+  if [ -n "$found" ]; then text=(--data "$found"); fi
 fi
 
 vit=(--minutes "$minutes" --batch 64 --depth 4 --width 128 --heads 4 --no-class-token --label-smoothing 0 --log-every 5)

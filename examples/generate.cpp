@@ -73,10 +73,10 @@ void run(int argc, char** argv) {
   options.add("cache", s.cache, "keep the keys and values of what has been seen, or else compute all of it for each token");
   add_device_option(options, s.device);
   add_dtype_option(options, s.dtype);
-  options.add("threads", s.threads, "threads; 0: one for each core").at_least(0).at_most(4096);
+  add_threads_option(options, s.threads);
   if (!options.parse(argc, argv)) return;
   ASHLAR_CHECK(!s.model.empty(), "--model DIR is needed, the --out of train_gpt");
-  if (s.threads > 0) set_num_threads(s.threads);
+  set_num_threads(s.threads);
 
   const Scope scope = Scope::root(parse_dtype(s.dtype), 0, Device::parse(s.device)).for_loading();
   Gpt2 model(scope, read_gpt_config(s.model / "config.json"));

@@ -37,7 +37,8 @@ void add_options(Options& options, Settings& s) {
   options.add("dropout", s.gpt.dropout, "dropout on the embedding and the branches").at_least(0).at_most(0.99);
   options.add("recompute", s.gpt.checkpoint, "recompute each block in backward instead of keeping its activations");
   options.group("Text");
-  options.add("tokenizer", s.tokenizer, "folder with encoder.json and vocab.bpe; default: learned from the training split")
+  options.add("tokenizer", s.tokenizer, "folder with encoder.json and vocab.bpe; default: learned from the training split; "
+                                         "a resumed run keeps its own")
       .value_name("DIR");
   options.add("vocab", s.gpt.vocab, "tokens of a vocabulary that is learned").at_least(257);
   options.add("eval_windows", s.eval_windows, "evaluate on the first N windows of the valid split only; 0: on all of it")
@@ -51,10 +52,10 @@ data::TextDataset find_data(const std::filesystem::path& given) {
   return data::embedded_text();
 }
 
-// A resumed run goes on with the vocabulary it began with.
+// A resumed run goes on with the vocabulary it began with, which lies in its folder, wherever that came from.
 data::Tokenizer find_tokenizer(const Settings& s, const data::TextDataset& text) {
-  if (!s.tokenizer.empty()) return data::Tokenizer::load(s.tokenizer);
   if (s.training.resume) return data::Tokenizer::load(s.training.out);
+  if (!s.tokenizer.empty()) return data::Tokenizer::load(s.tokenizer);
   std::printf("learning a vocabulary of %lld tokens …\n", static_cast<long long>(s.gpt.vocab));
   return data::train_bpe(text.train, s.gpt.vocab);
 }
@@ -69,6 +70,7 @@ void run(int argc, char** argv) {
   options.foreign_keys(std::move(huggingface_keys));
   if (!options.parse(argc, argv)) return;
   const TrainingOptions& t = s.training;
+  RunFolder{t.out}.check(t.start());
   set_num_threads(t.threads);
   set_deterministic(!t.allow_nondeterministic);
   std::printf("%s\n", startup_line("train_gpt", t.device, t.threads, t.dtype).c_str());
@@ -102,14 +104,13 @@ void run(int argc, char** argv) {
           },
       .loss = [&](const Batch& batch) { return model.loss(batch.arrays[0], batch.arrays[1], batch.counted); },
       .evaluate = [&](std::int64_t step) { return evaluate(model, valid, step); },
+      .save_vocabulary = [&](const RunFolder& folder) { tokenizer.save(folder.root); },
       .save_model =
           [&](const RunFolder& folder) { write_safetensors(folder.model(), export_weights(model, Gpt2::huggingface())); },
   };
   OrderedJson config = options.resolved();
   const OrderedJson for_huggingface = huggingface_config(s.gpt);
   for (const auto& [key, value] : for_huggingface.items()) config[key] = value;
-  make_writable_folder(t.out);
-  tokenizer.save(t.out);
   train(task, t, config);
 }
 

@@ -62,6 +62,7 @@ void run(int argc, char** argv) {
   add_options(options, s);
   if (!options.parse(argc, argv)) return;
   const TrainingOptions& t = s.training;
+  RunFolder{t.out}.check(t.start());
   set_num_threads(t.threads);
   set_deterministic(!t.allow_nondeterministic);
   std::printf("%s\n", startup_line("train_vit", t.device, t.threads, t.dtype).c_str());

@@ -1,7 +1,6 @@
 #include "examples/support/checkpoint.h"
 
 #include <charconv>
-#include <limits>
 
 #include "core/safetensors.h"
 #include "examples/models/exchange.h"
@@ -17,16 +16,16 @@ std::string exact(double value) {
   return {text.data(), std::to_chars(text.data(), text.data() + text.size(), value).ptr};
 }
 
-// A number of the metadata, from 0 to `most`.
+// A number of the metadata, at least 0.
 template <class T>
-T number(const SafetensorsFile& file, const std::string& key, T most = std::numeric_limits<T>::max()) {
+T number(const SafetensorsFile& file, const std::string& key) {
   const auto found = file.metadata().find(key);
   ASHLAR_CHECK(found != file.metadata().end(), file.path().string(), ": is not a checkpoint of a run (no '", key,
                "' in its metadata)");
   const std::string& text = found->second;
   T value = 0;
   const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
-  ASHLAR_CHECK(failure == std::errc() && end == text.data() + text.size() && value >= 0 && value <= most,
+  ASHLAR_CHECK(failure == std::errc() && end == text.data() + text.size() && value >= 0,
                file.path().string(), ": is not a checkpoint of a run ('", key, "' in its metadata is '", text, "')");
   return value;
 }
@@ -53,16 +52,13 @@ void save_checkpoint(const std::filesystem::path& path, const Module& model, con
   const optim::State averages = average ? average->state() : optim::State();
   for (const auto& [name, value] : averages) tensors.emplace_back(std::string(kAverage) + name, value);
   make_writable_folder(path.parent_path());
-  write_safetensors(path, tensors, {{"step", std::to_string(state.step)}, {"elapsed", exact(state.elapsed)},
-                                    {"progress", exact(state.progress)}});
+  write_safetensors(path, tensors, {{"step", std::to_string(state.step)}, {"elapsed", exact(state.elapsed)}});
 }
 
 RunState load_checkpoint(const std::filesystem::path& path, const Module& model, optim::Optimizer& optimizer,
                          optim::WeightAverage* average) {
-  ASHLAR_CHECK(std::filesystem::exists(path), "--resume: there is no checkpoint at ", path.string());
   const SafetensorsFile file(path);
-  const RunState state{number<std::int64_t>(file, "step"), number<double>(file, "elapsed"),
-                       number<double>(file, "progress", 1)};
+  const RunState state{number<std::int64_t>(file, "step"), number<double>(file, "elapsed")};
   const optim::State state_values = state_under(file, kOptimizer), averages = state_under(file, kAverage);
   ASHLAR_CHECK(average || averages.empty(), path.string(), ": has an average of the weights; resume it with --ema");
   ASHLAR_CHECK(!average || !averages.empty(), path.string(), ": has no average of the weights; resume it without --ema");

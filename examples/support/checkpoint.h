@@ -1,5 +1,5 @@
-// What a run needs to go on bit for bit: weights and their average, optimizer state, and how far it is. One safetensors file, replaced
-// atomically: the previous one survives a crash at any moment.
+// What a run needs to go on bit for bit: weights and their average, optimizer state, and how far it is. One safetensors
+// file, replaced atomically: the previous one survives a crash at any moment.
 #pragma once
 #include <filesystem>
 
@@ -12,7 +12,6 @@ namespace ashlar::support {
 struct RunState {
   std::int64_t step = 0;  // the next step to do
   double elapsed = 0;     // seconds trained so far
-  double progress = 0;    // of the schedule
 };
 
 // `average` belongs to it if the run keeps one.

@@ -32,16 +32,16 @@ TextSplit validation_split(const data::TextDataset& text, const data::Tokenizer&
   auto tokens = tokenizer.encode(text.valid);
   const double words_per_token = static_cast<double>(data::count_words(text.valid).tokens()) /
                                  static_cast<double>(tokens.size() - 1);
-  TextSplit split{data::TokenEvaluation(std::move(tokens), batch, context), 0, words_per_token};
-  split.batches = split.windows.batches();
-  if (limit > 0) split.batches = std::min(split.batches, (limit + batch - 1) / batch);
-  return split;
+  // The first token of all is predicted by none.
+  const auto predicted = static_cast<Dim>(tokens.size()) - 1;
+  if (limit > 0 && limit <= predicted / context) tokens.resize(static_cast<std::size_t>(limit * context + 1));
+  return {data::TokenEvaluation(std::move(tokens), batch, context), words_per_token};
 }
 
 EvalEvent evaluate(const Gpt2& model, const TextSplit& split, std::int64_t step) {
   double loss = 0;
   Dim predictions = 0;
-  for (Dim index = 0; index < split.batches; ++index) {
+  for (Dim index = 0; index < split.windows.batches(); ++index) {
     const data::TokenBatch batch = split.windows.at(index);
     loss += model.loss(batch.inputs, batch.targets).item() * static_cast<double>(batch.predictions);
     predictions += batch.predictions;

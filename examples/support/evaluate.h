@@ -15,7 +15,6 @@ EvalEvent evaluate(const Vit& model, const data::ImageEvaluation& split, std::in
 // What the perplexity of a split is averaged over.
 struct TextSplit {
   data::TokenEvaluation windows;
-  Dim batches;  // of windows; fewer than all when only a part is evaluated
   double words_per_token;
 };
 // The validation split of a text in windows of `context` tokens; the first `limit` windows of it, or all for 0.

@@ -2,7 +2,6 @@
 
 #include <cerrno>
 #include <sstream>
-#include <system_error>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -24,18 +23,18 @@ Metrics::Metrics(std::filesystem::path path, Unit unit, std::optional<std::int64
       const Json step = event.value("step", Json());
       if (!model && !(step.is_number() && step.get<std::int64_t>() <= *resume_step)) continue;
       has_model_ = has_model_ || model;
+      if (event["event"] == "eval") evaluated_at_ = step.get<std::int64_t>();
       kept += text + "\n";
     }
   }
   write_file(path_, kept);
   file_.open(path_, std::ios::app);
-  ASHLAR_CHECK(file_, "cannot write ", path_.string(), ": ", std::generic_category().message(errno));
+  if (!file_) throw_write_error(path_, errno);
 }
 
 void Metrics::line(const OrderedJson& event) {
   file_ << event.dump(-1, ' ', false, OrderedJson::error_handler_t::replace) << '\n' << std::flush;
-  ASHLAR_CHECK(file_, "cannot write ", path_.string(), ": ", std::generic_category().message(errno),
-               "; free some space or choose another folder");
+  if (!file_) throw_write_error(path_, errno);
 }
 
 void Metrics::write(const ModelEvent& e) {
@@ -72,6 +71,7 @@ void Metrics::write(const EvalEvent& e) {
   if (e.perplexity) event["perplexity"] = *e.perplexity;
   if (e.word_perplexity) event["word_perplexity"] = *e.word_perplexity;
   line(event);
+  evaluated_at_ = e.step;
 }
 
 void Metrics::write(const EndEvent& e) {

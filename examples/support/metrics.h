@@ -55,12 +55,16 @@ class Metrics {
   void write(const EvalEvent& event);
   void write(const EndEvent& event);
 
+  // The step of the last evaluation in the file; -1 if there is none.
+  std::int64_t evaluated_at() const { return evaluated_at_; }
+
  private:
   void line(const OrderedJson& event);
 
   std::filesystem::path path_;
   Unit unit_;
   bool has_model_ = false;
+  std::int64_t evaluated_at_ = -1;
   std::ofstream file_;
 };
 

@@ -167,7 +167,8 @@ std::string Option::help_line() const {
   std::string text = help_;
   if (!choices_.empty()) text += ": " + join(choices_);
   if (value.is_boolean()) {
-    if (value.get<bool>()) text += " (on; --no-" + flag().substr(2) + " switches it off)";
+    // What is on and belongs to this call was given with it: --help, and no default.
+    if (value.get<bool>() && in_config_) text += " (on; --no-" + flag().substr(2) + " switches it off)";
   } else if (value.is_string()) {
     if (!value.get<std::string>().empty()) text += " (" + value.get<std::string>() + ")";
   } else if (!value.is_null()) {
@@ -245,6 +246,10 @@ void Options::read_flags(const std::vector<std::string>& arguments) {
       help_ = true;
       continue;
     }
+    if (positional_ && !argument.starts_with("-")) {
+      positional_->push_back(argument);
+      continue;
+    }
     ASHLAR_CHECK(argument.starts_with("--") && argument.size() > 2, "argument '", argument,
                  "' is not an option; options start with --, see --help");
     const std::size_t equals = argument.find('=');
@@ -313,8 +318,9 @@ std::string Options::help() const {
   std::size_t width = 0;
   const auto left = [](const Option& o) { return "  " + o.flag() + (o.is_bool_ ? "" : " " + o.value_name_); };
   for (const Option& option : options_) width = std::max(width, left(option).size());
+  const std::string others = positional_ ? " " + positional_name_ + "…" : "";
   std::string text = program_ + ": " + summary_ + "\n\nusage: " + program_ +
-                     " [--option value | --option=value | --switch | --no-switch]…\n\n";
+                     " [--option value | --option=value | --switch | --no-switch]…" + others + "\n\n";
   std::string heading;
   for (const Option& option : options_) {
     if (option.group_ != heading) text += "\n" + (heading = option.group_) + "\n";

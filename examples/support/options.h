@@ -67,6 +67,11 @@ class Options {
   // --name and --no-name.
   template <class T>
   Option& add(std::string name, T& value, std::string help);
+  // Takes the arguments that are no options, which are errors without it. `name` stands for one of them in --help.
+  void positional(std::string name, std::vector<std::string>& values) {
+    positional_name_ = std::move(name);
+    positional_ = &values;
+  }
   // The heading in --help of the options that follow.
   void group(std::string heading) { group_ = std::move(heading); }
   // Runs after everything is read: checks that concern several options.
@@ -91,7 +96,8 @@ class Options {
   void read_config(const Json& config, const std::string& file, const std::string& prefix);
   [[noreturn]] void unknown(const std::string& what, const std::string& given, bool flag) const;
 
-  std::string program_, summary_, group_;
+  std::string program_, summary_, group_, positional_name_;
+  std::vector<std::string>* positional_ = nullptr;
   std::deque<Option> options_;  // references to its elements stay valid
   std::vector<std::function<void()>> checks_;
   std::vector<std::string> foreign_keys_;

@@ -5,7 +5,8 @@
 namespace ashlar::support {
 
 // Calls body(argc, argv) and gives the exit code: 0; 2 after an InputError (bad usage, bad input); 1 after any other
-// exception. An error is one line on stderr: "program: what, where, remedy".
+// exception, or if standard output did not take all that was printed, unless its reader has gone. An error is one line on
+// stderr: "program: what, where, remedy".
 int run_program(int argc, char** argv, const std::function<void(int, char**)>& body);
 
 }  // namespace ashlar::support

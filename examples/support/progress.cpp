@@ -21,12 +21,6 @@ int terminal_columns() {
   return ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
-std::string printed(const char* format, double value) {
-  char text[64];
-  std::snprintf(text, sizeof text, format, value);
-  return text;
-}
-
 // "left  [=====     ] right" in at most `columns`; the bar only if there is room for one.
 std::string with_bar(const std::string& left, double fraction, const std::string& right, int columns) {
   const int room = columns - static_cast<int>(left.size() + right.size()) - 5;
@@ -42,6 +36,12 @@ std::string with_bar(const std::string& left, double fraction, const std::string
 }
 
 }  // namespace
+
+std::string printed(const char* format, double value) {
+  char text[64];
+  std::snprintf(text, sizeof text, format, value);
+  return text;
+}
 
 std::string format_duration(double seconds) {
   if (!std::isfinite(seconds) || seconds < 0) return "?";

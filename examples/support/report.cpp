@@ -10,7 +10,6 @@
 #include "core/files.h"
 #include "examples/support/chart.h"
 #include "examples/support/progress.h"
-#include "examples/support/run_record.h"
 
 namespace ashlar::support {
 namespace {
@@ -41,15 +40,11 @@ details { margin-top: 1.2rem; } summary { cursor: pointer; color: var(--soft); }
 
 constexpr const char* kTraining = "training, smoothed";
 
-std::string fixed(double value, int digits) {
-  if (!std::isfinite(value)) return "–";
-  char text[64];
-  std::snprintf(text, sizeof text, "%.*f", digits, value);
-  return text;
-}
+// A number in a table, or a dash.
+std::string figure(const char* format, double value) { return std::isfinite(value) ? printed(format, value) : "–"; }
 
 std::string share(double part, double whole) {
-  return whole > 0 ? concat(" (", fixed(100 * part / whole, 1), " % of dense)") : "";
+  return whole > 0 ? concat(" (", figure("%.1f", 100 * part / whole), " % of dense)") : "";
 }
 
 // One row of a table: what it is, and a text for every run.
@@ -102,13 +97,14 @@ std::vector<Row> key_figures(const std::vector<const RunRecord*>& runs) {
     };
     row(split + " accuracy", [&](const RunRecord& r) {
       const double value = last(r, &EvalPoint::accuracy);
-      return std::isfinite(value) ? fixed(100 * value, 2) + " %" : "–";
+      return std::isfinite(value) ? figure("%.2f", 100 * value) + " %" : "–";
     });
-    row(split + " perplexity", [&](const RunRecord& r) { return fixed(last(r, &EvalPoint::perplexity), 2); });
-    row(split + " word perplexity", [&](const RunRecord& r) { return fixed(last(r, &EvalPoint::word_perplexity), 2); });
-    row(split + " loss", [&](const RunRecord& r) { return fixed(last(r, &EvalPoint::loss), 4); });
+    row(split + " perplexity", [&](const RunRecord& r) { return figure("%.2f", last(r, &EvalPoint::perplexity)); });
+    row(split + " word perplexity",
+        [&](const RunRecord& r) { return figure("%.2f", last(r, &EvalPoint::word_perplexity)); });
+    row(split + " loss", [&](const RunRecord& r) { return figure("%.4f", last(r, &EvalPoint::loss)); });
   }
-  row("training loss, last twentieth", [](const RunRecord& r) { return fixed(r.final_loss(), 4); });
+  row("training loss, last twentieth", [](const RunRecord& r) { return figure("%.4f", r.final_loss()); });
   row("parameters", of_model("parameters", nullptr));
   row("parameters of weight matrices", of_model("linear_parameters", "dense_linear_parameters"));
   row("MACs per " + unit + ", forward", of_model(macs.c_str(), dense_macs.c_str()));
@@ -118,7 +114,7 @@ std::vector<Row> key_figures(const std::vector<const RunRecord*>& runs) {
   row("stopped by", [](const RunRecord& r) { return r.end.text("stopped_by", "still running"); });
   row("peak memory", [](const RunRecord& r) {
     const double bytes = r.end.number("peak_memory_bytes", std::numeric_limits<double>::quiet_NaN());
-    return std::isfinite(bytes) ? fixed(bytes / (1 << 20), 0) + " MiB" : "–";
+    return std::isfinite(bytes) ? figure("%.0f", bytes / (1 << 20)) + " MiB" : "–";
   });
   row("device", [](const RunRecord& r) {
     return concat(r.model.text("device", "–"), ", ", r.model.text("dtype", "–"), ", ", r.model.integer("threads", 0),
@@ -216,20 +212,17 @@ std::string render_charts(const std::vector<const RunRecord*>& runs) {
 
 }  // namespace
 
-void write_report(const std::filesystem::path& path, const std::string& title, const std::vector<ReportRun>& runs) {
+void write_report(const std::filesystem::path& path, const std::string& title, const std::vector<RunRecord>& runs) {
   ASHLAR_CHECK(!runs.empty(), "report ", path.string(), ": needs at least one run");
-  std::vector<RunRecord> records;
-  for (const auto& run : runs) records.push_back(read_run(run.name, run.folder));
-
   std::string body;
   for (const Unit unit : {Unit::sample, Unit::token}) {
     std::vector<const RunRecord*> kind;
-    for (const auto& record : records) {
-      if (record.unit == unit) kind.push_back(&record);
+    for (const auto& run : runs) {
+      if (run.unit == unit) kind.push_back(&run);
     }
     if (kind.empty()) continue;
     body += "<section>\n";
-    if (kind.size() < records.size()) body = concat(body, "<h2>", unit == Unit::sample ? "Images" : "Text", "</h2>\n");
+    if (kind.size() < runs.size()) body = concat(body, "<h2>", unit == Unit::sample ? "Images" : "Text", "</h2>\n");
     body += render_charts(kind);
     body += render_table(kind, key_figures(kind), false);
     body += "<details><summary>Configuration</summary>\n" + render_table(kind, config_rows(kind), true) +

@@ -4,15 +4,12 @@
 #include <string>
 #include <vector>
 
-namespace ashlar::support {
+#include "examples/support/run_record.h"
 
-struct ReportRun {
-  std::string name;              // in tables and legends
-  std::filesystem::path folder;  // with config.json and metrics.jsonl
-};
+namespace ashlar::support {
 
 // Runs of one kind (images, text) share charts and a table. A single run is drawn over its steps; several over their
 // training time, since a step of one may cost more than a step of another.
-void write_report(const std::filesystem::path& path, const std::string& title, const std::vector<ReportRun>& runs);
+void write_report(const std::filesystem::path& path, const std::string& title, const std::vector<RunRecord>& runs);
 
 }  // namespace ashlar::support

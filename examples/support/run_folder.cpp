@@ -1,28 +1,68 @@
 #include "examples/support/run_folder.h"
 
+#include <algorithm>
+#include <array>
+
 #include "core/error.h"
-#include "core/files.h"
 
 namespace ashlar::support {
+namespace {
 
-RunFolder RunFolder::begin(const std::filesystem::path& root, RunStart start, const OrderedJson& config) {
-  const RunFolder run{root};
-  const bool resume = start == RunStart::resume, exists = std::filesystem::exists(run.checkpoint());
-  ASHLAR_CHECK(!resume || exists, "--resume: there is no checkpoint ", run.checkpoint().string(),
+using std::filesystem::path;
+
+std::array<path, 4> results(const RunFolder& run) { return {run.checkpoint(), run.model(), run.metrics(), run.report()}; }
+
+void check_contents(const RunFolder& run, RunStart start) {
+  const bool checkpoint = std::filesystem::exists(run.checkpoint());
+  ASHLAR_CHECK(start != RunStart::resume || checkpoint, "--resume: there is no checkpoint ", run.checkpoint().string(),
                "; leave --resume out to begin a new run");
-  ASHLAR_CHECK(start != RunStart::fresh || !exists, "--out ", root.string(),
+  if (start != RunStart::fresh) return;
+  ASHLAR_CHECK(!checkpoint, "--out ", run.root.string(),
                " holds the checkpoint of an earlier run; --resume goes on from it, --overwrite replaces the run");
-  make_writable_folder(run.checkpoint().parent_path());
+  for (const path& file : {run.model(), run.metrics()}) {
+    ASHLAR_CHECK(!std::filesystem::exists(file), "--out ", run.root.string(), " holds ", file.filename().string(),
+                 " and no checkpoint to go on from; give another folder, or replace what it holds with --overwrite");
+  }
+}
+
+}  // namespace
+
+std::string RunFolder::name() const {
+  const path folder = std::filesystem::absolute(root).lexically_normal();
+  return (folder.has_filename() ? folder : folder.parent_path()).filename().string();
+}
+
+void RunFolder::check(RunStart start) const {
+  check_writable_folder(root);
+  check_writable_folder(checkpoint().parent_path());
+  if (std::filesystem::exists(root)) const FolderLock nobody_else(root);
+  check_contents(*this, start);
+}
+
+FolderLock RunFolder::hold(RunStart start) const {
+  check(start);
   make_writable_folder(root);
-  if (!resume) {
-    for (const auto& path : {run.checkpoint(), run.metrics(), run.model(), run.report()}) {
+  FolderLock lock(root);
+  check_contents(*this, start);  // once more: only now nobody else can change them
+  return lock;
+}
+
+void RunFolder::begin(RunStart start, const OrderedJson& config_json) const {
+  if (start != RunStart::resume) {
+    for (const path& file : results(*this)) {
       std::error_code error;
-      std::filesystem::remove(path, error);
-      ASHLAR_CHECK(!error, "cannot remove ", path.string(), " of an earlier run: ", error.message());
+      std::filesystem::remove(file, error);
+      ASHLAR_CHECK(!error, "cannot remove ", file.string(), " of an earlier run: ", error.message());
     }
   }
-  write_json(run.config(), config);
-  return run;
+  write_json(config(), config_json);
+}
+
+bool RunFolder::replaces(const path& file) const {
+  return std::ranges::any_of(results(*this), [&](const path& result) {
+    std::error_code error;
+    return std::filesystem::equivalent(file, result, error);
+  });
 }
 
 }  // namespace ashlar::support

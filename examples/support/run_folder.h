@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 
+#include "core/files.h"
 #include "core/json.h"
 
 namespace ashlar::support {
@@ -19,12 +20,20 @@ struct RunFolder {
   // Weights, optimizer state and step in one file: replacing it is one rename, so that there is no moment at which a
   // crash leaves half of an old and half of a new checkpoint.
   std::filesystem::path checkpoint() const { return root / "checkpoint" / "state.safetensors"; }
+  // The last part of the path, also of "runs/a/" and ".".
+  std::string name() const;
 
-  // Makes the folder, checks that it can be written to, writes config.json. A resumed run needs a checkpoint there, a
-  // fresh one refuses it: hours of training are not lost to a forgotten flag. Fresh and overwriting runs remove the
-  // metrics, weights, checkpoint and report that they find. Call it when everything that the user gave is known to be
-  // good.
-  static RunFolder begin(const std::filesystem::path& root, RunStart start, const OrderedJson& config);
+  // InputError if no run may begin so: a resumed one needs a checkpoint there; a fresh one refuses a checkpoint, weights
+  // and metrics, so that hours of training are not lost to a forgotten flag; none may begin where another program is at
+  // work, or in a folder that cannot be written to. Makes and changes nothing.
+  void check(RunStart start) const;
+  // Makes the folder after check(). It belongs to the run while the lock lives.
+  FolderLock hold(RunStart start) const;
+  // Writes config.json; fresh and overwriting runs remove the metrics, weights, checkpoint and report that they find.
+  // Call it when everything that the user gave is known to be good, and hold() the folder.
+  void begin(RunStart start, const OrderedJson& config) const;
+  // Whether an overwriting run removes this file.
+  bool replaces(const std::filesystem::path& file) const;
 };
 
 }  // namespace ashlar::support

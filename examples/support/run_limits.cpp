@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <iterator>
 
 #include "core/error.h"
 
@@ -13,9 +14,18 @@ namespace {
 
 volatile sig_atomic_t signal_received = 0;
 
-extern "C" void note_signal(int) { signal_received = 1; }
+constexpr int kStopping[] = {SIGINT, SIGTERM, SIGHUP};
+struct sigaction old_stopping[std::size(kStopping)], old_pipe;
 
-struct sigaction old_interrupt, old_terminate;
+// Serves once: the next signal meets the default, which ends the program.
+extern "C" void note_signal(int) {
+  signal_received = 1;
+  for (const int signal : kStopping) {
+    struct sigaction current {};
+    ::sigaction(signal, nullptr, &current);
+    if (current.sa_handler == note_signal) ::signal(signal, SIG_DFL);
+  }
+}
 
 }  // namespace
 
@@ -27,15 +37,19 @@ SignalGuard::SignalGuard() {
   signal_received = 0;
   struct sigaction action {};
   action.sa_handler = note_signal;
-  // The handler serves once: the second signal meets the default, which ends the program.
-  action.sa_flags = static_cast<int>(SA_RESETHAND) | SA_RESTART;
-  ::sigaction(SIGINT, &action, &old_interrupt);
-  ::sigaction(SIGTERM, &action, &old_terminate);
+  action.sa_flags = SA_RESTART;
+  for (std::size_t i = 0; i < std::size(kStopping); ++i) {
+    ::sigaction(kStopping[i], nullptr, &old_stopping[i]);
+    const bool nohup = kStopping[i] == SIGHUP && old_stopping[i].sa_handler == SIG_IGN;
+    if (!nohup) ::sigaction(kStopping[i], &action, nullptr);
+  }
+  action.sa_handler = SIG_IGN;
+  ::sigaction(SIGPIPE, &action, &old_pipe);
 }
 
 SignalGuard::~SignalGuard() {
-  ::sigaction(SIGINT, &old_interrupt, nullptr);
-  ::sigaction(SIGTERM, &old_terminate, nullptr);
+  for (std::size_t i = 0; i < std::size(kStopping); ++i) ::sigaction(kStopping[i], &old_stopping[i], nullptr);
+  ::sigaction(SIGPIPE, &old_pipe, nullptr);
 }
 
 bool SignalGuard::received() { return signal_received != 0; }

@@ -11,8 +11,9 @@ namespace ashlar::support {
 using Clock = std::function<double()>;
 double steady_seconds();
 
-// While alive, SIGINT and SIGTERM are only noted, so that the step can be finished and a checkpoint written; a second
-// one ends the program at once.
+// While alive, SIGINT, SIGTERM and the SIGHUP of a closed terminal are only noted, so that the step can be finished and a
+// checkpoint written; a second one, whichever it is, ends the program at once. SIGPIPE is ignored: a run does not end with
+// the reader of its output.
 class SignalGuard {
  public:
   SignalGuard();

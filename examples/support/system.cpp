@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "core/array.h"
+#include "core/parallel.h"
 #include "examples/support/bench.h"
 #include "kernels/isa.h"
 #include "kernels/matmul/matmul.h"
@@ -63,6 +64,13 @@ void add_device_option(Options& options, std::string& device) {
 
 void add_dtype_option(Options& options, std::string& dtype) {
   options.add("dtype", dtype, "activations and matrix operands").choices({"f32", "bf16"}).value_name("NAME");
+}
+
+void add_threads_option(Options& options, int& threads) {
+  options.add("threads", threads, "threads; 0: one for each core").at_least(0).at_most(4096);
+  options.then([&threads] {
+    if (threads == 0) threads = num_threads();
+  });
 }
 
 DType parse_dtype(const std::string& dtype) { return dtype == "bf16" ? DType::bf16 : DType::f32; }

@@ -16,6 +16,8 @@ std::string build_description();  // "Release, g++ 12.2.0, 1a593fd"
 void add_device_option(Options& options, std::string& device);
 void add_dtype_option(Options& options, std::string& dtype);
 DType parse_dtype(const std::string& dtype);
+// --threads, after parsing never 0.
+void add_threads_option(Options& options, int& threads);
 
 // FLOP/s of a large matrix product here and now: the best of a few, about a fifth of a second on two cores.
 double measured_matmul_rate(const Device& device, DType dtype);

@@ -1,7 +1,6 @@
 #include "examples/support/trainer.h"
 
 #include <cmath>
-#include <iomanip>
 
 #include "core/allocator.h"
 #include "examples/support/checkpoint.h"
@@ -10,6 +9,7 @@
 #include "examples/support/report.h"
 #include "examples/support/run_folder.h"
 #include "examples/support/run_limits.h"
+#include "examples/support/run_record.h"
 #include "examples/support/step_runner.h"
 #include "examples/support/system.h"
 #include "optim/make_optimizer.h"
@@ -36,12 +36,6 @@ std::optional<std::int64_t> total_steps(const TrainingTask& task, const Training
   return std::nullopt;
 }
 
-std::string mebibytes(std::size_t bytes) {
-  std::ostringstream text;
-  text << std::fixed << std::setprecision(1) << static_cast<double>(bytes) / (1 << 20);
-  return text.str();
-}
-
 // One run, from its first step to its report.
 class Run {
  public:
@@ -51,20 +45,20 @@ class Run {
         parameters_(task.model.parameters()),
         optimizer_(optim::make_optimizer(parameters_, optimizer_config(options))),
         average_(options.ema > 0 ? std::make_optional<optim::WeightAverage>(parameters_, options.ema) : std::nullopt),
-        state_(options.resume ? load_checkpoint(RunFolder{options.out}.checkpoint(), task.model, *optimizer_, average())
-                              : RunState{}),
-        folder_(RunFolder::begin(options.out, options.start(), resolved_config)),
+        folder_{options.out},
+        lock_(folder_.hold(options.start())),
+        state_(options.resume ? load_checkpoint(folder_.checkpoint(), task.model, *optimizer_, average()) : RunState{}),
         limits_(total_steps(task, options), options.minutes, state_.elapsed),
-        metrics_(folder_.metrics(), task.unit,
-                 options.resume ? std::optional(state_.step) : std::nullopt),
         progress_(task.unit),
         runner_(task, *optimizer_, {options.accumulate, options.clip, options.cuda_graph},
-                [this](const std::string& text) { progress_.message(text); }) {}
+                [this](const std::string& text) { progress_.message(text); }),
+        metrics_(begin(resolved_config)) {}
 
   void go() {
-    metrics_.write(task_.event);
-    progress_.message(concat("optimizer: ", options_.optimizer, ", ", mebibytes(optimizer_->state_bytes()), " MiB of state"));
     const SignalGuard signals;
+    metrics_.write(task_.event);
+    const double state = static_cast<double>(optimizer_->state_bytes()) / (1 << 20);
+    progress_.message(concat("optimizer: ", options_.optimizer, ", ", printed("%.1f", state), " MiB of state"));
     last_log_step_ = state_.step;
     last_log_time_ = limits_.elapsed();
     while (limits_.stop_before(state_.step).empty()) {
@@ -73,22 +67,29 @@ class Run {
       if (evaluate_now) evaluate();
       if (options_.checkpoint_every > 0 && state_.step % options_.checkpoint_every == 0) save();
     }
-    if (evaluated_at_ != state_.step) evaluate();
+    if (metrics_.evaluated_at() != state_.step) evaluate();
     save();
     if (average_) average_->swap();
     task_.save_model(folder_);
     metrics_.write(EndEvent{state_.step, limits_.elapsed(), static_cast<std::int64_t>(allocator(Device::parse(options_.device)).stats().peak),
                             limits_.stopped_by()});
-    write_report(folder_.report(), task_.program, {{folder_.root.filename().string(), folder_.root}});
+    write_report(folder_.report(), task_.program, {read_run(folder_.name(), folder_.root)});
     progress_.message(concat("done: ", state_.step, " steps in ", format_duration(limits_.elapsed()), ", results in ",
                              folder_.root.string()));
   }
 
  private:
+  // From here on an earlier run is gone, unless this one goes on from it.
+  Metrics begin(const OrderedJson& config) const {
+    folder_.begin(options_.start(), config);
+    if (!options_.resume && task_.save_vocabulary) task_.save_vocabulary(folder_);
+    return Metrics(folder_.metrics(), task_.unit, options_.resume ? std::optional(state_.step) : std::nullopt);
+  }
+
   void step() {
-    state_.progress = limits_.progress(state_.step);
+    const double progress = limits_.progress(state_.step);
     const auto factor_of = [&](optim::Decay decay) {
-      return optim::lr_factor_at(decay, state_.progress, options_.warmup, options_.final_lr);
+      return optim::lr_factor_at(decay, progress, options_.warmup, options_.final_lr);
     };
     StepResult result =
         runner_.run(state_.step, [&](const optim::Slot& slot) { return factor_of(slot.decay.value_or(decay_)); });
@@ -132,7 +133,6 @@ class Run {
     if (average_) average_->swap();
     metrics_.write(event);
     progress_.message(concat("step ", state_.step, ": ", describe(event)));
-    evaluated_at_ = state_.step;
     last_log_time_ += limits_.elapsed() - began;  // throughput is that of training
   }
 
@@ -149,15 +149,16 @@ class Run {
   Parameters parameters_;
   std::unique_ptr<optim::Optimizer> optimizer_;
   std::optional<optim::WeightAverage> average_;
-  RunState state_;
   RunFolder folder_;
+  FolderLock lock_;
+  RunState state_;
   RunLimits limits_;
-  Metrics metrics_;
   Progress progress_;
   optim::Decay decay_ = optim::parse_decay(options_.decay);
-  std::int64_t evaluated_at_ = -1, last_log_step_ = 0;
+  std::int64_t last_log_step_ = 0;
   double last_log_time_ = 0, rate_ = 0;
   StepRunner runner_;
+  Metrics metrics_;
   // A GPU is given the next step before the numbers of the last are looked at.
   const bool ahead_ = Device::parse(options_.device).type == DeviceType::cuda;
   struct Untold {

@@ -32,11 +32,14 @@ struct TrainingTask {
   std::function<Tensor(const Batch& batch)> loss;
   // Without gradients, over the whole evaluation split.
   std::function<EvalEvent(std::int64_t step)> evaluate;
-  // Writes the weights, and what else a finished model needs.
+  // Writes what the model needs beside its weights, when a new run begins; may be empty.
+  std::function<void(const RunFolder& folder)> save_vocabulary = {};
+  // Writes the weights of the finished model.
   std::function<void(const RunFolder& folder)> save_model;
 };
 
-// Runs to the end and leaves config.json, metrics.jsonl, checkpoint/, model.safetensors and report.html in options.out.
+// Runs to the end and leaves config.json, metrics.jsonl, checkpoint/, model.safetensors and report.html in options.out,
+// which no other run may enter meanwhile. Nothing of an earlier run is touched before everything given is known to be good.
 // A loss or gradient that is not finite ends the run with an Error that names the step and the gradient, before anything of
 // that step is saved. A GPU is one step ahead of what is reported.
 void train(const TrainingTask& task, const TrainingOptions& options, const OrderedJson& resolved_config);

@@ -2,7 +2,6 @@
 
 #include <sstream>
 
-#include "core/parallel.h"
 #include "optim/make_optimizer.h"
 #include "optim/param_groups.h"
 
@@ -96,7 +95,7 @@ void add_training_options(Options& options, TrainingOptions& values) {
       .more_than(0)
       .at_most(1e9);
   options.add("decay", values.decay, "learning rate after the warm-up").choices({"cosine", "linear", "constant"}).value_name("NAME");
-  options.add("warmup", values.warmup, "share of the run over which the learning rate rises").at_least(0).at_most(1);
+  options.add("warmup", values.warmup, "share of the run over which the learning rate rises").at_least(0).at_most(0.99);
   options.add("final_lr", values.final_lr, "learning rate at the end, as a share of the peak").at_least(0).at_most(1);
   options.add("clip", values.clip, "largest global gradient norm; 0: any").at_least(0);
   options.add("weight_decay", values.optim["weight_decay"], "decoupled weight decay of matrices; default: the optimizer's").at_least(0);
@@ -124,7 +123,7 @@ void add_training_options(Options& options, TrainingOptions& values) {
   add_device_option(options, values.device);
   options.add("cuda_graph", values.cuda_graph, "on a GPU, record the step once and replay it; steps of another shape run as they are");
   add_dtype_option(options, values.dtype);
-  options.add("threads", values.threads, "threads; 0: one for each core").at_least(0).at_most(4096);
+  add_threads_option(options, values.threads);
   options.add("allow_nondeterministic", values.allow_nondeterministic,
               "on a GPU, let sums take any order where that is faster: a run no longer repeats bit for bit; no effect on the CPU");
   options.group("");
@@ -135,11 +134,12 @@ void add_training_options(Options& options, TrainingOptions& values) {
   });
   options.then([&options, &values] {
     ASHLAR_CHECK(!values.resume || !values.overwrite, "--resume and --overwrite exclude each other; give one of them");
+    ASHLAR_CHECK(!values.overwrite || !RunFolder{values.out}.replaces(values.init_from), "--init-from ",
+                 values.init_from.string(), " is a file that --overwrite would remove; give another --out");
     resolve_layer(options, values);
     resolve_length(options, values);
     resolve_optimizer(options, values);
     optim::parse_groups(values.groups);
-    if (values.threads == 0) values.threads = num_threads();
     ASHLAR_CHECK(values.batch % values.accumulate == 0, "--accumulate ", values.accumulate, " must divide --batch ",
                  values.batch);
   });

@@ -104,7 +104,13 @@ TEST_CASE("a disk that fills up while writing leaves the old file and no tempora
   std::string message;
   {
     const FileSizeLimit limit(1 << 16);
-    message = error_of([&] { write_file(folder / "file", std::string(1 << 20, 'x')); });
+    // Not the user's fault: an Error, but no InputError.
+    try {
+      write_file(folder / "file", std::string(1 << 20, 'x'));
+    } catch (const InputError&) {
+    } catch (const Error& error) {
+      message = error.what();
+    }
   }
   CHECK(contains(message, "cannot write " + (folder / "file").string()));
   CHECK(contains(message, "File too large"));
@@ -171,6 +177,69 @@ TEST_CASE("a folder that cannot be made or written to is refused before any work
   std::filesystem::permissions(folder / "a", std::filesystem::perms(0700));
   CHECK(contains(made, "may be written to"));
   CHECK(contains(written, "may be written to"));
+}
+
+TEST_CASE("where a folder cannot be written to is told without making anything") {
+  const TemporaryFolder folder;
+  check_writable_folder(folder / "a/b/c");
+  check_writable_folder("relative/and/not/there");
+  CHECK(files_in(folder.path()) == 0);
+  write_file(folder / "file", "x");
+  CHECK(contains(error_of([&] { check_writable_folder(folder / "file/below/it"); }), "file/below/it: Not a directory"));
+}
+
+TEST_CASE("a folder is held by one at a time, and free again when its holder is killed") {
+  const TemporaryFolder folder;
+  const auto held = [&] { return error_of([&] { FolderLock lock(folder.path()); }); };
+  {
+    FolderLock first(folder.path());
+    CHECK(contains(held(), folder.path().string() + ": another program is at work in it"));
+    const FolderLock moved(std::move(first));
+    CHECK_FALSE(held().empty());
+  }
+  CHECK(held().empty());
+  CHECK(files_in(folder.path()) == 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const FolderLock lock(folder.path());
+    write_file(folder / "ready", "");
+    for (;;) ::pause();
+  }
+  for (int wait = 0; wait < 1000 && !std::filesystem::exists(folder / "ready"); ++wait) ::usleep(10'000);
+  CHECK_FALSE(held().empty());
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  CHECK(held().empty());
+  CHECK(contains(error_of([&] { FolderLock lock(folder / "missing"); }), "the folder does not exist"));
+}
+
+TEST_CASE("a pipe and a folder are not replaced by a file") {
+  const TemporaryFolder folder;
+  REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
+  std::filesystem::create_symlink("pipe", folder / "link");
+  for (const char* name : {"pipe", "link"}) {
+    CHECK(contains(error_of([&] { write_file(folder / name, "x"); }), concat(name, ": it is a device, pipe or socket")));
+  }
+  CHECK(std::filesystem::is_fifo(folder / "pipe"));
+  CHECK(contains(error_of([&] { write_file(folder.path(), "x"); }), "Is a directory"));
+  CHECK(files_in(folder.path()) == 2);
+}
+
+TEST_CASE("writing to a symbolic link replaces what it points to") {
+  const TemporaryFolder folder;
+  make_writable_folder(folder / "a");
+  write_file(folder / "a/file", "old");
+  std::filesystem::create_symlink("a/file", folder / "link");
+  std::filesystem::create_symlink(folder / "link", folder / "second");
+  write_file(folder / "second", "new");
+  CHECK(read_file(folder / "a/file") == "new");
+  CHECK(std::filesystem::is_symlink(folder / "second"));
+  CHECK(std::filesystem::is_symlink(folder / "link"));
+  std::filesystem::create_symlink("a/other", folder / "dangling");
+  write_file(folder / "dangling", "made");
+  CHECK(read_file(folder / "a/other") == "made");
+  std::filesystem::create_symlink("loop", folder / "loop");
+  CHECK(contains(error_of([&] { write_file(folder / "loop", "x"); }), "symbolic links"));
 }
 
 TEST_CASE("JSON files: written whole, faults told with line and column") {

@@ -47,9 +47,9 @@ TEST_CASE("a checkpoint brings back the weights, the optimizer's state and the p
   Trained a(1), b(2);
   optim::AdamW of_a(a.model.parameters()), of_b(b.model.parameters());
   a.step(of_a);
-  save_checkpoint(path, a.model, of_a, nullptr, {.step = 7, .elapsed = 0.1, .progress = 1.0 / 3});
+  save_checkpoint(path, a.model, of_a, nullptr, {.step = 7, .elapsed = 0.1});
   const RunState state = load_checkpoint(path, b.model, of_b, nullptr);
-  CHECK((state.step == 7 && state.elapsed == 0.1 && state.progress == 1.0 / 3));
+  CHECK((state.step == 7 && state.elapsed == 0.1));
   CHECK(same(a.weights(), b.weights()));
   a.step(of_a);
   b.step(of_b);
@@ -79,14 +79,13 @@ TEST_CASE("a checkpoint that does not fit changes nothing") {
     write_safetensors(folder / "other.safetensors", tensors, metadata);
     return error_of([&] { load_checkpoint(folder / "other.safetensors", b.model, of_b, nullptr); });
   };
-  for (const char* key : {"step", "elapsed", "progress"}) {
+  for (const char* key : {"step", "elapsed"}) {
     for (const char* value : {"7abc", "nan", "inf", "-1", "", "1e400", "99999999999999999999x"}) {
       CAPTURE(key, value);
       CHECK(contains(error_with(key, value), concat("'", key, "' in its metadata is '", value, "'")));
     }
   }
   CHECK(contains(error_with("step", "1e300"), "'step' in its metadata"));
-  CHECK(contains(error_with("progress", "1.5"), "'progress' in its metadata"));
   CHECK(same(b.weights(), before));
   CHECK(error_with("step", "7").empty());
 }

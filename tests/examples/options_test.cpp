@@ -1,7 +1,9 @@
 // Options: flags, configs, precedence, and what is said about mistakes.
 #include "examples/support/options.h"
 
+#include <iostream>
 #include <limits>
+#include <sstream>
 
 #include "core/determinism.h"
 #include "core/files.h"
@@ -318,6 +320,43 @@ TEST_CASE("groups and the average of the weights are options of the run, and che
   CHECK(parse_training({}).ema == 0);
   CHECK(contains(error_of([] { parse_training({"--groups", "role=norms"}); }), "unknown role 'norms'"));
   CHECK(contains(error_of([] { parse_training({"--ema", "1"}); }), "--ema: needs at most"));
+}
+
+TEST_CASE("what would be found out too late, or would be lost, is refused among the options") {
+  CHECK(contains(error_of([] { parse_training({"--warmup", "1"}); }), "--warmup: needs at most 0.99"));
+  const TemporaryFolder folder;
+  write_file(folder / "model.safetensors", "");
+  const std::string out = folder.path().string(), model = (folder / "model.safetensors").string();
+  CHECK(contains(error_of([&] { parse_training({"--out", out.c_str(), "--overwrite", "--init-from", model.c_str()}); }),
+                 "is a file that --overwrite would remove; give another --out"));
+  CHECK(parse_training({"--out", "elsewhere", "--overwrite", "--init-from", model.c_str()}).init_from == model);
+}
+
+TEST_CASE("arguments that are no options are taken where a program wants them") {
+  std::vector<std::string> names;
+  bool on = false;
+  Options options("test", "Tests.");
+  options.positional("NAME", names);
+  options.add("on", on, "a switch");
+  const char* argv[] = {"test", "a", "--on", "b/c"};
+  CHECK(options.parse(4, argv));
+  CHECK((names == std::vector<std::string>{"a", "b/c"} && on));
+  CHECK(contains(options.help(), "--no-switch]… NAME…\n"));
+  const char* unknown[] = {"test", "-x"};
+  CHECK(contains(error_of([&] { options.parse(2, unknown); }), "'-x' is not an option"));
+}
+
+TEST_CASE("help does not offer to switch itself off") {
+  Options options("test", "Tests.");
+  bool on = true;
+  options.add("on", on, "a switch");
+  const char* argv[] = {"test", "--help"};
+  std::ostringstream text;
+  auto* const before = std::cout.rdbuf(text.rdbuf());
+  options.parse(2, argv);
+  std::cout.rdbuf(before);
+  CHECK_FALSE(contains(text.str(), "--no-help"));
+  CHECK(contains(text.str(), "a switch (on; --no-on switches it off)"));
 }
 
 TEST_CASE("exit codes") {

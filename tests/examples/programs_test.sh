@@ -54,7 +54,7 @@ gpt=("$bin/train_gpt" --data "$work/text" --batch 4 --width 16 --depth 2 --heads
 # ---- repeatable, and resuming goes on bit for bit
 for name in vit gpt; do
   declare -n command=$name
-  expect 0 "" "${command[@]}" --steps 20 --out "$work/$name-a"
+  expect 0 "" "${command[@]}" --steps 20 --out "$work/$name-a/"
   expect 0 "" "${command[@]}" --steps 20 --out "$work/$name-b"
   same "two runs with one seed ($name)" "$work/$name-a/model.safetensors" "$work/$name-b/model.safetensors"
   same "losses of two runs ($name)" <(grep -o '"loss":[^,]*' "$work/$name-a/metrics.jsonl") <(grep -o '"loss":[^,]*' "$work/$name-b/metrics.jsonl")
@@ -72,7 +72,7 @@ for name in vit gpt; do
   rm -r "$work/$name-k"
   killed=0
   for attempt in 1 2 3 4 5 6 7; do
-    resume=()
+    resume=(--overwrite)
     if [ -f "$work/$name-k/checkpoint/state.safetensors" ]; then resume=(--resume); fi
     "${command[@]}" --steps 20 --checkpoint-every 2 --out "$work/$name-k" "${resume[@]}" >"$work/out" 2>"$work/err" &
     victim=$!
@@ -156,6 +156,13 @@ echo '{"event":"eval","step":1,"split":"test","loss":1,"perplexity":1.7e308}' >"
 expect 0 "" timeout 60 "$bin/compare_runs" --out "$work/report.html" "$work/odd"
 echo '{"event":"eval","step":1,"split":3}' >"$work/odd/metrics.jsonl"
 expect 2 "odd/metrics.jsonl line 1: key 'split': needs a text, got 3" "$bin/compare_runs" --out "$work/report.html" "$work/odd"
+expect 0 "" "$bin/compare_runs" --out="$work/report.html" "$work/vit-a/" "$work/gpt-a"
+if grep -q "^vit-a " "$work/out" && grep -q "^gpt-a " "$work/out"; then ok; else bad "compare_runs: $(cat "$work/out")"; fi
+if grep -q "<title>train_vit" "$work/vit-a/report.html" && grep -q "<th>vit-a</th>" "$work/vit-a/report.html"; then ok; else bad "no name in $work/vit-a/report.html"; fi
+expect 0 "" "$bin/compare_runs" -h
+expect 2 "did you mean --out?" "$bin/compare_runs" --ot "$work/report.html" "$work/vit-a"
+expect 2 "no runs given" "$bin/compare_runs"
+expect 2 "has no metrics.jsonl" "$bin/compare_runs" "$work/text"
 
 # ---- compress, there and back, and on from what it wrote
 expect 0 "" "$bin/compress" --in "$work/vit-a/model.safetensors" --layer dense --out "$work/vit-dense" --data "$work/images"
@@ -213,7 +220,7 @@ PY
 cp "$work/vit-nan/model.safetensors" "$work/before"
 for spec in low_rank:rank=4 blast:blocks=2,rank=4 monarch:blocks=2; do
   expect 2 "project blocks.1.mlp.fc1: the dense matrix has a value that is not finite" "$bin/compress" --in "$work/vit-nan/model.safetensors" --layer $spec --out "$work/y"
-  expect 0 "" "$bin/compress" --in "$work/vit-zero/model.safetensors" --layer $spec --out "$work/vit-of-zero"
+  expect 0 "" "$bin/compress" --in "$work/vit-zero/model.safetensors" --layer $spec --out "$work/vit-of-zero" --overwrite
 done
 same "the input of a refused compress" "$work/before" "$work/vit-nan/model.safetensors"
 # a GPT-2 in the names and the config of Hugging Face, with the prefix, tied head and masks that some files have
@@ -252,7 +259,38 @@ sed 's/"gelu_new"/"relu"/' "$work/hf/config.json" >"$work/hf-other/config.json"
 expect 2 "hf-other/config.json: key 'activation_function': 'relu' is not possible; use gelu_new" "$bin/compress" --in "$work/hf-other/model.safetensors" --layer dense --out "$work/y"
 sed 's/"n_inner": null/"linear": "dense"/' "$work/hf/config.json" >"$work/hf-other/config.json"
 expect 2 "hf-other/config.json: key 'linear': needs an object, got \"dense\"" "$bin/compress" --in "$work/hf-other/model.safetensors" --layer dense --out "$work/y"
+expect 2 "$work/hf/config.json/y: Not a directory" "$bin/compress" --in "$work/hf/model.safetensors" --layer dense --out "$work/hf/config.json/y"
+if [ -s "$work/out" ]; then bad "compress began before it looked at --out: $(cat "$work/out")"; else ok; fi
 if [ -e "$work/y" ]; then bad "a refused compress left $work/y"; else ok; fi
+# the command that it prints trains on: from a run of ours, whose folder stays as it was, and from a GPT-2 that is not
+train_on() {
+  expect 0 "" "$bin/compress" --layer dense "$@"
+  local printed
+  printed=$(grep -o "train_[a-z]* .*--config .*" "$work/out")
+  expect 0 "" "$bin/"$printed --steps 1
+}
+cp -r "$work/vit-a" "$work/vit-copy"
+train_on --in "$work/vit-copy/model.safetensors" --out "$work/vit-small/"
+if diff -r "$work/vit-a" "$work/vit-copy" && [ -s "$work/vit-small-trained/model.safetensors" ]; then ok; else bad "training on from a compressed ViT"; fi
+# once more, from a run that began with weights of another
+train_on --in "$work/vit-small-trained/model.safetensors" --out "$work/vit-smaller"
+mkdir "$work/hf-words"
+cp "$work"/gpt-a/{encoder.json,vocab.bpe} "$work/hf-words/"
+"$bin/compress" --in "$work/gpt-a/model.safetensors" --layer dense --out "$work/gpt-dense" >/dev/null
+cp "$work/gpt-dense/model.safetensors" "$work/hf-words/"
+python3 -c "
+import json, sys
+hf, ours = json.load(open(sys.argv[1])), json.load(open(sys.argv[2]))
+json.dump({key: ours[key] if key.startswith('n_') or key == 'vocab_size' else value for key, value in hf.items()}, sys.stdout)
+" "$golden/config.json" "$work/gpt-dense/config.json" >"$work/hf-words/config.json"
+train_on --in "$work/hf-words/model.safetensors" --out "$work/hf-small"
+same "the vocabulary of a compressed GPT-2" "$work/hf-words/vocab.bpe" "$work/hf-small-trained/vocab.bpe"
+expect 2 "--out $work/vit-b holds the checkpoint of an earlier run" "$bin/compress" --in "$dense" --layer dense --out "$work/vit-b"
+expect 2 "--out $work/vit-zero holds model.safetensors" "$bin/compress" --in "$dense" --layer dense --out "$work/vit-zero"
+same "a run that compress was not to replace" "$work/vit-a/model.safetensors" "$work/vit-b/model.safetensors"
+expect 0 "" "$bin/compress" --in "$dense" --layer dense --out "$work/vit-b" --overwrite
+same "what compress was to replace" "$dense" "$work/vit-b/model.safetensors"
+if [ -z "$(ls "$work/vit-b" | grep -v -e config.json -e model.safetensors -e checkpoint)" ]; then ok; else bad "of a replaced run stays $(ls "$work/vit-b")"; fi
 
 # ---- blast_convergence
 expect 0 "" "$bin/blast_convergence" --size 24 --blocks 2 --rank 2 --larger-rank 4 --iterations 30 --out "$work/curves.svg"
@@ -261,6 +299,8 @@ import sys, xml.dom.minidom
 assert len(xml.dom.minidom.parse(sys.argv[1]).getElementsByTagName('g')) == 2
 " "$work/curves.svg"; then ok; else bad "blast_convergence: $(cat "$work/out")"; fi
 expect 2 "--blocks 5 must divide --size 24" "$bin/blast_convergence" --size 24 --blocks 5 --out "$work/y"
+expect 2 "y/curves.svg: No such file" "$bin/blast_convergence" --size 24 --out "$work/y/curves.svg"
+if [ -s "$work/out" ]; then bad "blast_convergence began before it looked at --out: $(cat "$work/out")"; else ok; fi
 
 # ---- bench_layers
 expect 0 "" "$bin/bench_layers" --layers "dense;low_rank:rank=8;blast:blocks=2,rank=8" --shapes 32x48,48x16 --tokens 1,64 --repeats 2
@@ -274,6 +314,7 @@ assert all(abs(row['efficiency'] - row['speedup'] / row['mac_ratio']) < 1e-9 and
 expect 0 "" "$bin/bench_layers" --table --layers low_rank:rank=8 --shapes 32x48 --tokens 8 --repeats 1
 expect 2 "is not INxOUT" "$bin/bench_layers" --shapes 32
 expect 2 "rank must be from 1 to 32" "$bin/bench_layers" --shapes 32x48 --layers low_rank:rank=33
+expect 2 "must name at least one each" "$bin/bench_layers" --tokens ,
 
 # ---- bench_optimizers
 expect 0 "" "$bin/bench_optimizers" --models vit_tiny --layers "dense;blast:blocks=3,rank=8" --optimizers sgd,precgd --batch 1 --passes 1 --device cpu
@@ -288,6 +329,7 @@ for line in open(sys.argv[1]):
 " "$work/out"; then ok; else bad "bench_optimizers: $(head -3 "$work/out")"; fi
 expect 2 "valid are gpt_mini, vit_tiny" "$bin/bench_optimizers" --models vit
 expect 2 "optimizer: unknown name" "$bin/bench_optimizers" --optimizers adam
+for list in --models=, --optimizers=, --layers=";"; do expect 2 "must name at least one each" "$bin/bench_optimizers" "$list"; done
 
 # ---- the comparison of the optimizers, on a toy
 compare=$(cd "$(dirname "${BASH_SOURCE[0]}")/../compare" && pwd)
@@ -362,6 +404,44 @@ same "a refused checkpoint" "$work/vit-a/checkpoint/state.safetensors" "$work/ot
 touch "$work/file"
 expect 2 "$work/file" "${vit[@]}" --steps 1 --out "$work/file/run"
 if [ -e "$work/x/model.safetensors" ]; then bad "a refused run wrote weights"; else ok; fi
+# What is refused leaves an earlier run whole, its vocabulary too.
+expect 0 "" "${gpt[@]}" --steps 1 --tokenizer "$work/gpt-a" --out "$work/own"
+cp -r "$work/own" "$work/own-before"
+expect 2 "--overwrite replaces the run" "${gpt[@]}" --vocab 280 --steps 1 --out "$work/own"
+same "the vocabulary of a run that stays" "$work/own-before/encoder.json" "$work/own/encoder.json"
+expect 2 "--warmup: needs at most 0.99" "${gpt[@]}" --overwrite --warmup 1 --steps 1 --out "$work/own"
+expect 2 "would remove" "${gpt[@]}" --overwrite --steps 1 --init-from "$work/own/model.safetensors" --out "$work/own"
+expect 2 "fits no parameter" "${gpt[@]}" --overwrite --steps 1 --groups "name=head.*.weight,lr=2" --out "$work/own"
+if diff -r "$work/own" "$work/own-before"; then ok; else bad "a refused run changed another"; fi
+expect 2 "there is no checkpoint $work/x/checkpoint" "${gpt[@]}" --resume --out "$work/x"
+# A resumed run has the vocabulary it began with, also when that came from elsewhere; a finished one is not evaluated again.
+"${gpt[@]}" --vocab 280 --steps 1 --out "$work/elsewhere" >/dev/null
+mkdir "$work/words"
+cp "$work"/own/{encoder.json,vocab.bpe} "$work/words/"
+expect 0 "" "${gpt[@]}" --steps 1 --tokenizer "$work/words" --out "$work/given"
+cp "$work"/elsewhere/{encoder.json,vocab.bpe} "$work/words/"
+for attempt in 1 2; do expect 0 "" "$bin/train_gpt" --resume --steps 2 --out "$work/given"; done
+same "the vocabulary of a resumed run" "$work/own/vocab.bpe" "$work/given/vocab.bpe"
+if [ "$(grep -c '"eval","step":2' "$work/given/metrics.jsonl")" -eq 1 ]; then ok; else bad "evaluations: $(grep eval "$work/given/metrics.jsonl")"; fi
+# Two runs in one folder: the second is refused, also when it may replace the first; nothing is left of the lock.
+env --default-signal=HUP "${vit[@]}" --minutes 5 --steps 100000 --out "$work/busy" >/dev/null 2>&1 &
+busy=$!
+for wait in {1..200}; do [ -s "$work/busy/metrics.jsonl" ] && break; sleep 0.1; done
+expect 2 "another program is at work in it" "${vit[@]}" --steps 1 --overwrite --out "$work/busy"
+expect 2 "another program is at work in it" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer dense --overwrite --out "$work/busy"
+kill -HUP $busy
+if wait $busy && grep -q '"stopped_by":"signal"' "$work/busy/metrics.jsonl"; then ok; else bad "a closed terminal ended a run without a checkpoint"; fi
+expect 0 "" "${vit[@]}" --steps 1 --overwrite --out "$work/busy"
+# The reader of the output goes away: the run goes on. Output that is lost is told.
+"${vit[@]}" --steps 20 --overwrite --out "$work/busy" 2>"$work/err" | head -n 0
+if [ "${PIPESTATUS[0]}" -eq 0 ] && [ -s "$work/busy/report.html" ] && [ ! -s "$work/err" ]; then ok; else bad "a run ended with its reader: $(cat "$work/err")"; fi
+if [ -w /dev/full ]; then
+  for call in "train_vit --help" "compare_runs $work/vit-a --out $work/report.html" "generate --model $work/gpt-a --tokens 2"; do
+    "$bin/"$call >/dev/full 2>"$work/err"
+    code=$?
+    if [ $code -eq 1 ] && grep -q "cannot write all of the output" "$work/err"; then ok; else bad "$call >/dev/full: exit code $code, $(cat "$work/err")"; fi
+  done
+fi
 # A loss that blows up stops the run, names a gradient and keeps the checkpoint.
 expect 1 "the largest gradient is that of" "${vit[@]}" --steps 200 --lr 1e30 --clip 0 --warmup 0 --dropout 0 --checkpoint-every 1 --out "$work/nan"
 if [ -s "$work/nan/checkpoint/state.safetensors" ]; then ok; else bad "the last good checkpoint is gone"; fi
@@ -372,7 +452,7 @@ if [ -w /dev/full ] && mkdir "$work/full" && mount -t tmpfs -o size=400k tmpfs "
   head -c 400k /dev/zero >"$work/full/filler" 2>/dev/null
   "${vit[@]}" --steps 4 --resume --out "$work/full/run" >/dev/null 2>"$work/err"
   code=$?
-  if [ $code -ne 0 ] && [ "$(wc -l <"$work/err")" -eq 1 ]; then ok; else bad "a full disk: exit code $code, $(cat "$work/err")"; fi
+  if [ $code -eq 1 ] && [ "$(wc -l <"$work/err")" -eq 1 ]; then ok; else bad "a full disk: exit code $code, $(cat "$work/err")"; fi
   same "checkpoint after a full disk" "$work/kept" "$work/full/run/checkpoint/state.safetensors"
   umount "$work/full"
 else

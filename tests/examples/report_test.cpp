@@ -175,7 +175,7 @@ TEST_CASE("a chart draws gaps as gaps and nothing that is not a number") {
 TEST_CASE("the report of one run shows its curves and figures and needs no other file") {
   const TemporaryFolder folder;
   write_run(folder / "a", Unit::sample);
-  write_report(folder / "report.html", "Run <a>", {{"ViT & co", folder / "a"}});
+  write_report(folder / "report.html", "Run <a>", {read_run("ViT & co", folder / "a")});
   const std::string page = read_file(folder / "report.html");
   CHECK(count(page, "<figure>") == 2);
   CHECK(count(page, "<table>") == 2);
@@ -195,7 +195,8 @@ TEST_CASE("several runs are drawn over time, each kind in charts of its own") {
   write_run(folder / "a", Unit::sample);
   write_run(folder / "b", Unit::sample, false);
   write_run(folder / "c", Unit::token);
-  write_report(folder / "report.html", "Demo", {{"dense", folder / "a"}, {"BLAST", folder / "b"}, {"GPT", folder / "c"}});
+  write_report(folder / "report.html", "Demo",
+               {read_run("dense", folder / "a"), read_run("BLAST", folder / "b"), read_run("GPT", folder / "c")});
   const std::string page = read_file(folder / "report.html");
   CHECK(count(page, "<figure>") == 4);
   CHECK(count(page, "training time, seconds") == 2);
@@ -208,8 +209,8 @@ TEST_CASE("several runs are drawn over time, each kind in charts of its own") {
 TEST_CASE("a run that has only begun has a report too") {
   const TemporaryFolder folder;
   { Metrics metrics(folder / "metrics.jsonl", Unit::token); }
-  write_report(folder / "report.html", "Begun", {{"run", folder.path()}});
+  write_report(folder / "report.html", "Begun", {read_run("run", folder.path())});
   CHECK(contains(read_file(folder / "report.html"), "still running"));
   CHECK(contains(error_of([&] { write_report(folder / "r", "x", {}); }), "at least one run"));
-  CHECK(contains(error_of([&] { write_report(folder / "r", "x", {{"x", folder / "missing"}}); }), "metrics.jsonl"));
+  CHECK(contains(error_of([&] { read_run("x", folder / "missing"); }), "metrics.jsonl"));
 }

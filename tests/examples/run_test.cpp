@@ -6,6 +6,8 @@
 #include <sstream>
 
 #include "core/files.h"
+#include "data/bpe_trainer.h"
+#include "examples/support/evaluate.h"
 #include "examples/support/metrics.h"
 #include "examples/support/progress.h"
 #include "examples/support/run_folder.h"
@@ -159,8 +161,45 @@ TEST_CASE("without a guard signals mean what they meant, and a second one is not
   CHECK_FALSE(SignalGuard::received());
   ::raise(SIGINT);
   CHECK(SignalGuard::received());
-  ::sigaction(SIGINT, nullptr, &action);
-  CHECK(action.sa_handler == SIG_DFL);
+  for (const int other : {SIGINT, SIGTERM, SIGHUP}) {
+    ::sigaction(other, nullptr, &action);
+    CHECK(action.sa_handler == SIG_DFL);
+  }
+}
+
+TEST_CASE("a closed terminal stops the run after the step, unless that is ignored; a closed pipe never does") {
+  {
+    const SignalGuard guard;
+    ::raise(SIGPIPE);
+    CHECK_FALSE(SignalGuard::received());
+    ::raise(SIGHUP);
+    CHECK(SignalGuard::received());
+  }
+  struct sigaction before {};
+  ::sigaction(SIGHUP, nullptr, &before);
+  ::signal(SIGHUP, SIG_IGN);
+  {
+    const SignalGuard guard;
+    ::raise(SIGHUP);
+    CHECK_FALSE(SignalGuard::received());
+    ::raise(SIGTERM);
+    struct sigaction action {};
+    ::sigaction(SIGHUP, nullptr, &action);
+    CHECK(action.sa_handler == SIG_IGN);
+  }
+  ::sigaction(SIGHUP, &before, nullptr);
+}
+
+TEST_CASE("a part of a text is evaluated to the window, whatever the batch") {
+  data::TextDataset text;
+  text.valid = std::string(161, 'a');
+  const data::Tokenizer tokenizer = data::train_bpe("b", 257);  // a token for each byte
+  for (const auto& [limit, predictions] : {std::pair<Dim, Dim>{0, 160}, {1, 16}, {3, 48}, {10, 160}, {11, 160}}) {
+    CHECK(validation_split(text, tokenizer, 4, 16, limit).windows.predictions() == predictions);
+  }
+  text.valid.resize(168, 'a');  // ten windows and a half
+  CHECK(validation_split(text, tokenizer, 4, 16, 10).windows.predictions() == 160);
+  CHECK(validation_split(text, tokenizer, 4, 16, 11).windows.predictions() == 167);
 }
 
 TEST_CASE("metrics have the fields of the contract") {
@@ -227,6 +266,7 @@ TEST_CASE("resumed metrics go on after the step of the checkpoint") {
   write_file(folder / "m", read_file(folder / "m") + "{\"event\":\"train\",\"st");  // cut off by a crash
   {
     Metrics metrics(folder / "m", Unit::sample, 2);
+    CHECK(metrics.evaluated_at() == 2);
     metrics.write(ModelEvent{8, 0, 0, 0, 0, "cpu", "f32", 1});
     metrics.write(train_at(3));
   }
@@ -239,6 +279,9 @@ TEST_CASE("resumed metrics go on after the step of the checkpoint") {
 
   Metrics fresh(folder / "m", Unit::sample);
   CHECK(read_file(folder / "m").empty());
+  CHECK(fresh.evaluated_at() == -1);
+  fresh.write(eval_at(7));
+  CHECK(fresh.evaluated_at() == 7);
   Metrics missing(folder / "other", Unit::sample, 5);
   missing.write(ModelEvent{});
   CHECK(lines_of(folder / "other").size() == 1);
@@ -311,26 +354,57 @@ TEST_CASE("durations and counts are short") {
 TEST_CASE("a fresh run spares an earlier one, an overwriting run clears it, a resumed run needs its checkpoint") {
   const TemporaryFolder folder;
   const auto root = folder / "runs/a";
-  CHECK(contains(error_of([&] { RunFolder::begin(root, RunStart::resume, {}); }), "there is no checkpoint"));
+  const RunFolder run{root};
+  const auto begin = [&](RunStart start, const OrderedJson& config) {
+    const FolderLock lock = run.hold(start);
+    run.begin(start, config);
+  };
+  CHECK(contains(error_of([&] { begin(RunStart::resume, {}); }), "there is no checkpoint"));
   CHECK_FALSE(std::filesystem::exists(root));
 
-  const RunFolder run = RunFolder::begin(root, RunStart::fresh, {{"lr", 1}});
+  begin(RunStart::fresh, {{"lr", 1}});
   CHECK(read_json(run.config())["lr"] == 1);
+  make_writable_folder(run.checkpoint().parent_path());
   for (const auto& path : {run.checkpoint(), run.metrics(), run.model(), run.report()}) write_file(path, "x");
-  RunFolder::begin(root, RunStart::resume, {{"lr", 2}});
+  begin(RunStart::resume, {{"lr", 2}});
   CHECK(read_json(run.config())["lr"] == 2);
   CHECK(std::filesystem::exists(run.checkpoint()));
   CHECK(std::filesystem::exists(run.metrics()));
-  CHECK(contains(error_of([&] { RunFolder::begin(root, RunStart::fresh, {{"lr", 3}}); }),
+  CHECK(contains(error_of([&] { begin(RunStart::fresh, {{"lr", 3}}); }),
                  "holds the checkpoint of an earlier run; --resume goes on from it, --overwrite replaces the run"));
   CHECK(read_json(run.config())["lr"] == 2);
   CHECK(std::filesystem::exists(run.checkpoint()));
-  RunFolder::begin(root, RunStart::overwrite, {{"lr", 3}});
+  begin(RunStart::overwrite, {{"lr", 3}});
   for (const auto& path : {run.checkpoint(), run.metrics(), run.model(), run.report()}) {
     CHECK_FALSE(std::filesystem::exists(path));
   }
   write_file(folder / "file", "x");
-  CHECK(contains(error_of([&] { RunFolder::begin(folder / "file", RunStart::fresh, {}); }), "cannot write to folder"));
+  CHECK(contains(error_of([&] { RunFolder{folder / "file"}.hold(RunStart::fresh); }), "cannot write to folder"));
+}
+
+TEST_CASE("a fresh run spares weights and metrics without a checkpoint too, and one that goes on") {
+  const TemporaryFolder folder;
+  const RunFolder run{folder.path()};
+  for (const auto& file : {run.model(), run.metrics()}) {
+    write_file(file, "x");
+    CHECK(contains(error_of([&] { run.check(RunStart::fresh); }), "holds " + file.filename().string()));
+    run.check(RunStart::overwrite);
+    CHECK(run.replaces(folder / "../" / folder.path().filename() / file.filename()));
+    std::filesystem::remove(file);
+  }
+  write_file(run.config(), "x");
+  run.check(RunStart::fresh);
+  CHECK_FALSE(run.replaces(run.config()));
+  const FolderLock lock = run.hold(RunStart::fresh);
+  for (const RunStart start : {RunStart::fresh, RunStart::overwrite}) {
+    CHECK(contains(error_of([&] { run.check(start); }), "another program is at work in it"));
+    CHECK(contains(error_of([&] { run.hold(start); }), "another program is at work in it"));
+  }
+}
+
+TEST_CASE("the name of a run is that of its folder, however its path ends") {
+  for (const char* path : {"runs/a", "runs/a/", "runs/a/.", "/runs/b/../a//"}) CHECK(RunFolder{path}.name() == "a");
+  CHECK(RunFolder{"."}.name() == std::filesystem::current_path().filename());
 }
 
 TEST_CASE("the start-up line names the machine and the build") {
