@@ -1,6 +1,7 @@
 #include "examples/support/checkpoint.h"
 
 #include <charconv>
+#include <limits>
 
 #include "core/safetensors.h"
 #include "examples/models/exchange.h"
@@ -16,7 +17,7 @@ std::string exact(double value) {
   return {text.data(), std::to_chars(text.data(), text.data() + text.size(), value).ptr};
 }
 
-// A number of the metadata, at least 0.
+// A number of the metadata, at least 0 and not infinite.
 template <class T>
 T number(const SafetensorsFile& file, const std::string& key) {
   const auto found = file.metadata().find(key);
@@ -25,7 +26,8 @@ T number(const SafetensorsFile& file, const std::string& key) {
   const std::string& text = found->second;
   T value = 0;
   const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
-  ASHLAR_CHECK(failure == std::errc() && end == text.data() + text.size() && value >= 0,
+  ASHLAR_CHECK(failure == std::errc() && end == text.data() + text.size() && value >= 0 &&
+                   value <= std::numeric_limits<T>::max(),
                file.path().string(), ": is not a checkpoint of a run ('", key, "' in its metadata is '", text, "')");
   return value;
 }

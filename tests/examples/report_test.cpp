@@ -79,7 +79,7 @@ TEST_CASE("metrics of a wrong type name file, line and key") {
   const TemporaryFolder folder;
   const auto report = [&](const std::string& line) {
     write_file(folder / "metrics.jsonl", "{\"event\":\"train\",\"step\":1,\"loss\":null}\n" + line + "\n");
-    return error_of([&] { write_report(folder / "report.html", "x", {{"x", folder.path()}}); });
+    return error_of([&] { write_report(folder / "report.html", "x", {read_run("x", folder.path())}); });
   };
   CHECK(report("{}").empty());
   const std::pair<const char*, const char*> faults[] = {
