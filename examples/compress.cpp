@@ -166,14 +166,18 @@ void judge(const char* when, const Subject<Model>& subject, Model& model) {
 // The maps that change, which must all be of kinds that take weights.
 template <class Model>
 std::set<std::string> changing_maps(Model& old_model, Model& new_model, const std::string& what) {
-  const auto old_maps = linear_maps(old_model);
+  std::map<std::string, std::string> old_specs;
+  old_model.visit([&](Module& module) {
+    if (const auto* map = dynamic_cast<const LinearMap*>(&module)) old_specs[map->scope().path()] = map->spec();
+  });
   std::set<std::string> paths;
-  for (const auto& [path, map] : linear_maps(new_model)) {
-    if (old_maps.contains(path) && old_maps.at(path)->spec() == map->spec()) continue;
-    ASHLAR_CHECK(map->takes_weights(), what, ": ", path, " is to be ", map->spec(), ", which cannot weigh its error; leave ",
-                 what, " out, or use low_rank");
-    paths.insert(path);
-  }
+  new_model.visit([&](Module& module) {
+    const auto* map = dynamic_cast<const LinearMap*>(&module);
+    if (!map || old_specs[map->scope().path()] == map->spec()) return;
+    ASHLAR_CHECK(map->takes_weights(), what, ": ", map->scope().path(), " is to be ", map->spec(),
+                 ", which cannot weigh its error; leave ", what, " out, or use low_rank");
+    paths.insert(map->scope().path());
+  });
   return paths;
 }
 
