@@ -30,7 +30,9 @@ Array in_foreign_layout(const Array& value, const ForeignTensor& foreign) {
 
 NamedArrays export_weights(const Module& model, const Exchange& exchange) {
   NamedArrays tensors;
-  for (const auto& [value, foreign] : places(model, exchange)) tensors.emplace_back(foreign.name, in_foreign_layout(value, foreign));
+  for (const auto& [value, foreign] : places(model, exchange)) {
+    tensors.emplace_back(foreign.name, in_foreign_layout(value, foreign));
+  }
   return tensors;
 }
 

@@ -71,8 +71,8 @@ class Run {
     save();
     if (average_) average_->swap();
     task_.save_model(folder_);
-    metrics_.write(EndEvent{state_.step, limits_.elapsed(), static_cast<std::int64_t>(allocator(Device::parse(options_.device)).stats().peak),
-                            limits_.stopped_by()});
+    const auto peak = static_cast<std::int64_t>(allocator(Device::parse(options_.device)).stats().peak);
+    metrics_.write(EndEvent{state_.step, limits_.elapsed(), peak, limits_.stopped_by()});
     write_report(folder_.report(), task_.program, {read_run(folder_.name(), folder_.root)});
     progress_.message(concat("done: ", state_.step, " steps in ", format_duration(limits_.elapsed()), ", results in ",
                              folder_.root.string()));

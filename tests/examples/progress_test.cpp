@@ -1,0 +1,86 @@
+// What a run tells on its way.
+#include "examples/support/progress.h"
+
+#include <cmath>
+#include <sstream>
+
+#include "examples/support/system.h"
+#include "tests/examples/test_clock.h"
+#include "tests/support/catch.h"
+#include "tests/support/errors.h"
+
+using namespace ashlar;
+using namespace ashlar::support;
+using namespace ashlar::testing;
+
+TEST_CASE("on a terminal the bar redraws itself at most ten times a second and leaves no trace") {
+  TestClock time;
+  std::ostringstream out;
+  {
+    Progress progress(out, true, 80, Unit::sample, time.clock());
+    for (int i = 0; i < 100; ++i, time.now += 0.01) progress.update({i, 100, i / 100.0, 1.5, 1e-3, 812, 1, 272});
+    const std::string text = out.str();
+    CHECK(std::ranges::count(text, '\r') == 10);
+    CHECK_FALSE(contains(text, "\n"));
+    CHECK(contains(text, "step 0/100  ["));
+    CHECK(contains(text, "loss 1.5000  812 samples/s  4:32 left"));
+    for (std::size_t at = text.find('\r'); at != std::string::npos;) {
+      const std::size_t end = text.find("\x1b[K", at);
+      CHECK(end - at - 1 < 80);
+      at = text.find('\r', at + 1);
+    }
+    progress.message("evaluated");
+    progress.update({100, 100, 1, 1.5, 1e-3, 812, 1, 0});
+    CHECK(contains(out.str(), "\r\x1b[Kevaluated\n\rstep 100/100"));
+  }
+  CHECK(out.str().ends_with("\r\x1b[K"));
+}
+
+TEST_CASE("a narrow terminal gets a shorter line, not two") {
+  TestClock time;
+  for (const int columns : {1, 10, 40, 60, 200}) {
+    std::ostringstream out;
+    Progress progress(out, true, columns, Unit::token, time.clock());
+    progress.update({1, 1000, 0.5, 1.5, 1e-3, 12345, 1, 4000});
+    CHECK(static_cast<int>(out.str().size()) - 4 < columns);
+  }
+}
+
+TEST_CASE("without a terminal plain lines come at intervals") {
+  TestClock time;
+  std::ostringstream out;
+  {
+    Progress progress(out, false, 0, Unit::token, time.clock());
+    for (int i = 0; i < 120; ++i, time.now += 0.1) progress.update({i, 120, 0, 2.25, 1e-3, 5000, 0.1 * i, 60});
+    progress.message("evaluated");
+  }
+  const std::string text = out.str();
+  CHECK(std::ranges::count(text, '\n') == 4);
+  CHECK_FALSE(contains(text, "\r"));
+  CHECK_FALSE(contains(text, "\x1b"));
+  CHECK(contains(text, "step 50/120  loss 2.2500  lr 0.001  5000 tokens/s  elapsed 0:05  left 1:00\n"));
+}
+
+TEST_CASE("durations and counts are short") {
+  CHECK(format_duration(0) == "0:00");
+  CHECK(format_duration(59.6) == "1:00");
+  CHECK(format_duration(3600 + 61) == "1:01:01");
+  CHECK(format_duration(std::numeric_limits<double>::infinity()) == "?");
+  CHECK(format_count(0) == "0");
+  CHECK(format_count(7) == "7");
+  CHECK(format_count(8.123) == "8.12");
+  CHECK(format_count(81.23) == "81.2");
+  CHECK(format_count(8123.4) == "8123");
+  CHECK(format_count(81234) == "81.2k");
+  CHECK(format_count(999'600) == "1.00M");
+  CHECK(format_count(124'439'808) == "124M");
+  CHECK(format_count(std::nan("")) == "?");
+}
+
+TEST_CASE("the start-up line names the machine and the build") {
+  const std::string line = startup_line("train_vit", "cpu", 2, "f32");
+  CHECK(contains(line, "train_vit: cpu, 2 threads, f32, " + instruction_set()));
+  CHECK(contains(line, build_description()));
+  CHECK(contains(startup_line("x", "cpu", 1, "f32"), "1 thread,"));
+  CHECK_FALSE(git_revision().empty());
+}

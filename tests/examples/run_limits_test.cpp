@@ -1,0 +1,143 @@
+// When a run ends: by steps, by time, by a signal.
+#include "examples/support/run_limits.h"
+
+#include <signal.h>
+
+#include <cmath>
+
+#include "tests/examples/test_clock.h"
+#include "tests/support/catch.h"
+#include "tests/support/errors.h"
+
+using namespace ashlar;
+using namespace ashlar::support;
+using namespace ashlar::testing;
+
+TEST_CASE("a run of steps ends after them and its progress is the fraction of the steps") {
+  TestClock time;
+  RunLimits limits(10, std::nullopt, 0, time.clock());
+  std::int64_t step = 0;
+  for (; limits.stop_before(step).empty(); ++step, time.now += 2) CHECK(limits.progress(step) == Approx(0.1 * double(step)));
+  CHECK(step == 10);
+  CHECK(limits.stopped_by() == "steps");
+  CHECK(limits.progress(10) == 1);
+  CHECK(limits.elapsed() == Approx(20));
+}
+
+TEST_CASE("a run of minutes ends with them and its progress ends at one") {
+  for (const double step_seconds : {0.7, 1.0, 7.0, 25.0}) {
+    TestClock time;
+    RunLimits limits(std::nullopt, 1, 0, time.clock());
+    double last = 0;
+    std::int64_t step = 0;
+    for (; limits.stop_before(step).empty(); ++step, time.now += step_seconds) {
+      const double progress = limits.progress(step);
+      CHECK(progress == Approx(step_seconds * double(step) / 60));
+      last = progress;
+    }
+    INFO("steps of " << step_seconds);
+    CHECK(limits.stopped_by() == "minutes");
+    CHECK(std::abs(limits.elapsed() - 60) <= step_seconds / 2 + 1e-9);
+    CHECK(last >= 1 - 1.5 * step_seconds / 60 - 1e-9);
+  }
+}
+
+TEST_CASE("the limit that comes first decides, and progress never falls") {
+  TestClock time;
+  RunLimits by_steps(5, 10, 0, time.clock());
+  CHECK(by_steps.stop_before(4).empty());
+  CHECK(by_steps.progress(4) == Approx(0.8));
+  CHECK(by_steps.stop_before(5) == "steps");
+
+  RunLimits by_time(1000, 1, 0, time.clock());
+  CHECK(by_time.stop_before(0).empty());
+  time.now += 30;
+  CHECK(by_time.stop_before(1).empty());
+  CHECK(by_time.progress(1) == Approx(0.5));
+  CHECK(by_time.seconds_left(1) == Approx(30));
+  CHECK(by_time.total_steps(1) == 2);
+  time.now += 31;
+  CHECK(by_time.stop_before(2) == "minutes");
+  CHECK(by_time.progress(2) == 1);
+  time.now -= 40;
+  CHECK(by_time.progress(2) == 1);
+}
+
+TEST_CASE("a resumed run counts the time that it has trained") {
+  TestClock time;
+  RunLimits limits(std::nullopt, 1, 45, time.clock());
+  CHECK(limits.stop_before(100).empty());
+  CHECK(limits.elapsed() == Approx(45));
+  CHECK(limits.progress(100) == Approx(0.75));
+  time.now += 16;
+  CHECK(limits.stop_before(101) == "minutes");
+  // Its time is over already: no step more.
+  RunLimits over(std::nullopt, 1, 61, time.clock());
+  CHECK(over.stop_before(200) == "minutes");
+}
+
+TEST_CASE("a new run does one step, however short its time; a run without an end is refused") {
+  TestClock time;
+  RunLimits limits(std::nullopt, 1e-9, 0, time.clock());
+  time.now += 1;
+  CHECK(limits.stop_before(0).empty());
+  CHECK(limits.stop_before(1) == "minutes");
+  CHECK(contains(error_of([] { RunLimits(std::nullopt, std::nullopt); }), "--minutes"));
+}
+
+TEST_CASE("the time left is estimated from the steps of this session") {
+  TestClock time;
+  RunLimits limits(110, std::nullopt, 500, time.clock());
+  limits.stop_before(10);
+  CHECK(limits.seconds_left(10) == std::numeric_limits<double>::infinity());
+  time.now += 20;
+  CHECK(limits.seconds_left(20) == Approx(180));
+  CHECK(limits.total_steps(20) == 110);
+}
+
+TEST_CASE("a signal stops the run after the step") {
+  const SignalGuard guard;
+  RunLimits limits(10, std::nullopt);
+  CHECK(limits.stop_before(0).empty());
+  ::raise(SIGTERM);
+  CHECK(limits.stop_before(1) == "signal");
+}
+
+TEST_CASE("without a guard signals mean what they meant, and a second one is not caught") {
+  struct sigaction before {}, action {};
+  ::sigaction(SIGINT, nullptr, &before);
+  { const SignalGuard guard; }
+  ::sigaction(SIGINT, nullptr, &action);
+  CHECK(action.sa_handler == before.sa_handler);
+  const SignalGuard guard;
+  CHECK_FALSE(SignalGuard::received());
+  ::raise(SIGINT);
+  CHECK(SignalGuard::received());
+  for (const int other : {SIGINT, SIGTERM, SIGHUP}) {
+    ::sigaction(other, nullptr, &action);
+    CHECK(action.sa_handler == SIG_DFL);
+  }
+}
+
+TEST_CASE("a closed terminal stops the run after the step, unless that is ignored; a closed pipe never does") {
+  {
+    const SignalGuard guard;
+    ::raise(SIGPIPE);
+    CHECK_FALSE(SignalGuard::received());
+    ::raise(SIGHUP);
+    CHECK(SignalGuard::received());
+  }
+  struct sigaction before {};
+  ::sigaction(SIGHUP, nullptr, &before);
+  ::signal(SIGHUP, SIG_IGN);
+  {
+    const SignalGuard guard;
+    ::raise(SIGHUP);
+    CHECK_FALSE(SignalGuard::received());
+    ::raise(SIGTERM);
+    struct sigaction action {};
+    ::sigaction(SIGHUP, nullptr, &action);
+    CHECK(action.sa_handler == SIG_IGN);
+  }
+  ::sigaction(SIGHUP, &before, nullptr);
+}

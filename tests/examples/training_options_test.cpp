@@ -1,0 +1,144 @@
+// The options of training runs, and what is said about those that do not fit together.
+#include "examples/support/training_options.h"
+
+#include "core/determinism.h"
+#include "core/files.h"
+#include "optim/make_optimizer.h"
+#include "tests/support/catch.h"
+#include "tests/support/errors.h"
+#include "tests/support/temporary_folder.h"
+
+using namespace ashlar;
+using namespace ashlar::support;
+using namespace ashlar::testing;
+
+namespace {
+
+TrainingOptions parse_training(std::vector<const char*> arguments, OrderedJson* resolved = nullptr) {
+  TrainingOptions values;
+  values.epochs = 10;
+  Options options("train", "Trains.");
+  add_training_options(options, values);
+  arguments.insert(arguments.begin(), "train");
+  const bool go_on = options.parse(static_cast<int>(arguments.size()), arguments.data());
+  REQUIRE(go_on);
+  if (resolved) *resolved = options.resolved();
+  return values;
+}
+
+}  // namespace
+
+TEST_CASE("runs repeat unless --allow-nondeterministic is given") {
+  OrderedJson resolved;
+  CHECK_FALSE(parse_training({}).allow_nondeterministic);
+  CHECK(parse_training({"--allow-nondeterministic"}, &resolved).allow_nondeterministic);
+  CHECK(resolved.at("allow_nondeterministic") == true);
+  CHECK(deterministic());
+}
+
+TEST_CASE("--layer sets all places, --layer-at some of them, a place of its own wins") {
+  OrderedJson resolved;
+  auto v = parse_training({"--layer", "ss1:reduction=4"}, &resolved);
+  CHECK(v.linear.qkv == "ss1:reduction=4");
+  CHECK(v.linear.fc2 == "ss1:reduction=4");
+  CHECK(resolved["linear"] == OrderedJson{{"qkv", "ss1:reduction=4"}, {"proj", "ss1:reduction=4"},
+                                          {"fc1", "ss1:reduction=4"}, {"fc2", "ss1:reduction=4"}});
+  CHECK_FALSE(resolved.contains("layer"));
+  CHECK_FALSE(resolved.contains("resume"));
+
+  v = parse_training({"--layer", "blast:ratio=0.4", "--layer-at", "qkv,fc1,fc2"});
+  CHECK(v.linear.qkv == "blast:ratio=0.4");
+  CHECK(v.linear.proj == "dense");
+  v = parse_training({"--layer", "blast:ratio=0.4", "--linear.proj", "low_rank:rank=8"});
+  CHECK(v.linear.proj == "low_rank:rank=8");
+  CHECK(v.linear.fc1 == "blast:ratio=0.4");
+
+  CHECK(contains(error_of([] { parse_training({"--layer-at", "qkv"}); }), "--layer-at needs --layer"));
+  CHECK(contains(error_of([] { parse_training({"--layer", "dense", "--layer-at", "qkv,fc3"}); }), "'fc3'"));
+}
+
+TEST_CASE("--layer on the command line wins over the places of a config") {
+  const TemporaryFolder folder;
+  write_file(folder / "c.json", R"({"linear": {"qkv": "a", "fc1": "b"}, "layer": "c", "layer_at": "fc1,fc2"})");
+  const std::string path = (folder / "c.json").string();
+  auto v = parse_training({"--config", path.c_str()});
+  CHECK((v.linear.qkv == "a" && v.linear.proj == "dense" && v.linear.fc1 == "b" && v.linear.fc2 == "c"));
+  v = parse_training({"--config", path.c_str(), "--layer", "d"});
+  CHECK((v.linear.qkv == "d" && v.linear.proj == "d" && v.linear.fc1 == "d" && v.linear.fc2 == "d"));
+  v = parse_training({"--config", path.c_str(), "--layer", "d", "--layer-at", "proj"});
+  CHECK((v.linear.qkv == "a" && v.linear.proj == "d" && v.linear.fc1 == "b" && v.linear.fc2 == "dense"));
+}
+
+TEST_CASE("epochs and steps: the one that is said closer to the command wins") {
+  auto v = parse_training({});
+  CHECK((v.epochs == 10 && !v.steps));
+  v = parse_training({"--steps", "5"});
+  CHECK((!v.epochs && v.steps == 5));
+  CHECK(contains(error_of([] { parse_training({"--steps", "5", "--epochs", "2"}); }), "exclude each other"));
+}
+
+TEST_CASE("a run has no end beyond what can be counted") {
+  CHECK(contains(error_of([] { parse_training({"--epochs", "9000000000000000000"}); }), "--epochs: needs at most 1e+09"));
+  CHECK(contains(error_of([] { parse_training({"--minutes", "1e300"}); }), "--minutes: needs at most 1e+09"));
+}
+
+TEST_CASE("training options are checked together") {
+  CHECK(parse_training({}).threads >= 1);
+  CHECK(parse_training({"--threads", "3"}).threads == 3);
+  CHECK(parse_training({"--dtype", "bf16"}).compute_dtype() == DType::bf16);
+  CHECK(contains(error_of([] { parse_training({"--dtype", "fp16"}); }), "did you mean 'bf16'? Valid: f32, bf16"));
+  CHECK(contains(error_of([] { parse_training({"--device", "gpu"}); }), "'gpu'"));
+  CHECK(contains(error_of([] { parse_training({"--optimizer", "adam"}); }), "did you mean 'adamw'?"));
+  CHECK(contains(error_of([] { parse_training({"--minutes", "0"}); }), "--minutes: needs more than 0"));
+}
+
+TEST_CASE("a resumed run reads the config in its folder, flags still win") {
+  const TemporaryFolder folder;
+  write_file(folder / "config.json", R"({"lr": 0.25, "batch": 3})");
+  const std::string out = folder.path().string();
+  auto v = parse_training({"--out", out.c_str(), "--resume", "--batch", "4"});
+  CHECK((v.resume && v.optim.at("lr") == 0.25 && v.batch == 4));
+  v = parse_training({"--out", out.c_str()});
+  CHECK((!v.resume && v.optim.at("lr") == 1e-3));
+}
+
+TEST_CASE("an optimizer that a flag chooses starts from its own settings, not from those in the config") {
+  const TemporaryFolder folder;
+  write_file(folder / "c.json", R"({"optimizer": "adamw", "lr": 0.25, "weight_decay": 0.5, "optim": {"beta2": 0.98}})");
+  const std::string config = (folder / "c.json").string();
+  auto v = parse_training({"--config", config.c_str()});
+  CHECK((v.optim.at("lr") == 0.25 && v.optim.at("weight_decay") == 0.5 && v.optim.at("beta2") == 0.98));
+  CHECK(!v.optim.at("momentum"));
+  v = parse_training({"--config", config.c_str(), "--optimizer", "sgd", "--weight-decay", "0.125"});
+  const auto sgd = optim::default_settings("sgd");
+  CHECK((v.optim.at("lr") == sgd.at("lr") && v.optim.at("weight_decay") == 0.125));
+  CHECK((v.optim.at("momentum") == sgd.at("momentum") && !v.optim.at("beta2")));
+  CHECK(contains(error_of([] { parse_training({"--optimizer", "sgd", "--optim.beta2", "0.9"}); }),
+                 "--optim.beta2: sgd has no such setting; it has lr, optim.momentum"));
+}
+
+TEST_CASE("groups and the average of the weights are options of the run, and checked") {
+  const auto v = parse_training({"--groups", "role=norm,lr=0.5", "--ema", "0.99"});
+  CHECK((v.groups == "role=norm,lr=0.5" && v.ema == 0.99));
+  CHECK(parse_training({}).ema == 0);
+  CHECK(contains(error_of([] { parse_training({"--groups", "role=norms"}); }), "unknown role 'norms'"));
+  CHECK(contains(error_of([] { parse_training({"--ema", "1"}); }), "--ema: needs at most"));
+}
+
+TEST_CASE("what would be found out too late, or would be lost, is refused among the options") {
+  CHECK(contains(error_of([] { parse_training({"--warmup", "1"}); }), "--warmup: needs at most 0.99"));
+  const TemporaryFolder folder;
+  write_file(folder / "model.safetensors", "");
+  const std::string out = folder.path().string(), model = (folder / "model.safetensors").string();
+  CHECK(contains(error_of([&] { parse_training({"--out", out.c_str(), "--overwrite", "--init-from", model.c_str()}); }),
+                 "is a file that --overwrite would remove; give another --out"));
+  CHECK(parse_training({"--out", "elsewhere", "--overwrite", "--init-from", model.c_str()}).init_from == model);
+}
+
+TEST_CASE("one switch scales the learning rates of factors, and the resolved config records it") {
+  OrderedJson resolved;
+  CHECK_FALSE(parse_training({}, &resolved).lr_scale);
+  CHECK(resolved["lr_scale"] == false);
+  CHECK(parse_training({"--lr-scale"}, &resolved).lr_scale);
+  CHECK(resolved["lr_scale"] == true);
+}
