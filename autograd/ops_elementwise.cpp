@@ -120,9 +120,8 @@ struct GeluOp : Function<GeluOp> {
 };
 
 // Dropout and DropPath: the mask depends on nothing but its key and stream, so backward is the same call.
-template <auto& kernel>
-struct Drop : Function<Drop<kernel>> {
-  static constexpr const char* name = &kernel == &kernels::dropout ? "dropout" : "drop_path";
+template <class Op, auto& kernel>
+struct Drop : Function<Op> {
   static Array apply_mask(const Array& input, const kernels::DropMask& mask) {
     const Array x = input.as_contiguous();
     Array y = Array::empty(x.shape(), x.dtype(), x.device());
@@ -136,6 +135,12 @@ struct Drop : Function<Drop<kernel>> {
   static std::array<Array, 1> backward(Context& ctx, const Array& dy) {
     return {apply_mask(dy, ctx.kept<kernels::DropMask>())};
   }
+};
+struct Dropout : Drop<Dropout, kernels::dropout> {
+  static constexpr const char* name = "dropout";
+};
+struct DropPath : Drop<DropPath, kernels::drop_path> {
+  static constexpr const char* name = "drop_path";
 };
 
 }  // namespace
@@ -158,10 +163,10 @@ Activation reshape(const Activation& x, const Shape& shape) {
 }
 
 Tensor dropout(const Tensor& x, const kernels::DropMask& mask) {
-  return mask.p == 0 ? x : Drop<kernels::dropout>::apply(x, mask);
+  return mask.p == 0 ? x : Dropout::apply(x, mask);
 }
 Tensor drop_path(const Tensor& x, const kernels::DropMask& mask) {
-  return mask.p == 0 ? x : Drop<kernels::drop_path>::apply(x, mask);
+  return mask.p == 0 ? x : DropPath::apply(x, mask);
 }
 
 Tensor sum(const Tensor& x) {
