@@ -31,6 +31,8 @@ class Tokenizer {
   // same under other names. InputError naming file and token when one of them is missing, damaged or does not
   // match the other.
   static Tokenizer load(const std::filesystem::path& folder);
+  // Whether a folder has a vocabulary under one of these names.
+  static bool is_in(const std::filesystem::path& folder);
   // Makes the folder and writes encoder.json and vocab.bpe, each atomically.
   void save(const std::filesystem::path& folder) const;
 

@@ -1,4 +1,6 @@
 // encoder.json and vocab.bpe, or vocab.json and merges.txt.
+#include <optional>
+
 #include "core/error.h"
 #include "core/files.h"
 #include "core/json.h"
@@ -19,13 +21,11 @@ struct Names {
 };
 constexpr Names kOwnNames{"encoder.json", "vocab.bpe"}, kHuggingFaceNames{"vocab.json", "merges.txt"};
 
-Names names_in(const fs::path& folder) {
+std::optional<Names> find_names(const fs::path& folder) {
   std::error_code failure;
   for (const Names& names : {kOwnNames, kHuggingFaceNames})
     if (fs::exists(folder / names.vocabulary, failure)) return names;
-  throw InputError(concat(kWhat, ": ", folder.string(), " has neither ", kOwnNames.vocabulary, " (with ",
-                          kOwnNames.merges, ") nor ", kHuggingFaceNames.vocabulary, " (with ",
-                          kHuggingFaceNames.merges, ")"));
+  return std::nullopt;
 }
 
 // For errors: no more of a damaged file than a reader wants to see.
@@ -97,9 +97,13 @@ std::vector<TokenPair> parse_merges(const fs::path& path, const fs::path& vocabu
 
 }  // namespace
 
+bool Tokenizer::is_in(const fs::path& folder) { return find_names(folder).has_value(); }
+
 Tokenizer Tokenizer::load(const fs::path& folder) {
-  const Names names = names_in(folder);
-  const fs::path vocabulary = folder / names.vocabulary, merges = folder / names.merges;
+  const std::optional<Names> names = find_names(folder);
+  ASHLAR_CHECK(names, kWhat, ": ", folder.string(), " has neither ", kOwnNames.vocabulary, " (with ", kOwnNames.merges,
+               ") nor ", kHuggingFaceNames.vocabulary, " (with ", kHuggingFaceNames.merges, ")");
+  const fs::path vocabulary = folder / names->vocabulary, merges = folder / names->merges;
   std::vector<std::string> tokens = parse_vocabulary(vocabulary);
   std::vector<TokenPair> pairs = parse_merges(merges, vocabulary, tokens);
   try {

@@ -43,6 +43,7 @@ struct Subject {
   std::function<NamedArrays(const Model&)> save;
   std::string train_on;                             // the program that trains on, and what it has to be told besides
   OrderedJson config;                               // for it, without "linear"
+  std::optional<data::Tokenizer> tokenizer;         // of a text model, if there is one
   std::function<EvalEvent(const Model&)> evaluate;  // empty without data
   // The loss of batch `index`, of so many samples, of the data to calibrate with.
   std::function<std::function<Tensor(const Model&, Dim index)>(Dim batch)> calibration_loss;
@@ -70,6 +71,7 @@ Subject<Vit> vit_subject(const Settings& s, const SafetensorsFile& weights) {
       .save = [](const Vit& model) { return export_weights(model, model.timm()); },
       .train_on = "train_vit",
       .config = config_to_train_on(config_file),
+      .tokenizer = {},
       .evaluate = {},
       .calibration_loss = {}};
   if (!s.data.empty()) {
@@ -109,7 +111,8 @@ OrderedJson gpt_config_json(const std::filesystem::path& file, const GptConfig& 
 Subject<Gpt2> gpt_subject(const Settings& s) {
   const std::filesystem::path folder = s.in.parent_path(), vocabulary = s.tokenizer.empty() ? folder : s.tokenizer;
   const GptConfig config = read_gpt_config(folder / "config.json");
-  const bool has_vocabulary = std::filesystem::exists(vocabulary / "encoder.json");
+  const bool needs_vocabulary = !s.data.empty() || !s.calibrate.empty();
+  const bool has_vocabulary = needs_vocabulary || data::Tokenizer::is_in(vocabulary);
   Subject<Gpt2> subject{
       .make =
           [config, scope = s.scope()](const BlockSpecs& specs) {
@@ -122,10 +125,12 @@ Subject<Gpt2> gpt_subject(const Settings& s) {
       .save = [](const Gpt2& model) { return export_weights(model, Gpt2::huggingface()); },
       .train_on = has_vocabulary ? "train_gpt" : "train_gpt --tokenizer DIR",
       .config = gpt_config_json(folder / "config.json", config, has_vocabulary ? s.out : std::filesystem::path()),
+      .tokenizer = {},
       .evaluate = {},
       .calibration_loss = {}};
-  if (s.data.empty() && s.calibrate.empty()) return subject;
-  const data::Tokenizer tokenizer = data::Tokenizer::load(vocabulary);
+  if (has_vocabulary) subject.tokenizer = data::Tokenizer::load(vocabulary);
+  if (!needs_vocabulary) return subject;
+  const data::Tokenizer& tokenizer = *subject.tokenizer;
   ASHLAR_CHECK(tokenizer.vocab_size() <= config.vocab, vocabulary.string(), ": has ", tokenizer.vocab_size(),
                " tokens and the model ", config.vocab, "; give the model's own with --tokenizer");
   if (!s.data.empty()) {
@@ -240,10 +245,7 @@ void compress(const Settings& s, const SafetensorsFile& weights, const Subject<M
   const RunFolder out{s.out};
   const FolderLock lock = out.hold(s.start());
   out.begin(s.start(), config);
-  for (const char* name : {"encoder.json", "vocab.bpe", "vocab.json", "merges.txt"}) {
-    const auto source = (s.tokenizer.empty() ? s.in.parent_path() : s.tokenizer) / name;
-    if (std::filesystem::exists(source)) write_file(s.out / name, read_file(source));
-  }
+  if (subject.tokenizer) subject.tokenizer->save(s.out);
   write_safetensors(out.model(), subject.save(*new_model));
   std::printf("written to %s; train on with: %s --config %s --init-from %s --out %s\n", s.out.string().c_str(),
               subject.train_on.c_str(), out.config().string().c_str(), out.model().string().c_str(),

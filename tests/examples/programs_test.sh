@@ -275,7 +275,8 @@ if diff -r "$work/vit-a" "$work/vit-copy" && [ -s "$work/vit-small-trained/model
 # once more, from a run that began with weights of another
 train_on --in "$work/vit-small-trained/model.safetensors" --out "$work/vit-smaller"
 mkdir "$work/hf-words"
-cp "$work"/gpt-a/{encoder.json,vocab.bpe} "$work/hf-words/"
+cp "$work/gpt-a/encoder.json" "$work/hf-words/vocab.json"
+cp "$work/gpt-a/vocab.bpe" "$work/hf-words/merges.txt"
 "$bin/compress" --in "$work/gpt-a/model.safetensors" --layer dense --out "$work/gpt-dense" >/dev/null
 cp "$work/gpt-dense/model.safetensors" "$work/hf-words/"
 python3 -c "
@@ -284,7 +285,7 @@ hf, ours = json.load(open(sys.argv[1])), json.load(open(sys.argv[2]))
 json.dump({key: ours[key] if key.startswith('n_') or key == 'vocab_size' else value for key, value in hf.items()}, sys.stdout)
 " "$golden/config.json" "$work/gpt-dense/config.json" >"$work/hf-words/config.json"
 train_on --in "$work/hf-words/model.safetensors" --out "$work/hf-small"
-same "the vocabulary of a compressed GPT-2" "$work/hf-words/vocab.bpe" "$work/hf-small-trained/vocab.bpe"
+same "the vocabulary of a compressed GPT-2" "$work/hf-words/merges.txt" "$work/hf-small-trained/vocab.bpe"
 expect 2 "--out $work/vit-b holds the checkpoint of an earlier run" "$bin/compress" --in "$dense" --layer dense --out "$work/vit-b"
 expect 2 "--out $work/vit-zero holds model.safetensors" "$bin/compress" --in "$dense" --layer dense --out "$work/vit-zero"
 same "a run that compress was not to replace" "$work/vit-a/model.safetensors" "$work/vit-b/model.safetensors"
