@@ -96,8 +96,8 @@ Subject<Vit> vit_subject(const Settings& s, const SafetensorsFile& weights) {
 // What train_gpt needs to know of a model that may be one of Hugging Face's, whose config has keys that it does not know.
 OrderedJson gpt_config_json(const std::filesystem::path& file, const GptConfig& config,
                             const std::filesystem::path& tokenizer) {
-  const bool ours = read_json(file).contains("width");
-  OrderedJson json = ours ? config_to_train_on(file) : OrderedJson::object();
+  OrderedJson json = config_to_train_on(file);
+  if (!json.contains("width")) json = OrderedJson::object();  // not one of ours
   json.update(huggingface_config(config));
   json["width"] = config.width;
   json["depth"] = config.depth;

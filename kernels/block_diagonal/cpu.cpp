@@ -65,6 +65,7 @@ void backward_typed(const Exec& exec, const Problem& p, const BackwardCall& call
     ConstView x = rows_of(call.x, begin, rows);
     if (dbias) sums::column_sums(dy, accumulate, dbias.at(range));
     if (dw) {
+      if (!accumulate) std::fill_n(dw.at(range), call.dw.numel(), C{0});  // the padding
       const Array own = p.shuffle ? shuffled(p, x) : Array();
       if (p.shuffle) x = own;
       for (const BlockRun& run : runs_of(p.in, p.out)) {
@@ -82,13 +83,7 @@ void backward_typed(const Exec& exec, const Problem& p, const BackwardCall& call
       if (p.shuffle) unshuffle(p, own, dx);
     }
   };
-  if (dw) std::fill_n(call.dw.as<C>(), call.dw.numel(), C{0});  // the padding
-  parallel_items(ranges.count, [&](Dim range) {
-    const Dim begin = ranges.begin(range);
-    const Tiles tiles(ranges.begin(range + 1) - begin, row_bytes(p, call.x.dtype), kCacheBytes);
-    if (dw && range > 0) std::fill_n(dw.at(range), call.dw.numel(), C{0});
-    for (Dim i = 0; i < tiles.count; ++i) tile(range, begin + tiles.begin(i), tiles.length(i), i > 0);
-  });
+  for_tiles(ranges, row_bytes(p, call.x.dtype), kCacheBytes, tile);
   dw.add_up();
   dbias.add_up();
 }

@@ -17,6 +17,17 @@ struct RowRanges {
   Dim begin(Dim range) const { return rows * range / count; }
 };
 
+// Calls body(range, begin, rows, accumulate) for the tiles of all ranges: those of a range in order, on one thread; all but its
+// first accumulate.
+template <class Body>
+void for_tiles(const RowRanges& ranges, Dim row_bytes, Dim cache_bytes, Body&& body) {
+  parallel_items(ranges.count, [&](Dim range) {
+    const Dim begin = ranges.begin(range);
+    const Tiles tiles(ranges.begin(range + 1) - begin, row_bytes, cache_bytes);
+    for (Dim i = 0; i < tiles.count; ++i) body(range, begin + tiles.begin(i), tiles.length(i), i > 0);
+  });
+}
+
 template <class C>
 class RangeSums {
  public:

@@ -49,13 +49,8 @@ class Backward {
 
   void run() const {
     constexpr Dim kCacheBytes = 1024 * 1024;
-    parallel_items(ranges_.count, [&](Dim range) {
-      if (dr_) std::fill_n(dr_.at(range), call_.dr.numel(), C{0});
-      if (dl_) std::fill_n(dl_.at(range), call_.dl.numel(), C{0});
-      const Dim begin = ranges_.begin(range);
-      const Tiles tiles(ranges_.begin(range + 1) - begin, row_bytes(p_, call_.x), kCacheBytes);
-      for (Dim i = 0; i < tiles.count; ++i) tile(range, begin + tiles.begin(i), tiles.length(i), i > 0);
-    });
+    for_tiles(ranges_, row_bytes(p_, call_.x), kCacheBytes,
+              [this](Dim range, Dim begin, Dim rows, bool accumulate) { tile(range, begin, rows, accumulate); });
     dr_.add_up();
     dl_.add_up();
     dbias_.add_up();
@@ -66,6 +61,10 @@ class Backward {
 
   // `accumulate`: not the first tile of its range.
   void tile(Dim range, Dim begin, Dim rows, bool accumulate) const {
+    if (!accumulate) {  // the padding
+      if (dr_) std::fill_n(dr_.at(range), call_.dr.numel(), C{0});
+      if (dl_) std::fill_n(dl_.at(range), call_.dl.numel(), C{0});
+    }
     const ConstView dy = rows_of(call_.dy, begin, rows), x = rows_of(call_.x, begin, rows);
     if (dbias_) sums::column_sums(dy, accumulate, dbias_.at(range));
     if (call_.dl) {

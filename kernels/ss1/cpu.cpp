@@ -1,5 +1,7 @@
 // SS1 on the CPU. With one sketch the products are those of whole matrices; with several, the sketches of a tile of rows, which
 // are wider than the rows, stay in the cache.
+#include <optional>
+
 #include "core/parallel.h"
 #include "kernels/blocks/range_sums.h"
 #include "kernels/matmul/cpu.h"
@@ -63,7 +65,7 @@ struct BackwardCall {
 
 // C: the master type, in which sums over rows are kept.
 template <class C>
-void backward_tiles(const Exec& exec, const Sizes& s, const SketchSums& sketch, const SketchSums& spread,
+void backward_tiles(const Exec& exec, const Sizes& s, const std::optional<SketchSums>& sketch, const SketchSums& spread,
                     const BackwardCall& call) {
   const Side classes = classes_of(s.sketches, call.z.size(0));
   const Operand weights(exec, call.z, call.dy.dtype);
@@ -74,9 +76,9 @@ void backward_tiles(const Exec& exec, const Sizes& s, const SketchSums& sketch, 
     if (dbias) sums::column_sums(dy, accumulate, dbias.at(range));
     const Array own = Array::empty({rows, s.sketches * s.width()}, dy.dtype);  // sketches first, then their gradients
     const View own_tile = own_sketches(s, own);
-    if (dz && !call.u) {
+    if (sketch) {
       const ConstView x = rows_of(call.x, begin, rows);
-      sketch(x.dtype, rows, x.data, x.step(0), own_tile.data, own_tile.step(1));
+      (*sketch)(x.dtype, rows, x.data, x.step(0), own_tile.data, own_tile.step(1));
     }
     const ConstView u = call.u ? rows_of_sketches(call.u, begin, rows) : ConstView(own_tile);
     for (const BlockRun& run : runs_of(classes)) {
@@ -92,11 +94,7 @@ void backward_tiles(const Exec& exec, const Sizes& s, const SketchSums& sketch, 
     const View du = own_tile, dx = rows_of(call.dx, begin, rows);
     spread(dx.dtype, rows, du.data, du.step(1), dx.data, dx.step(0));
   };
-  parallel_items(ranges.count, [&](Dim range) {
-    const Dim begin = ranges.begin(range);
-    const Tiles tiles(ranges.begin(range + 1) - begin, row_bytes(s, call.dy.dtype), kCacheBytes);
-    for (Dim i = 0; i < tiles.count; ++i) tile(range, begin + tiles.begin(i), tiles.length(i), i > 0);
-  });
+  for_tiles(ranges, row_bytes(s, call.dy.dtype), kCacheBytes, tile);
   dz.add_up();
   dbias.add_up();
 }
@@ -133,7 +131,8 @@ void ss1_backward(const Exec& exec, ConstView dy, ConstView x, ConstView u, Cons
                   View dx, View dz, View dbias) {
   const Sizes s = check_layer_gradients("ss1_backward", dy, x, u, shift, sign, z, dx, dz, dbias);
   if (s.sketches == 1 || s.rows == 0) return compose_backward(exec, dy, x, u, shift, sign, z, dx, dz, dbias);
-  const SketchSums sketch = SketchSums::forward("ss1_backward", s, shift, sign, s.width());
+  std::optional<SketchSums> sketch;  // to make u again
+  if (dz && !u) sketch = SketchSums::forward("ss1_backward", s, shift, sign, s.width());
   const SketchSums spread = SketchSums::backward("ss1_backward", s, shift, sign, s.width());
   const BackwardCall call{dy, x, u, z, dx, dz, dbias};
   if (z.dtype == DType::f64) backward_tiles<double>(exec, s, sketch, spread, call);

@@ -1,5 +1,8 @@
 // Sizes of an SS1 call; checked alike on every device, except for the values of the tables.
 #pragma once
+#include <cstdint>
+#include <span>
+
 #include "kernels/checks.h"
 #include "kernels/side.h"
 
@@ -26,6 +29,16 @@ inline Sizes check(std::string_view operation, const ConstView& x, const ConstVi
   ASHLAR_CHECK(n <= groups * reduction * block, operation, ": x ", x.shape, " has more than the ",
                groups * reduction * block, " features of the table ", shift.shape);
   return {x.size(0), n, sketches, groups, reduction, block};
+}
+
+// The values of the tables, where the host can see them.
+inline void check_table(std::string_view operation, Dim block, std::span<const std::int32_t> shift,
+                        std::span<const std::int32_t> sign) {
+  for (std::size_t entry = 0; entry < shift.size(); ++entry) {
+    ASHLAR_CHECK(shift[entry] >= 0 && shift[entry] < block && (sign[entry] == 1 || sign[entry] == -1), operation,
+                 ": the table has shift ", shift[entry], " and sign ", sign[entry], "; they must be from 0 to ", block - 1,
+                 ", and 1 or -1");
+  }
 }
 
 // Of the layer: x (R, n), u, which may be absent, and the weights z (m, G B), bias (m), with y (R, m).

@@ -11,11 +11,8 @@ class Table {
  public:
   Table(std::string_view operation, const Sizes& sizes, const ConstView& shift, const ConstView& sign)
       : sizes_(sizes), shift_(shift.as<std::int32_t>()), sign_(sign.as<std::int32_t>()) {
-    for (Dim entry = 0; entry < shift.numel(); ++entry) {
-      ASHLAR_CHECK(shift_[entry] >= 0 && shift_[entry] < sizes.block && (sign_[entry] == 1 || sign_[entry] == -1), operation,
-                   ": the table has shift ", shift_[entry], " and sign ", sign_[entry], "; they must be from 0 to ",
-                   sizes.block - 1, ", and 1 or -1");
-    }
+    const auto entries = static_cast<std::size_t>(shift.numel());
+    check_table(operation, sizes.block, {shift_, entries}, {sign_, entries});
   }
   Dim shift(Dim h, Dim chunk) const { return shift_[h * chunks() + chunk]; }
   bool negative(Dim h, Dim chunk) const { return sign_[h * chunks() + chunk] < 0; }

@@ -88,12 +88,7 @@ template <class Body>
 void Ss1Linear::for_entries(Body&& body) const {
   const Dim block = structure_.block, reduction = structure_.reduction, chunks = groups() * reduction;
   const auto shift = shift_.to_vector<std::int32_t>(), sign = sign_.to_vector<std::int32_t>();
-  // The tables may come from a file.
-  for (std::size_t entry = 0; entry < shift.size(); ++entry) {
-    ASHLAR_CHECK(shift[entry] >= 0 && shift[entry] < block && (sign[entry] == 1 || sign[entry] == -1), "ss1 ",
-                 scope().path(), ": the table has shift ", shift[entry], " and sign ", sign[entry],
-                 "; they must be from 0 to ", block - 1, ", and 1 or -1");
-  }
+  kernels::ss1::check_table(concat("ss1 ", scope().path()), block, shift, sign);  // they may come from a file
   const kernels::Side classes = kernels::ss1::classes_of(shift_.size(0), out_features());
   for (Dim h = 0; h < classes.blocks; ++h) {
     for (Dim chunk = 0; chunk < chunks; ++chunk) {

@@ -21,7 +21,6 @@ table is written after every run, with what there is by then.
 import argparse
 import json
 import math
-import shlex
 import shutil
 import statistics
 
@@ -56,7 +55,7 @@ def parse_arguments():
 def narrower(args, task):
     """The largest width, a multiple of four for each head, whose square is at most the ratio of the model's."""
     config = json.loads((training_grid.ROOT / "examples/configs" / training_grid.CONFIGS[task]).read_text())
-    words = shlex.split(getattr(args, f"{task}_args"))
+    words = getattr(args, f"{task}_args").split()
     width, heads = (int(words[words.index(f"--{key}") + 1]) if f"--{key}" in words else config[key] for key in ("width", "heads"))
     return int(width * math.sqrt(args.ratio)) // (4 * heads) * 4 * heads
 
