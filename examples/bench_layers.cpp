@@ -6,6 +6,7 @@
 #include "core/parallel.h"
 #include "core/text.h"
 #include "examples/support/bench.h"
+#include "examples/support/format.h"
 #include "examples/support/options.h"
 #include "examples/support/program.h"
 #include "examples/support/system.h"
@@ -182,16 +183,22 @@ void run(int argc, char** argv) {
     s.shapes = kSweepShapes;
   }
   const std::vector<MapShape> shapes = parse_shapes(s.shapes);
-  const std::vector<std::string> layers = split(s.layers, ';'), tokens = split(s.tokens, ',');
+  const std::vector<std::string> layers = split(s.layers, ';');
+  std::vector<Dim> tokens;
+  for (const std::string& count : split(s.tokens, ',')) tokens.push_back(positive(count, "--tokens"));
   ASHLAR_CHECK(!shapes.empty() && !layers.empty() && !tokens.empty(),
                "bench_layers: --layers, --shapes and --tokens must name at least one each");
+  // What cannot be made is told before anything is measured.
+  for (const std::string& layer : layers) {
+    for (const MapShape& shape : shapes) make_linear_map(Scope::root().for_loading(), shape.in, shape.out, layer, {});
+  }
   if (s.table) {
     std::printf("%s\n", startup_line("bench_layers", s.device, s.threads, s.dtype).c_str());
     print_header();
   }
   for (const std::string& layer : layers) {
     for (const MapShape& shape : shapes) {
-      for (const std::string& count : tokens) bench(s, layer, shape, positive(count, "--tokens"));
+      for (const Dim count : tokens) bench(s, layer, shape, count);
     }
   }
 }

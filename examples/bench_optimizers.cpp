@@ -10,6 +10,7 @@
 #include "examples/models/gpt2.h"
 #include "examples/models/vit.h"
 #include "examples/support/bench.h"
+#include "examples/support/format.h"
 #include "examples/support/options.h"
 #include "examples/support/program.h"
 #include "examples/support/system.h"
@@ -195,28 +196,33 @@ void run(int argc, char** argv) {
   options.add("table", s.table, "a table instead of JSON lines");
   if (!options.parse(argc, argv)) return;
   set_num_threads(s.threads);
-  const auto models = split(s.models, ',');
+  std::vector<const Model*> models;
+  for (const std::string& name : split(s.models, ',')) models.push_back(&find_model(name));
   const auto optimizers = s.optimizers == "all" ? optim::optimizer_names() : split(s.optimizers, ',');
   const auto layers_of = [&s](const Model& model) {
     return s.layers.empty() ? std::vector<std::string>{"dense", model.blast} : split(s.layers, ';');
   };
   ASHLAR_CHECK(!models.empty() && !optimizers.empty() && (s.layers.empty() || !split(s.layers, ';').empty()),
                "bench_optimizers: --models, --optimizers and --layers must name at least one each");
+  // What cannot be made is told before anything is measured.
+  for (const std::string& name : optimizers) optim::default_settings(name);
+  for (const Model* model : models) {
+    for (const std::string& layer : layers_of(*model)) model->make(Scope::root().for_loading(), layer, 1);
+  }
   if (s.table) {
     std::printf("%s\n", startup_line("bench_optimizers", s.device, s.threads, s.dtype).c_str());
     print_header();
   }
-  for (const std::string& name : models) {
-    const Model& model = find_model(name);
-    const Dim batch = s.batch ? s.batch : model.batch;
-    for (const std::string& layer : layers_of(model)) {
+  for (const Model* model : models) {
+    const Dim batch = s.batch ? s.batch : model->batch;
+    for (const std::string& layer : layers_of(*model)) {
       for (const std::string& optimizer_name : optimizers) {
-        const Bench bench = model.make(Scope::root(parse_dtype(s.dtype), 1, Device::parse(s.device)), layer, batch);
+        const Bench bench = model->make(Scope::root(parse_dtype(s.dtype), 1, Device::parse(s.device)), layer, batch);
         const auto optimizer = optim::make_optimizer(bench.model->parameters(), {.name = optimizer_name});
         const optim::Settings defaults = optim::default_settings(optimizer_name);
         const auto refresh = defaults.find("refresh_every");
         const Dim interval = refresh == defaults.end() ? 1 : static_cast<Dim>(refresh->second);
-        print(s, model, layer, optimizer_name, batch, interval, optimizer->state_bytes(),
+        print(s, *model, layer, optimizer_name, batch, interval, optimizer->state_bytes(),
               measure(bench, *optimizer, interval, s.passes));
       }
     }

@@ -5,6 +5,7 @@
 #include "core/files.h"
 #include "core/parallel.h"
 #include "examples/support/chart.h"
+#include "examples/support/format.h"
 #include "examples/support/options.h"
 #include "examples/support/program.h"
 #include "examples/support/progress.h"

@@ -3,9 +3,9 @@
 #include <cstdio>
 
 #include "core/error.h"
+#include "examples/support/format.h"
 #include "examples/support/options.h"
 #include "examples/support/program.h"
-#include "examples/support/progress.h"
 #include "examples/support/report.h"
 #include "examples/support/run_folder.h"
 
@@ -18,14 +18,6 @@ using namespace ashlar::support;
 std::string share_of(const RunRecord& run, const std::string& unit) {
   const double share = run.model_number("macs_per_" + unit) / run.model_number("dense_macs_per_" + unit);
   return std::isfinite(share) ? printed("%.1f%%", 100 * share) : "?";
-}
-
-// "accuracy 62.10 %" or "word perplexity 254.0".
-std::string result_of(const RunRecord& run) {
-  if (run.evals.empty()) return "not evaluated";
-  const EvalPoint& last = run.evals.back();
-  return std::isfinite(last.accuracy) ? printed("accuracy %.2f %%", 100 * last.accuracy)
-                                      : printed("word perplexity %.1f", last.word_perplexity);
 }
 
 void run(int argc, char** argv) {
@@ -49,7 +41,7 @@ void run(int argc, char** argv) {
     std::printf("%-16s %10s %12s %8s  %-24s %8s %ss/s\n", run.name.c_str(),
                 format_count(run.model_number("parameters")).c_str(),
                 (format_count(run.model_number("macs_per_" + unit)) + "/" + unit).c_str(), share_of(run, unit).c_str(),
-                result_of(run).c_str(), format_count(run.median_rate()).c_str(), unit.c_str());
+                run.result().c_str(), format_count(run.median_rate()).c_str(), unit.c_str());
   }
   write_report(out, "Comparison of runs", runs);
   std::printf("report: %s\n", out.string().c_str());

@@ -8,6 +8,7 @@
 #include "data/locate.h"
 #include "examples/models/saved.h"
 #include "examples/support/evaluate.h"
+#include "examples/support/format.h"
 #include "examples/support/program.h"
 #include "examples/support/progress.h"
 #include "examples/support/run_folder.h"

@@ -18,8 +18,8 @@ fi
 bash tests/cmake/install_dependencies.sh
 generator=()
 if command -v ninja >/dev/null && [ ! -f build/release/CMakeCache.txt ]; then generator=(-G Ninja); fi
-cmake --preset release "${generator[@]}" -DASHLAR_TESTS=OFF >/dev/null
-cmake --build --preset release -j "$(nproc)"
+cmake --preset release "${generator[@]}" >/dev/null
+cmake --build --preset release -j "$(nproc)" --target train_vit train_gpt generate compare_runs
 bin=build/release/bin
 
 # The first of ASHLAR_DATA and the folders in it that has a file or folder of one of these patterns.

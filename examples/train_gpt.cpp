@@ -46,12 +46,6 @@ void add_options(Options& options, Settings& s) {
   options.group("");
 }
 
-data::TextDataset find_data(const std::filesystem::path& given) {
-  if (!given.empty()) return data::load_text(given);
-  if (const auto downloaded = data::downloaded_text()) return data::load_text(*downloaded);
-  return data::embedded_text();
-}
-
 // A resumed run goes on with the vocabulary it began with, which lies in its folder, wherever that came from.
 data::Tokenizer find_tokenizer(const Settings& s, const data::TextDataset& text) {
   if (s.training.resume) return data::Tokenizer::load(s.training.out);
@@ -69,20 +63,21 @@ void run(int argc, char** argv) {
   for (const auto& [key, value] : example.items()) huggingface_keys.push_back(key);
   options.foreign_keys(std::move(huggingface_keys));
   if (!options.parse(argc, argv)) return;
+  s.training.find_data(data::downloaded_text);
   const TrainingOptions& t = s.training;
   RunFolder{t.out}.check(t.start());
   set_num_threads(t.threads);
   set_deterministic(!t.allow_nondeterministic);
   std::printf("%s\n", startup_line("train_gpt", t.device, t.threads, t.dtype).c_str());
 
-  const data::TextDataset text = find_data(t.data);
+  const data::TextDataset text = t.data.empty() ? data::embedded_text() : data::load_text(t.data);
   std::printf("data: %s\n", text.description.c_str());
   const data::Tokenizer tokenizer = find_tokenizer(s, text);
   s.gpt.vocab = tokenizer.vocab_size();
   s.gpt.linear = t.linear;
   auto train_tokens = tokenizer.encode(text.train);
   const TextSplit valid = validation_split(text, tokenizer, t.batch_part(), s.gpt.context, s.eval_windows);
-  std::printf("tokens: %zu for training, %.3f words each\n", train_tokens.size(), valid.words_per_token);
+  std::printf("tokens: %zu for training; %.3f words a token in the valid split\n", train_tokens.size(), valid.words_per_token);
 
   Gpt2 model(Scope::root(t.compute_dtype(), t.seed, Device::parse(t.device)), s.gpt);
   if (!t.resume && !t.init_from.empty()) model.load(SafetensorsFile(t.init_from));

@@ -125,8 +125,7 @@ std::unique_ptr<LinearMap> make_linear_map(const Scope& scope, Dim in, Dim out, 
   }
   std::vector<std::string_view> kinds;
   for (const auto& [kind, make] : kKinds) kinds.push_back(kind);
-  throw InputError(concat("layer '", spec, "' for ", scope.path(), ": unknown kind '", parsed.kind(), "'; use one of ",
-                          join(kinds)));
+  throw InputError(concat("layer '", spec, "': unknown kind '", parsed.kind(), "'; use one of ", join(kinds)));
 }
 
 Linear::Linear(const Scope& scope, Dim in, Dim out, std::string_view spec, const LinearOptions& options)

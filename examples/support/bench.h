@@ -1,20 +1,11 @@
 // What the benchmarks share.
 #pragma once
-#include <algorithm>
 #include <chrono>
-#include <vector>
 
 #include "core/cuda/cuda.h"
 #include "core/device.h"
 
 namespace ashlar::support {
-
-// The middle value, or the mean of the two middle ones, of at least one.
-inline double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  const std::size_t middle = values.size() / 2;
-  return values.size() % 2 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
-}
 
 // What a GPU was given is only queued: times begin and end when it has nothing left to do.
 inline std::chrono::steady_clock::time_point now_on(Device device) {

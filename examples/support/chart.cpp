@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <limits>
 
 #include "core/error.h"
+#include "examples/support/format.h"
 
 namespace ashlar::support {
 
@@ -29,11 +29,7 @@ namespace {
 // The picture, in units of its viewBox.
 constexpr double kWidth = 640, kHeight = 320, kLeft = 62, kRight = 24, kTop = 12, kBottom = 46;
 
-std::string number(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.1f", value);
-  return text;
-}
+std::string number(double value) { return printed("%.1f", value); }
 
 // Where a value lies on an axis: linear or logarithmic, from `low` to `high` onto pixels.
 struct Axis {
@@ -178,19 +174,11 @@ std::vector<double> axis_ticks(double low, double high, int count, bool logarith
 }
 
 std::string format_tick(double value, bool percent) {
-  char text[32];
-  if (percent) {
-    std::snprintf(text, sizeof text, "%.4g%%", 100 * value);
-    return text;
-  }
+  if (percent) return printed("%.4g%%", 100 * value);
   if (std::abs(value) < 1e-12) return "0";
-  if (std::abs(value) >= 10'000) {
-    const bool millions = std::abs(value) >= 1e6;
-    std::snprintf(text, sizeof text, millions ? "%.4gM" : "%.4gk", value / (millions ? 1e6 : 1e3));
-    return text;
-  }
-  std::snprintf(text, sizeof text, "%.4g", value);
-  return text;
+  if (std::abs(value) >= 1e6) return printed("%.4gM", value / 1e6);
+  if (std::abs(value) >= 10'000) return printed("%.4gk", value / 1e3);
+  return printed("%.4g", value);
 }
 
 std::vector<Point> thinned(const std::vector<Point>& points, std::size_t count) {

@@ -1,15 +1,12 @@
 #include "examples/support/options.h"
 
 #include <algorithm>
-#include <charconv>
-#include <cmath>
 #include <iostream>
-#include <limits>
 #include <numeric>
-#include <type_traits>
 
 #include "core/error.h"
 #include "core/text.h"
+#include "examples/support/option_values.h"
 
 namespace ashlar::support {
 namespace {
@@ -17,92 +14,6 @@ namespace {
 std::string replaced(std::string text, char from, char to) {
   std::ranges::replace(text, from, to);
   return text;
-}
-
-// A number if the whole text is one, otherwise the text: what the value would be in a config.
-Json number_or_text(const std::string& text) {
-  const char *begin = text.data(), *end = begin + text.size();
-  std::int64_t whole = 0;
-  if (const auto [stop, error] = std::from_chars(begin, end, whole); error == std::errc() && stop == end) return whole;
-  std::uint64_t large = 0;
-  if (const auto [stop, error] = std::from_chars(begin, end, large); error == std::errc() && stop == end) return large;
-  double real = 0;  // "inf" and "nan" are texts, as JSON has no such numbers
-  const auto [stop, error] = std::from_chars(begin, end, real);
-  if (error == std::errc() && stop == end && std::isfinite(real)) return real;
-  return text;
-}
-
-[[noreturn]] void wrong_type(const std::string& where, const char* expected, const Json& got) {
-  throw InputError(concat(where, ": needs ", expected, ", got ", got.dump(-1, ' ', false, Json::error_handler_t::replace)));
-}
-
-// What a config keeps must come back from it: JSON holds UTF-8 alone.
-void check_utf8(const Json& value, const std::string& flag) {
-  try {
-    value.dump();
-  } catch (const Json::type_error&) {
-    throw InputError(concat(flag, ": '", value.get<std::string>(),
-                            "' is not valid UTF-8, and config.json could not keep it; rename it"));
-  }
-}
-
-template <class T>
-struct is_optional : std::false_type {};
-template <class T>
-struct is_optional<std::optional<T>> : std::true_type {};
-
-template <class T>
-T value_from(const Json& json, const std::string& where) {
-  if constexpr (is_optional<T>::value) {
-    if (json.is_null()) return std::nullopt;
-    return value_from<typename T::value_type>(json, where);
-  } else if constexpr (std::is_same_v<T, bool>) {
-    if (!json.is_boolean()) wrong_type(where, "true or false", json);
-    return json.get<bool>();
-  } else if constexpr (std::is_integral_v<T>) {
-    // 1e3 is a whole number too, as long as doubles are exact.
-    const bool whole = json.is_number_integer() ||
-                       (json.is_number_float() && std::trunc(json.get<double>()) == json.get<double>() &&
-                        std::abs(json.get<double>()) < 0x1p53);
-    if (!whole) wrong_type(where, "a whole number", json);
-    if (json.is_number_unsigned()) {
-      if (json.get<std::uint64_t>() > static_cast<std::uint64_t>(std::numeric_limits<T>::max())) {
-        wrong_type(where, "a smaller number", json);
-      }
-      return static_cast<T>(json.get<std::uint64_t>());
-    }
-    const auto number = json.get<std::int64_t>();
-    if (std::is_unsigned_v<T> && number < 0) wrong_type(where, "a number that is not negative", json);
-    if constexpr (sizeof(T) < sizeof(number)) {
-      if (number < std::numeric_limits<T>::min() || number > std::numeric_limits<T>::max()) {
-        wrong_type(where, "a number of smaller size", json);
-      }
-    }
-    return static_cast<T>(number);
-  } else if constexpr (std::is_floating_point_v<T>) {
-    if (!json.is_number() || !std::isfinite(json.get<double>())) wrong_type(where, "a number", json);
-    return json.get<T>();
-  } else {
-    if (!json.is_string()) wrong_type(where, "a text", json);
-    return T(json.get<std::string>());
-  }
-}
-
-template <class T>
-Json json_from(const T& value) {
-  if constexpr (is_optional<T>::value) return value ? json_from(*value) : Json();
-  else if constexpr (std::is_same_v<T, std::filesystem::path>) return value.string();
-  else return value;
-}
-
-template <class T>
-constexpr const char* default_value_name() {
-  if constexpr (is_optional<T>::value) return default_value_name<typename T::value_type>();
-  else if constexpr (std::is_same_v<T, bool>) return "";
-  else if constexpr (std::is_integral_v<T>) return "N";
-  else if constexpr (std::is_floating_point_v<T>) return "X";
-  else if constexpr (std::is_same_v<T, std::filesystem::path>) return "PATH";
-  else return "TEXT";
 }
 
 std::size_t edit_distance(const std::string& a, const std::string& b) {
@@ -186,9 +97,7 @@ Option& Options::add(std::string name, T& value, std::string help) {
   option.group_ = group_;
   option.value_name_ = default_value_name<T>();
   option.is_bool_ = std::is_same_v<T, bool>;
-  option.is_text_ = std::is_same_v<T, std::string> || std::is_same_v<T, std::filesystem::path> ||
-                    std::is_same_v<T, std::optional<std::string>> ||
-                    std::is_same_v<T, std::optional<std::filesystem::path>>;
+  option.is_text_ = std::is_same_v<T, std::string> || std::is_same_v<T, std::filesystem::path>;
   option.set_ = [&value](const Json& json, const std::string& where) { value = value_from<T>(json, where); };
   option.get_ = [&value] { return json_from(value); };
   return option;
@@ -201,12 +110,8 @@ template Option& Options::add(std::string, std::uint64_t&, std::string);
 template Option& Options::add(std::string, double&, std::string);
 template Option& Options::add(std::string, std::string&, std::string);
 template Option& Options::add(std::string, std::filesystem::path&, std::string);
-template Option& Options::add(std::string, std::optional<int>&, std::string);
 template Option& Options::add(std::string, std::optional<std::int64_t>&, std::string);
-template Option& Options::add(std::string, std::optional<std::uint64_t>&, std::string);
 template Option& Options::add(std::string, std::optional<double>&, std::string);
-template Option& Options::add(std::string, std::optional<std::string>&, std::string);
-template Option& Options::add(std::string, std::optional<std::filesystem::path>&, std::string);
 
 Options::Options(std::string program, std::string summary)
     : program_(std::move(program)), summary_(std::move(summary)) {
@@ -219,10 +124,10 @@ Option* Options::find(std::string_view name) {
   return found == options_.end() ? nullptr : &*found;
 }
 
-Source Options::source(std::string_view name) const {
+const Option& Options::declared(std::string_view name) const {
   const auto found = std::ranges::find(options_, name, &Option::name_);
   if (found == options_.end()) throw Error(concat("option ", name, " is not declared"));
-  return found->source_;
+  return *found;
 }
 
 void Options::unknown(const std::string& what, const std::string& given, bool flag) const {
@@ -245,6 +150,10 @@ void Options::read_flags(const std::vector<std::string>& arguments) {
     if (argument == "-h") {
       help_ = true;
       continue;
+    }
+    if (positional_ && argument == "--") {
+      positional_->insert(positional_->end(), arguments.begin() + static_cast<std::ptrdiff_t>(i) + 1, arguments.end());
+      return;
     }
     if (positional_ && !argument.starts_with("-")) {
       positional_->push_back(argument);
@@ -285,6 +194,7 @@ void Options::read_config(const Json& config, const std::string& file, const std
     const std::string name = prefix + key;
     Option* option = find(name);
     if (option && option->in_config_) {
+      option->configured_ = value;
       if (option->source_ != Source::flag) option->assign(value, file + ": key '" + name + "'", Source::config);
       continue;
     }
@@ -302,9 +212,8 @@ bool Options::parse(int argc, const char* const* argv) {
     std::cout << help() << std::flush;
     return false;
   }
-  std::filesystem::path path;
-  if (config_) path = *config_;
-  else if (config_fallback_) path = config_fallback_();
+  std::filesystem::path path = config_;
+  if (path.empty() && config_fallback_) path = config_fallback_();
   if (!path.empty()) {
     const Json config = read_json(path);
     ASHLAR_CHECK(config.is_object(), path.string(), ": a config must be a JSON object");

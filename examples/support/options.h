@@ -14,7 +14,6 @@
 #include <deque>
 #include <filesystem>
 #include <functional>
-#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -52,6 +51,7 @@ class Option {
   std::optional<double> at_least_, more_than_, at_most_;
   bool in_config_ = true, saved_ = true, is_bool_ = false, is_text_ = false;
   Source source_ = Source::default_value;
+  Json configured_;
   std::function<void(const Json&, const std::string& where)> set_;
   std::function<Json()> get_;
 };
@@ -62,12 +62,13 @@ class Options {
   Options(const Options&) = delete;  // options point to the caller's variables
   Options& operator=(const Options&) = delete;
 
-  // T is bool, int, std::int64_t, std::uint64_t, double, std::string, std::filesystem::path or a std::optional of one of
-  // the last six. The variable holds the default and must live as long as the Options. A bool becomes a switch,
+  // T is bool, int, std::int64_t, std::uint64_t, double, std::string, std::filesystem::path, or a std::optional of
+  // std::int64_t or double. The variable holds the default and must live as long as the Options. A bool becomes a switch,
   // --name and --no-name.
   template <class T>
   Option& add(std::string name, T& value, std::string help);
-  // Takes the arguments that are no options, which are errors without it. `name` stands for one of them in --help.
+  // Takes the arguments that are no options, which are errors without it, and all that follow a "--". `name` stands for one
+  // of them in --help.
   void positional(std::string name, std::vector<std::string>& values) {
     positional_name_ = std::move(name);
     positional_ = &values;
@@ -85,13 +86,16 @@ class Options {
   // False after printing the help. --config FILE and --help are always there.
   bool parse(int argc, const char* const* argv);
 
-  Source source(std::string_view name) const;
+  Source source(std::string_view name) const { return declared(name).source_; }
+  // What the config says, also where a flag wins; null if it says nothing.
+  const Json& configured(std::string_view name) const { return declared(name).configured_; }
   std::string help() const;
   // All values that belong to the run, as a config that reproduces it. InputError for a text that JSON cannot hold.
   OrderedJson resolved() const;
 
  private:
   Option* find(std::string_view name);
+  const Option& declared(std::string_view name) const;
   void read_flags(const std::vector<std::string>& arguments);
   void read_config(const Json& config, const std::string& file, const std::string& prefix);
   [[noreturn]] void unknown(const std::string& what, const std::string& given, bool flag) const;
@@ -102,7 +106,7 @@ class Options {
   std::vector<std::function<void()>> checks_;
   std::vector<std::string> foreign_keys_;
   std::function<std::filesystem::path()> config_fallback_;
-  std::optional<std::filesystem::path> config_;
+  std::filesystem::path config_;
   bool help_ = false;
 };
 

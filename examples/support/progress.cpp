@@ -5,11 +5,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <iostream>
 #include <limits>
 
 #include "core/error.h"
+#include "examples/support/format.h"
 
 namespace ashlar::support {
 namespace {
@@ -36,35 +36,6 @@ std::string with_bar(const std::string& left, double fraction, const std::string
 }
 
 }  // namespace
-
-std::string printed(const char* format, double value) {
-  char text[64];
-  std::snprintf(text, sizeof text, format, value);
-  return text;
-}
-
-std::string format_duration(double seconds) {
-  if (!std::isfinite(seconds) || seconds < 0) return "?";
-  const auto whole = static_cast<long long>(std::llround(seconds));
-  char text[64];
-  if (whole < 3600) std::snprintf(text, sizeof text, "%lld:%02lld", whole / 60, whole % 60);
-  else std::snprintf(text, sizeof text, "%lld:%02lld:%02lld", whole / 3600, whole / 60 % 60, whole % 60);
-  return text;
-}
-
-std::string format_count(double count) {
-  if (!std::isfinite(count)) return "?";
-  const char* suffix = "";
-  if (std::abs(count) >= 9999.5) {
-    for (const char* larger : {"k", "M", "G", "T"}) {
-      count /= 1000;
-      suffix = larger;
-      if (std::abs(count) < 999.5) break;
-    }
-  }
-  const bool whole = count == std::floor(count) && *suffix == '\0';
-  return printed(whole || std::abs(count) >= 99.95 ? "%.0f" : std::abs(count) >= 9.995 ? "%.1f" : "%.2f", count) + suffix;
-}
 
 StatusLine::StatusLine(std::ostream& out, bool terminal, int columns, Clock clock)
     : out_(out), terminal_(terminal), columns_(columns), clock_(std::move(clock)) {}

@@ -78,8 +78,4 @@ class ItemProgress {
   double began_;
 };
 
-std::string printed(const char* format, double value);  // by std::printf
-std::string format_duration(double seconds);  // "4:32", "1:04:32"; "?" if it is not finite
-std::string format_count(double count);       // "8.12", "8120", "81.2k", "21.7M"
-
 }  // namespace ashlar::support

@@ -7,36 +7,12 @@
 #include <set>
 
 #include "core/error.h"
-#include "core/files.h"
 #include "examples/support/chart.h"
-#include "examples/support/progress.h"
+#include "examples/support/format.h"
+#include "examples/support/page.h"
 
 namespace ashlar::support {
 namespace {
-
-constexpr const char* kStyle = R"css(
-:root { color-scheme: light dark; --page: #fdfdfc; --card: #fff; }
-@media (prefers-color-scheme: dark) { :root { --page: #151517; --card: #1d1d20; } }
-body { margin: 0 auto; max-width: 78rem; padding: 2.5rem 1.5rem 4rem; background: var(--page); color: var(--text);
-  font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; letter-spacing: -.01em; }
-h2 { font-size: 1.2rem; margin: 0 0 .9rem; } section { margin-top: 2rem; }
-h3 { font-size: .95rem; margin: 0; }
-p { color: var(--soft); margin: 0; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 28rem), 1fr)); gap: 1.2rem; }
-figure { margin: 0; padding: 1rem 1rem .6rem; background: var(--card); border: 1px solid var(--rule); border-radius: 10px; }
-figcaption { display: flex; flex-wrap: wrap; justify-content: space-between; gap: .2rem 1.2rem; margin-bottom: .6rem; }
-.legend { display: flex; flex-wrap: wrap; gap: .1rem 1rem; font-size: .82rem; color: var(--soft); }
-.legend span { white-space: nowrap; }
-svg { display: block; width: 100%; height: auto; }
-svg.key { display: inline-block; width: 24px; height: 8px; margin-right: .4rem; vertical-align: middle; }
-.scroll { overflow-x: auto; margin-top: 1.2rem; }
-table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .34rem 1.4rem .34rem 0; text-align: left; border-bottom: 1px solid var(--rule); vertical-align: top; }
-thead th { border-bottom: 1.5px solid var(--soft); } tbody th { font-weight: 400; color: var(--soft); white-space: nowrap; }
-tr.differs td { font-weight: 600; }
-details { margin-top: 1.2rem; } summary { cursor: pointer; color: var(--soft); }
-)css";
 
 constexpr const char* kTraining = "training, smoothed";
 
@@ -47,30 +23,11 @@ std::string share(double part, double whole) {
   return whole > 0 ? concat(" (", figure("%.1f", 100 * part / whole), " % of dense)") : "";
 }
 
-// One row of a table: what it is, and a text for every run.
-struct Row {
-  std::string name;
-  std::vector<std::string> cells;
-};
-
-std::string render_table(const std::vector<const RunRecord*>& runs, const std::vector<Row>& rows, bool mark_differences) {
-  std::string html = "<div class=\"scroll\"><table>\n<thead><tr><th></th>";
-  for (const auto* run : runs) html = concat(html, "<th>", escape_html(run->name), "</th>");
-  html += "</tr></thead>\n<tbody>\n";
-  for (const Row& row : rows) {
-    const bool differs = std::ranges::any_of(row.cells, [&](const auto& cell) { return cell != row.cells[0]; });
-    html = concat(html, differs && mark_differences ? "<tr class=\"differs\">" : "<tr>", "<th>", escape_html(row.name), "</th>");
-    for (const auto& cell : row.cells) html = concat(html, "<td>", escape_html(cell), "</td>");
-    html += "</tr>\n";
-  }
-  return html + "</tbody></table></div>\n";
-}
-
-std::vector<Row> key_figures(const std::vector<const RunRecord*>& runs) {
-  std::vector<Row> rows;
+std::vector<TableRow> key_figures(const std::vector<const RunRecord*>& runs) {
+  std::vector<TableRow> rows;
   // A figure that no run has makes no row.
   const auto row = [&](const std::string& name, const auto& text_of) {
-    Row r{name, {}};
+    TableRow r{name, {}};
     for (const auto* run : runs) r.cells.push_back(text_of(*run));
     if (std::ranges::any_of(r.cells, [](const auto& cell) { return !cell.empty() && cell != "–"; })) rows.push_back(r);
   };
@@ -132,16 +89,16 @@ void flatten(const Json& value, const std::string& prefix, std::map<std::string,
   }
 }
 
-std::vector<Row> config_rows(const std::vector<const RunRecord*>& runs) {
+std::vector<TableRow> config_rows(const std::vector<const RunRecord*>& runs) {
   std::vector<std::map<std::string, std::string>> configs(runs.size());
   std::set<std::string> keys;
   for (std::size_t i = 0; i < runs.size(); ++i) {
     flatten(runs[i]->config, "", configs[i]);
     for (const auto& [key, text] : configs[i]) keys.insert(key);
   }
-  std::vector<Row> rows;
+  std::vector<TableRow> rows;
   for (const auto& key : keys) {
-    Row row{key, {}};
+    TableRow row{key, {}};
     for (const auto& config : configs) row.cells.push_back(config.count(key) ? config.at(key) : "–");
     rows.push_back(row);
   }
@@ -199,7 +156,7 @@ std::string render_charts(const std::vector<const RunRecord*>& runs) {
       add_evals(frame, run, color, LineStyle::marked, member, x_of, name_of_line, single);
     };
   };
-  std::string html = "<div class=\"charts\">\n";
+  std::string html;
   html += chart(runs, {"Loss", "", "cross-entropy", false, false, {}}, loss);
   html += chart(runs, {"Accuracy", "", "accuracy", false, true, {}}, evals(&EvalPoint::accuracy));
   const bool words = std::ranges::any_of(runs, [](const RunRecord* run) {
@@ -207,7 +164,7 @@ std::string render_charts(const std::vector<const RunRecord*>& runs) {
   });
   html += chart(runs, {words ? "Word perplexity" : "Perplexity", "", "perplexity, logarithmic", true, false, {}},
                 evals(words ? &EvalPoint::word_perplexity : &EvalPoint::perplexity));
-  return html + "</div>\n";
+  return render_side_by_side(html);
 }
 
 }  // namespace
@@ -224,15 +181,13 @@ void write_report(const std::filesystem::path& path, const std::string& title, c
     body += "<section>\n";
     if (kind.size() < runs.size()) body = concat(body, "<h2>", unit == Unit::sample ? "Images" : "Text", "</h2>\n");
     body += render_charts(kind);
-    body += render_table(kind, key_figures(kind), false);
-    body += "<details><summary>Configuration</summary>\n" + render_table(kind, config_rows(kind), true) +
+    std::vector<std::string> names;
+    for (const auto* run : kind) names.push_back(run->name);
+    body += render_table(names, key_figures(kind), false);
+    body += "<details><summary>Configuration</summary>\n" + render_table(names, config_rows(kind), true) +
             "</details>\n</section>\n";
   }
-  write_file(path, concat("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
-                          "content=\"width=device-width, initial-scale=1\">\n<title>",
-                          escape_html(title), "</title>\n<style>", kChartStyle, kStyle, "</style>\n</head>\n<body>\n<header><h1>",
-                          escape_html(title), "</h1>\n<p>", "Trained with Ashlar. Points are evaluations.",
-                          "</p></header>\n<main>\n", body, "</main>\n</body>\n</html>\n"));
+  write_page(path, title, "Trained with Ashlar. Points are evaluations.", body);
 }
 
 }  // namespace ashlar::support

@@ -50,6 +50,7 @@ SignalGuard::SignalGuard() {
 SignalGuard::~SignalGuard() {
   for (std::size_t i = 0; i < std::size(kStopping); ++i) ::sigaction(kStopping[i], &old_stopping[i], nullptr);
   ::sigaction(SIGPIPE, &old_pipe, nullptr);
+  signal_received = 0;
 }
 
 bool SignalGuard::received() { return signal_received != 0; }
@@ -64,7 +65,6 @@ const std::string& RunLimits::stop_before(std::int64_t step) {
   const double now = elapsed();
   const bool first = !first_step_;
   if (first) first_step_ = step;
-  else step_seconds_ = now - step_began_;
   step_began_ = now;
   if (SignalGuard::received()) reason_ = "signal";
   else if (steps_ && step >= *steps_) reason_ = "steps";

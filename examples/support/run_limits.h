@@ -33,6 +33,8 @@ class RunLimits {
   // Why the run ends before step `step` (counted from 0): "steps", "minutes" or "signal"; empty to go on. With a wall
   // time, a step that would end more than half of itself too late is not begun; a run does at least one step.
   const std::string& stop_before(std::int64_t step);
+  // The step has ended: what follows until the next, an evaluation or a checkpoint, is no part of it.
+  void step_done() { step_seconds_ = elapsed() - step_began_; }
   const std::string& stopped_by() const { return reason_; }
 
   // How much of the run lies behind when step `step` begins, in [0, 1], never falling: the larger of the fractions of

@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "examples/support/format.h"
 
 namespace ashlar::support {
 namespace {
@@ -33,10 +34,7 @@ double RunRecord::median_rate() const {
   for (const auto& t : trains) {
     if (std::isfinite(t.rate)) rates.push_back(t.rate);
   }
-  if (rates.empty()) return kNone;
-  const auto middle = rates.begin() + static_cast<std::ptrdiff_t>(rates.size() / 2);
-  std::ranges::nth_element(rates, middle);
-  return *middle;
+  return median(std::move(rates));
 }
 
 double RunRecord::final_loss() const {
@@ -44,6 +42,13 @@ double RunRecord::final_loss() const {
   double sum = 0;
   for (std::size_t i = trains.size() - count; i < trains.size(); ++i) sum += trains[i].loss;
   return count > 0 ? sum / static_cast<double>(count) : kNone;
+}
+
+std::string RunRecord::result() const {
+  if (evals.empty()) return "not evaluated";
+  const EvalPoint& last = evals.back();
+  return std::isfinite(last.accuracy) ? printed("accuracy %.2f %%", 100 * last.accuracy)
+                                      : printed("word perplexity %.1f", last.word_perplexity);
 }
 
 double RunRecord::elapsed_at(double step) const {

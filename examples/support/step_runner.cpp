@@ -21,7 +21,7 @@ void StepResult::check() const {
   if (std::isfinite(loss()) && std::isfinite(clip.norm())) return;
   throw Error(concat("step ", step, ": the loss is ", loss(), " and the gradient norm ", clip.norm(),
                      "; the largest gradient is that of ", clip.largest().name,
-                     ". The last checkpoint stays; lower --lr, or raise --warmup"));
+                     "; lower --lr, or raise --warmup"));
 }
 
 StepRunner::StepRunner(const TrainingTask& task, optim::Optimizer& optimizer, const Settings& settings,

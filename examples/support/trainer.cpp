@@ -5,6 +5,7 @@
 #include "core/allocator.h"
 #include "examples/support/checkpoint.h"
 #include "examples/support/evaluate.h"
+#include "examples/support/format.h"
 #include "examples/support/progress.h"
 #include "examples/support/report.h"
 #include "examples/support/run_folder.h"
@@ -63,12 +64,13 @@ class Run {
     last_log_time_ = limits_.elapsed();
     while (limits_.stop_before(state_.step).empty()) {
       step();
-      const bool evaluate_now = options_.eval_every > 0 && state_.step % options_.eval_every == 0;
-      if (evaluate_now) evaluate();
-      if (options_.checkpoint_every > 0 && state_.step % options_.checkpoint_every == 0) save();
+      limits_.step_done();
+      const auto due = [this](std::int64_t every) { return every > 0 && state_.step % every == 0; };
+      if (due(options_.eval_every) && !SignalGuard::received()) evaluate();
+      if (due(options_.checkpoint_every)) save();
     }
+    save();  // first: whoever sent a signal may not wait for an evaluation
     if (metrics_.evaluated_at() != state_.step) evaluate();
-    save();
     if (average_) average_->swap();
     task_.save_model(folder_);
     const auto peak = static_cast<std::int64_t>(allocator(Device::parse(options_.device)).stats().peak);

@@ -1,7 +1,6 @@
 #include "examples/support/training_options.h"
 
-#include <sstream>
-
+#include "core/text.h"
 #include "optim/make_optimizer.h"
 #include "optim/param_groups.h"
 
@@ -36,30 +35,36 @@ std::string setting_option(const std::string& key) {
 
 // What a config says of its optimizer's settings is not meant for another one that a flag chooses.
 void resolve_optimizer(const Options& options, TrainingOptions& values) {
+  const Json& configured = options.configured("optimizer");
+  const std::string meant_for = configured.is_string() ? configured.get<std::string>() : TrainingOptions{}.optimizer;
   const optim::Settings defaults = optim::default_settings(values.optimizer);
   for (auto& [key, value] : values.optim) {
-    if (options.source(setting_option(key)) < options.source("optimizer")) value.reset();
+    if (options.source(setting_option(key)) == Source::config && meant_for != values.optimizer) value.reset();
     const auto own = defaults.find(key);
     if (own != defaults.end() && !value) value = own->second;
     if (own != defaults.end() || !value) continue;
-    std::string valid;
-    for (const auto& [name, unused] : defaults) valid += (valid.empty() ? "" : ", ") + setting_option(name);
-    throw InputError(concat("--", setting_option(key), ": ", values.optimizer, " has no such setting; it has ", valid));
+    std::vector<std::string> valid;
+    for (const auto& [name, unused] : defaults) valid.push_back(setting_option(name));
+    throw InputError(concat("--", setting_option(key), ": ", values.optimizer, " has no such setting; it has ", join(valid)));
   }
 }
 
 }  // namespace
 
 std::vector<std::string> parse_places(const std::string& list) {
-  std::vector<std::string> places;
-  std::istringstream text(list);
-  for (std::string place; std::getline(text, place, ',');) {
+  const std::vector<std::string> places = split(list, ',');
+  ASHLAR_CHECK(!places.empty(), "--layer-at: names no place; valid: ", join(kPlaces));
+  for (const std::string& place : places) {
     const std::string hint = nearest(place, kPlaces);
     ASHLAR_CHECK(std::ranges::find(kPlaces, place) != kPlaces.end(), "--layer-at: '", place, "' is unknown; ",
-                 hint.empty() ? "" : "did you mean " + hint + "? ", "Valid: qkv, proj, fc1, fc2");
-    places.push_back(place);
+                 hint.empty() ? "" : "did you mean " + hint + "? ", "Valid: ", join(kPlaces));
   }
   return places;
+}
+
+void TrainingOptions::find_data(const std::function<std::optional<std::filesystem::path>()>& downloaded) {
+  if (!data.empty() || resume) return;
+  if (const auto found = downloaded()) data = std::filesystem::absolute(*found);
 }
 
 void add_training_options(Options& options, TrainingOptions& values) {

@@ -222,6 +222,12 @@ TEST_CASE("arguments that are no options are taken where a program wants them") 
   CHECK(contains(options.help(), "--no-switch]… NAME…\n"));
   const char* unknown[] = {"test", "-x"};
   CHECK(contains(error_of([&] { options.parse(2, unknown); }), "'-x' is not an option"));
+  names.clear();
+  const char* rest[] = {"test", "a", "--", "--no-on", "--", "-x"};
+  CHECK(options.parse(6, rest));
+  CHECK((names == std::vector<std::string>{"a", "--no-on", "--", "-x"} && on));
+  Options none("test", "Tests.");
+  CHECK(contains(error_of([&] { none.parse(3, rest + 1); }), "'--' is not an option"));
 }
 
 TEST_CASE("help does not offer to switch itself off") {

@@ -1,4 +1,5 @@
 // What a run tells on its way.
+#include "examples/support/format.h"
 #include "examples/support/progress.h"
 
 #include <cmath>

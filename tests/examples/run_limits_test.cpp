@@ -30,16 +30,31 @@ TEST_CASE("a run of minutes ends with them and its progress ends at one") {
     RunLimits limits(std::nullopt, 1, 0, time.clock());
     double last = 0;
     std::int64_t step = 0;
-    for (; limits.stop_before(step).empty(); ++step, time.now += step_seconds) {
+    for (; limits.stop_before(step).empty(); ++step) {
       const double progress = limits.progress(step);
       CHECK(progress == Approx(step_seconds * double(step) / 60));
       last = progress;
+      time.now += step_seconds;
+      limits.step_done();
     }
     INFO("steps of " << step_seconds);
     CHECK(limits.stopped_by() == "minutes");
     CHECK(std::abs(limits.elapsed() - 60) <= step_seconds / 2 + 1e-9);
     CHECK(last >= 1 - 1.5 * step_seconds / 60 - 1e-9);
   }
+}
+
+TEST_CASE("an evaluation between two steps does not make them longer") {
+  TestClock time;
+  RunLimits limits(std::nullopt, 1, 0, time.clock());
+  std::int64_t step = 0;
+  for (; limits.stop_before(step).empty(); ++step) {
+    time.now += 1;
+    limits.step_done();
+    if (step % 10 == 9) time.now += 20;  // ends at 30 and 60
+  }
+  CHECK(limits.elapsed() == Approx(60));
+  CHECK(step == 20);
 }
 
 TEST_CASE("the limit that comes first decides, and progress never falls") {

@@ -55,6 +55,9 @@ TEST_CASE("--layer sets all places, --layer-at some of them, a place of its own 
 
   CHECK(contains(error_of([] { parse_training({"--layer-at", "qkv"}); }), "--layer-at needs --layer"));
   CHECK(contains(error_of([] { parse_training({"--layer", "dense", "--layer-at", "qkv,fc3"}); }), "'fc3'"));
+  CHECK(contains(error_of([] { parse_training({"--layer", "dense", "--layer-at", ","}); }), "names no place"));
+  v = parse_training({"--layer", "ss1:reduction=4", "--layer-at", "qkv, fc1"});
+  CHECK((v.linear.qkv == v.linear.fc1 && v.linear.fc1 == "ss1:reduction=4" && v.linear.fc2 == "dense"));
 }
 
 TEST_CASE("--layer on the command line wins over the places of a config") {
@@ -113,8 +116,29 @@ TEST_CASE("an optimizer that a flag chooses starts from its own settings, not fr
   const auto sgd = optim::default_settings("sgd");
   CHECK((v.optim.at("lr") == sgd.at("lr") && v.optim.at("weight_decay") == 0.125));
   CHECK((v.optim.at("momentum") == sgd.at("momentum") && !v.optim.at("beta2")));
+  // Named again it is the same one, also where neither names it and a flag names the default.
+  v = parse_training({"--config", config.c_str(), "--optimizer", "adamw"});
+  CHECK((v.optim.at("lr") == 0.25 && v.optim.at("weight_decay") == 0.5 && v.optim.at("beta2") == 0.98));
+  write_file(folder / "c.json", R"({"lr": 0.25})");
+  CHECK(parse_training({"--config", config.c_str(), "--optimizer", "adamw"}).optim.at("lr") == 0.25);
+  CHECK(parse_training({"--config", config.c_str(), "--optimizer", "sgd"}).optim.at("lr") == sgd.at("lr"));
   CHECK(contains(error_of([] { parse_training({"--optimizer", "sgd", "--optim.beta2", "0.9"}); }),
                  "--optim.beta2: sgd has no such setting; it has lr, optim.momentum"));
+}
+
+TEST_CASE("data that were found are kept in the config, and a resumed run does not look for others") {
+  const auto downloaded = [] { return std::optional<std::filesystem::path>("downloads/cifar10"); };
+  const auto data_of = [&](std::vector<const char*> arguments) {
+    TrainingOptions v = parse_training(std::move(arguments));
+    v.find_data(downloaded);
+    return v.data;
+  };
+  CHECK(data_of({}) == std::filesystem::absolute("downloads/cifar10"));
+  CHECK(data_of({"--data", "mine"}) == "mine");
+  CHECK(data_of({"--resume"}).empty());
+  TrainingOptions v;
+  v.find_data([] { return std::optional<std::filesystem::path>(); });
+  CHECK(v.data.empty());
 }
 
 TEST_CASE("groups and the average of the weights are options of the run, and checked") {

@@ -1,0 +1,103 @@
+// The values of options: from the text of a flag or the JSON of a config into a variable, and back.
+#pragma once
+#include <charconv>
+#include <cmath>
+#include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <optional>
+#include <string>
+#include <type_traits>
+
+#include "core/error.h"
+#include "core/json.h"
+
+namespace ashlar::support {
+
+// A number if the whole text is one, otherwise the text: what the value would be in a config.
+inline Json number_or_text(const std::string& text) {
+  const char *begin = text.data(), *end = begin + text.size();
+  std::int64_t whole = 0;
+  if (const auto [stop, error] = std::from_chars(begin, end, whole); error == std::errc() && stop == end) return whole;
+  std::uint64_t large = 0;
+  if (const auto [stop, error] = std::from_chars(begin, end, large); error == std::errc() && stop == end) return large;
+  double real = 0;  // "inf" and "nan" are texts, as JSON has no such numbers
+  const auto [stop, error] = std::from_chars(begin, end, real);
+  if (error == std::errc() && stop == end && std::isfinite(real)) return real;
+  return text;
+}
+
+[[noreturn]] inline void wrong_type(const std::string& where, const char* expected, const Json& got) {
+  throw InputError(concat(where, ": needs ", expected, ", got ", got.dump(-1, ' ', false, Json::error_handler_t::replace)));
+}
+
+// What a config keeps must come back from it: JSON holds UTF-8 alone.
+inline void check_utf8(const Json& value, const std::string& flag) {
+  try {
+    value.dump();
+  } catch (const Json::type_error&) {
+    throw InputError(concat(flag, ": '", value.get<std::string>(),
+                            "' is not valid UTF-8, and config.json could not keep it; rename it"));
+  }
+}
+
+template <class T>
+struct is_optional : std::false_type {};
+template <class T>
+struct is_optional<std::optional<T>> : std::true_type {};
+
+template <class T>
+T value_from(const Json& json, const std::string& where) {
+  if constexpr (is_optional<T>::value) {
+    if (json.is_null()) return std::nullopt;
+    return value_from<typename T::value_type>(json, where);
+  } else if constexpr (std::is_same_v<T, bool>) {
+    if (!json.is_boolean()) wrong_type(where, "true or false", json);
+    return json.get<bool>();
+  } else if constexpr (std::is_integral_v<T>) {
+    // 1e3 is a whole number too, as long as doubles are exact.
+    const bool whole = json.is_number_integer() ||
+                       (json.is_number_float() && std::trunc(json.get<double>()) == json.get<double>() &&
+                        std::abs(json.get<double>()) < 0x1p53);
+    if (!whole) wrong_type(where, "a whole number", json);
+    if (json.is_number_unsigned()) {
+      if (json.get<std::uint64_t>() > static_cast<std::uint64_t>(std::numeric_limits<T>::max())) {
+        wrong_type(where, "a smaller number", json);
+      }
+      return static_cast<T>(json.get<std::uint64_t>());
+    }
+    const auto number = json.get<std::int64_t>();
+    if (std::is_unsigned_v<T> && number < 0) wrong_type(where, "a number that is not negative", json);
+    if constexpr (sizeof(T) < sizeof(number)) {
+      if (number < std::numeric_limits<T>::min() || number > std::numeric_limits<T>::max()) {
+        wrong_type(where, "a number of smaller size", json);
+      }
+    }
+    return static_cast<T>(number);
+  } else if constexpr (std::is_floating_point_v<T>) {
+    if (!json.is_number() || !std::isfinite(json.get<double>())) wrong_type(where, "a number", json);
+    return json.get<T>();
+  } else {
+    if (!json.is_string()) wrong_type(where, "a text", json);
+    return T(json.get<std::string>());
+  }
+}
+
+template <class T>
+Json json_from(const T& value) {
+  if constexpr (is_optional<T>::value) return value ? json_from(*value) : Json();
+  else if constexpr (std::is_same_v<T, std::filesystem::path>) return value.string();
+  else return value;
+}
+
+template <class T>
+constexpr const char* default_value_name() {
+  if constexpr (is_optional<T>::value) return default_value_name<typename T::value_type>();
+  else if constexpr (std::is_same_v<T, bool>) return "";
+  else if constexpr (std::is_integral_v<T>) return "N";
+  else if constexpr (std::is_floating_point_v<T>) return "X";
+  else if constexpr (std::is_same_v<T, std::filesystem::path>) return "PATH";
+  else return "TEXT";
+}
+
+}  // namespace ashlar::support
