@@ -1,0 +1,138 @@
+#!/usr/bin/env bash
+# compress from outside: there and back, on from what it wrote, what it refuses.
+#   compress_test.sh BIN   (the folder with the programs)
+source "$(dirname "${BASH_SOURCE[0]}")/support.sh"
+train vit
+train gpt
+cp -r "$work/vit-a" "$work/vit-b"
+
+# ---- compress, there and back, and on from what it wrote
+expect 0 "" "$bin/compress" --in "$work/vit-a/model.safetensors" --layer dense --out "$work/vit-dense" --data "$work/images"
+if grep -q "relative error 0.0000" "$work/out" && [ "$(grep -c "test loss" "$work/out")" -eq 2 ]; then ok; else bad "compress to dense: $(cat "$work/out")"; fi
+if grep -qE "^compress: cpu, [0-9]+ threads?, f32, " "$work/out"; then ok; else bad "compress does not tell its device: $(head -1 "$work/out")"; fi
+expect 0 "" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer dense --out "$work/vit-again" --device cpu
+same "dense to dense" "$work/vit-dense/model.safetensors" "$work/vit-again/model.safetensors"
+expect 0 "" "$bin/compress" --in "$work/gpt-a/model.safetensors" --layer blast:blocks=2,rank=8 --layer-at fc1,fc2 --out "$work/gpt-blast" --data "$work/text"
+expect 0 "" "$bin/generate" --model "$work/gpt-blast" --tokens 5
+expect 0 "" "$bin/train_gpt" --config "$work/gpt-blast/config.json" --init-from "$work/gpt-blast/model.safetensors" --steps 2 --out "$work/gpt-on"
+expect 0 "" "$bin/train_vit" --config "$work/vit-dense/config.json" --init-from "$work/vit-dense/model.safetensors" --lr 0 --steps 1 --out "$work/vit-on"
+same "training on at learning rate 0" "$work/vit-dense/model.safetensors" "$work/vit-on/model.safetensors"
+expect 2 "missing: " "$bin/train_vit" --config "$work/vit-dense/config.json" --init-from "$work/vit-a/model.safetensors" --steps 1 --out "$work/x"
+expect 2 "rank must be from 1 to" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer low_rank:rank=99 --out "$work/y"
+expect 2 "is the folder of --in" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer dense --out "$work/vit-dense"
+expect 2 "--layer-at: 'fc3' is unknown" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer dense --layer-at fc3 --out "$work/y"
+expect 2 "layer 'low_rank:ratio=0.1' for blocks.0.attn.qkv (16 -> 48): no rank that is a multiple of 8 keeps 0.1" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer low_rank:ratio=0.1 --out "$work/y"
+# weighed errors: learned from data, refused by kinds that cannot use them before anything is done
+dense="$work/vit-dense/model.safetensors"
+for weighting in activation fisher; do
+  expect 0 "" "$bin/compress" --in "$dense" --layer low_rank:rank=4 --calibrate "$work/images" --weighting $weighting --samples 12 --out "$work/vit-$weighting"
+  if [ "$(grep -c "low_rank:rank=4: relative error .*, weighed 0" "$work/out")" -eq 8 ]; then ok; else bad "compress --weighting $weighting: $(cat "$work/out")"; fi
+done
+if cmp -s "$work/vit-activation/model.safetensors" "$work/vit-fisher/model.safetensors"; then bad "both weightings give the same"; else ok; fi
+expect 0 "" "$bin/compress" --in "$work/gpt-a/model.safetensors" --layer low_rank:rank=4 --layer-at fc1,fc2 --calibrate "$work/text" --samples 8 --out "$work/gpt-weighed"
+expect 2 "--calibrate: blocks.0.attn.qkv is to be monarch:blocks=2,rank=8, which cannot weigh its error" "$bin/compress" --in "$dense" --layer monarch:blocks=2 --calibrate "$work/images" --out "$work/y"
+expect 2 "Valid: activation, fisher" "$bin/compress" --in "$dense" --layer low_rank:rank=4 --calibrate "$work/images" --weighting row --out "$work/y"
+expect 2 "$work/empty2" "$bin/compress" --in "$dense" --layer low_rank:rank=4 --calibrate "$work/empty2" --out "$work/y"
+for factorize in precgd als; do
+  expect 0 "" "$bin/compress" --in "$dense" --layer blast:blocks=2,rank=4 --factorize $factorize --out "$work/vit-$factorize"
+done
+if cmp -s "$work/vit-precgd/model.safetensors" "$work/vit-als/model.safetensors"; then bad "both factorisations give the same"; else ok; fi
+# every structure there and back: dense again, and the same network as the structure was
+for spec in low_rank:rank=4 monarch:blocks=2 blast:blocks=2,rank=4 ss1:reduction=2,classes=2 block_diagonal:blocks=2,shuffle=1; do
+  expect 0 "" "$bin/compress" --in "$dense" --layer $spec --out "$work/there" --data "$work/images"
+  there=$(grep -o "^after.*test loss.*" "$work/out" | grep -o "loss .*")
+  expect 0 "" "$bin/compress" --in "$work/there/model.safetensors" --layer dense --out "$work/back" --data "$work/images"
+  back=$(grep -o "^after.*test loss.*" "$work/out" | grep -o "loss .*")
+  if awk -v a="${there//[!0-9. ]/}" -v b="${back//[!0-9. ]/}" 'BEGIN { split(a, x, " "); split(b, y, " "); d = x[1] - y[1]; exit !(x[1] > 0 && d * d < 1e-8) }'; then ok; else bad "$spec and back: '$there' and '$back'"; fi
+  rm -r "$work/there" "$work/back"
+done
+# weights that are not finite name their layer and change nothing; zeros have a projection
+python3 - "$dense" "$work" <<'PY'
+import json, struct, sys
+raw = open(sys.argv[1], "rb").read()
+size = struct.unpack("<Q", raw[:8])[0]
+begin, end = json.loads(raw[8:8 + size])["blocks.1.mlp.fc1.weight"]["data_offsets"]
+import os, shutil
+for name, value in (("nan", struct.pack("<f", float("nan")) * ((end - begin) // 4)), ("zero", bytes(end - begin))):
+    folder = f"{sys.argv[2]}/vit-{name}"
+    os.makedirs(folder)
+    shutil.copy(os.path.dirname(sys.argv[1]) + "/config.json", folder)
+    open(f"{folder}/model.safetensors", "wb").write(raw[:8 + size + begin] + value + raw[8 + size + end:])
+PY
+cp "$work/vit-nan/model.safetensors" "$work/before"
+for spec in low_rank:rank=4 blast:blocks=2,rank=4 monarch:blocks=2; do
+  expect 2 "project blocks.1.mlp.fc1: the dense matrix has a value that is not finite" "$bin/compress" --in "$work/vit-nan/model.safetensors" --layer $spec --out "$work/y"
+  expect 0 "" "$bin/compress" --in "$work/vit-zero/model.safetensors" --layer $spec --out "$work/vit-of-zero" --overwrite
+done
+same "the input of a refused compress" "$work/before" "$work/vit-nan/model.safetensors"
+# a GPT-2 in the names and the config of Hugging Face, with the prefix, tied head and masks that some files have
+golden=$(cd "$(dirname "$0")/../../golden/gpt2" && pwd)
+mkdir "$work/hf"
+cp "$golden/config.json" "$work/hf/"
+python3 - "$golden/model.safetensors" "$work/hf/model.safetensors" <<'PY'
+import json, struct, sys
+raw = open(sys.argv[1], "rb").read()
+size = struct.unpack("<Q", raw[:8])[0]
+header, data = json.loads(raw[8:8 + size]), raw[8 + size:]
+header = {name if name == "__metadata__" else "transformer." + name: entry for name, entry in header.items()}
+begin, end = header["transformer.wte.weight"]["data_offsets"]
+for name, shape, values in (("lm_head.weight", header["transformer.wte.weight"]["shape"], data[begin:end]),
+                            ("transformer.h.0.attn.bias", [1, 1, 4, 4], bytes(64))):
+    header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(values)]}
+    data += values
+text = json.dumps(header).encode()
+open(sys.argv[2], "wb").write(struct.pack("<Q", len(text)) + text + data)
+PY
+expect 0 "" "$bin/compress" --in "$work/hf/model.safetensors" --layer low_rank:rank=8 --out "$work/hf-low"
+if [ "$(grep -c "dense -> low_rank:rank=8: relative error 0" "$work/out")" -eq 8 ]; then ok; else bad "compress of a Hugging Face GPT-2: $(cat "$work/out")"; fi
+expect 0 "" "$bin/compress" --in "$work/hf/model.safetensors" --layer dense --out "$work/hf-dense"
+expect 0 "" "$bin/compress" --in "$golden/model.safetensors" --layer dense --out "$work/hf-golden"
+same "with prefix and without" "$work/hf-dense/model.safetensors" "$work/hf-golden/model.safetensors"
+if python3 -c "
+import json, sys
+c = json.load(open(sys.argv[1]))
+assert (c['width'], c['depth'], c['heads'], c['context']) == (c['n_embd'], c['n_layer'], c['n_head'], c['n_positions'])
+assert c['linear']['fc1'] == 'low_rank:rank=8'
+" "$work/hf-low/config.json"; then ok; else bad "config of a compressed Hugging Face GPT-2: $(cat "$work/hf-low/config.json")"; fi
+# variants of GPT-2 that ours is not, and values of another type, are refused by file, key and value
+mkdir "$work/hf-other"
+cp "$work/hf/model.safetensors" "$work/hf-other/"
+sed 's/"gelu_new"/"relu"/' "$work/hf/config.json" >"$work/hf-other/config.json"
+expect 2 "hf-other/config.json: key 'activation_function': 'relu' is not possible; use gelu_new" "$bin/compress" --in "$work/hf-other/model.safetensors" --layer dense --out "$work/y"
+sed 's/"n_inner": null/"linear": "dense"/' "$work/hf/config.json" >"$work/hf-other/config.json"
+expect 2 "hf-other/config.json: key 'linear': needs an object, got \"dense\"" "$bin/compress" --in "$work/hf-other/model.safetensors" --layer dense --out "$work/y"
+expect 2 "$work/hf/config.json/y: Not a directory" "$bin/compress" --in "$work/hf/model.safetensors" --layer dense --out "$work/hf/config.json/y"
+if [ -s "$work/out" ]; then bad "compress began before it looked at --out: $(cat "$work/out")"; else ok; fi
+if [ -e "$work/y" ]; then bad "a refused compress left $work/y"; else ok; fi
+# the command that it prints trains on: from a run of ours, whose folder stays as it was, and from a GPT-2 that is not
+train_on() {
+  expect 0 "" "$bin/compress" --layer dense "$@"
+  local printed
+  printed=$(grep -o "train_[a-z]* .*--config .*" "$work/out")
+  expect 0 "" "$bin/"$printed --steps 1
+}
+cp -r "$work/vit-a" "$work/vit-copy"
+train_on --in "$work/vit-copy/model.safetensors" --out "$work/vit-small/"
+if diff -r "$work/vit-a" "$work/vit-copy" && [ -s "$work/vit-small-trained/model.safetensors" ]; then ok; else bad "training on from a compressed ViT"; fi
+# once more, from a run that began with weights of another
+train_on --in "$work/vit-small-trained/model.safetensors" --out "$work/vit-smaller"
+mkdir "$work/hf-words"
+cp "$work/gpt-a/encoder.json" "$work/hf-words/vocab.json"
+cp "$work/gpt-a/vocab.bpe" "$work/hf-words/merges.txt"
+"$bin/compress" --in "$work/gpt-a/model.safetensors" --layer dense --out "$work/gpt-dense" >/dev/null
+cp "$work/gpt-dense/model.safetensors" "$work/hf-words/"
+python3 -c "
+import json, sys
+hf, ours = json.load(open(sys.argv[1])), json.load(open(sys.argv[2]))
+json.dump({key: ours[key] if key.startswith('n_') or key == 'vocab_size' else value for key, value in hf.items()}, sys.stdout)
+" "$golden/config.json" "$work/gpt-dense/config.json" >"$work/hf-words/config.json"
+train_on --in "$work/hf-words/model.safetensors" --out "$work/hf-small"
+same "the vocabulary of a compressed GPT-2" "$work/hf-words/merges.txt" "$work/hf-small-trained/vocab.bpe"
+expect 2 "--out $work/vit-b holds the checkpoint of an earlier run" "$bin/compress" --in "$dense" --layer dense --out "$work/vit-b"
+expect 2 "--out $work/vit-zero holds model.safetensors" "$bin/compress" --in "$dense" --layer dense --out "$work/vit-zero"
+same "a run that compress was not to replace" "$work/vit-a/model.safetensors" "$work/vit-b/model.safetensors"
+expect 0 "" "$bin/compress" --in "$dense" --layer dense --out "$work/vit-b" --overwrite
+same "what compress was to replace" "$dense" "$work/vit-b/model.safetensors"
+if [ -z "$(ls "$work/vit-b" | grep -v -e config.json -e model.safetensors -e checkpoint)" ]; then ok; else bad "of a replaced run stays $(ls "$work/vit-b")"; fi
+
+finish

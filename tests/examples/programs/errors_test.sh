@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# Bad usage, bad input and bad luck: exit code 2 or 1, one line on stderr, nothing half-written.
+#   errors_test.sh BIN   (the folder with the programs)
+source "$(dirname "${BASH_SOURCE[0]}")/support.sh"
+train vit
+train gpt
+
+# ---- a device that is not there, told by all programs alike and before anything is done
+for program in train_vit train_gpt generate compress bench_layers bench_optimizers; do
+  expect 2 "device 'gpu' is unknown; use cpu, cuda or cuda:N" "$bin/$program" --device gpu
+  expect 2 "device 'cuda:99': " "$bin/$program" --device cuda:99
+  if grep -q "; use --device cpu$" "$work/err" && [ ! -s "$work/out" ]; then ok; else bad "$program --device cuda:99: $(cat "$work/err")"; fi
+done
+
+# ---- bad usage and bad input: code 2, one line, nothing half-written
+expect 0 "" "$bin/train_vit" --help
+expect 2 "--layer" "${vit[@]}" --layr dense
+expect 2 "width" "${vit[@]}" --width sixteen
+expect 2 "missing" "$bin/train_vit" --data "$work/missing" --out "$work/x"
+mkdir "$work/empty"
+expect 2 "$work/empty" "$bin/train_vit" --data "$work/empty" --out "$work/x"
+expect 2 "$work/empty" "$bin/train_gpt" --data "$work/empty" --out "$work/x"
+mkdir "$work/cifar"
+head -c 5000 /dev/zero >"$work/cifar/test_batch.bin"
+for i in 1 2 3 4 5; do head -c 5000 /dev/zero >"$work/cifar/data_batch_$i.bin"; done
+expect 2 "5000" "$bin/train_vit" --data "$work/cifar" --out "$work/x"
+cp -r "$work/images" "$work/broken"
+echo "no image" >"$work/broken/train/cat/3.bmp"
+expect 2 "train/cat/3.bmp" "$bin/train_vit" --data "$work/broken" --out "$work/x"
+cp -r "$work/images" "$work/hole"
+rm "$work"/hole/train/dog/*
+expect 2 "dog" "$bin/train_vit" --data "$work/hole" --out "$work/x"
+echo '{"widht": 16}' >"$work/config.json"
+expect 2 "width" "${vit[@]}" --config "$work/config.json"
+expect 2 "rank must be from 1 to 16" "${vit[@]}" --layer low_rank:rank=17 --out "$work/x"
+expect 2 "blocks must be from 1 to" "${vit[@]}" --layer blast:blocks=17,rank=2 --out "$work/x"
+expect 2 "unknown kind" "${vit[@]}" --layer blst:blocks=2,rank=2 --out "$work/x"
+for size in monarch:blocks=4294967296 ss1:reduction=576460752303423488 blast:blocks=4000000000,ratio=0.5; do
+  expect 2 "must be a whole number of at least 1 and at most 2147483647" "${vit[@]}" --layer $size --out "$work/x"
+done
+expect 2 "crop padding must be from 0 to the side of the images, 8" "${vit[@]}" --crop-padding 3000000000 --out "$work/x"
+latin1=$work/caf$'\xe9'
+cp -r "$work/images" "$latin1"
+expect 2 "--data: '$latin1' is not valid UTF-8" "$bin/train_vit" --data "$latin1" --out "$work/x"
+mkdir "$work/tokenizer"
+cp "$work/gpt-a/encoder.json" "$work/tokenizer/"
+{ cat "$work/gpt-a/vocab.bpe"; echo "zz qq"; } >"$work/tokenizer/vocab.bpe"
+expect 2 "vocab.bpe" "${gpt[@]}" --tokenizer "$work/tokenizer" --out "$work/x"
+expect 2 "checkpoint" "${vit[@]}" --resume --out "$work/x"
+expect 2 "--overwrite replaces the run" "${vit[@]}" --steps 1 --out "$work/vit-a"
+expect 2 "exclude each other" "${vit[@]}" --steps 1 --overwrite --resume --out "$work/vit-a"
+cp -r "$work/vit-a" "$work/other"
+expect 2 "of another shape" "${vit[@]}" --width 32 --steps 30 --resume --out "$work/other"
+same "a refused checkpoint" "$work/vit-a/checkpoint/state.safetensors" "$work/other/checkpoint/state.safetensors"
+touch "$work/file"
+expect 2 "$work/file" "${vit[@]}" --steps 1 --out "$work/file/run"
+if [ -e "$work/x/model.safetensors" ]; then bad "a refused run wrote weights"; else ok; fi
+# What is refused leaves an earlier run whole, its vocabulary too.
+expect 0 "" "${gpt[@]}" --steps 1 --tokenizer "$work/gpt-a" --out "$work/own"
+cp -r "$work/own" "$work/own-before"
+expect 2 "--overwrite replaces the run" "${gpt[@]}" --vocab 280 --steps 1 --out "$work/own"
+same "the vocabulary of a run that stays" "$work/own-before/encoder.json" "$work/own/encoder.json"
+expect 2 "--warmup: needs at most 0.99" "${gpt[@]}" --overwrite --warmup 1 --steps 1 --out "$work/own"
+expect 2 "would remove" "${gpt[@]}" --overwrite --steps 1 --init-from "$work/own/model.safetensors" --out "$work/own"
+expect 2 "fits no parameter" "${gpt[@]}" --overwrite --steps 1 --groups "name=head.*.weight,lr=2" --out "$work/own"
+if diff -r "$work/own" "$work/own-before"; then ok; else bad "a refused run changed another"; fi
+expect 2 "there is no checkpoint $work/x/checkpoint" "${gpt[@]}" --resume --out "$work/x"
+# A resumed run has the vocabulary it began with, also when that came from elsewhere; a finished one is not evaluated again.
+"${gpt[@]}" --vocab 280 --steps 1 --out "$work/elsewhere" >/dev/null
+mkdir "$work/words"
+cp "$work"/own/{encoder.json,vocab.bpe} "$work/words/"
+expect 0 "" "${gpt[@]}" --steps 1 --tokenizer "$work/words" --out "$work/given"
+cp "$work"/elsewhere/{encoder.json,vocab.bpe} "$work/words/"
+for attempt in 1 2; do expect 0 "" "$bin/train_gpt" --resume --steps 2 --out "$work/given"; done
+same "the vocabulary of a resumed run" "$work/own/vocab.bpe" "$work/given/vocab.bpe"
+if [ "$(grep -c '"eval","step":2' "$work/given/metrics.jsonl")" -eq 1 ]; then ok; else bad "evaluations: $(grep eval "$work/given/metrics.jsonl")"; fi
+# Two runs in one folder: the second is refused, also when it may replace the first; nothing is left of the lock.
+env --default-signal=HUP "${vit[@]}" --minutes 5 --steps 100000 --out "$work/busy" >/dev/null 2>&1 &
+busy=$!
+for wait in {1..200}; do [ -s "$work/busy/metrics.jsonl" ] && break; sleep 0.1; done
+expect 2 "another program is at work in it" "${vit[@]}" --steps 1 --overwrite --out "$work/busy"
+expect 2 "another program is at work in it" "$bin/compress" --in "$work/vit-a/model.safetensors" --layer dense --overwrite --out "$work/busy"
+kill -HUP $busy
+if wait $busy && grep -q '"stopped_by":"signal"' "$work/busy/metrics.jsonl"; then ok; else bad "a closed terminal ended a run without a checkpoint"; fi
+expect 0 "" "${vit[@]}" --steps 1 --overwrite --out "$work/busy"
+# The reader of the output goes away: the run goes on. Output that is lost is told.
+"${vit[@]}" --steps 20 --overwrite --out "$work/busy" 2>"$work/err" | head -n 0
+if [ "${PIPESTATUS[0]}" -eq 0 ] && [ -s "$work/busy/report.html" ] && [ ! -s "$work/err" ]; then ok; else bad "a run ended with its reader: $(cat "$work/err")"; fi
+if [ -w /dev/full ]; then
+  for call in "train_vit --help" "compare_runs $work/vit-a --out $work/report.html" "generate --model $work/gpt-a --tokens 2"; do
+    "$bin/"$call >/dev/full 2>"$work/err"
+    code=$?
+    if [ $code -eq 1 ] && grep -q "cannot write all of the output" "$work/err"; then ok; else bad "$call >/dev/full: exit code $code, $(cat "$work/err")"; fi
+  done
+fi
+# A loss that blows up stops the run, names a gradient and keeps the checkpoint.
+expect 1 "the largest gradient is that of" "${vit[@]}" --steps 200 --lr 1e30 --clip 0 --warmup 0 --dropout 0 --checkpoint-every 1 --out "$work/nan"
+if [ -s "$work/nan/checkpoint/state.safetensors" ]; then ok; else bad "the last good checkpoint is gone"; fi
+# A full disk: the old checkpoint stays.
+if [ -w /dev/full ] && mkdir "$work/full" && mount -t tmpfs -o size=400k tmpfs "$work/full" 2>/dev/null; then
+  "${vit[@]}" --steps 2 --out "$work/full/run" >/dev/null 2>&1
+  cp "$work/full/run/checkpoint/state.safetensors" "$work/kept" 2>/dev/null
+  head -c 400k /dev/zero >"$work/full/filler" 2>/dev/null
+  "${vit[@]}" --steps 4 --resume --out "$work/full/run" >/dev/null 2>"$work/err"
+  code=$?
+  if [ $code -eq 1 ] && [ "$(wc -l <"$work/err")" -eq 1 ]; then ok; else bad "a full disk: exit code $code, $(cat "$work/err")"; fi
+  same "checkpoint after a full disk" "$work/kept" "$work/full/run/checkpoint/state.safetensors"
+  umount "$work/full"
+else
+  echo "skipped: a full disk (needs the right to mount)"
+fi
+
+finish

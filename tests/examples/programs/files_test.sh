@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# The files of a run and what reads them: generate and compare_runs.
+#   files_test.sh BIN   (the folder with the programs)
+source "$(dirname "${BASH_SOURCE[0]}")/support.sh"
+train vit
+train gpt
+
+# ---- files of a run
+for file in config.json metrics.jsonl model.safetensors report.html checkpoint/state.safetensors; do
+  if [ -s "$work/vit-a/$file" ]; then ok; else bad "no $file in a finished run"; fi
+done
+expect 0 "" "$bin/train_vit" --config "$work/vit-a/config.json" --out "$work/again"
+same "a run from its resolved config" "$work/vit-a/model.safetensors" "$work/again/model.safetensors"
+expect 0 "" "$bin/generate" --model "$work/gpt-a" --tokens 5 --seed 3
+cp "$work/out" "$work/first"
+expect 0 "" "$bin/generate" --model "$work/gpt-a" --tokens 5 --seed 3
+same "generate with one seed" "$work/first" "$work/out"
+# More tokens than the context of 16 holds.
+expect 0 "" "$bin/generate" --model "$work/gpt-a" --tokens 40 --seed 3
+cp "$work/out" "$work/first"
+expect 0 "" "$bin/generate" --model "$work/gpt-a" --tokens 40 --seed 3 --no-cache
+same "generate with a cache and without" "$work/first" "$work/out"
+expect 0 "" "$bin/generate" --model "$work/gpt-a" --tokens 20 --device cpu --dtype bf16
+# The tokenizer under the names of Hugging Face, or under none.
+cp -r "$work/gpt-a" "$work/gpt-names"
+mv "$work/gpt-names/encoder.json" "$work/gpt-names/vocab.json"
+mv "$work/gpt-names/vocab.bpe" "$work/gpt-names/merges.txt"
+expect 0 "" "$bin/generate" --model "$work/gpt-names" --tokens 40 --seed 3
+same "generate with vocab.json and merges.txt" "$work/first" "$work/out"
+rm "$work/gpt-names/vocab.json"
+expect 2 "has neither encoder.json (with vocab.bpe) nor vocab.json (with merges.txt)" "$bin/generate" --model "$work/gpt-names" --tokens 1
+# Every byte of a text is printed, and weights that are not numbers give none.
+echo '{"prompt": "a\u0000b"}' >"$work/prompt.json"
+expect 0 "" "$bin/generate" --config "$work/prompt.json" --model "$work/gpt-a" --tokens 1
+if [ "$(head -c 3 "$work/out" | od -An -tx1 | tr -d ' ')" = 610062 ]; then ok; else bad "a prompt with a zero byte: $(od -c "$work/out" | head -2)"; fi
+cp -r "$work/gpt-a" "$work/gpt-nan"
+python3 - "$work/gpt-nan/model.safetensors" <<'PY'
+import json, struct, sys
+raw = bytearray(open(sys.argv[1], "rb").read())
+size = struct.unpack("<Q", raw[:8])[0]
+begin = 8 + size + json.loads(raw[8:8 + size])["ln_f.bias"]["data_offsets"][0]
+raw[begin:begin + 4] = struct.pack("<f", float("nan"))
+open(sys.argv[1], "wb").write(raw)
+PY
+expect 2 "gpt-nan/model.safetensors: these weights give logits that are not finite" "$bin/generate" --model "$work/gpt-nan" --tokens 3
+expect 0 "" "$bin/compare_runs" --out "$work/report.html" "$work/vit-a" "$work/gpt-a"
+mkdir "$work/odd"
+echo '{"event":"eval","step":1,"split":"test","loss":1,"perplexity":1.7e308}' >"$work/odd/metrics.jsonl"
+expect 0 "" timeout 60 "$bin/compare_runs" --out "$work/report.html" "$work/odd"
+echo '{"event":"eval","step":1,"split":3}' >"$work/odd/metrics.jsonl"
+expect 2 "odd/metrics.jsonl line 1: key 'split': needs a text, got 3" "$bin/compare_runs" --out "$work/report.html" "$work/odd"
+expect 0 "" "$bin/compare_runs" --out="$work/report.html" "$work/vit-a/" "$work/gpt-a"
+if grep -q "^vit-a " "$work/out" && grep -q "^gpt-a " "$work/out"; then ok; else bad "compare_runs: $(cat "$work/out")"; fi
+if grep -q "<title>train_vit" "$work/vit-a/report.html" && grep -q "<th>vit-a</th>" "$work/vit-a/report.html"; then ok; else bad "no name in $work/vit-a/report.html"; fi
+expect 0 "" "$bin/compare_runs" -h
+expect 2 "did you mean --out?" "$bin/compare_runs" --ot "$work/report.html" "$work/vit-a"
+expect 2 "no runs given" "$bin/compare_runs"
+expect 2 "has no metrics.jsonl" "$bin/compare_runs" "$work/text"
+
+finish

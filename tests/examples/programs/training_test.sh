@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# train_vit and train_gpt from outside: repeatable runs, resuming after kill -9, whatever the optimizer.
+#   training_test.sh BIN   (the folder with the programs)
+source "$(dirname "${BASH_SOURCE[0]}")/support.sh"
+
+# ---- repeatable, and resuming goes on bit for bit
+for name in vit gpt; do
+  declare -n command=$name
+  expect 0 "" "${command[@]}" --steps 20 --out "$work/$name-a/"
+  expect 0 "" "${command[@]}" --steps 20 --out "$work/$name-b"
+  same "two runs with one seed ($name)" "$work/$name-a/model.safetensors" "$work/$name-b/model.safetensors"
+  same "losses of two runs ($name)" <(grep -o '"loss":[^,]*' "$work/$name-a/metrics.jsonl") <(grep -o '"loss":[^,]*' "$work/$name-b/metrics.jsonl")
+  expect 0 "" "${command[@]}" --steps 20 --threads 1 --out "$work/$name-one"
+  expect 0 "" "${command[@]}" --steps 20 --threads 2 --out "$work/$name-two"
+  same "one and two threads ($name)" "$work/$name-one/model.safetensors" "$work/$name-two/model.safetensors"
+  expect 0 "" "${command[@]}" --steps 20 --seed 2 --out "$work/$name-c"
+  if cmp -s "$work/$name-a/model.safetensors" "$work/$name-c/model.safetensors"; then bad "another seed gives the same weights ($name)"; else ok; fi
+
+  # killed at random moments of its life, then left to finish
+  began=$(date +%s.%N)
+  expect 0 "" "${command[@]}" --steps 20 --checkpoint-every 2 --out "$work/$name-k"
+  life=$(awk -v a="$began" -v b="$(date +%s.%N)" 'BEGIN { print b - a }')
+  same "a run that saves often ($name)" "$work/$name-a/model.safetensors" "$work/$name-k/model.safetensors"
+  rm -r "$work/$name-k"
+  killed=0
+  for attempt in 1 2 3 4 5 6 7; do
+    resume=(--overwrite)
+    if [ -f "$work/$name-k/checkpoint/state.safetensors" ]; then resume=(--resume); fi
+    "${command[@]}" --steps 20 --checkpoint-every 2 --out "$work/$name-k" "${resume[@]}" >"$work/out" 2>"$work/err" &
+    victim=$!
+    if [ $attempt -lt 7 ]; then
+      sleep "$(awk -v life="$life" -v r="$RANDOM" 'BEGIN { printf "%.3f", life * r / 32768 }')"
+      if kill -9 $victim 2>/dev/null; then killed=$((killed + 1)); fi
+    fi
+    wait $victim 2>/dev/null && break
+  done
+  if [ -f "$work/$name-k/model.safetensors" ]; then ok; else bad "no attempt got through ($name): $(cat "$work/err")"; fi
+  if [ $killed -eq 0 ]; then echo "note: $name was too fast to be killed"; fi
+  same "killed $killed times and resumed ($name)" "$work/$name-a/model.safetensors" "$work/$name-k/model.safetensors"
+  if [ -z "$(find "$work/$name-k" -name '*.tmp*')" ]; then ok; else bad "temporary files are left in $work/$name-k"; fi
+done
+
+# ---- every optimizer, with an average of the weights and groups: stopped and resumed is as never stopped
+"$bin/bench_optimizers" --optimizers none 2>"$work/err"
+read -ra optimizers <<<"$(sed 's/.*valid are //; s/,//g' "$work/err")"
+if [ ${#optimizers[@]} -ge 9 ]; then ok; else bad "no list of optimizers: $(cat "$work/err")"; fi
+for optimizer in "${optimizers[@]}"; do
+  for name in vit gpt; do
+    declare -n command=$name
+    # Schedules that do not depend on the length of the run, which resuming changes here.
+    settings=(--optimizer "$optimizer" --ema 0.9 --groups "role=norm,lr=0.5; name=*.bias,decay=constant" --warmup 0 --decay constant)
+    expect 0 "" "$bin/train_$name" --help
+    for setting in "rank 3" "refresh-every 3"; do
+      option=--optim.${setting% *}
+      if grep -e "$option " "$work/out" | grep -qw "$optimizer"; then settings+=("$option" "${setting#* }"); fi
+    done
+    expect 0 "" "${command[@]}" "${settings[@]}" --steps 8 --out "$work/$optimizer-$name-a"
+    if grep -qE "optimizer: $optimizer, [0-9.]+ MiB of state" "$work/out"; then ok; else bad "no size of the state of $optimizer"; fi
+    expect 0 "" "${command[@]}" "${settings[@]}" --steps 5 --out "$work/$optimizer-$name-b"
+    expect 0 "" "${command[@]}" "${settings[@]}" --steps 8 --out "$work/$optimizer-$name-b" --resume
+    same "$name resumed with $optimizer" "$work/$optimizer-$name-a/model.safetensors" "$work/$optimizer-$name-b/model.safetensors"
+  done
+done
+expect 2 "resume it with --ema" "${vit[@]}" --optimizer muon --groups "" --ema 0 --steps 9 --out "$work/muon-vit-b" --resume
+expect 2 "fits no parameter" "${vit[@]}" --groups "name=head.*.weight,lr=2" --steps 1 --out "$work/x"
+
+finish
