@@ -1,6 +1,6 @@
-"""Training runs over a grid of learning rates, for the comparisons beside this file: each series of runs tries the same few
-multiples of its default rates and goes on while the best is the smallest or largest; the best one runs again with a second
-seed. Finished runs are kept, and an interrupted one is resumed.
+"""Training runs over a grid of learning rates, for optimizers.py: each series of runs tries the same few multiples of its
+default rates and goes on while the best is the smallest or largest; the best one runs again with a second seed. Finished runs
+are kept, and an interrupted one is resumed.
 """
 import json
 import math
@@ -37,11 +37,11 @@ def add_arguments(parser, vit_steps, gpt_steps, decay):
 class Run:
     """One training run of a series: its folder, how it is started, and what its metrics say."""
 
-    def __init__(self, series, factor, seed, steps=None):
+    def __init__(self, series, factor, seed):
         self.series, self.args, self.task = series, series.args, series.task
         self.factor, self.seed = factor, seed
-        self.steps = steps or getattr(self.args, f"{self.task}_steps")
-        self.folder = series.folder.with_name(f"{series.folder.name}-x{factor:g}-seed{seed}" + (f"-steps{steps}" if steps else ""))
+        self.steps = getattr(self.args, f"{self.task}_steps")
+        self.folder = series.folder.with_name(f"{series.folder.name}-x{factor:g}-seed{seed}")
 
     def events(self, kind):
         path = self.folder / "metrics.jsonl"
@@ -108,8 +108,8 @@ class Series:
         self.args, self.task, self.folder, self.options = args, task, folder, options
         self.factors = sorted({1.0, *map(float, args.factors.split(","))})
 
-    def run(self, factor, seed=SEEDS[0], steps=None):
-        return Run(self, factor, seed, steps)
+    def run(self, factor, seed=SEEDS[0]):
+        return Run(self, factor, seed)
 
     def grid(self):
         """The runs with seed 1 in the order of their learning rates, finished or not."""
@@ -127,15 +127,10 @@ class Series:
         """Of the finished runs of the grid, the one with the lowest final loss."""
         return best_of(self.grid())
 
-    def settled(self):
-        """The best run of the complete grid."""
-        grid = self.grid()
-        return best_of(grid) if all(run.finished() for run in grid) and not best_of(grid).diverged() else None
-
     def again(self):
         """The best run with the second seed, once the grid is complete."""
-        best = self.settled()
-        return best and self.run(best.factor, SEEDS[1])
+        complete = all(run.finished() for run in self.grid())
+        return self.run(self.best().factor, SEEDS[1]) if complete and not self.best().diverged() else None
 
     def grid_text(self):
         return ", ".join(f"{run.factor:g}: " + ("diverged" if run.diverged() else f"{run.final_loss():.3f}" if run.finished() else "…")
@@ -160,20 +155,17 @@ def spread(values, form="{:.3f}"):
     return text + (" ± " + form.format((max(values) - min(values)) / 2) if len(values) > 1 else "")
 
 
-def runs_left(series, later=()):
-    """In the order of their use: default learning rates first, which also tell the others'; then second seeds, then what
-    each of the functions `later` makes of a series whose grid is complete."""
+def runs_left(series):
+    """In the order of their use: default learning rates first, which also tell the others'; then second seeds."""
     grids = [sorted(one.grid(), key=lambda run: run.factor != 1) for one in series]
     left = [run for grid in grids for run in grid if not run.finished()]
-    for stage in (Series.again, *later):
-        left = left or [run for run in map(stage, series) if run and not run.finished()]
-    return left
+    return left or [run for run in map(Series.again, series) if run and not run.finished()]
 
 
-def go(args, series, write_table, later=()):
+def go(args, series, write_table):
     """Runs what is left, within the budget, and writes the table after each."""
     began = time.monotonic()
-    while left := runs_left(series, later):
+    while left := runs_left(series):
         run = left[0]
         alike = [other for one in series if one.task == run.task for other in one.grid()]
         guess = max((event["elapsed"] for other in alike for event in other.events("end")), default=0)
@@ -188,9 +180,9 @@ def go(args, series, write_table, later=()):
         write_table()
 
 
-def check_settings(args, names=()):
+def check_settings(args):
     """Runs of other settings must not get into one table."""
-    names = ["vit_steps", "gpt_steps", "vit_data", "gpt_data", "vit_args", "gpt_args", "decay", "threads", *names]
+    names = ["vit_steps", "gpt_steps", "vit_data", "gpt_data", "vit_args", "gpt_args", "decay", "threads"]
     settings = {name: getattr(args, name) for name in names}
     path = args.out / "settings.json"
     args.out.mkdir(parents=True, exist_ok=True)
