@@ -195,7 +195,7 @@ class Study {
 void run(int argc, char** argv) {
   Settings s;
   Options options("tradeoff", "Trains a model with each of several structures at several sizes and compares what they reach. "
-                              "What follows -- are options of train_vit or train_gpt.");
+                              "The options after -- are those of train_vit or train_gpt.");
   options.add("task", s.task, "what to train").choices({"vit", "gpt"}).value_name("NAME");
   options.add("layers", s.layers, "specs of the weight matrices, separated by semicolons, * standing for each ratio; options of "
                                   "the training may follow a spec (dense --width 136). All are compared with the first")
@@ -205,7 +205,7 @@ void run(int argc, char** argv) {
       .value_name("LIST");
   options.add("seeds", s.seeds, "runs with the best learning rate").at_least(1);
   options.add("out", s.out, "folder of the runs, which are not repeated if they are there, and of report.html").value_name("DIR");
-  options.positional("OPTION", s.training);
+  options.positional("-- OPTION", s.training);
   if (!options.parse(argc, argv)) return;
   for (const std::string& option : s.training) {
     for (const char* ours : {"--layer", "--lr", "--seed", "--out", "--resume", "--overwrite"}) {

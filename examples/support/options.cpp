@@ -16,6 +16,22 @@ std::string replaced(std::string text, char from, char to) {
   return text;
 }
 
+// `text` after `start` in lines of at most kColumns, the later ones indented as far as the first begins. Words stay whole.
+std::string wrapped(const std::string& start, const std::string& text) {
+  constexpr std::size_t kColumns = 110;
+  std::string result, line = start;
+  for (const std::string& word : split(text, ' ')) {
+    const bool first = line.size() == start.size();
+    if (!first && line.size() + 1 + word.size() > kColumns) {
+      result += line + "\n";
+      line = std::string(start.size(), ' ') + word;
+    } else {
+      line += (first ? "" : " ") + word;
+    }
+  }
+  return result + line + "\n";
+}
+
 std::size_t edit_distance(const std::string& a, const std::string& b) {
   std::vector<std::size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), std::size_t{0});
@@ -228,13 +244,14 @@ std::string Options::help() const {
   const auto left = [](const Option& o) { return "  " + o.flag() + (o.is_bool_ ? "" : " " + o.value_name_); };
   for (const Option& option : options_) width = std::max(width, left(option).size());
   const std::string others = positional_ ? " " + positional_name_ + "…" : "";
-  std::string text = program_ + ": " + summary_ + "\n\nusage: " + program_ +
+  std::string text = wrapped(program_ + ": ", summary_) + "\nusage: " + program_ +
                      " [--option value | --option=value | --switch | --no-switch]…" + others + "\n\n";
   std::string heading;
   for (const Option& option : options_) {
     if (option.group_ != heading) text += "\n" + (heading = option.group_) + "\n";
-    const std::string start = left(option);
-    text += start + std::string(width + 2 - start.size(), ' ') + option.help_line() + "\n";
+    std::string start = left(option);
+    start.resize(width + 2, ' ');
+    text += wrapped(start, option.help_line());
   }
   return text + "\nThe keys of a --config file are the options' names with _ for -; a name with a dot is a key inside an "
                 "object:\n  {\"eval_every\": 100, \"linear\": {\"qkv\": \"dense\"}}\n";

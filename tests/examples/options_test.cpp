@@ -251,3 +251,11 @@ TEST_CASE("exit codes") {
   CHECK(run_program(1, argv, [](int, char**) { throw Error("expected by the test: failure"); }) == 1);
   CHECK(run_program(1, argv, [](int, char**) { throw std::bad_alloc(); }) == 1);
 }
+
+TEST_CASE("long texts of the help go on below where they began") {
+  Options options("test", "Tests.");
+  std::string value = "a;b";
+  options.add("list", value, std::string(70, 'x') + " " + std::string(70, 'y') + " z");
+  CHECK(contains(options.help(), "\n  --list TEXT    " + std::string(70, 'x') + "\n" + std::string(17, ' ') + std::string(70, 'y') +
+                                     " z (a;b)\n"));
+}
