@@ -5,17 +5,6 @@
 
 namespace ashlar::data {
 
-PixelTable pixel_table(const Normalisation& normalisation) {
-  PixelTable table;
-  for (std::size_t c = 0; c < table.size(); ++c) {
-    ASHLAR_CHECK(normalisation.std[c] > 0, "images: the standard deviation of channel ", c,
-                 " must be positive, got ", normalisation.std[c]);
-    for (std::size_t value = 0; value < 256; ++value)
-      table[c][value] = (static_cast<float>(value) / 255.f - normalisation.mean[c]) / normalisation.std[c];
-  }
-  return table;
-}
-
 void place_image(const std::uint8_t* from, Dim height, Dim width, Dim dy, Dim dx, bool flip,
                  const PixelTable& table, float* to) {
   // Output columns [first, last) lie inside the input.

@@ -1,15 +1,9 @@
 // The image operations of image_loader.cpp, on single images.
 #pragma once
-#include <array>
-
 #include "core/random.h"
 #include "data/image_loader.h"
 
 namespace ashlar::data {
-
-// Normalised values of every byte, a table a channel.
-using PixelTable = std::array<std::array<float, 256>, 3>;
-PixelTable pixel_table(const Normalisation& normalisation);
 
 // Writes `from` (3, H, W) bytes to `to` (3, H, W) f32: output pixel (y, x) is input pixel (y + dy, x + dx),
 // of the image flipped left to right if `flip`; pixels outside are black.

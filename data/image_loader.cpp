@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "core/parallel.h"
 #include "data/augment.h"
@@ -28,6 +29,17 @@ void check_split(const ImageSplit& split, Dim batch) {
 ImageBatch empty_batch(Dim size, const Shape& images) {
   return {Array::empty({size, 3, images[2], images[3]}), Array::empty({size}, DType::i32),
           Array::empty({size}, DType::i32), Array::full({size}, 1.0)};
+}
+
+PixelTable pixel_table(const Normalisation& normalisation) {
+  PixelTable table;
+  for (std::size_t c = 0; c < table.size(); ++c) {
+    ASHLAR_CHECK(normalisation.std[c] > 0, "images: the standard deviation of channel ", c,
+                 " must be positive, got ", normalisation.std[c]);
+    for (std::size_t value = 0; value < 256; ++value)
+      table[c][value] = (static_cast<float>(value) / 255.f - normalisation.mean[c]) / normalisation.std[c];
+  }
+  return table;
 }
 
 }  // namespace
@@ -66,7 +78,7 @@ ImageLoader::ImageLoader(ImageSplit split, Dim batch, std::uint64_t seed, const 
       augment_key_(key_of(seed, "data/augment")),
       mix_key_(key_of(seed, "data/mix")),
       augmentation_(augmentation),
-      normalisation_(normalisation) {
+      table_(pixel_table(normalisation)) {
   check_split(split_, batch_);
   const Dim side = std::max(split_.images.size(2), split_.images.size(3));
   ASHLAR_CHECK(augmentation.crop_padding >= 0 && augmentation.crop_padding <= side,
@@ -83,69 +95,71 @@ Dim ImageLoader::sample_index(std::int64_t sample) const {
   return static_cast<Dim>(Permutation(count, order_key_, position / count)(position % count));
 }
 
+// Writes the augmented image at position `sample` of the stream and returns its label.
+std::int32_t ImageLoader::make_image(std::int64_t sample, float* to) const {
+  const Dim height = split_.images.size(2), width = split_.images.size(3), index = sample_index(sample);
+  const Random random(augment_key_, static_cast<std::uint64_t>(sample));
+  const Dim padding = augmentation_.crop_padding;
+  const auto shift = [&](std::uint64_t draw) {
+    return static_cast<Dim>(random.below(draw, static_cast<std::uint32_t>(2 * padding + 1))) - padding;
+  };
+  const bool flip = augmentation_.flip && random.below(2, 2) == 1;
+  place_image(split_.images.data<std::uint8_t>() + index * 3 * height * width, height, width, shift(0), shift(1),
+              flip, table_, to);
+  return split_.labels.data<std::int32_t>()[index];
+}
+
+// Mixes `next`, the image at position sample + 1, into that at `sample` and returns the weight that this one keeps.
+float ImageLoader::mix_image(std::int64_t sample, float* image, const float* next) const {
+  const double mixup = augmentation_.mixup, cutmix = augmentation_.cutmix;
+  const Random random(mix_key_, static_cast<std::uint64_t>(sample));
+  const bool use_cutmix = cutmix > 0 && (mixup == 0 || random.below(0, 2) == 1);
+  // Beta numbers have a key of their own: how many words they use is not known beforehand.
+  const double keep = sample_beta(Random(random.bits(1), random.bits(2)), use_cutmix ? cutmix : mixup);
+  const Dim height = split_.images.size(2), width = split_.images.size(3);
+  if (!use_cutmix) {
+    const auto lambda = static_cast<float>(keep);
+    for (Dim i = 0; i < 3 * height * width; ++i) image[i] = lambda * image[i] + (1 - lambda) * next[i];
+    return lambda;
+  }
+  const Box box = cutmix_box(height, width, keep, random.uniform(4), random.uniform(5));
+  for (Dim c = 0; c < 3; ++c) {
+    for (Dim y = box.top; y < box.bottom; ++y) {
+      const Dim begin = (c * height + y) * width + box.left;
+      std::copy_n(next + begin, box.right - box.left, image + begin);
+    }
+  }
+  return 1.f - static_cast<float>(box.area()) / static_cast<float>(height * width);
+}
+
 ImageBatch ImageLoader::at(std::int64_t step) const {
   ASHLAR_CHECK(step >= 0, "images: step must not be negative, got ", step);
   ImageBatch batch = empty_batch(batch_, split_.images.shape());
-  const Dim height = split_.images.size(2), width = split_.images.size(3), size = 3 * height * width;
-  const auto* pixels = split_.images.data<std::uint8_t>();
-  const auto* labels = split_.labels.data<std::int32_t>();
-  auto* out = batch.images.data<float>();
+  const Dim size = batch.images.numel() / batch_;
+  auto* images = batch.images.data<float>();
   auto* label = batch.labels.data<std::int32_t>();
   auto* other_label = batch.other_labels.data<std::int32_t>();
   auto* weight = batch.weight.data<float>();
-  const PixelTable table = pixel_table(normalisation_);
-
-  // Writes the augmented image of row b to `to` and returns its label.
-  const auto make_row = [&](Dim b, float* to) {
-    const std::int64_t sample = step * batch_ + b;
-    const Dim index = sample_index(sample);
-    const Random random(augment_key_, static_cast<std::uint64_t>(sample));
-    const Dim padding = augmentation_.crop_padding;
-    const auto shift = [&](std::uint64_t draw) {
-      return static_cast<Dim>(random.below(draw, static_cast<std::uint32_t>(2 * padding + 1))) - padding;
-    };
-    const bool flip = augmentation_.flip && random.below(2, 2) == 1;
-    place_image(pixels + index * size, height, width, shift(0), shift(1), flip, table, to);
-    return labels[index];
-  };
+  const std::int64_t first = step * batch_;
+  const bool mixes = augmentation_.mixup > 0 || augmentation_.cutmix > 0;
   parallel_for(batch_, grain(size), [&](Dim begin, Dim end) {
-    for (Dim b = begin; b < end; ++b) label[b] = other_label[b] = make_row(b, out + b * size);
-  });
-  const double mixup = augmentation_.mixup, cutmix = augmentation_.cutmix;
-  if ((mixup == 0 && cutmix == 0) || batch_ == 1) return batch;
-
-  // Row b takes from row b + 1, the last from row 0.
-  const Array unmixed = batch.images.clone();
-  const auto* source = unmixed.data<float>();
-  parallel_for(batch_, grain(size), [&](Dim begin, Dim end) {
-    for (Dim b = begin; b < end; ++b) {
-      const Dim partner = (b + 1) % batch_;
-      const Random random(mix_key_, static_cast<std::uint64_t>(step * batch_ + b));
-      const bool use_cutmix = cutmix > 0 && (mixup == 0 || random.below(0, 2) == 1);
-      // Beta numbers have a key of their own: how many words they use is not known beforehand.
-      const double keep = sample_beta(Random(random.bits(1), random.bits(2)), use_cutmix ? cutmix : mixup);
-      float* row = out + b * size;
-      const float* from = source + partner * size;
-      other_label[b] = label[partner];
-      if (use_cutmix) {
-        const Box box = cutmix_box(height, width, keep, random.uniform(4), random.uniform(5));
-        for (Dim c = 0; c < 3; ++c)
-          for (Dim y = box.top; y < box.bottom; ++y)
-            std::copy_n(from + (c * height + y) * width + box.left, box.right - box.left,
-                        row + (c * height + y) * width + box.left);
-        weight[b] = 1.f - static_cast<float>(box.area()) / static_cast<float>(height * width);
-      } else {
-        const auto lambda = static_cast<float>(keep);
-        for (Dim i = 0; i < size; ++i) row[i] = lambda * row[i] + (1 - lambda) * from[i];
-        weight[b] = lambda;
-      }
+    // The image that is mixed into the last one belongs to another thread or batch: it is made here once more.
+    std::vector<float> beyond(static_cast<std::size_t>(mixes ? size : 0));
+    const auto row = [&](Dim b) { return b < end ? images + b * size : beyond.data(); };
+    for (Dim b = begin; b < (mixes ? end + 1 : end); ++b) {
+      const std::int32_t own = make_image(first + b, row(b));
+      if (b < end) label[b] = other_label[b] = own;
+      if (!mixes || b == begin) continue;
+      // Now the row before can be mixed; row b is itself mixed only after that.
+      other_label[b - 1] = own;
+      weight[b - 1] = mix_image(first + b - 1, row(b - 1), row(b));
     }
   });
   return batch;
 }
 
 ImageEvaluation::ImageEvaluation(ImageSplit split, Dim batch, const Normalisation& normalisation)
-    : split_(std::move(split)), batch_(batch), normalisation_(normalisation) {
+    : split_(std::move(split)), batch_(batch), table_(pixel_table(normalisation)) {
   check_split(split_, batch_);
 }
 
@@ -156,10 +170,9 @@ ImageBatch ImageEvaluation::at(std::int64_t index) const {
   const Dim height = split_.images.size(2), width = split_.images.size(3), size = 3 * height * width;
   const auto* pixels = split_.images.data<std::uint8_t>();
   auto* out = batch.images.data<float>();
-  const PixelTable table = pixel_table(normalisation_);
   parallel_for(end - begin, grain(size), [&](Dim first, Dim last) {
     for (Dim b = first; b < last; ++b)
-      place_image(pixels + (begin + b) * size, height, width, 0, 0, false, table, out + b * size);
+      place_image(pixels + (begin + b) * size, height, width, 0, 0, false, table_, out + b * size);
   });
   const auto* labels = split_.labels.data<std::int32_t>();
   std::copy_n(labels + begin, end - begin, batch.labels.data<std::int32_t>());

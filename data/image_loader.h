@@ -13,11 +13,13 @@ struct Normalisation {
 };
 // The mean and standard deviation of each channel over all images, from exact integer sums.
 Normalisation channel_statistics(const ImageSplit& split);
+// The normalised values of every byte, a table a channel.
+using PixelTable = std::array<std::array<float, 256>, 3>;
 
 struct Augmentation {
   // Black border of so many pixels, at most the longer side, then a random crop of the original size; 0: none.
   Dim crop_padding = 4;
-  bool flip = true;      // left and right, every other image
+  bool flip = true;      // left and right, with probability ½
   double mixup = 0;      // alpha of Beta(alpha, alpha); 0: none (Zhang et al. 2018)
   double cutmix = 0;     // the same for CutMix (Yun et al. 2019); with both, each image tosses a coin
 };
@@ -32,9 +34,9 @@ struct ImageBatch {
 };
 
 // The training stream: epochs of the split, each in an order of its own, cut into full batches (a batch may
-// hold the end of one epoch and the beginning of the next). at(step) is a pure function of (seed, step); row
-// b of it depends on nothing but (seed, step * B + b) — except that mixup and CutMix pair it with row b + 1
-// of its batch.
+// hold the end of one epoch and the beginning of the next). Mixup and CutMix mix the next image of the stream
+// into each. at(step) is a pure function of (seed, step); row b of it depends on nothing but
+// (seed, step * B + b), so that batches of another size hold the same rows.
 class ImageLoader {
  public:
   ImageLoader(ImageSplit split, Dim batch, std::uint64_t seed, const Augmentation& augmentation,
@@ -46,12 +48,14 @@ class ImageLoader {
 
  private:
   Dim sample_index(std::int64_t sample) const;
+  std::int32_t make_image(std::int64_t sample, float* to) const;
+  float mix_image(std::int64_t sample, float* image, const float* next) const;
 
   ImageSplit split_;
   Dim batch_;
   std::uint64_t order_key_, augment_key_, mix_key_;
   Augmentation augmentation_;
-  Normalisation normalisation_;
+  PixelTable table_;
 };
 
 // A split once through, in order and without augmentation; the last batch may be smaller.
@@ -65,7 +69,7 @@ class ImageEvaluation {
  private:
   ImageSplit split_;
   Dim batch_;
-  Normalisation normalisation_;
+  PixelTable table_;
 };
 
 }  // namespace ashlar::data

@@ -99,6 +99,26 @@ TEST_CASE("image_batches_are_a_pure_function_of_seed_and_step", "[data]") {
   REQUIRE(same);
 }
 
+TEST_CASE("batches_of_any_size_hold_the_same_rows", "[data]") {
+  const ImageSplit split = numbered_images(11, 160, 150);  // large enough for two threads
+  const Augmentation everything{3, true, 0.4, 1.0};
+  const ImageLoader whole(split, 8, 5, everything, kUneven);
+  const int threads = num_threads();
+  set_num_threads(2);
+  for (const Dim part : {1, 2, 4}) {
+    const ImageLoader parts(split, part, 5, everything, kUneven);
+    for (std::int64_t step = 0; step < 3; ++step) {  // to the middle of the third epoch
+      const ImageBatch batch = whole.at(step);
+      for (Dim begin = 0; begin < 8; begin += part) {
+        const auto rows = [&](const Array& all) { return all.slice(0, begin, begin + part); };
+        const ImageBatch expected{rows(batch.images), rows(batch.labels), rows(batch.other_labels), rows(batch.weight)};
+        CHECK(same_batch(parts.at((step * 8 + begin) / part), expected));
+      }
+    }
+  }
+  set_num_threads(threads);
+}
+
 TEST_CASE("images_are_normalised", "[data]") {
   const ImageSplit split = numbered_images(5, 3, 2);
   const ImageBatch batch = ImageLoader(split, 3, 1, kNone, kUneven).at(0);
@@ -155,19 +175,22 @@ TEST_CASE("crops_and_flips_are_views_of_the_padded_image", "[data]") {
 
 TEST_CASE("mixup_blends_neighbours_and_labels_alike", "[data]") {
   const ImageSplit split = numbered_images(23, 4, 4);
+  // Rows 18 to 23 of the stream, and the one after them.
   const ImageBatch plain = ImageLoader(split, 6, 8, kNone, kUneven).at(3);
+  const ImageBatch after = ImageLoader(split, 1, 8, kNone, kUneven).at(24);
   const ImageBatch mixed = ImageLoader(split, 6, 8, {0, false, 0.8, 0}, kUneven).at(3);
   REQUIRE(plain.labels.to_vector<std::int32_t>() == mixed.labels.to_vector<std::int32_t>());
   std::set<float> weights;
   for (Dim b = 0; b < 6; ++b) {
-    const Dim next = (b + 1) % 6;
-    REQUIRE(mixed.other_labels.data<std::int32_t>()[b] == plain.labels.data<std::int32_t>()[next]);
+    const ImageBatch& source = b < 5 ? plain : after;
+    const Dim next = b < 5 ? b + 1 : 0;
+    REQUIRE(mixed.other_labels.data<std::int32_t>()[b] == source.labels.data<std::int32_t>()[next]);
     const float weight = mixed.weight.data<float>()[b];
     REQUIRE((weight >= 0 && weight <= 1));
     weights.insert(weight);
     for (Dim i = 0; i < 48; ++i) {
       const double expected = double{weight} * plain.images.data<float>()[b * 48 + i] +
-                              (1 - double{weight}) * plain.images.data<float>()[next * 48 + i];
+                              (1 - double{weight}) * source.images.data<float>()[next * 48 + i];
       REQUIRE(std::abs(mixed.images.data<float>()[b * 48 + i] - expected) <= 1e-5);
     }
   }
@@ -177,10 +200,12 @@ TEST_CASE("mixup_blends_neighbours_and_labels_alike", "[data]") {
 TEST_CASE("cutmix_pastes_a_box_and_weighs_labels_by_area", "[data]") {
   const ImageSplit split = numbered_images(23, 9, 6);
   const ImageBatch plain = ImageLoader(split, 8, 8, kNone, kPlain).at(1);
+  const ImageBatch after = ImageLoader(split, 1, 8, kNone, kPlain).at(16);
   const ImageBatch mixed = ImageLoader(split, 8, 8, {0, false, 0, 1.0}, kPlain).at(1);
   int pasted_rows = 0;
   for (Dim b = 0; b < 8; ++b) {
-    const Dim next = (b + 1) % 8;
+    const ImageBatch& source = b < 7 ? plain : after;
+    const Dim next = b < 7 ? b + 1 : 0;
     const auto value = [&](const ImageBatch& batch, Dim row, Dim i) {
       return batch.images.data<float>()[row * 162 + i];
     };
@@ -191,7 +216,7 @@ TEST_CASE("cutmix_pastes_a_box_and_weighs_labels_by_area", "[data]") {
       bool own = true, other = true;
       for (Dim c = 0; c < 3; ++c) {
         own = own && value(mixed, b, c * 54 + p) == value(plain, b, c * 54 + p);
-        other = other && value(mixed, b, c * 54 + p) == value(plain, next, c * 54 + p);
+        other = other && value(mixed, b, c * 54 + p) == value(source, next, c * 54 + p);
       }
       REQUIRE((own || other));
       if (!own) {
@@ -202,7 +227,7 @@ TEST_CASE("cutmix_pastes_a_box_and_weighs_labels_by_area", "[data]") {
     }
     REQUIRE(foreign == static_cast<Dim>(rows.size() * columns.size()));  // a full rectangle
     REQUIRE(std::abs(mixed.weight.data<float>()[b] - (1 - static_cast<double>(foreign) / 54)) <= 1e-6);
-    REQUIRE(mixed.other_labels.data<std::int32_t>()[b] == plain.labels.data<std::int32_t>()[next]);
+    REQUIRE(mixed.other_labels.data<std::int32_t>()[b] == source.labels.data<std::int32_t>()[next]);
     pasted_rows += foreign > 0;
   }
   REQUIRE(pasted_rows >= 3);
@@ -261,8 +286,9 @@ TEST_CASE("image_loaders_refuse_nonsense", "[data]") {
   }
   REQUIRE(contains(error_of([&] { ImageLoader(split, 2, 1, {0, false, -1, 0}, kPlain); }), "mixup"));
   REQUIRE(contains(error_of([&] { ImageLoader(split, 2, 1, kNone, kPlain).at(-1); }), "step"));
-  REQUIRE(
-      contains(error_of([&] { ImageLoader(split, 2, 1, kNone, {{}, {1, 0, 1}}).at(0); }), "channel 1"));
+  const Normalisation flat{{}, {1, 0, 1}};
+  REQUIRE(contains(error_of([&] { ImageLoader(split, 2, 1, kNone, flat); }), "channel 1"));
+  REQUIRE(contains(error_of([&] { ImageEvaluation(split, 2, flat); }), "channel 1"));
 }
 
 }  // namespace ashlar::data
