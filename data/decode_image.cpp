@@ -12,7 +12,6 @@
 #include <string_view>
 
 #include "core/files.h"
-#include "data/folder.h"
 #include "data/image_formats.h"
 
 namespace ashlar::data {
@@ -33,12 +32,27 @@ std::size_t least_bmp_size(std::string_view file, int width, int height) {
   return pixels + row * static_cast<std::size_t>(height - 1) + (bits + 7) / 8;
 }
 
+// Whether a JPEG goes on from its first scan to an end marker. stb_image makes up what is missing, from version 2.29 on
+// without an error.
+bool has_jpeg_end(std::string_view file) {
+  const auto byte = [&](std::size_t at) -> unsigned { return static_cast<unsigned char>(file[at]); };
+  // The segments before the scan are skipped: one may hold a thumbnail, with an end marker of its own.
+  std::size_t at = 2;
+  while (at + 4 <= file.size() && byte(at) == 0xff && byte(at + 1) != 0xda) {
+    const bool fill = byte(at + 1) == 0xff;  // a marker may follow any number of them
+    at += fill ? 1 : 2 + (byte(at + 2) << 8 | byte(at + 3));
+  }
+  return file.find("\xff\xd9", at) != std::string_view::npos;  // no such bytes lie within a scan
+}
+
 }  // namespace
 
 Array decode_image(const std::filesystem::path& path) {
   const std::string file = read_file(path);
   ASHLAR_CHECK(file.size() <= static_cast<std::size_t>(std::numeric_limits<int>::max()),
                "image: ", path.string(), " is too large: ", file.size(), " bytes");
+  ASHLAR_CHECK(!file.starts_with("\xff\xd8") || has_jpeg_end(file), "image: cannot decode ", path.string(),
+               ": it is cut off, a JPEG of ", file.size(), " bytes without an end marker");
   int width = 0, height = 0, channels_in_file = 0;
   constexpr int kChannels = 3;
   const std::unique_ptr<stbi_uc, void (*)(void*)> decoded(

@@ -7,6 +7,7 @@
 #define STB_IMAGE_WRITE_STATIC
 #include <stb/stb_image_write.h>
 
+#include "core/files.h"
 #include "core/parallel.h"
 #include "core/random.h"
 #include "tests/data/support.h"
@@ -190,6 +191,24 @@ TEST_CASE("damaged_class_folders_are_reported", "[data]") {
       fs::resize_file(file, left);
       REQUIRE(contains(error(), concat("cannot decode ", file.string(), ": it is cut off, with ", left, " of at least ",
                                        size - 1, " bytes")));
+    }
+  }
+  SECTION("JPEG that is cut off") {
+    const std::string whole = read_file(folder.path() / "train/ant/x.jpg");
+    const auto file = [&](const std::string& bytes) { return folder.write("train/ant/x.jpg", bytes); };
+    for (const std::size_t left : {whole.size() - 1, whole.size() - 2, whole.size() - 10, whole.size() / 2}) {
+      const fs::path path = file(whole.substr(0, left));
+      REQUIRE(contains(error(), concat("cannot decode ", path.string(), ": it is cut off, a JPEG of ", left, " bytes")));
+    }
+    // A thumbnail in a segment at the beginning, and bytes that look like another scan behind the end.
+    const std::size_t length = whole.size() + 2;
+    const std::string segment{'\xff', '\xe1', static_cast<char>(length >> 8), static_cast<char>(length & 0xff)};
+    const std::string nested = whole.substr(0, 2) + segment + whole + whole.substr(2);
+    file(nested + "\xff\xda");
+    REQUIRE(error().empty());
+    for (const std::size_t left : {nested.size() - 2, whole.size() + 20}) {
+      file(nested.substr(0, left));
+      REQUIRE(contains(error(), "it is cut off"));
     }
   }
   SECTION("class without images") {
