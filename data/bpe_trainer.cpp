@@ -58,7 +58,7 @@ class PairIndex {
   // All pairs of a word; `index` is its place among the words.
   void add(const Word& word, std::size_t index) {
     for (std::size_t i = 0; i + 1 < word.tokens.size(); ++i)
-      add(word.tokens[i], word.tokens[i + 1], word.count, index);
+      add({word.tokens[i], word.tokens[i + 1]}, word.count, index);
   }
   // Replaces the pair by `result` in a word, from left to right, and counts what is beside it anew. The pairs
   // whose count has risen are appended to `risen`.
@@ -67,20 +67,20 @@ class PairIndex {
     const std::size_t size = tokens.size();
     std::size_t out = 0;  // the word is tokens[0, out) and tokens[i, size)
     for (std::size_t i = 0; i < size; ++out) {
-      if (i + 1 == size || tokens[i] != pair.left || tokens[i + 1] != pair.right) {
+      if (i + 1 == size || TokenPair{tokens[i], tokens[i + 1]} != pair) {
         tokens[out] = tokens[i++];
         continue;
       }
-      remove(pair.left, pair.right, word.count);
+      remove(pair, word.count);
       if (out > 0) {
-        remove(tokens[out - 1], pair.left, word.count);
-        add(tokens[out - 1], result, word.count, index);
+        remove({tokens[out - 1], pair.left}, word.count);
         risen.push_back({tokens[out - 1], result});
+        add(risen.back(), word.count, index);
       }
       if (i + 2 < size) {
-        remove(pair.right, tokens[i + 2], word.count);
-        add(result, tokens[i + 2], word.count, index);
+        remove({pair.right, tokens[i + 2]}, word.count);
         risen.push_back({result, tokens[i + 2]});
+        add(risen.back(), word.count, index);
       }
       tokens[out] = result;
       i += 2;
@@ -91,10 +91,7 @@ class PairIndex {
     for (const auto& [pair, entry] : entries_) queue_.push({entry.count, pair});
   }
   // For pairs whose count may have risen.
-  void queue(TokenId left, TokenId right) {
-    const std::uint64_t pair = key(left, right);
-    queue_.push({entries_[pair].count, pair});
-  }
+  void queue(TokenPair pair) { queue_.push({entries_[pair].count, pair}); }
   // Takes the most frequent pair out; a count of 0 when there is none.
   Best take_best() {
     while (!queue_.empty()) {
@@ -106,9 +103,7 @@ class PairIndex {
         queue_.push({found->second.count, top.pair});
         continue;
       }
-      Best best{{static_cast<TokenId>(top.pair >> 32), static_cast<TokenId>(top.pair & 0xffffffffu)},
-                top.count,
-                std::move(found->second.words)};
+      Best best{top.pair, top.count, std::move(found->second.words)};
       found->second.words.clear();
       return best;
     }
@@ -122,39 +117,35 @@ class PairIndex {
   };
   struct Queued {
     Count count;
-    std::uint64_t pair;
+    TokenPair pair;
     // The largest comes first: the highest count, then the smallest pair.
     bool operator<(const Queued& other) const {
       return std::tie(count, other.pair) < std::tie(other.count, pair);
     }
   };
-  void add(TokenId left, TokenId right, Count count, std::size_t word) {
-    Entry& entry = entries_[key(left, right)];
+  void add(TokenPair pair, Count count, std::size_t word) {
+    Entry& entry = entries_[pair];
     entry.count += count;
     if (entry.words.empty() || entry.words.back() != word) entry.words.push_back(word);
   }
-  void remove(TokenId left, TokenId right, Count count) { entries_[key(left, right)].count -= count; }
-  static std::uint64_t key(TokenId left, TokenId right) {
-    return std::uint64_t{static_cast<std::uint32_t>(left)} << 32 | static_cast<std::uint32_t>(right);
-  }
-  std::unordered_map<std::uint64_t, Entry> entries_;
+  void remove(TokenPair pair, Count count) { entries_[pair].count -= count; }
+
+  std::unordered_map<TokenPair, Entry, TokenPair::Hash> entries_;
   std::priority_queue<Queued> queue_;
 };
 
 }  // namespace
 
 Tokenizer train_bpe(std::string_view text, Dim vocab_size) {
-  constexpr Dim kSmallest = 257;  // the bytes and <|endoftext|>
+  constexpr Dim kSmallest = 257;
   ASHLAR_CHECK(vocab_size >= kSmallest, "tokenizer: a byte-level vocabulary has at least ", kSmallest,
-               " tokens (256 bytes and <|endoftext|>), asked for ", vocab_size);
+               " tokens (256 bytes and ", kEndOfText, "), asked for ", vocab_size);
   ASHLAR_CHECK(!text.empty(), "tokenizer: there is no text to learn a vocabulary from");
   std::vector<std::string> tokens;
-  std::unordered_map<std::string, TokenId> id_of;
   std::array<TokenId, 256> byte_token{};
   for (const std::uint8_t byte : byte_order()) {
     byte_token[byte] = static_cast<TokenId>(tokens.size());
     tokens.emplace_back(1, static_cast<char>(byte));
-    id_of.emplace(tokens.back(), byte_token[byte]);
   }
 
   std::vector<Word> words = count_pieces(text, byte_token);
@@ -165,21 +156,19 @@ Tokenizer train_bpe(std::string_view text, Dim vocab_size) {
   while (static_cast<Dim>(tokens.size()) + 1 < vocab_size) {
     const PairIndex::Best best = pairs.take_best();
     if (best.count < 2) break;
+    const auto result = static_cast<TokenId>(tokens.size());
     const auto at = [&](TokenId id) -> const std::string& { return tokens[static_cast<std::size_t>(id)]; };
-    const std::string bytes = at(best.pair.left) + at(best.pair.right);
-    // Two merges may make the same bytes, "a bc" and "ab c"; they share the id.
-    const auto [entry, is_new] = id_of.try_emplace(bytes, static_cast<TokenId>(tokens.size()));
-    if (is_new) tokens.push_back(bytes);
-    const TokenId result = entry->second;
+    // A new token: as no merge has crossed the ends of these bytes, the merges so far have cut them as they do
+    // wherever else they stand, and the pair is merged everywhere at once.
+    tokens.push_back(at(best.pair.left) + at(best.pair.right));
     merges.push_back(best.pair);
     std::vector<TokenPair> risen;
     for (const std::size_t w : best.words) pairs.merge(words[w], w, best.pair, result, risen);
-    std::ranges::sort(risen, {}, [](TokenPair p) { return std::pair(p.left, p.right); });
-    const auto same = [](TokenPair a, TokenPair b) { return a.left == b.left && a.right == b.right; };
-    risen.erase(std::unique(risen.begin(), risen.end(), same), risen.end());
-    for (const TokenPair pair : risen) pairs.queue(pair.left, pair.right);
+    std::ranges::sort(risen);
+    risen.erase(std::unique(risen.begin(), risen.end()), risen.end());
+    for (const TokenPair pair : risen) pairs.queue(pair);
   }
-  tokens.emplace_back("<|endoftext|>");
+  tokens.emplace_back(kEndOfText);
   return Tokenizer(std::move(tokens), std::move(merges));
 }
 

@@ -11,12 +11,6 @@
 namespace ashlar::data {
 namespace {
 
-constexpr const char* kEndOfText = "<|endoftext|>";
-
-std::uint64_t pair_key(TokenId left, TokenId right) {
-  return std::uint64_t{static_cast<std::uint32_t>(left)} << 32 | static_cast<std::uint32_t>(right);
-}
-
 bool is_special(std::string_view token) { return token.starts_with("<|") && token.ends_with("|>"); }
 
 }  // namespace
@@ -51,8 +45,7 @@ Tokenizer::Tokenizer(std::vector<std::string> tokens, std::vector<TokenPair> mer
     ASHLAR_CHECK(found != id_of.end(), "tokenizer: ", describe(), " makes '", spell_bytes(first + second),
                  "', which the vocabulary lacks; vocabulary and merges do not match");
     const bool is_new =
-        merge_of_.emplace(pair_key(left, right), Merge{static_cast<std::int32_t>(rank), found->second})
-            .second;
+        merge_of_.emplace(merges_[rank], Merge{static_cast<std::int32_t>(rank), found->second}).second;
     ASHLAR_CHECK(is_new, "tokenizer: ", describe(), " is listed twice");
     reached[static_cast<std::size_t>(found->second)] = true;
   }
@@ -70,8 +63,8 @@ const std::string& Tokenizer::token(TokenId id) const {
   return tokens_[static_cast<std::size_t>(id)];
 }
 
-const Tokenizer::Merge* Tokenizer::find_merge(TokenId left, TokenId right) const {
-  const auto found = merge_of_.find(pair_key(left, right));
+const Tokenizer::Merge* Tokenizer::find_merge(TokenPair pair) const {
+  const auto found = merge_of_.find(pair);
   return found == merge_of_.end() ? nullptr : &found->second;
 }
 
@@ -86,7 +79,8 @@ void Tokenizer::append_piece(std::string_view piece, std::vector<TokenId>& ids) 
   // Ordered by rank, then position. The ids tell whether the candidate still stands when its turn comes.
   struct Candidate {
     std::int32_t rank, position;
-    TokenId left, right, result;
+    TokenPair pair;
+    TokenId result;
     bool operator>(const Candidate& other) const {
       return std::tie(rank, position) > std::tie(other.rank, other.position);
     }
@@ -102,16 +96,15 @@ void Tokenizer::append_piece(std::string_view piece, std::vector<TokenId>& ids) 
   std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue;
   const auto offer = [&](std::int32_t position) {
     if (position == kNone || node(position).next == kNone) return;
-    const TokenId left = node(position).id, right = node(node(position).next).id;
-    if (const Merge* merge = find_merge(left, right))
-      queue.push({merge->rank, position, left, right, merge->result});
+    const TokenPair pair{node(position).id, node(node(position).next).id};
+    if (const Merge* merge = find_merge(pair)) queue.push({merge->rank, position, pair, merge->result});
   };
   for (std::int32_t i = 0; i < size; ++i) offer(i);
   while (!queue.empty()) {
     const Candidate best = queue.top();
     queue.pop();
     Node& left = node(best.position);
-    if (left.id != best.left || left.next == kNone || node(left.next).id != best.right) continue;
+    if (left.next == kNone || TokenPair{left.id, node(left.next).id} != best.pair) continue;
     Node& right = node(left.next);
     left.id = best.result;
     left.next = right.next;

@@ -3,6 +3,8 @@
 // apply.
 #pragma once
 #include <array>
+#include <compare>
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <span>
@@ -18,13 +20,21 @@ namespace ashlar::data {
 using TokenId = std::int32_t;
 struct TokenPair {
   TokenId left, right;
+  auto operator<=>(const TokenPair&) const = default;
+  struct Hash {
+    std::size_t operator()(TokenPair pair) const noexcept {
+      return std::uint64_t{static_cast<std::uint32_t>(pair.left)} << 32 | static_cast<std::uint32_t>(pair.right);
+    }
+  };
 };
+// The special token between two texts.
+inline constexpr std::string_view kEndOfText = "<|endoftext|>";
 
 class Tokenizer {
  public:
   // `tokens` are the bytes of every id: all single bytes, the result of every merge, and otherwise only
-  // special tokens
-  // <|…|>. `merges` are in the order in which they apply. InputError when the two do not fit together.
+  // special tokens <|…|>. `merges` are in the order in which they apply. InputError when the two do not fit
+  // together.
   Tokenizer(std::vector<std::string> tokens, std::vector<TokenPair> merges);
 
   // Reads encoder.json and vocab.bpe of a folder, or Hugging Face's vocab.json and merges.txt, which are the
@@ -38,11 +48,14 @@ class Tokenizer {
 
   Dim vocab_size() const { return static_cast<Dim>(tokens_.size()); }
   const std::string& token(TokenId id) const;  // its bytes; InputError outside the vocabulary
-  // <|endoftext|>, if the vocabulary has it.
+  // kEndOfText, if the vocabulary has it.
   std::optional<TokenId> end_of_text() const { return end_of_text_; }
 
   // The ids of any byte sequence; decode gives the same bytes back. Special tokens in the text are ordinary
-  // text. Long texts are cut where that does not change the result and encoded in parallel.
+  // text. Of the merges that apply within a piece the lowest is made, at its leftmost place, until none applies.
+  // (OpenAI's code makes it at all its places at once; that can only differ when two merges make the same token,
+  // as in no vocabulary that was learned.) Long texts are cut where that does not change the result and encoded
+  // in parallel.
   std::vector<TokenId> encode(std::string_view text) const;
   std::string decode(std::span<const TokenId> ids) const;
 
@@ -51,13 +64,12 @@ class Tokenizer {
     std::int32_t rank;  // the lowest is applied first
     TokenId result;
   };
-  const Merge* find_merge(TokenId left, TokenId right) const;
+  const Merge* find_merge(TokenPair pair) const;
   void append_piece(std::string_view piece, std::vector<TokenId>& ids) const;
 
   std::vector<std::string> tokens_;
   std::vector<TokenPair> merges_;
-  std::unordered_map<std::uint64_t, Merge>
-      merge_of_;  // key: left id in the upper, right id in the lower half
+  std::unordered_map<TokenPair, Merge, TokenPair::Hash> merge_of_;
   std::array<TokenId, 256> byte_token_{};
   std::optional<TokenId> end_of_text_;
 };

@@ -5,7 +5,6 @@
 #include "core/files.h"
 #include "core/json.h"
 #include "data/byte_alphabet.h"
-#include "data/folder.h"
 #include "data/tokenizer.h"
 
 namespace ashlar::data {

@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "core/files.h"
 #include "core/parallel.h"
 #include "core/random.h"
 #include "data/byte_alphabet.h"
@@ -13,24 +14,32 @@
 namespace ashlar::data {
 namespace {
 
-// Counts all pairs anew for every merge; returns the tokens in the order of their ids.
-std::vector<std::string> train_naively(std::string_view text, std::size_t vocab_size) {
+struct Vocabulary {
   std::vector<std::string> tokens;
-  std::map<std::string, TokenId> id_of;
+  std::vector<TokenPair> merges;
+  std::string joined(TokenPair pair) const {
+    return tokens[static_cast<std::size_t>(pair.left)] + tokens[static_cast<std::size_t>(pair.right)];
+  }
+};
+
+// Counts all pairs anew for every merge.
+Vocabulary train_naively(std::string_view text, std::size_t vocab_size) {
+  Vocabulary result;
+  std::map<char, TokenId> id_of;
   for (const std::uint8_t byte : byte_order()) {
-    id_of[std::string(1, static_cast<char>(byte))] = static_cast<TokenId>(tokens.size());
-    tokens.emplace_back(1, static_cast<char>(byte));
+    id_of[static_cast<char>(byte)] = static_cast<TokenId>(result.tokens.size());
+    result.tokens.emplace_back(1, static_cast<char>(byte));
   }
   std::vector<std::vector<TokenId>> pieces;
   for (const std::string_view piece : pretokenize(text)) {
     pieces.emplace_back();
-    for (const char byte : piece) pieces.back().push_back(id_of[std::string(1, byte)]);
+    for (const char byte : piece) pieces.back().push_back(id_of[byte]);
   }
-  while (tokens.size() + 1 < vocab_size) {
-    std::map<std::pair<TokenId, TokenId>, int> counts;
+  while (result.tokens.size() + 1 < vocab_size) {
+    std::map<TokenPair, int> counts;
     for (const auto& piece : pieces)
       for (std::size_t i = 0; i + 1 < piece.size(); ++i) ++counts[{piece[i], piece[i + 1]}];
-    std::pair<TokenId, TokenId> best;
+    TokenPair best{};
     int most = 1;
     for (const auto& [pair, count] : counts) {  // the smallest pair comes first
       if (count > most) {
@@ -39,14 +48,11 @@ std::vector<std::string> train_naively(std::string_view text, std::size_t vocab_
       }
     }
     if (most < 2) break;
-    const std::string bytes =
-        tokens[static_cast<std::size_t>(best.first)] + tokens[static_cast<std::size_t>(best.second)];
-    if (id_of.emplace(bytes, static_cast<TokenId>(tokens.size())).second) tokens.push_back(bytes);
     for (auto& piece : pieces) {
       std::vector<TokenId> merged;
       for (std::size_t i = 0; i < piece.size(); ++i) {
-        if (i + 1 < piece.size() && piece[i] == best.first && piece[i + 1] == best.second) {
-          merged.push_back(id_of[bytes]);
+        if (i + 1 < piece.size() && TokenPair{piece[i], piece[i + 1]} == best) {
+          merged.push_back(static_cast<TokenId>(result.tokens.size()));
           ++i;
         } else {
           merged.push_back(piece[i]);
@@ -54,29 +60,68 @@ std::vector<std::string> train_naively(std::string_view text, std::size_t vocab_
       }
       piece = merged;
     }
+    result.merges.push_back(best);
+    result.tokens.push_back(result.joined(best));
   }
-  tokens.emplace_back("<|endoftext|>");
-  return tokens;
+  result.tokens.emplace_back("<|endoftext|>");
+  return result;
 }
 
-std::vector<std::string> tokens_of(const Tokenizer& tokenizer) {
-  std::vector<std::string> tokens;
-  for (TokenId id = 0; id < tokenizer.vocab_size(); ++id) tokens.push_back(tokenizer.token(id));
-  return tokens;
+// Looks through the whole piece for every merge: the lowest that applies, where it applies first.
+std::vector<TokenId> encode_naively(const Vocabulary& vocabulary, std::string_view text) {
+  std::map<std::string, TokenId> id_of;
+  for (const std::string& token : vocabulary.tokens) id_of.emplace(token, static_cast<TokenId>(id_of.size()));
+  std::map<TokenPair, std::size_t> rank_of;
+  for (const TokenPair pair : vocabulary.merges) rank_of.emplace(pair, rank_of.size());
+  std::vector<TokenId> result;
+  for (const std::string_view piece : pretokenize(text)) {
+    std::vector<TokenId> ids;
+    for (const char byte : piece) ids.push_back(id_of.at(std::string(1, byte)));
+    while (true) {
+      std::size_t lowest = vocabulary.merges.size(), place = 0;
+      for (std::size_t i = 0; i + 1 < ids.size(); ++i) {
+        const auto found = rank_of.find({ids[i], ids[i + 1]});
+        if (found == rank_of.end() || found->second >= lowest) continue;
+        lowest = found->second;
+        place = i;
+      }
+      if (lowest == vocabulary.merges.size()) break;
+      ids[place] = id_of.at(vocabulary.joined(vocabulary.merges[lowest]));
+      ids.erase(ids.begin() + static_cast<std::ptrdiff_t>(place) + 1);
+    }
+    result.insert(result.end(), ids.begin(), ids.end());
+  }
+  return result;
 }
+
+// Tokens and merges in their order.
+std::string files_of(const Tokenizer& tokenizer) {
+  TemporaryFolder folder;
+  tokenizer.save(folder.path());
+  return read_file(folder / "encoder.json") + read_file(folder / "vocab.bpe");
+}
+std::string files_of(const Vocabulary& vocabulary) { return files_of(Tokenizer(vocabulary.tokens, vocabulary.merges)); }
 
 }  // namespace
 
 TEST_CASE("bpe_training_merges_what_counting_anew_merges", "[data]") {
   const std::string text =
       embedded_text().valid.substr(0, 6000) + " aaaa aaaaa aaaaaaa banana bananas ananas \xff\xff\xff";
-  REQUIRE(tokens_of(train_bpe(text, 500)) == train_naively(text, 500));
+  REQUIRE((files_of(train_bpe(text, 500)) == files_of(train_naively(text, 500))));
   // Until nothing occurs twice.
   const std::string small = "abcabc abc bcd abcd aaaaaaaa aaaaaaaa abab abab";
   const Tokenizer tokenizer = train_bpe(small, 5000);
-  REQUIRE(tokens_of(tokenizer) == train_naively(small, 5000));
+  REQUIRE((files_of(tokenizer) == files_of(train_naively(small, 5000))));
   REQUIRE(tokenizer.vocab_size() < 300);
   REQUIRE(tokenizer.decode(tokenizer.encode(small)) == small);
+}
+
+TEST_CASE("merges_apply_in_their_order_from_left_to_right", "[data]") {
+  const TextDataset data = embedded_text();
+  const Vocabulary vocabulary = train_naively(data.valid.substr(0, 10000), 500);
+  const Tokenizer tokenizer(vocabulary.tokens, vocabulary.merges);
+  const std::string text = data.train.substr(0, 50000) + " ==================== aaaaaaa \xff\xff\xff";
+  REQUIRE((tokenizer.encode(text) == encode_naively(vocabulary, text)));
 }
 
 TEST_CASE("bpe_training_takes_time_by_the_length_of_the_text_not_of_its_words", "[data]") {
@@ -90,7 +135,7 @@ TEST_CASE("bpe_training_takes_time_by_the_length_of_the_text_not_of_its_words", 
   // Cut where the header says: the parts alone give the same.
   std::string parts;
   for (std::size_t begin = 0; begin < letters.size(); begin += 1024) parts += letters.substr(begin, 1024) + "\n";
-  REQUIRE(tokens_of(train_bpe(parts, 600)) == tokens_of(train_bpe(letters, 600)));
+  REQUIRE((files_of(train_bpe(parts, 600)) == files_of(train_bpe(letters, 600))));
 }
 
 TEST_CASE("bpe_training_does_not_depend_on_the_number_of_threads", "[data]") {
@@ -99,12 +144,12 @@ TEST_CASE("bpe_training_does_not_depend_on_the_number_of_threads", "[data]") {
   while (text.size() < 2500000) text += data.train + std::to_string(text.size());
   const int threads = num_threads();
   set_num_threads(1);
-  const auto one = tokens_of(train_bpe(text, 700));
+  const Tokenizer one = train_bpe(text, 700);
   set_num_threads(2);
-  const auto two = tokens_of(train_bpe(text, 700));
+  const Tokenizer two = train_bpe(text, 700);
   set_num_threads(threads);
-  REQUIRE(one == two);
-  REQUIRE(one.size() == 700);
+  REQUIRE((files_of(one) == files_of(two)));
+  REQUIRE(one.vocab_size() == 700);
 }
 
 TEST_CASE("trained_tokenizers_survive_saving_and_encode_with_their_merges", "[data]") {
@@ -114,10 +159,10 @@ TEST_CASE("trained_tokenizers_survive_saving_and_encode_with_their_merges", "[da
   REQUIRE(tokenizer.end_of_text() == TokenId{999});
   TemporaryFolder folder;
   tokenizer.save(folder.path());
-  const auto ids = tokenizer.encode(data.test);
-  REQUIRE(Tokenizer::load(folder.path()).encode(data.test) == ids);
-  REQUIRE(tokenizer.decode(ids) == data.test);
-  REQUIRE(ids.size() * 2 < data.test.size());
+  const auto ids = tokenizer.encode(data.valid);
+  REQUIRE((Tokenizer::load(folder.path()).encode(data.valid) == ids));
+  REQUIRE((tokenizer.decode(ids) == data.valid));
+  REQUIRE(ids.size() * 2 < data.valid.size());
 }
 
 TEST_CASE("bpe_training_refuses_nonsense", "[data]") {

@@ -68,6 +68,15 @@ TEST_CASE("tokenizer_gives_the_references_ids", "[data]") {
   REQUIRE(wrong == 0);
 }
 
+TEST_CASE("a_merge_may_apply_before_the_next_place_of_a_higher_one", "[data]") {
+  std::vector<std::string> tokens;
+  for (unsigned byte = 0; byte < 256; ++byte) tokens.emplace_back(1, static_cast<char>(byte));
+  for (const char* token : {"bc", "ab", "abc", "abca"}) tokens.emplace_back(token);
+  // Two merges make "abc", the later one below that which goes on from there.
+  const Tokenizer tokenizer(tokens, {{'b', 'c'}, {'a', 'b'}, {257, 'c'}, {258, 'a'}, {'a', 256}});
+  REQUIRE(tokenizer.encode("abcabc") == std::vector<TokenId>{259, 256});
+}
+
 TEST_CASE("any_bytes_survive_encoding_and_decoding", "[data]") {
   const Tokenizer tokenizer = small_tokenizer();
   for (std::uint64_t seed = 0; seed < 200; ++seed) {
