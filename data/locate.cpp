@@ -10,23 +10,14 @@
 namespace ashlar::data {
 namespace fs = std::filesystem;
 
-std::optional<fs::path> find_dataset(const fs::path& folder,
-                                     const std::function<bool(const fs::path&)>& recognised,
-                                     std::string_view what) {
-  const std::vector<fs::path> entries = sorted_entries(folder, what);
-  ASHLAR_CHECK(!entries.empty(), what, ": the folder ", folder.string(), " is empty");
-  if (recognised(folder)) return folder;
-  std::vector<fs::path> found;
-  for (const fs::path& entry : entries)
-    if (fs::is_directory(entry) && recognised(entry)) found.push_back(entry);
-  if (found.empty()) return std::nullopt;
-  ASHLAR_CHECK(found.size() == 1, what, ": ", folder.string(), " holds several data sets, ",
-               found[0].filename().string(), " and ", found[1].filename().string(),
-               "; give the path of one of them");
-  return found[0];
-}
-
 namespace {
+
+// False of files, and of folders that are closed to this user, such as lost+found.
+bool can_list(const fs::path& path) {
+  std::error_code failure;
+  fs::directory_iterator(path, failure);
+  return !failure;
+}
 
 std::optional<fs::path> downloaded(std::initializer_list<const char*> names) {
   for (const fs::path& base : {fs::path("."), fs::path(source_folder())}) {
@@ -40,6 +31,22 @@ std::optional<fs::path> downloaded(std::initializer_list<const char*> names) {
 }
 
 }  // namespace
+
+std::optional<fs::path> find_dataset(const fs::path& folder,
+                                     const std::function<bool(const fs::path&)>& recognised,
+                                     std::string_view what) {
+  const std::vector<fs::path> entries = sorted_entries(folder, what);
+  ASHLAR_CHECK(!entries.empty(), what, ": the folder ", folder.string(), " is empty");
+  if (recognised(folder)) return folder;
+  std::vector<fs::path> found;
+  for (const fs::path& entry : entries)
+    if (can_list(entry) && recognised(entry)) found.push_back(entry);
+  if (found.empty()) return std::nullopt;
+  ASHLAR_CHECK(found.size() == 1, what, ": ", folder.string(), " holds several data sets, ",
+               found[0].filename().string(), " and ", found[1].filename().string(),
+               "; give the path of one of them");
+  return found[0];
+}
 
 // The names under which the official archives unpack.
 std::optional<fs::path> downloaded_images() {

@@ -1,7 +1,6 @@
 #include "data/text.h"
 
 #include <algorithm>
-#include <array>
 #include <vector>
 
 #include "core/files.h"
@@ -16,7 +15,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kWhat = "text";
-constexpr std::array<const char*, 3> kSplits{"train", "valid", "test"};
 
 // The file of a split in a folder; an empty path if there is none.
 fs::path find_split(const fs::path& folder, const std::string& split) {
@@ -39,7 +37,7 @@ fs::path find_split(const fs::path& folder, const std::string& split) {
 }
 
 bool holds_text(const fs::path& folder) {
-  return std::ranges::any_of(kSplits, [&](const char* split) { return !find_split(folder, split).empty(); });
+  return !find_split(folder, "train").empty() || !find_split(folder, "valid").empty();
 }
 
 }  // namespace
@@ -48,24 +46,22 @@ TextDataset load_text(const fs::path& path) {
   const auto folder = find_dataset(path, holds_text, kWhat);
   ASHLAR_CHECK(
       folder, kWhat, ": nothing recognised in ", path.string(),
-      "; looked for wiki.{train,valid,test}.{tokens,raw} or *.txt with train, valid or test in the name, "
-      "there and in its subfolders; ",
+      "; looked for wiki.{train,valid}.{tokens,raw} or *.txt with train or valid in the name, there and in its "
+      "subfolders; ",
       describe_folder(path), "; data/download.sh wikitext2 fetches WikiText-2");
-  std::array<std::string, 3> texts;
   bool wikitext = false;
-  for (std::size_t s = 0; s < texts.size(); ++s) {
-    const fs::path file = find_split(*folder, kSplits[s]);
-    const bool required = s < 2;
-    ASHLAR_CHECK(!file.empty() || !required, kWhat, ": ", folder->string(), " has no file for the ",
-                 kSplits[s], " split: neither wiki.", kSplits[s], ".{tokens,raw} nor a *.txt with ",
-                 kSplits[s], " in its name");
-    if (file.empty()) continue;
-    texts[s] = read_file(file);
-    ASHLAR_CHECK(!texts[s].empty(), kWhat, ": ", file.string(), " is empty");
+  const auto read = [&](const char* split) {
+    const fs::path file = find_split(*folder, split);
+    ASHLAR_CHECK(!file.empty(), kWhat, ": ", folder->string(), " has no file for the ", split, " split: neither wiki.",
+                 split, ".{tokens,raw} nor a *.txt with ", split, " in its name");
+    std::string text = read_file(file);
+    ASHLAR_CHECK(!text.empty(), kWhat, ": ", file.string(), " is empty");
     wikitext = wikitext || file.extension() != ".txt";
-  }
-  return {std::move(texts[0]), std::move(texts[1]), std::move(texts[2]),
-          (wikitext ? "WikiText in " : "text files in ") + folder->string()};
+    return text;
+  };
+  TextDataset data{read("train"), read("valid"), {}};
+  data.description = (wikitext ? "WikiText in " : "text files in ") + folder->string();
+  return data;
 }
 
 TextDataset embedded_text() {
@@ -77,8 +73,7 @@ TextDataset embedded_text() {
     std::size_t end = 0;
     for (std::size_t line = 0; line < kLinesPerBlock && end < rest.size(); ++line)
       end = std::min(rest.find('\n', end), rest.size() - 1) + 1;
-    std::string& split = block % 10 == 4 ? data.valid : block % 10 == 9 ? data.test : data.train;
-    split += rest.substr(0, end);
+    (block % 10 == 4 ? data.valid : data.train) += rest.substr(0, end);
     rest.remove_prefix(end);
   }
   return data;

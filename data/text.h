@@ -1,4 +1,4 @@
-// Text in three splits, and the word counts that make perplexities of different tokenizers comparable.
+// Text in two splits, and the word counts that make perplexities of different tokenizers comparable.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -9,18 +9,17 @@
 namespace ashlar::data {
 
 struct TextDataset {
-  std::string train, valid, test;  // test may be empty
-  std::string description;         // "WikiText in data/wikitext-2"
+  std::string train, valid;
+  std::string description;  // "WikiText in data/wikitext-2"
 };
 
-// Reads the folder `path`, or the one folder in it that is recognised: files wiki.{train,valid,test} ending
-// in .tokens or .raw, otherwise files with train, valid or test in the name ending in .txt. Train and valid
-// are needed. InputError that says what was looked for, or which file is missing, empty or ambiguous,
-// otherwise.
+// Reads the folder `path`, or the one folder in it that is recognised: files wiki.{train,valid} ending in
+// .tokens or .raw, otherwise files with train or valid in the name ending in .txt. InputError that says what
+// was looked for, or which file is missing, empty or ambiguous, otherwise.
 TextDataset load_text(const std::filesystem::path& path);
 
-// The project's own sources and documentation, compiled into the program: of every ten blocks of lines eight
-// are for training, one for validation, one for testing.
+// The project's own sources and documentation, compiled into the program: of every ten blocks of lines nine
+// are for training, one for validation.
 TextDataset embedded_text();
 
 struct WordCount {

@@ -1,4 +1,4 @@
-// train_gpt: trains a GPT-2 on WikiText, any text in three splits, or the project's own sources.
+// train_gpt: trains a GPT-2 on WikiText, any text in two splits, or the project's own sources.
 #include <cstdio>
 
 #include "core/determinism.h"
