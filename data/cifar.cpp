@@ -5,7 +5,6 @@
 #include <sstream>
 
 #include "core/files.h"
-#include "data/folder.h"
 #include "data/image_formats.h"
 
 namespace ashlar::data {

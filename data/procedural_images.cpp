@@ -99,7 +99,8 @@ Colour draw_colour(Draws& draws, float hue) {
 void draw_image(std::uint64_t key, Dim index, std::int32_t label, std::uint8_t* pixels) {
   Draws draws(key, static_cast<std::uint64_t>(index));
   const Colour ground = draw_colour(draws);
-  const float spread = draws.between(-0.25f, 0.25f) + draws.between(-0.1f, 0.1f);
+  float spread = draws.between(-0.25f, 0.25f);
+  spread += draws.between(-0.1f, 0.1f);
   const Colour ink = draw_colour(draws, static_cast<float>(label) / static_cast<float>(kClasses) + spread);
 
   const float radius = draws.between(8, 13), angle = draws.between(-0.4f, 0.4f);

@@ -24,7 +24,6 @@ class TokenLoader {
 
   TokenBatch at(std::int64_t step) const;
 
-  Dim windows_per_epoch() const { return windows_; }
   double steps_per_epoch() const { return static_cast<double>(windows_) / static_cast<double>(batch_); }
 
  private:
