@@ -7,6 +7,7 @@
 #include "autograd/function.h"
 #include "kernels/blast/blast.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/rounding.h"
 #include "layers/blast/factorize.h"
 #include "layers/blast/gram.h"
 
@@ -45,6 +46,12 @@ struct BlastOp : Function<BlastOp> {
     return {dx, du, dv, ds, dbias};
   }
 };
+
+// With the padding of ragged last blocks.
+Dim params_per_rank(Dim in, Dim out, Dim out_blocks, Dim in_blocks) {
+  using kernels::ceil_div;
+  return in_blocks * ceil_div(in, in_blocks) + out_blocks * ceil_div(out, out_blocks) + out_blocks * in_blocks;
+}
 
 // The factors of one side with zeros where a ragged last block goes beyond the features: these rows take no part in W.
 Array without_padding(const Tensor& factors, Dim features) {
@@ -117,7 +124,7 @@ void BlastLinear::fit(const Array& dense, const ProjectionOptions& options) {
 LinearCost BlastLinear::cost(Dim rows) const {
   const auto [out_blocks, in_blocks, rank] = structure_;
   const Dim macs = rows * rank * (in_features() + out_features() + out_blocks * in_blocks);
-  const Dim params = rank * (in_blocks * block_columns() + out_blocks * block_rows() + out_blocks * in_blocks);
+  const Dim params = rank * params_per_rank(in_features(), out_features(), out_blocks, in_blocks);
   const auto kept = kept_shape(scope().device(), rows, structure_, block_columns());
   return {params, macs, macs, macs, kept ? kept->numel() : 0};
 }
@@ -131,7 +138,7 @@ std::unique_ptr<LinearMap> make_blast(const Scope& scope, Dim in, Dim out, Linea
     structure.out_blocks = spec.integer("out_blocks");
     structure.in_blocks = spec.integer("in_blocks");
   }
-  const Dim per_rank = in + out + structure.out_blocks * structure.in_blocks;
+  const Dim per_rank = params_per_rank(in, out, structure.out_blocks, structure.in_blocks);
   structure.rank = spec.has("ratio") ? rank_for_ratio(spec, spec.ratio(), in, out, per_rank) : spec.integer("rank");
   spec.finish();
   return std::make_unique<BlastLinear>(scope, in, out, structure, options);

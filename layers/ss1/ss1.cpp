@@ -132,13 +132,14 @@ LinearCost Ss1Linear::cost(Dim rows) const {
 
 std::unique_ptr<LinearMap> make_ss1(const Scope& scope, Dim in, Dim out, LinearSpec& spec, const LinearOptions& options) {
   Ss1Linear::Structure structure{};
+  const auto block_of = [&](Dim reduction) { return spec.integer("block", default_block(in, reduction)); };
   const auto params = [&](Dim reduction) {
-    const Dim block = default_block(in, reduction);
+    const Dim block = block_of(reduction);
     return out * groups_of(in, reduction, block) * block;
   };
   structure.reduction = spec.has("ratio") ? size_for_ratio(spec, spec.ratio(), in, out, in, "reduction", params)
                                           : spec.integer("reduction");
-  structure.block = spec.integer("block", default_block(in, structure.reduction));
+  structure.block = block_of(structure.reduction);
   if (spec.has("classes")) structure.classes = spec.integer("classes");
   spec.finish();
   return std::make_unique<Ss1Linear>(scope, in, out, structure, options);

@@ -159,6 +159,31 @@ TEST_CASE("specs: sizes by ratio, and errors that say what would fit") {
   REQUIRE_THROWS_WITH(make(8, 8, "low_rank:"), says("key=value"));
 }
 
+TEST_CASE("a ratio is never exceeded, padding included, whatever the shape and the other keys") {
+  int possible = 0;
+  for (const auto& [in, out] : {std::pair<Dim, Dim>{192, 576}, {384, 384}, {100, 37}, {61, 250}, {24, 24}, {7, 5}}) {
+    for (const std::string kind : {"low_rank:", "monarch:", "monarch:blocks=3,", "blast:blocks=9,", "blast:blocks=4,",
+                                   "blast:out_blocks=5,in_blocks=7,", "ss1:", "ss1:block=64,", "ss1:block=5,",
+                                   "ss1:classes=3,", "block_diagonal:"}) {
+      for (const char* ratio : {"0.05", "0.2", "0.37", "0.5", "0.9", "1"}) {
+        const std::string spec = concat(kind, "ratio=", ratio);
+        CAPTURE(spec, in, out);
+        try {
+          const Linear layer(Scope::root().for_loading(), in, out, spec);
+          const double most = std::stod(ratio) * static_cast<double>(in * out);
+          CHECK(static_cast<double>(layer.map().cost(1).params) <= most);
+          ++possible;
+        } catch (const InputError&) {  // no size is small enough, or a block too large for the shape
+        }
+      }
+    }
+  }
+  REQUIRE(possible > 200);
+  const auto make = [](Dim in, Dim out, std::string_view spec) { return Linear(Scope::root(), in, out, spec).map().spec(); };
+  REQUIRE(make(192, 576, "ss1:ratio=0.5,block=64") == "ss1:reduction=3,block=64");
+  REQUIRE(make(384, 384, "blast:blocks=9,ratio=0.37") == "blast:blocks=9,rank=56");
+}
+
 TEST_CASE("the authors' initialisations: uniform factors, and what they make of the variance of the matrix") {
   const Dim in = 96, out = 64;
   // Times in / std² of a dense matrix with PyTorch's initialisation, 1/3.
