@@ -79,8 +79,11 @@ void PrecGd::refresh(Slot& slot) const {
   const auto rank = static_cast<double>(gram.size(2));
   try {
     const auto traces = linalg::traces(gram);
-    const Array damped = linalg::damped(
-        gram, [&](Dim k) { return damping_ * traces[static_cast<std::size_t>(k)] / rank; });
+    // Where K is zero, so is the gradient, and any delta will do: of padding, of factors that begin with zeros.
+    const Array damped = linalg::damped(gram, [&](Dim k) {
+      const double trace = traces[static_cast<std::size_t>(k)];
+      return trace == 0 ? 1 : damping_ * trace / rank;
+    });
     copy(linalg::cholesky(damped), slot.state.at("gram_factor"));
   } catch (const Error& error) {
     throw Error(concat(name_, ": the Gram matrices of ", slot.parameter.name, " cannot be factored with a damping of ",

@@ -20,8 +20,8 @@ struct PrecGdOptions : MatrixOptions {
 };
 
 // ScaledGD: the same without damping, and with steps of the length that they have, so that a learning rate of dense
-// gradient descent fits. Its Gram matrices must be positive definite: a rank above what a factor can have, or factors
-// of zero, need PrecGD's damping.
+// gradient descent fits. Its Gram matrices must be positive definite, or zero: a rank above what a factor can have needs
+// PrecGD's damping.
 struct ScaledGdOptions : PrecGdOptions {
   ScaledGdOptions() {
     lr = 0.1;
@@ -31,7 +31,7 @@ struct ScaledGdOptions : PrecGdOptions {
 };
 
 // Of every parameter that has a Gram matrix K, (batch, r, r), of the other factors, seen as matrices G with r columns:
-//   g' = g (K + delta I)⁻¹,  delta = damping trace(K) / r,  for each matrix of the batch
+//   g' = g (K + delta I)⁻¹,  delta = damping trace(K) / r, or 1 where K is zero,  for each matrix of the batch
 //   buf <- mu buf + g',  w <- (1 - lr weight_decay) w - lr (buf, or buf scaled to `rms`)
 // To first order the weight matrix moves as if projected gradients of itself were taken, however the product is split
 // among its factors: without damping U, V and U A, V A⁻ᵀ train alike. K is found, from the weights before the
