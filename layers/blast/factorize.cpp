@@ -177,7 +177,6 @@ void alternate(const BlastFactors& f, const Target& target, const FactorizeOptio
     });
     normalise(f);
     std::vector<double> next = packed(f);
-    const double plain = target.error(f);
     const std::vector<double> further = anderson.next(x, next);
     unpack(further, f);
     const double extrapolated = target.error(f);
@@ -187,7 +186,7 @@ void alternate(const BlastFactors& f, const Target& target, const FactorizeOptio
     } else {
       anderson.forget();
       unpack(next, f);
-      error = plain;
+      error = target.error(f);
       x = std::move(next);
     }
     if (options.observe) options.observe(error);
