@@ -40,7 +40,7 @@ class Shampoo : public MatrixOptimizer {
   bool graft_;
 };
 
-// (a / correction + damping λ)^(-1/order) of symmetric positive semidefinite matrices a (batch, n, n), with λ the
+// ((a + damping λ) / correction)^(-1/order) of symmetric positive semidefinite matrices a (batch, n, n), with λ the
 // largest eigenvalue of each; zero where a is zero.
 Array inverse_root(const Array& a, double order, double damping, double correction = 1);
 

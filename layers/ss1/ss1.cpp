@@ -64,7 +64,7 @@ Ss1Linear::Ss1Linear(const Scope& scope, Dim in, Dim out, const Structure& struc
       shift[entry] = static_cast<std::int32_t>(shifts.below(entry, static_cast<std::uint32_t>(block)));
       sign[entry] = signs.below(entry, 2) == 0 ? 1 : -1;
     } else {
-      // VEC keeps the rotations of their vector loads aligned; other blocks than theirs are rotated by single features.
+      // Rotations by VEC features keep vectors aligned. Blocks that are no multiple of it are rotated by single ones.
       const Dim vec = block % 8 == 0 ? 8 : 1, i = static_cast<Dim>(entry) % c;
       shift[entry] = static_cast<std::int32_t>(vec * 45007 * i % block);
     }
