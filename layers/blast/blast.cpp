@@ -132,14 +132,11 @@ LinearCost BlastLinear::cost(Dim rows) const {
 std::unique_ptr<LinearMap> make_blast(const Scope& scope, Dim in, Dim out, LinearSpec& spec,
                                       const LinearOptions& options) {
   BlastLinear::Structure structure{};
-  if (spec.has("blocks")) {
-    structure.out_blocks = structure.in_blocks = spec.integer("blocks");
-  } else {
-    structure.out_blocks = spec.integer("out_blocks");
-    structure.in_blocks = spec.integer("in_blocks");
-  }
+  structure.out_blocks = spec.integer(spec.one_of("blocks", "out_blocks"));
+  structure.in_blocks = spec.integer(spec.one_of("blocks", "in_blocks"));
   const Dim per_rank = params_per_rank(in, out, structure.out_blocks, structure.in_blocks);
-  structure.rank = spec.has("ratio") ? rank_for_ratio(spec, spec.ratio(), in, out, per_rank) : spec.integer("rank");
+  const bool by_ratio = spec.one_of("rank", "ratio") == "ratio";
+  structure.rank = by_ratio ? rank_for_ratio(spec, spec.ratio(), in, out, per_rank) : spec.integer("rank");
   spec.finish();
   return std::make_unique<BlastLinear>(scope, in, out, structure, options);
 }

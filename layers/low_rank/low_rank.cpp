@@ -117,7 +117,8 @@ LinearCost LowRankLinear::cost(Dim rows) const {
 
 std::unique_ptr<LinearMap> make_low_rank(const Scope& scope, Dim in, Dim out, LinearSpec& spec,
                                          const LinearOptions& options) {
-  const Dim rank = spec.has("ratio") ? rank_for_ratio(spec, spec.ratio(), in, out, in + out) : spec.integer("rank");
+  const bool by_ratio = spec.one_of("rank", "ratio") == "ratio";
+  const Dim rank = by_ratio ? rank_for_ratio(spec, spec.ratio(), in, out, in + out) : spec.integer("rank");
   spec.finish();
   return std::make_unique<LowRankLinear>(scope, in, out, rank, options);
 }

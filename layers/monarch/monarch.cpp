@@ -171,20 +171,15 @@ std::unique_ptr<LinearMap> make_monarch(const Scope& scope, Dim in, Dim out, Lin
   const auto params_per_rank = [&](Dim blocks) {
     return blocks * ((in + blocks - 1) / blocks + (out + blocks - 1) / blocks);
   };
-  const bool by_ratio = spec.has("ratio"), given = spec.has("blocks");
-  if (by_ratio && !given) {
-    structure.blocks = size_for_ratio(spec, spec.ratio(), in, out, std::min(in, out), "blocks", [&](Dim blocks) {
-      return default_rank(in, out, blocks) * params_per_rank(blocks);
-    });
-  } else {
-    structure.blocks = spec.integer("blocks");
-  }
-  if (by_ratio && given) {
-    structure.rank = rank_for_ratio(spec, spec.ratio(), in, out, params_per_rank(structure.blocks),
-                                    std::lcm(Dim{8}, structure.blocks));
-  } else {
-    structure.rank = spec.integer("rank", default_rank(in, out, structure.blocks));
-  }
+  if (spec.has("rank")) spec.one_of("rank", "ratio");
+  const bool blocks_by_ratio = !spec.has("blocks") && spec.one_of("blocks", "ratio") == "ratio";
+  const bool rank_by_ratio = !blocks_by_ratio && spec.has("ratio");
+  const auto params = [&](Dim blocks) { return default_rank(in, out, blocks) * params_per_rank(blocks); };
+  structure.blocks = blocks_by_ratio ? size_for_ratio(spec, spec.ratio(), in, out, std::min(in, out), "blocks", params)
+                                     : spec.integer("blocks");
+  structure.rank = rank_by_ratio ? rank_for_ratio(spec, spec.ratio(), in, out, params_per_rank(structure.blocks),
+                                                  std::lcm(Dim{8}, structure.blocks))
+                                 : spec.integer("rank", default_rank(in, out, structure.blocks));
   structure.interleaved = spec.flag("interleaved");
   spec.finish();
   return std::make_unique<MonarchLinear>(scope, in, out, structure, options);

@@ -137,8 +137,9 @@ std::unique_ptr<LinearMap> make_ss1(const Scope& scope, Dim in, Dim out, LinearS
     const Dim block = block_of(reduction);
     return out * groups_of(in, reduction, block) * block;
   };
-  structure.reduction = spec.has("ratio") ? size_for_ratio(spec, spec.ratio(), in, out, in, "reduction", params)
-                                          : spec.integer("reduction");
+  const bool by_ratio = spec.one_of("reduction", "ratio") == "ratio";
+  structure.reduction = by_ratio ? size_for_ratio(spec, spec.ratio(), in, out, in, "reduction", params)
+                                 : spec.integer("reduction");
   structure.block = block_of(structure.reduction);
   if (spec.has("classes")) structure.classes = spec.integer("classes");
   spec.finish();

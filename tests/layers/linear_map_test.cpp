@@ -142,7 +142,16 @@ TEST_CASE("specs: sizes by ratio, and errors that say what would fit") {
                         says("must be from 1 to 8") || says("smallest possible ratio is 5.76461e+17"));
   }
   REQUIRE_THROWS_WITH(make(8, 8, "monarch:ratio=0.5,blocks=2147483647"), says("smallest possible ratio is 1.15292e+18"));
-  REQUIRE_THROWS_WITH(make(8, 8, "low_rank"), says("needs rank"));
+  REQUIRE_THROWS_WITH(make(8, 8, "low_rank"), says("layer 'low_rank': low_rank needs rank=… or ratio=…"));
+  REQUIRE_THROWS_WITH(make(8, 8, "blast:rank=8"), says("blast needs blocks=… or out_blocks=…"));
+  REQUIRE_THROWS_WITH(make(8, 8, "blast:out_blocks=2,rank=8"), says("blast needs blocks=… or in_blocks=…"));
+  for (const std::string spec : {"low_rank:ratio=0.5,rank=8", "blast:blocks=2,ratio=0.5,rank=8", "monarch:ratio=0.5,rank=8",
+                                 "monarch:blocks=2,ratio=0.5,rank=8"}) {
+    REQUIRE_THROWS_WITH(make(64, 64, spec), says(" takes rank=… or ratio=…, not both"));
+  }
+  REQUIRE_THROWS_WITH(make(8, 8, "blast:blocks=2,in_blocks=3,rank=2"), says("takes blocks=… or in_blocks=…, not both"));
+  REQUIRE_THROWS_WITH(make(8, 8, "ss1:reduction=2,ratio=0.5"), says("takes reduction=… or ratio=…, not both"));
+  REQUIRE_THROWS_WITH(make(8, 8, "block_diagonal:blocks=2,ratio=0.5"), says("takes blocks=… or ratio=…, not both"));
   REQUIRE_THROWS_WITH(make(8, 8, "low_rank:rank=2,blocks=3"), says("does not know 'blocks'") && says("rank"));
   REQUIRE_THROWS_WITH(make(8, 8, "lowrank:rank=2"), says("unknown kind 'lowrank'") && says("low_rank") && says("blast"));
   REQUIRE_THROWS_WITH(make(64, 64, "low_rank:ratio=0.1"), says("smallest possible ratio is 0.25"));
