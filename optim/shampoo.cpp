@@ -60,7 +60,7 @@ Array inverse_root(const Array& a, double order, double damping, double correcti
 }
 
 Shampoo::Shampoo(const Parameters& parameters, const ShampooOptions& options)
-    : MatrixOptimizer("shampoo", parameters, options),
+    : MatrixOptimizer("shampoo", parameters, options, has_side(options.max_precond_dim)),
       adam_(options.adam),
       refresh_every_(options.refresh_every),
       max_precond_dim_(options.max_precond_dim),

@@ -18,13 +18,14 @@ struct ShampooOptions : MatrixOptions {
   bool graft = true;          // take the length of each step from Adam
 };
 
-// Of every hidden matrix, and of every matrix of a batch for itself:
+// Of every hidden matrix with a side of at most max_precond_dim, and of every matrix of a batch for itself:
 //   L <- beta2 L + (1 - beta2) g gᵀ,  R <- beta2 R + (1 - beta2) gᵀ g,  m <- beta1 m + (1 - beta1) g
 //   d = L'^(-1/4) m' R'^(-1/4)   or, with one side preconditioned, that side's -1/2;  ' corrects for the start at zero
 //   w <- (1 - lr weight_decay) w - lr d,   or d of the length of Adam's direction, where grafted
 // The roots are found in the first step and then every refresh_every steps, the matrices taking turns.
 // State: "exp_avg" (m), "exp_avg_sq" (Adam's v, where grafted), "left_average" (L), "left_root", "right_average",
-// "right_root". The other parameters: AdamW with the same betas and eps (matrix_optimizer.h).
+// "right_root". The other parameters, matrices with two longer sides among them: AdamW with the same betas and eps
+// (matrix_optimizer.h).
 class Shampoo : public MatrixOptimizer {
  public:
   explicit Shampoo(const Parameters& parameters, const ShampooOptions& options = {});

@@ -55,7 +55,7 @@ Settings soap_defaults() {
 const OptimizerKind kSoap{"soap", &soap_defaults, &make_soap};
 
 Soap::Soap(const Parameters& parameters, const SoapOptions& options)
-    : MatrixOptimizer("soap", parameters, options),
+    : MatrixOptimizer("soap", parameters, options, has_side(options.max_precond_dim)),
       adam_(options.adam),
       refresh_every_(options.refresh_every),
       max_precond_dim_(options.max_precond_dim) {
@@ -92,8 +92,7 @@ void Soap::update_matrix(Slot& slot, const Update& update) {
   const Shape matrix = matrix_shape(slot.parameter);
   const auto sides = sides_of(matrix, max_precond_dim_);
   const Array gradient = matrix_gradient(slot, update);
-  // The first step has no bases yet.
-  const Dim number = slot.steps() - (sides.empty() ? 0 : 1);
+  const Dim number = slot.steps() - 1;  // the first step has no bases yet
   if (number > 0) {
     Array rotated = gradient;
     for (const Side side : sides) {
@@ -107,7 +106,6 @@ void Soap::update_matrix(Slot& slot, const Update& update) {
   for (const Side side : sides) {
     add_to_average(slot.state.at(side_key(side, "average")), adam_.beta2, side, gradient);
   }
-  if (sides.empty()) return;
   if (number == 0) find_bases(slot);
   else if (refreshes(slot, refresh_every_)) refresh_bases(slot);
 }
