@@ -6,19 +6,6 @@
 
 namespace ashlar::optim {
 
-Settings matrix_settings(const MatrixOptions& options) {
-  return {{"lr", options.lr},          {"weight_decay", options.weight_decay}, {"adamw_lr", options.adamw_lr},
-          {"beta1", options.adam.beta1}, {"beta2", options.adam.beta2},          {"eps", options.adam.eps}};
-}
-
-MatrixOptions matrix_options(const OptimizerOptions& shared, const Settings& settings) {
-  MatrixOptions options;
-  static_cast<OptimizerOptions&>(options) = shared;
-  options.adamw_lr = settings.at("adamw_lr");
-  options.adam = {settings.at("beta1"), settings.at("beta2"), settings.at("eps")};
-  return options;
-}
-
 Shape matrix_shape(const Parameter& parameter) {
   const Shape& shape = parameter.tensor.shape();
   const Dim rows = shape[shape.ndim() - 2], columns = shape[shape.ndim() - 1];
@@ -35,6 +22,10 @@ void move_weight(const Slot& slot, const Update& update, double factor, const Ar
   const Array& weight = slot.parameter.tensor.value();
   kernels::linear_combination(weight.exec(), weight, 1 - update.lr * slot.weight_decay,
                               direction.reshape(weight.shape()), factor, weight);
+}
+
+void check_count(std::string_view optimizer, std::string_view key, Dim value) {
+  ASHLAR_CHECK(value >= 1, optimizer, ": ", key, " must be at least 1, got ", value);
 }
 
 bool is_hidden_matrix(const Parameter& parameter) {

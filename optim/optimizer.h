@@ -41,6 +41,13 @@ struct ParameterOptions {
 struct OptimizerOptions : ParameterOptions {
   double lr = 1e-3;
   double weight_decay = 0;
+
+  // f(name, value) for every setting that configs and command lines can give (optimizer_kind.h).
+  template <class F>
+  void each_setting(const F& f) {
+    f("lr", lr);
+    f("weight_decay", weight_decay);
+  }
 };
 
 // Values by name, as in a checkpoint.

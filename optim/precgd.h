@@ -17,6 +17,15 @@ struct PrecGdOptions : MatrixOptions {
   // The entries of every step times 1/lr have this root mean square: 0.2 is about AdamW's (Liu et al. 2025, "Muon is
   // Scalable for LLM Training"), so that its learning rates fit. 0: steps of the length that they have.
   double rms = 0.2;
+
+  template <class F>
+  void each_setting(const F& f) {
+    MatrixOptions::each_setting(f);
+    f("momentum", momentum);
+    f("damping", damping);
+    f("refresh_every", refresh_every);
+    f("rms", rms);
+  }
 };
 
 // ScaledGD: the same without damping, and with steps of the length that they have, so that a learning rate of dense
@@ -51,6 +60,12 @@ class PrecGd : public MatrixOptimizer {
   std::string name_;
   double momentum_, damping_, rms_;
   Dim refresh_every_;
+};
+
+class ScaledGd : public PrecGd {
+ public:
+  explicit ScaledGd(const Parameters& parameters, const ScaledGdOptions& options = {})
+      : PrecGd(parameters, options, "scaled_gd") {}
 };
 
 }  // namespace ashlar::optim

@@ -16,6 +16,15 @@ struct ShampooOptions : MatrixOptions {
   Dim max_precond_dim = 512;  // a side with more rows or columns than this is not preconditioned
   double damping = 1e-6;      // added to the eigenvalues of L and R, relative to the largest
   bool graft = true;          // take the length of each step from Adam
+
+  template <class F>
+  void each_setting(const F& f) {
+    MatrixOptions::each_setting(f);
+    f("refresh_every", refresh_every);
+    f("max_precond_dim", max_precond_dim);
+    f("damping", damping);
+    f("graft", graft);
+  }
 };
 
 // Of every hidden matrix with a side of at most max_precond_dim, and of every matrix of a batch for itself:
@@ -35,7 +44,6 @@ class Shampoo : public MatrixOptimizer {
   // Updates the moments; Adam's direction, downwards, or m' where not grafted.
   Array plain_direction(Slot& slot, const Array& gradient) const;
 
-  AdamSettings adam_;
   Dim refresh_every_, max_precond_dim_;
   double damping_;
   bool graft_;

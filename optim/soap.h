@@ -15,6 +15,13 @@ struct SoapOptions : MatrixOptions {
   // A side with more rows or columns than this keeps the identity as its basis. The cost of a step grows with the
   // square of a side; this one keeps the long sides of an MLP out, where the short one already has the benefit.
   Dim max_precond_dim = 512;
+
+  template <class F>
+  void each_setting(const F& f) {
+    MatrixOptions::each_setting(f);
+    f("refresh_every", refresh_every);
+    f("max_precond_dim", max_precond_dim);
+  }
 };
 
 // Of every hidden matrix with a side of at most max_precond_dim, and of every matrix of a batch for itself, with Q_L and Q_R
@@ -35,7 +42,6 @@ class Soap : public MatrixOptimizer {
   void find_bases(Slot& slot) const;
   void refresh_bases(Slot& slot) const;
 
-  AdamSettings adam_;
   Dim refresh_every_, max_precond_dim_;
 };
 

@@ -257,6 +257,9 @@ TEST_CASE("settings out of range are refused") {
                  says(concat(name, ": refresh_every must be a whole number that is at least 1, got 2.5")));
   }
   REQUIRE_THAT(message("muon", {{"ns_steps", std::nan("")}}), says("muon: ns_steps must be a whole number"));
+  for (const auto& [name, key] : {std::pair{"sgd", "nesterov"}, {"muon", "ns_bf16"}, {"shampoo", "graft"}, {"dct_adamw", "error_feedback"}}) {
+    REQUIRE_THAT(message(name, {{key, 7}}), says(concat(name, ": ", key, " must be 0 or 1, got 7")));
+  }
   REQUIRE_THAT(message("adamm", {}), says("unknown name \"adamm\"; valid are adamw, "));
   AdamW adamw(parameters);
   set_gradients(parameters, 0);
