@@ -48,9 +48,7 @@ AdamW::AdamW(const Parameters& parameters, const AdamWOptions& options)
 
 void AdamW::update_all(const std::vector<Update>& updates) {
   AdamWSteps steps;
-  for (std::size_t i = 0; i < updates.size(); ++i) {
-    if (updates[i].gradient.defined()) add_adamw_step(steps, slots()[i], settings_, updates[i]);
-  }
+  for (std::size_t i = 0; i < updates.size(); ++i) add_adamw_step(steps, slots()[i], settings_, updates[i]);
   take_adamw_steps(steps);
 }
 

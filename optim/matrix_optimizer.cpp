@@ -66,7 +66,6 @@ void MatrixOptimizer::update_all(const std::vector<Update>& updates) {
   AdamWSteps others;
   std::vector<MatrixUpdate> matrices;
   for (std::size_t i = 0; i < updates.size(); ++i) {
-    if (!updates[i].gradient.defined()) continue;
     if (is_matrix(slots()[i])) matrices.push_back({slots()[i], updates[i]});
     else add_adamw_step(others, slots()[i], adam_, updates[i]);
   }

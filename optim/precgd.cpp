@@ -64,8 +64,7 @@ void PrecGd::refresh(Slot& slot) const {
 void PrecGd::update_all(const std::vector<Update>& updates) {
   // Before any weight moves: the factors of a layer step from the same point.
   for (Slot* slot : matrix_slots()) {
-    const auto index = static_cast<std::size_t>(slot - slots().data());
-    if (updates[index].gradient.defined() && refreshes(*slot, refresh_every_)) refresh(*slot);
+    if (refreshes(*slot, refresh_every_)) refresh(*slot);
   }
   MatrixOptimizer::update_all(updates);
 }

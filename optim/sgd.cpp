@@ -28,9 +28,7 @@ kernels::SgdTensor Sgd::tensor_of(Slot& slot, const Update& update) const {
 
 void Sgd::update_all(const std::vector<Update>& updates) {
   std::vector<kernels::SgdTensor> tensors;
-  for (std::size_t i = 0; i < updates.size(); ++i) {
-    if (updates[i].gradient.defined()) tensors.push_back(tensor_of(slots()[i], updates[i]));
-  }
+  for (std::size_t i = 0; i < updates.size(); ++i) tensors.push_back(tensor_of(slots()[i], updates[i]));
   kernels::sgd_update(slots().front().parameter.tensor.value().exec(), tensors);
 }
 

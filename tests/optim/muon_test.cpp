@@ -112,7 +112,7 @@ TEST_CASE("Muon gives its own update to hidden matrices only") {
   MuonOptions options;
   options.lr = 0.5;
   options.adamw_lr = 0.25;
-  options.groups = {{name_is("norm.weight"), 0.125, {}}};
+  options.groups = {{.match = name_is("norm.weight"), .lr_factor = 0.5}};
   const Muon muon(parameters, options);
   for (const Slot& slot : muon.slots()) {
     const std::string& name = slot.parameter.name;
