@@ -8,8 +8,10 @@ namespace ashlar::optim {
 
 Shape matrix_shape(const Parameter& parameter) {
   const Shape& shape = parameter.tensor.shape();
-  const Dim rows = shape[shape.ndim() - 2], columns = shape[shape.ndim() - 1];
-  return {shape.numel() / (rows * columns), rows, columns};
+  Dim batch = 1;
+  for (int d = 0; d < parameter.info.batch_dims; ++d) batch *= shape[d];
+  const Dim rows = shape[parameter.info.batch_dims];
+  return {batch, rows, shape.numel() / (batch * rows)};
 }
 
 Array matrix_gradient(const Slot& slot, const Update& update) {
@@ -29,9 +31,10 @@ void check_count(std::string_view optimizer, std::string_view key, Dim value) {
 }
 
 bool is_hidden_matrix(const Parameter& parameter) {
-  const Shape& shape = parameter.tensor.shape();
-  return parameter.info.role == Role::matrix && parameter.info.hidden && shape.ndim() >= 2 &&
-         shape[shape.ndim() - 2] > 1 && shape[shape.ndim() - 1] > 1;
+  const ParamInfo& info = parameter.info;
+  if (info.role != Role::matrix || !info.hidden || parameter.tensor.shape().ndim() < info.batch_dims + 2) return false;
+  const Shape matrix = matrix_shape(parameter);
+  return matrix[1] > 1 && matrix[2] > 1;
 }
 
 MatrixOptimizer::MatrixOptimizer(std::string_view name, const Parameters& parameters, const MatrixOptions& options,

@@ -18,7 +18,8 @@ struct MatrixOptions : OptimizerOptions {
   }
 };
 
-// A parameter as the batch of matrices that it is: (batch, rows, columns).
+// A parameter as the batch of matrices that it is: (batch, rows, columns), where the batch are its batch_dims and the columns
+// all dimensions behind that of the rows.
 Shape matrix_shape(const Parameter& parameter);
 // The gradient times grad_scale, as that batch.
 Array matrix_gradient(const Slot& slot, const Update& update);
