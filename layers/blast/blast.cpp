@@ -36,12 +36,8 @@ struct BlastOp : Function<BlastOp> {
   }
   static std::array<Array, 5> backward(Context& ctx, const Array& dy) {
     const Array &x = ctx.saved(0), &kept = ctx.saved(1), &u = ctx.saved(2), &v = ctx.saved(3), &s = ctx.saved(4);
-    Array dx, du, dv, ds, dbias;
-    if (ctx.needs_grad(0)) dx = empty_like(x);
-    if (ctx.needs_grad(1)) du = empty_like(u);
-    if (ctx.needs_grad(2)) dv = empty_like(v);
-    if (ctx.needs_grad(3)) ds = empty_like(s);
-    if (ctx.needs_grad(4)) dbias = Array::empty({dy.size(1)}, u.dtype(), u.device());
+    const Array dx = ctx.gradient_like(0, x), du = ctx.gradient_like(1, u), dv = ctx.gradient_like(2, v);
+    const Array ds = ctx.gradient_like(3, s), dbias = ctx.gradient_like(4, u, {dy.size(1)});
     kernels::blast_backward(dy.exec(), dy.as_contiguous(), x, kept, u, v, s, dx, du, dv, ds, dbias);
     return {dx, du, dv, ds, dbias};
   }

@@ -22,10 +22,7 @@ struct BlockDiagonalOp : Function<BlockDiagonalOp> {
   }
   static std::array<Array, 3> backward(Context& ctx, const Array& dy) {
     const Array &x = ctx.saved(0), &b = ctx.saved(1);
-    Array dx, db, dbias;
-    if (ctx.needs_grad(0)) dx = empty_like(x);
-    if (ctx.needs_grad(1)) db = empty_like(b);
-    if (ctx.needs_grad(2)) dbias = Array::empty({dy.size(1)}, b.dtype(), b.device());
+    const Array dx = ctx.gradient_like(0, x), db = ctx.gradient_like(1, b), dbias = ctx.gradient_like(2, b, {dy.size(1)});
     kernels::block_diagonal_backward(dy.exec(), dy.as_contiguous(), x, b, ctx.kept<bool>(), dx, db, dbias);
     return {dx, db, dbias};
   }

@@ -23,11 +23,8 @@ struct MonarchOp : Function<MonarchOp> {
   }
   static std::array<Array, 4> backward(Context& ctx, const Array& dy) {
     const Array &x = ctx.saved(0), &h = ctx.saved(1), &r = ctx.saved(2), &l = ctx.saved(3);
-    Array dx, dr, dl, dbias;
-    if (ctx.needs_grad(0)) dx = empty_like(x);
-    if (ctx.needs_grad(1)) dr = empty_like(r);
-    if (ctx.needs_grad(2)) dl = empty_like(l);
-    if (ctx.needs_grad(3)) dbias = Array::empty({dy.size(1)}, l.dtype(), l.device());
+    const Array dx = ctx.gradient_like(0, x), dr = ctx.gradient_like(1, r), dl = ctx.gradient_like(2, l);
+    const Array dbias = ctx.gradient_like(3, l, {dy.size(1)});
     kernels::monarch_backward(dy.exec(), dy.as_contiguous(), x, h, r, l, dx, dr, dl, dbias);
     return {dx, dr, dl, dbias};
   }

@@ -31,10 +31,8 @@ struct Ss1Op : Function<Ss1Op> {
   static std::array<Array, 3> backward(Context& ctx, const Array& dy) {
     const auto& [tables, in] = ctx.kept<std::pair<Tables, Dim>>();
     const Array &x = ctx.saved(0), &u = ctx.saved(1), &z = ctx.saved(2);
-    Array dx, dz, dbias;
-    if (ctx.needs_grad(0)) dx = Array::empty({dy.size(0), in}, dy.dtype(), dy.device());
-    if (ctx.needs_grad(1)) dz = empty_like(z);
-    if (ctx.needs_grad(2)) dbias = Array::empty({z.size(0)}, z.dtype(), z.device());
+    const Array dx = ctx.gradient_like(0, dy, {dy.size(0), in}), dz = ctx.gradient_like(1, z);
+    const Array dbias = ctx.gradient_like(2, z, {dy.size(1)});
     kernels::ss1_backward(dy.exec(), dy.as_contiguous(), x, u, tables.shift, tables.sign, z, dx, dz, dbias);
     return {dx, dz, dbias};
   }
