@@ -153,14 +153,43 @@ TEST_CASE("grad_scale multiplies the gradient of every optimizer") {
 }
 
 TEST_CASE("training does not depend on the number of threads") {
+  // With more than one thread takes alone: a batch of factors, and a vector.
+  const Array partners = randn({4, 200, 160}, DType::f32, 1);
   for (const std::string& name : optimizer_names()) {
+    INFO(name);
     const auto run = [&](int threads) {
       const ThreadCount count(threads);
       Parameters parameters = make_parameters();
+      parameters.push_back(make_parameter("blocks.1.fc.U", {4, 96, 160}));
+      parameters.back().info.gram = [partners] { return linalg::gram(partners); };
+      parameters.push_back(make_parameter("blocks.1.fc.bias", {50000}, Role::bias));
       train(*make_optimizer(parameters, small_config(name)), parameters, 0, 4);
       return parameters;
     };
     REQUIRE(same_weights(run(1), run(2)));
+  }
+}
+
+TEST_CASE("a step that is recorded and replayed is the step") {
+  for (const std::string& name : optimizer_names()) {
+    INFO(name);
+    const Parameters by_step = make_parameters(), by_replay = make_parameters();
+    const auto stepping = make_optimizer(by_step, {.name = name}), replaying = make_optimizer(by_replay, {.name = name});
+    if (!replaying->can_record()) {
+      REQUIRE_THROWS_WITH(replaying->record_step(), says("cannot be recorded"));
+      continue;
+    }
+    const auto lr_factor = [](const Slot& slot) { return slot.weight_decay > 0 ? 0.5 : 0.25; };
+    for (std::uint64_t step = 0; step < 4; ++step) {
+      set_gradients(by_step, step);
+      set_gradients(by_replay, step);
+      stepping->step(lr_factor, 1);
+      // On the CPU nothing is recorded: the step is taken.
+      replaying->begin_replay(lr_factor);
+      replaying->record_step();
+    }
+    REQUIRE(same_weights(by_replay, by_step));
+    for (const auto& [key, values] : stepping->state()) REQUIRE(bitwise_equal(replaying->state().at(key), values));
   }
 }
 
