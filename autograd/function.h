@@ -30,6 +30,11 @@ class Context {
   bool recording() const { return recording_; }
   // Whether input `i` (counting Array arguments) needs a gradient.
   bool needs_grad(std::size_t i) const { return i < needs_.size() && needs_[i]; }
+  // In backward: new memory for the gradient of input `i`, like an array or of another shape; undefined if it needs none.
+  Array gradient_like(std::size_t i, const Array& like) const { return gradient_like(i, like, like.shape()); }
+  Array gradient_like(std::size_t i, const Array& like, const Shape& shape) const {
+    return needs_grad(i) ? Array::empty(shape, like.dtype(), like.device()) : Array();
+  }
 
   template <class... Arrays>
   void save(const Arrays&... arrays) {

@@ -4,6 +4,7 @@
 
 #include "core/files.h"
 #include "core/parallel.h"
+#include "core/random.h"
 #include "examples/support/chart.h"
 #include "examples/support/format.h"
 #include "examples/support/options.h"
@@ -63,11 +64,12 @@ void run(int argc, char** argv) {
   { const AtomicFile probe(s.out); }  // what cannot be written is told before the work
 
   const Dim block = s.size / s.blocks;
+  // By name: the starts have the keys that count from the seed, and one with those of its target would be the answer already.
+  const auto key = [&](std::string_view factor) { return key_of(s.seed, factor); };
   const std::pair<std::string, Array> targets[] = {
-      {"low-rank matrix", linalg::product(normal({s.size, s.rank}, s.seed + 1), normal({s.rank, s.size}, s.seed + 2))},
-      {"BLAST matrix", blast_to_dense({normal({s.blocks, block, s.rank}, s.seed + 3),
-                                       normal({s.blocks, block, s.rank}, s.seed + 4),
-                                       normal({s.blocks, s.blocks, s.rank}, s.seed + 5)})}};
+      {"low-rank matrix", linalg::product(normal({s.size, s.rank}, key("left")), normal({s.rank, s.size}, key("right")))},
+      {"BLAST matrix", blast_to_dense({normal({s.blocks, block, s.rank}, key("U")), normal({s.blocks, block, s.rank}, key("V")),
+                                       normal({s.blocks, s.blocks, s.rank}, key("S"))})}};
   std::vector<Chart> charts;
   std::vector<std::string> table;
   ItemProgress progress;

@@ -1,5 +1,7 @@
 #include "layers/calibrate.h"
 
+#include <algorithm>
+
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/linalg/linalg.h"
 #include "kernels/reduce/reduce.h"
@@ -50,17 +52,19 @@ class Observers {
 };
 
 Tensor dense_weight(const LinearMap& map) {
-  for (const Parameter& p : map.parameters()) {
-    if (p.info.role == Role::matrix && p.tensor.shape() == Shape({map.out_features(), map.in_features()})) return p.tensor;
-  }
-  throw InputError(concat("calibrate ", map.scope().path(), ": the Fisher information needs dense weights, these are ",
-                          map.spec(), "; weigh by activations instead"));
+  ASHLAR_CHECK(map.spec() == "dense", "calibrate ", map.scope().path(), ": the Fisher information needs dense weights, these ",
+               "are ", map.spec(), "; weigh by activations instead");
+  const Parameters parameters = map.parameters();
+  return std::ranges::find(parameters, Role::matrix, [](const Parameter& p) { return p.info.role; })->tensor;
 }
+
+void check_samples(Dim samples) { ASHLAR_CHECK(samples >= 1, "calibrate: needs at least one sample, got ", samples); }
 
 }  // namespace
 
 Calibration calibrate_activations(Module& model, const std::set<std::string>& paths, Dim samples,
                                   const std::function<void(Dim sample)>& run) {
+  check_samples(samples);
   const auto maps = maps_at(model, paths);
   std::map<std::string, Moments> moments;
   {
@@ -79,6 +83,7 @@ Calibration calibrate_activations(Module& model, const std::set<std::string>& pa
 
 Calibration calibrate_fisher(Module& model, const std::set<std::string>& paths, Dim samples,
                              const std::function<Tensor(Dim sample)>& loss) {
+  check_samples(samples);
   std::map<std::string, Tensor> weights;
   Calibration result;
   for (const auto& [path, map] : maps_at(model, paths)) {

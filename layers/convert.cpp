@@ -29,6 +29,13 @@ void check_same_keys(const std::map<std::string, Value>& from, const std::map<st
   for (const auto& [key, value] : to) ASHLAR_CHECK(from.contains(key), "convert: the old model has no ", what, " ", key);
 }
 
+void copy_all(const LinearMap& from, const LinearMap& to) {
+  const Parameters parameters = from.parameters();
+  for (std::size_t i = 0; const Parameter& p : to.parameters()) copy(parameters[i++].tensor.value(), p.tensor.value());
+  const auto buffers = from.buffers();
+  for (std::size_t i = 0; const auto& [name, values] : to.buffers()) copy(buffers[i++].second, values);
+}
+
 }  // namespace
 
 std::vector<Projection> convert(Module& from, Module& to, const ProjectionDone& done,
@@ -46,11 +53,17 @@ std::vector<Projection> convert(Module& from, Module& to, const ProjectionDone& 
   for (const auto& [path, map] : new_maps) {
     const LinearMap& old = *old_maps.at(path);
     const Array dense = old.to_dense();
-    const ProjectionOptions own = options ? options(path) : ProjectionOptions();
-    const double error = map->project(dense, own);
-    projections.push_back({path, old.spec(), map->spec(), error,
-                           own.weighted() ? projection_error(map->to_dense(), dense, own) : error,
-                           linalg::frobenius(dense.to(DType::f64))});
+    Projection projection{.path = path, .old_spec = old.spec(), .new_spec = map->spec(),
+                          .norm = linalg::frobenius(dense.to(DType::f64))};
+    if (projection.old_spec == projection.new_spec) {
+      ASHLAR_CHECK(std::isfinite(projection.norm), "convert ", path, ": the matrix has a value that is not finite");
+      copy_all(old, *map);
+    } else {
+      const ProjectionOptions own = options ? options(path) : ProjectionOptions();
+      projection.error = map->project(dense, own);
+      projection.weighted_error = own.weighted() ? projection_error(map->to_dense(), dense, own) : projection.error;
+    }
+    projections.push_back(projection);
     if (done) done(projections.back(), projections.size() - 1, new_maps.size());
   }
   return projections;

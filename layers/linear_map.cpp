@@ -71,10 +71,15 @@ void LinearMap::check_projection(const Array& dense, const ProjectionOptions& op
 
 double LinearMap::project(const Array& dense, const ProjectionOptions& options) {
   check_projection(dense, options);
+  const auto named = [&](const Error& error) {
+    return concat("project ", scope().path(), " onto ", spec(), ": ", error.what());
+  };
   try {
     fit(dense.to(Device{}).to(DType::f64).as_contiguous(), options);
+  } catch (const InputError& error) {
+    throw InputError(named(error));
   } catch (const Error& error) {
-    throw Error(concat("project ", scope().path(), " onto ", spec(), ": ", error.what()));
+    throw Error(named(error));
   }
   return projection_error(to_dense(), dense);
 }

@@ -53,6 +53,13 @@ const std::string& LinearSpec::value(std::string_view key) {
   return found->second;
 }
 
+std::string_view LinearSpec::one_of(std::string_view a, std::string_view b) {
+  const bool has_a = has(a), has_b = has(b);
+  ASHLAR_CHECK(has_a || has_b, "layer '", text_, "': ", kind_, " needs ", a, "=… or ", b, "=…");
+  ASHLAR_CHECK(!(has_a && has_b), "layer '", text_, "': ", kind_, " takes ", a, "=… or ", b, "=…, not both");
+  return has_a ? a : b;
+}
+
 Dim LinearSpec::integer(std::string_view key) {
   const std::string& text = value(key);
   Dim result = 0;
@@ -96,8 +103,8 @@ void LinearSpec::finish() const {
 Dim rank_for_ratio(const LinearSpec& spec, double ratio, Dim in, Dim out, Dim params_per_rank, Dim step) {
   const double dense = static_cast<double>(in) * static_cast<double>(out);
   const Dim rank = static_cast<Dim>(ratio * dense / static_cast<double>(params_per_rank)) / step * step;
-  ASHLAR_CHECK(rank >= step, "layer '", spec.text(), "' for ", spec.path(), " (", in, " -> ", out, "): no rank that is a multiple of ", step,
-               " keeps ", ratio, " of the dense parameters; the smallest possible ratio is ",
+  ASHLAR_CHECK(rank >= step, "layer '", spec.text(), "' for ", spec.path(), " (", in, " -> ", out, "): no rank that is a ",
+               "multiple of ", step, " keeps ", ratio, " of the dense parameters; the smallest possible ratio is ",
                static_cast<double>(step) * static_cast<double>(params_per_rank) / dense, " (rank ", step, ")");
   return rank;
 }
@@ -110,8 +117,8 @@ Dim size_for_ratio(const LinearSpec& spec, double ratio, Dim in, Dim out, Dim mo
     if (static_cast<double>(params(size)) <= ratio * dense) return size;
     if (params(size) < params(smallest)) smallest = size;
   }
-  throw InputError(concat("layer '", spec.text(), "' for ", spec.path(), " (", in, " -> ", out, "): no value of ", what, " keeps ", ratio,
-                          " of the dense parameters; the smallest possible ratio is ",
+  throw InputError(concat("layer '", spec.text(), "' for ", spec.path(), " (", in, " -> ", out, "): no value of ", what,
+                          " keeps ", ratio, " of the dense parameters; the smallest possible ratio is ",
                           static_cast<double>(params(smallest)) / dense, " (", what, "=", smallest, ")"));
 }
 

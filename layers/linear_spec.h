@@ -10,8 +10,8 @@ namespace ashlar {
 // The arguments of a spec, read by the layer that it names.
 class LinearSpec {
  public:
-  // InputError for a text that is not kind[:key=value,…]. `path`: of the layer, for errors.
-  explicit LinearSpec(std::string_view text, std::string_view path = {});
+  // InputError for a text that is not kind[:key=value,…]. `path`: of the layer, for errors that depend on its shape.
+  LinearSpec(std::string_view text, std::string_view path);
 
   const std::string& kind() const { return kind_; }
   const std::string& text() const { return text_; }
@@ -20,6 +20,8 @@ class LinearSpec {
     known_.emplace(key);
     return arguments_.contains(std::string(key));
   }
+  // The one that is given of two keys that exclude each other; InputError for both and for none.
+  std::string_view one_of(std::string_view a, std::string_view b);
   // A whole number from 1 to 2^31 - 1, so that products of two do not overflow; InputError if it is missing (unless there
   // is a fallback) or malformed.
   Dim integer(std::string_view key);

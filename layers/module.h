@@ -97,8 +97,6 @@ class ModuleList : public Module {
     items_.push_back(std::make_unique<M>(sub(std::to_string(items_.size())), std::forward<Args>(args)...));
     return *items_.back();
   }
-  std::size_t size() const { return items_.size(); }
-  M& operator[](std::size_t i) { return *items_[i]; }
   auto begin() const { return items_.begin(); }
   auto end() const { return items_.end(); }
 

@@ -3,28 +3,8 @@
 #include "optim/optimizer_kind.h"
 
 namespace ashlar::optim {
-namespace {
 
-Settings adamw_defaults() {
-  const AdamWOptions options;
-  return {{"lr", options.lr},
-          {"weight_decay", options.weight_decay},
-          {"beta1", options.adam.beta1},
-          {"beta2", options.adam.beta2},
-          {"eps", options.adam.eps}};
-}
-
-std::unique_ptr<Optimizer> make_adamw(const Parameters& parameters, const OptimizerOptions& shared,
-                                      const Settings& settings) {
-  AdamWOptions options;
-  static_cast<OptimizerOptions&>(options) = shared;
-  options.adam = {settings.at("beta1"), settings.at("beta2"), settings.at("eps")};
-  return std::make_unique<AdamW>(parameters, options);
-}
-
-}  // namespace
-
-const OptimizerKind kAdamW{"adamw", &adamw_defaults, &make_adamw};
+const OptimizerKind kAdamW = kind_of<AdamW, AdamWOptions>("adamw");
 
 void check_adam_settings(std::string_view optimizer, const AdamSettings& settings) {
   const auto is_average = [](double beta) { return beta >= 0 && beta < 1; };
@@ -68,9 +48,7 @@ AdamW::AdamW(const Parameters& parameters, const AdamWOptions& options)
 
 void AdamW::update_all(const std::vector<Update>& updates) {
   AdamWSteps steps;
-  for (std::size_t i = 0; i < updates.size(); ++i) {
-    if (updates[i].gradient.defined()) add_adamw_step(steps, slots()[i], settings_, updates[i]);
-  }
+  for (std::size_t i = 0; i < updates.size(); ++i) add_adamw_step(steps, slots()[i], settings_, updates[i]);
   take_adamw_steps(steps);
 }
 

@@ -7,6 +7,13 @@ namespace ashlar::optim {
 
 struct AdamSettings {
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
+
+  template <class F>
+  void each_setting(const F& f) {
+    f("beta1", beta1);
+    f("beta2", beta2);
+    f("eps", eps);
+  }
 };
 
 // The parts of AdamW, for optimizers that treat only some parameters this way. AdamWSteps are gathered and then taken
@@ -24,6 +31,12 @@ Array adam_direction(const AdamSettings& settings, Dim step, const Array& gradie
 struct AdamWOptions : OptimizerOptions {
   AdamWOptions() { weight_decay = 0.05; }
   AdamSettings adam;
+
+  template <class F>
+  void each_setting(const F& f) {
+    OptimizerOptions::each_setting(f);
+    adam.each_setting(f);
+  }
 };
 
 // m <- beta1 m + (1 - beta1) g,  v <- beta2 v + (1 - beta2) g^2,

@@ -9,24 +9,10 @@
 #include "kernels/embedding/embedding.h"
 #include "kernels/linalg/linalg.h"
 #include "kernels/reduce/reduce.h"
+#include "optim/optimizer_kind.h"
 
 namespace ashlar::optim {
 namespace {
-
-Settings dct_defaults() {
-  const DctOptions options;
-  Settings settings = projected_settings(options);
-  settings["error_feedback"] = options.error_feedback;
-  return settings;
-}
-
-std::unique_ptr<Optimizer> make_dct(const Parameters& parameters, const OptimizerOptions& shared,
-                                    const Settings& settings) {
-  DctOptions options;
-  static_cast<ProjectedOptions&>(options) = projected_options("dct_adamw", shared, settings);
-  options.error_feedback = settings.at("error_feedback") != 0;
-  return std::make_unique<DctAdamW>(parameters, options);
-}
 
 // The places of the `count` largest values, rising.
 std::vector<Dim> places_of_largest(const std::vector<double>& values, Dim count) {
@@ -52,7 +38,7 @@ void rearrange(const Array& moments, const std::vector<Dim>& before, const std::
 
 }  // namespace
 
-const OptimizerKind kDctAdamW{"dct_adamw", &dct_defaults, &make_dct};
+const OptimizerKind kDctAdamW = kind_of<DctAdamW, DctOptions>("dct_adamw");
 
 Array dct_basis(Dim n) {
   const auto size = static_cast<double>(n);

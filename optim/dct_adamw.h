@@ -15,6 +15,12 @@ struct DctOptions : ProjectedOptions {
   // What a step leaves out of the gradient is added to the next one. The paper keeps it in eight bits; here it is in the
   // dtype of the parameter, so that the state is then larger than AdamW's.
   bool error_feedback = false;
+
+  template <class F>
+  void each_setting(const F& f) {
+    ProjectedOptions::each_setting(f);
+    f("error_feedback", error_feedback);
+  }
 };
 
 // As ProjectedAdamW, with Q those `rank` columns of the orthonormal DCT-II basis along the short side that have the

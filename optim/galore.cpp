@@ -2,16 +2,10 @@
 
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/linalg/linalg.h"
+#include "optim/optimizer_kind.h"
 
 namespace ashlar::optim {
 namespace {
-
-Settings galore_defaults() { return projected_settings({}); }
-
-std::unique_ptr<Optimizer> make_galore(const Parameters& parameters, const OptimizerOptions& shared,
-                                       const Settings& settings) {
-  return std::make_unique<Galore>(parameters, projected_options("galore", shared, settings));
-}
 
 double inner_product(const Array& a, const Array& b) {
   const auto x = a.to_vector<double>(), y = b.to_vector<double>();
@@ -22,7 +16,7 @@ double inner_product(const Array& a, const Array& b) {
 
 }  // namespace
 
-const OptimizerKind kGalore{"galore", &galore_defaults, &make_galore};
+const OptimizerKind kGalore = kind_of<Galore, ProjectedOptions>("galore");
 
 Galore::Galore(const Parameters& parameters, const ProjectedOptions& options)
     : ProjectedAdamW("galore", parameters, options) {

@@ -14,6 +14,10 @@ std::vector<Side> sides_of(const Shape& matrix, Dim max_dim) {
   return sides;
 }
 
+std::function<bool(const Parameter&)> has_side(Dim max_dim) {
+  return [max_dim](const Parameter& p) { return is_hidden_matrix(p) && !sides_of(matrix_shape(p), max_dim).empty(); };
+}
+
 void add_side_states(Slot& slot, Dim max_dim, std::initializer_list<const char*> whats) {
   const Shape matrix = matrix_shape(slot.parameter);
   for (const Side side : sides_of(matrix, max_dim)) {

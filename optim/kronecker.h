@@ -11,6 +11,8 @@ std::string side_key(Side side, const std::string& what);  // a name of state: "
 
 // The sides of a matrix (batch, rows, columns) that are preconditioned: those with at most max_dim rows or columns.
 std::vector<Side> sides_of(const Shape& matrix, Dim max_dim);
+// Which parameters are preconditioned: the hidden matrices with such a side.
+std::function<bool(const Parameter&)> has_side(Dim max_dim);
 // Adds states "left_<what>" and "right_<what>", (batch, n, n) with n the rows or the columns, for each of these sides.
 void add_side_states(Slot& slot, Dim max_dim, std::initializer_list<const char*> whats);
 

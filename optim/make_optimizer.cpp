@@ -19,11 +19,17 @@ const OptimizerKind& find_kind(const std::string& name) {
 
 }  // namespace
 
-Dim count_setting(std::string_view optimizer, const Settings& settings, const std::string& key) {
-  const double value = settings.at(key);
-  ASHLAR_CHECK(value >= 1 && value <= 1e9 && std::trunc(value) == value, optimizer, ": ", key,
-               " must be a whole number that is at least 1, got ", value);
-  return static_cast<Dim>(value);
+void set_setting(std::string_view, std::string_view, double& setting, double number) { setting = number; }
+
+void set_setting(std::string_view optimizer, std::string_view key, Dim& setting, double number) {
+  ASHLAR_CHECK(number >= 1 && number <= 1e9 && std::trunc(number) == number, optimizer, ": ", key,
+               " must be a whole number that is at least 1, got ", number);
+  setting = static_cast<Dim>(number);
+}
+
+void set_setting(std::string_view optimizer, std::string_view key, bool& setting, double number) {
+  ASHLAR_CHECK(number == 0 || number == 1, optimizer, ": ", key, " must be 0 or 1, got ", number);
+  setting = number == 1;
 }
 
 std::vector<std::string> optimizer_names() {
@@ -46,7 +52,7 @@ std::unique_ptr<Optimizer> make_optimizer(const Parameters& parameters, const Op
     }
     setting->second = value;
   }
-  return kind.make(parameters, {config.parameters, settings.at("lr"), settings.at("weight_decay")}, settings);
+  return kind.make(kind.name, parameters, config.parameters, settings);
 }
 
 }  // namespace ashlar::optim

@@ -6,23 +6,12 @@
 
 namespace ashlar::optim {
 
-Settings matrix_settings(const MatrixOptions& options) {
-  return {{"lr", options.lr},          {"weight_decay", options.weight_decay}, {"adamw_lr", options.adamw_lr},
-          {"beta1", options.adam.beta1}, {"beta2", options.adam.beta2},          {"eps", options.adam.eps}};
-}
-
-MatrixOptions matrix_options(const OptimizerOptions& shared, const Settings& settings) {
-  MatrixOptions options;
-  static_cast<OptimizerOptions&>(options) = shared;
-  options.adamw_lr = settings.at("adamw_lr");
-  options.adam = {settings.at("beta1"), settings.at("beta2"), settings.at("eps")};
-  return options;
-}
-
 Shape matrix_shape(const Parameter& parameter) {
   const Shape& shape = parameter.tensor.shape();
-  const Dim rows = shape[shape.ndim() - 2], columns = shape[shape.ndim() - 1];
-  return {shape.numel() / (rows * columns), rows, columns};
+  Dim batch = 1;
+  for (int d = 0; d < parameter.info.batch_dims; ++d) batch *= shape[d];
+  const Dim rows = shape[parameter.info.batch_dims];
+  return {batch, rows, shape.numel() / (batch * rows)};
 }
 
 Array matrix_gradient(const Slot& slot, const Update& update) {
@@ -37,10 +26,15 @@ void move_weight(const Slot& slot, const Update& update, double factor, const Ar
                               direction.reshape(weight.shape()), factor, weight);
 }
 
+void check_count(std::string_view optimizer, std::string_view key, Dim value) {
+  ASHLAR_CHECK(value >= 1, optimizer, ": ", key, " must be at least 1, got ", value);
+}
+
 bool is_hidden_matrix(const Parameter& parameter) {
-  const Shape& shape = parameter.tensor.shape();
-  return parameter.info.role == Role::matrix && parameter.info.hidden && shape.ndim() >= 2 &&
-         shape[shape.ndim() - 2] > 1 && shape[shape.ndim() - 1] > 1;
+  const ParamInfo& info = parameter.info;
+  if (info.role != Role::matrix || !info.hidden || parameter.tensor.shape().ndim() < info.batch_dims + 2) return false;
+  const Shape matrix = matrix_shape(parameter);
+  return matrix[1] > 1 && matrix[2] > 1;
 }
 
 MatrixOptimizer::MatrixOptimizer(std::string_view name, const Parameters& parameters, const MatrixOptions& options,
@@ -75,7 +69,6 @@ void MatrixOptimizer::update_all(const std::vector<Update>& updates) {
   AdamWSteps others;
   std::vector<MatrixUpdate> matrices;
   for (std::size_t i = 0; i < updates.size(); ++i) {
-    if (!updates[i].gradient.defined()) continue;
     if (is_matrix(slots()[i])) matrices.push_back({slots()[i], updates[i]});
     else add_adamw_step(others, slots()[i], adam_, updates[i]);
   }

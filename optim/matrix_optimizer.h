@@ -3,25 +3,31 @@
 // model, couplings, norms and biases get AdamW with a learning rate of its own.
 #pragma once
 #include "optim/adamw.h"
-#include "optim/optimizer_kind.h"
 
 namespace ashlar::optim {
 
 struct MatrixOptions : OptimizerOptions {
   double adamw_lr = 1e-3;  // of the parameters that are not hidden matrices
   AdamSettings adam{0.9, 0.95, 1e-10};
+
+  template <class F>
+  void each_setting(const F& f) {
+    OptimizerOptions::each_setting(f);
+    f("adamw_lr", adamw_lr);
+    adam.each_setting(f);
+  }
 };
 
-// The settings that these options stand for, and back (optimizer_kind.h).
-Settings matrix_settings(const MatrixOptions& options);
-MatrixOptions matrix_options(const OptimizerOptions& shared, const Settings& settings);
-
-// A parameter as the batch of matrices that it is: (batch, rows, columns).
+// A parameter as the batch of matrices that it is: (batch, rows, columns), where the batch are its batch_dims and the columns
+// all dimensions behind that of the rows.
 Shape matrix_shape(const Parameter& parameter);
 // The gradient times grad_scale, as that batch.
 Array matrix_gradient(const Slot& slot, const Update& update);
 // w <- (1 - lr weight_decay) w + factor direction; the direction has the shape of the weight or its matrix_shape.
 void move_weight(const Slot& slot, const Update& update, double factor, const Array& direction);
+
+// InputError unless a setting that counts something is at least 1.
+void check_count(std::string_view optimizer, std::string_view key, Dim value);
 
 // A hidden matrix: of Role::matrix, ParamInfo::hidden, with at least two rows and columns.
 bool is_hidden_matrix(const Parameter& parameter);
@@ -32,6 +38,7 @@ class MatrixOptimizer : public Optimizer {
   MatrixOptimizer(std::string_view name, const Parameters& parameters, const MatrixOptions& options,
                   const std::function<bool(const Parameter&)>& treats = &is_hidden_matrix);
 
+  const AdamSettings& adam() const { return adam_; }
   // The slots that get update_matrix(): to add their state.
   const std::vector<Slot*>& matrix_slots() const { return matrices_; }
   virtual void update_matrix(Slot& slot, const Update& update) = 0;

@@ -11,7 +11,7 @@
 
 namespace ashlar::optim {
 
-Array newton_schulz(const Array& x, int steps, DType dtype) {
+Array newton_schulz(const Array& x, Dim steps, DType dtype) {
   constexpr double a = 3.4445, b = -4.7750, c = 2.0315;
   const Exec exec = x.exec();
   const Dim batch = x.size(0), rows = x.size(1), columns = x.size(2);
@@ -22,7 +22,7 @@ Array newton_schulz(const Array& x, int steps, DType dtype) {
   const Array A = Array::empty({batch, side, side}, dtype, x.device()), B = empty_like(A);
   const Shape flat{batch, rows * columns};
   kernels::normalize_rows(exec, x.reshape(flat).as_contiguous(), {}, 1e-7, X.reshape(flat));
-  for (int step = 0; step < steps; ++step) {
+  for (Dim step = 0; step < steps; ++step) {
     kernels::matmul(exec, tall ? X.transpose(1, 2) : X, tall ? X : X.transpose(1, 2), A, {});
     kernels::matmul(exec, A, A, B, {});
     kernels::linear_combination(exec, A, b, B, c, B);
@@ -44,30 +44,9 @@ double shape_factor(const Parameter& parameter) {
   return std::sqrt(std::max(1.0, static_cast<double>(out) / static_cast<double>(in)));
 }
 
-std::unique_ptr<Optimizer> make_muon(const Parameters& parameters, const OptimizerOptions& shared,
-                                     const Settings& settings) {
-  MuonOptions options;
-  static_cast<MatrixOptions&>(options) = matrix_options(shared, settings);
-  options.momentum = settings.at("momentum");
-  options.nesterov = settings.at("nesterov") != 0;
-  options.ns_steps = static_cast<int>(count_setting("muon", settings, "ns_steps"));
-  options.ns_bf16 = settings.at("ns_bf16") != 0;
-  return std::make_unique<Muon>(parameters, options);
-}
-
-Settings muon_defaults() {
-  const MuonOptions options;
-  Settings settings = matrix_settings(options);
-  settings["momentum"] = options.momentum;
-  settings["nesterov"] = options.nesterov;
-  settings["ns_steps"] = options.ns_steps;
-  settings["ns_bf16"] = options.ns_bf16;
-  return settings;
-}
-
 }  // namespace
 
-const OptimizerKind kMuon{"muon", &muon_defaults, &make_muon};
+const OptimizerKind kMuon = kind_of<Muon, MuonOptions>("muon");
 
 Muon::Muon(const Parameters& parameters, const MuonOptions& options)
     : MatrixOptimizer("muon", parameters, options),
@@ -76,7 +55,7 @@ Muon::Muon(const Parameters& parameters, const MuonOptions& options)
       ns_steps_(options.ns_steps),
       ns_bf16_(options.ns_bf16) {
   ASHLAR_CHECK(momentum_ >= 0 && momentum_ < 1, "muon: momentum must be in [0, 1), got ", momentum_);
-  ASHLAR_CHECK(ns_steps_ >= 1, "muon: ns_steps must be at least 1, got ", ns_steps_);
+  check_count("muon", "ns_steps", ns_steps_);
   for (Slot* slot : matrix_slots()) {
     slot->add_state("momentum_buffer");
     slot->set_lr_scale(1);  // orthogonal steps have the same spectral norm whatever the fan-in

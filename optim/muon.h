@@ -12,11 +12,20 @@ struct MuonOptions : MatrixOptions {
   }
   double momentum = 0.95;
   bool nesterov = true;
-  int ns_steps = 5;
+  Dim ns_steps = 5;
   // Newton-Schulz with products of bf16, as its authors have it, where the processor multiplies bf16: half the time.
   // The rounding moves single singular values of the step by about 0.01, its entries by 2 %, and leaves the band where it
   // was; momentum and weights stay in their dtype.
   bool ns_bf16 = true;
+
+  template <class F>
+  void each_setting(const F& f) {
+    MatrixOptions::each_setting(f);
+    f("momentum", momentum);
+    f("nesterov", nesterov);
+    f("ns_steps", ns_steps);
+    f("ns_bf16", ns_bf16);
+  }
 };
 
 // Of every hidden matrix, and of every matrix of a batch for itself:
@@ -35,7 +44,7 @@ class Muon : public MatrixOptimizer {
   void update_batch(const std::vector<MatrixUpdate>& matrices);
   double momentum_;
   bool nesterov_;
-  int ns_steps_;
+  Dim ns_steps_;
   bool ns_bf16_;
 };
 
@@ -43,7 +52,7 @@ class Muon : public MatrixOptimizer {
 // the (a, b, c) of the paper. They lift small singular values fast and leave all of them in about [0.68, 1.13] rather
 // than at 1. x (batch, rows, columns), f32 or f64; a matrix of zeros stays so. The products and the result are in
 // `dtype`: that of x, or bf16.
-Array newton_schulz(const Array& x, int steps, DType dtype);
-inline Array newton_schulz(const Array& x, int steps) { return newton_schulz(x, steps, x.dtype()); }
+Array newton_schulz(const Array& x, Dim steps, DType dtype);
+inline Array newton_schulz(const Array& x, Dim steps) { return newton_schulz(x, steps, x.dtype()); }
 
 }  // namespace ashlar::optim

@@ -50,7 +50,7 @@ Slot make_slot(const Parameter& parameter, const OptimizerOptions& options, doub
   Slot slot{parameter, lr, options.decayed.count(parameter.info.role) ? options.weight_decay : 0, {}};
   for (const GroupRule& rule : options.groups) {
     if (!rule.match(parameter)) continue;
-    slot.lr = rule.lr.value_or(slot.lr) * rule.lr_factor;
+    slot.lr *= rule.lr_factor;
     slot.weight_decay = rule.weight_decay.value_or(slot.weight_decay);
     slot.decay = rule.decay;
     break;
@@ -66,10 +66,6 @@ Slot make_slot(const Parameter& parameter, const OptimizerOptions& options, doub
 
 std::function<bool(const Parameter&)> name_is(std::string pattern) {
   return [pattern = std::move(pattern)](const Parameter& parameter) { return matches(pattern, parameter.name); };
-}
-
-std::function<bool(const Parameter&)> role_is(Role role) {
-  return [role](const Parameter& parameter) { return parameter.info.role == role; };
 }
 
 void Slot::set_lr_scale(double scale) {
@@ -117,8 +113,7 @@ void copy_state(std::string_view owner, const State& from, const State& to) {
 Dim& Slot::steps() { return *state.at("step").data<Dim>(); }
 
 Optimizer::Optimizer(const Parameters& parameters, const OptimizerOptions& options,
-                     const std::function<double(const Parameter&)>& lr)
-    : allow_missing_gradients_(options.allow_missing_gradients) {
+                     const std::function<double(const Parameter&)>& lr) {
   ASHLAR_CHECK(!parameters.empty(), "optimizer: no parameters given");
   for (const GroupRule& rule : options.groups) {
     ASHLAR_CHECK(rule.text.empty() || std::ranges::any_of(parameters, rule.match), "groups: '", rule.text,
@@ -149,7 +144,7 @@ void Optimizer::step(const LrFactor& lr_factor, double grad_scale) {
   std::vector<Update> updates = updates_from_gradients(grad_scale);
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     updates[i].lr = rates[i];
-    if (updates[i].gradient.defined()) ++slots_[i].steps();
+    ++slots_[i].steps();
   }
   bring_numbers(rates);
   update_all(updates);
@@ -157,10 +152,7 @@ void Optimizer::step(const LrFactor& lr_factor, double grad_scale) {
 
 void Optimizer::record_step() {
   ASHLAR_CHECK(can_record(), "optimizer: its steps work on the host too and cannot be recorded");
-  const std::vector<Update> updates = updates_from_gradients(1);
-  ASHLAR_CHECK(std::ranges::all_of(updates, [](const Update& update) { return update.gradient.defined(); }),
-               "optimizer: a recorded step needs a gradient of every parameter");
-  update_all(updates);
+  update_all(updates_from_gradients(1));
 }
 
 void Optimizer::begin_replay(const LrFactor& lr_factor) {
@@ -189,9 +181,9 @@ std::vector<Update> Optimizer::updates_from_gradients(double grad_scale) const {
     else missing.push_back(slots_[i].parameter.name);
     updates.push_back(std::move(update));
   }
-  if (!missing.empty() && !allow_missing_gradients_) {
+  if (!missing.empty()) {
     throw Error(concat("optimizer: no gradient reached ", list(missing),
-                       "; run backward() through them first, or set allow_missing_gradients"));
+                       "; run backward() through them first, or give the optimizer only what is trained"));
   }
   return updates;
 }
@@ -199,7 +191,6 @@ std::vector<Update> Optimizer::updates_from_gradients(double grad_scale) const {
 void Optimizer::bring_numbers(const std::vector<double>& learning_rates) {
   const Array numbers = Array::zeros(numbers_.shape(), DType::f64);
   for (std::size_t i = 0; i < slots_.size(); ++i) {
-    if (slots_[i].steps() == 0) continue;  // no gradient ever reached it
     std::ranges::copy(numbers_of(slots_[i], learning_rates[i]), numbers.data<double>() + i * std::tuple_size_v<StepNumbers>);
   }
   copy(numbers, numbers_);

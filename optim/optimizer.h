@@ -15,7 +15,6 @@ namespace ashlar::optim {
 // Settings for some of the parameters; of several rules that match a parameter the first is used.
 struct GroupRule {
   std::function<bool(const Parameter&)> match;
-  std::optional<double> lr = {};
   std::optional<double> weight_decay = {};  // holds whatever the role
   double lr_factor = 1;                     // multiplies the learning rate
   std::optional<Decay> decay = {};          // of the schedule, see Slot
@@ -23,7 +22,6 @@ struct GroupRule {
 };
 // `pattern` is a whole name in which * stands for any text: "blocks.*.mlp.*".
 std::function<bool(const Parameter&)> name_is(std::string pattern);
-std::function<bool(const Parameter&)> role_is(Role role);
 
 // Which parameters are treated otherwise than the rest.
 struct ParameterOptions {
@@ -34,13 +32,18 @@ struct ParameterOptions {
   // Multiply the learning rates by ParamInfo::lr_scale, a rule for steps of Adam's size: optimizers whose steps have
   // another size keep their plain rates, and say so (optim/README.md).
   bool lr_scale = false;
-  // Pass over a parameter that no gradient reached instead of throwing.
-  bool allow_missing_gradients = false;
 };
 
 struct OptimizerOptions : ParameterOptions {
   double lr = 1e-3;
   double weight_decay = 0;
+
+  // f(name, value) for every setting that configs and command lines can give (optimizer_kind.h).
+  template <class F>
+  void each_setting(const F& f) {
+    f("lr", lr);
+    f("weight_decay", weight_decay);
+  }
 };
 
 // Values by name, as in a checkpoint.
@@ -73,7 +76,7 @@ using StepNumbers = std::array<double, 3>;
 
 // What one step brings to the update of a parameter.
 struct Update {
-  Array gradient;  // contiguous, in the weight's dtype, before grad_scale; undefined where a missing one is allowed
+  Array gradient;  // contiguous, in the weight's dtype, before grad_scale
   double grad_scale = 1;
   double lr = 0;  // with lr_scale and the schedule; not a number while a step is recorded
   Array numbers;  // numbers_of() this step, on the device
@@ -112,12 +115,12 @@ class Optimizer {
   const std::vector<Slot>& slots() const { return slots_; }
 
  protected:
-  // `lr`: the learning rate of a parameter for which no group has one; options.lr if not given.
+  // `lr`: the learning rate of a parameter, before its group; options.lr if not given.
   Optimizer(const Parameters& parameters, const OptimizerOptions& options,
             const std::function<double(const Parameter&)>& lr = {});
   std::vector<Slot>& slots() { return slots_; }
 
-  // One update of all parameters that have a gradient; updates[i] belongs to slots()[i].
+  // One update of all parameters; updates[i] belongs to slots()[i].
   virtual void update_all(const std::vector<Update>& updates) = 0;
   // Of the update that slot.steps() counts. Who can_record() has in it all that changes, and uses Update::lr for nothing.
   virtual StepNumbers numbers_of(Slot&, double lr) const { return {lr}; }
@@ -128,7 +131,6 @@ class Optimizer {
   void bring_numbers(const std::vector<double>& learning_rates);
 
   std::vector<Slot> slots_;
-  bool allow_missing_gradients_;
   Array numbers_;  // StepNumbers of every slot, on the device
 };
 

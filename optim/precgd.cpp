@@ -4,6 +4,7 @@
 
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/linalg/linalg.h"
+#include "optim/optimizer_kind.h"
 
 namespace ashlar::optim {
 namespace {
@@ -20,41 +21,10 @@ double root_mean_square(const Array& values) {
   return linalg::frobenius(values) / std::sqrt(static_cast<double>(values.numel()));
 }
 
-Settings settings_of(const PrecGdOptions& options) {
-  Settings settings = matrix_settings(options);
-  settings["momentum"] = options.momentum;
-  settings["damping"] = options.damping;
-  settings["refresh_every"] = static_cast<double>(options.refresh_every);
-  settings["rms"] = options.rms;
-  return settings;
-}
-
-std::unique_ptr<Optimizer> make(const char* name, const Parameters& parameters, const OptimizerOptions& shared,
-                                const Settings& settings) {
-  PrecGdOptions options;
-  static_cast<MatrixOptions&>(options) = matrix_options(shared, settings);
-  options.momentum = settings.at("momentum");
-  options.damping = settings.at("damping");
-  options.refresh_every = count_setting(name, settings, "refresh_every");
-  options.rms = settings.at("rms");
-  return std::make_unique<PrecGd>(parameters, options, name);
-}
-
-template <class Options>
-Settings defaults() {
-  return settings_of(Options());
-}
-
 }  // namespace
 
-const OptimizerKind kPrecGd{"precgd", &defaults<PrecGdOptions>,
-                            [](const Parameters& parameters, const OptimizerOptions& shared, const Settings& settings) {
-                              return make("precgd", parameters, shared, settings);
-                            }};
-const OptimizerKind kScaledGd{"scaled_gd", &defaults<ScaledGdOptions>,
-                              [](const Parameters& parameters, const OptimizerOptions& shared, const Settings& settings) {
-                                return make("scaled_gd", parameters, shared, settings);
-                              }};
+const OptimizerKind kPrecGd = kind_of<PrecGd, PrecGdOptions>("precgd");
+const OptimizerKind kScaledGd = kind_of<ScaledGd, ScaledGdOptions>("scaled_gd");
 
 PrecGd::PrecGd(const Parameters& parameters, const PrecGdOptions& options, const char* name)
     : MatrixOptimizer(name, parameters, options, &has_gram),
@@ -66,7 +36,7 @@ PrecGd::PrecGd(const Parameters& parameters, const PrecGdOptions& options, const
   ASHLAR_CHECK(momentum_ >= 0 && momentum_ < 1, name_, ": momentum must be in [0, 1), got ", momentum_);
   ASHLAR_CHECK(damping_ >= 0, name_, ": damping must not be negative, got ", damping_);
   ASHLAR_CHECK(rms_ >= 0, name_, ": rms must not be negative, got ", rms_);
-  ASHLAR_CHECK(refresh_every_ >= 1, name_, ": refresh_every must be at least 1, got ", refresh_every_);
+  check_count(name_, "refresh_every", refresh_every_);
   for (Slot* slot : matrix_slots()) {
     slot->add_state("momentum_buffer");
     if (rms_ == 0) slot->set_lr_scale(1);  // the Gram matrices have scaled the step already
@@ -79,8 +49,11 @@ void PrecGd::refresh(Slot& slot) const {
   const auto rank = static_cast<double>(gram.size(2));
   try {
     const auto traces = linalg::traces(gram);
-    const Array damped = linalg::damped(
-        gram, [&](Dim k) { return damping_ * traces[static_cast<std::size_t>(k)] / rank; });
+    // Where K is zero, so is the gradient, and any delta will do: of padding, of factors that begin with zeros.
+    const Array damped = linalg::damped(gram, [&](Dim k) {
+      const double trace = traces[static_cast<std::size_t>(k)];
+      return trace == 0 ? 1 : damping_ * trace / rank;
+    });
     copy(linalg::cholesky(damped), slot.state.at("gram_factor"));
   } catch (const Error& error) {
     throw Error(concat(name_, ": the Gram matrices of ", slot.parameter.name, " cannot be factored with a damping of ",
@@ -91,8 +64,7 @@ void PrecGd::refresh(Slot& slot) const {
 void PrecGd::update_all(const std::vector<Update>& updates) {
   // Before any weight moves: the factors of a layer step from the same point.
   for (Slot* slot : matrix_slots()) {
-    const auto index = static_cast<std::size_t>(slot - slots().data());
-    if (updates[index].gradient.defined() && refreshes(*slot, refresh_every_)) refresh(*slot);
+    if (refreshes(*slot, refresh_every_)) refresh(*slot);
   }
   MatrixOptimizer::update_all(updates);
 }

@@ -17,11 +17,20 @@ struct PrecGdOptions : MatrixOptions {
   // The entries of every step times 1/lr have this root mean square: 0.2 is about AdamW's (Liu et al. 2025, "Muon is
   // Scalable for LLM Training"), so that its learning rates fit. 0: steps of the length that they have.
   double rms = 0.2;
+
+  template <class F>
+  void each_setting(const F& f) {
+    MatrixOptions::each_setting(f);
+    f("momentum", momentum);
+    f("damping", damping);
+    f("refresh_every", refresh_every);
+    f("rms", rms);
+  }
 };
 
 // ScaledGD: the same without damping, and with steps of the length that they have, so that a learning rate of dense
-// gradient descent fits. Its Gram matrices must be positive definite: a rank above what a factor can have, or factors
-// of zero, need PrecGD's damping.
+// gradient descent fits. Its Gram matrices must be positive definite, or zero: a rank above what a factor can have needs
+// PrecGD's damping.
 struct ScaledGdOptions : PrecGdOptions {
   ScaledGdOptions() {
     lr = 0.1;
@@ -31,7 +40,7 @@ struct ScaledGdOptions : PrecGdOptions {
 };
 
 // Of every parameter that has a Gram matrix K, (batch, r, r), of the other factors, seen as matrices G with r columns:
-//   g' = g (K + delta I)⁻¹,  delta = damping trace(K) / r,  for each matrix of the batch
+//   g' = g (K + delta I)⁻¹,  delta = damping trace(K) / r, or 1 where K is zero,  for each matrix of the batch
 //   buf <- mu buf + g',  w <- (1 - lr weight_decay) w - lr (buf, or buf scaled to `rms`)
 // To first order the weight matrix moves as if projected gradients of itself were taken, however the product is split
 // among its factors: without damping U, V and U A, V A⁻ᵀ train alike. K is found, from the weights before the
@@ -51,6 +60,12 @@ class PrecGd : public MatrixOptimizer {
   std::string name_;
   double momentum_, damping_, rms_;
   Dim refresh_every_;
+};
+
+class ScaledGd : public PrecGd {
+ public:
+  explicit ScaledGd(const Parameters& parameters, const ScaledGdOptions& options = {})
+      : PrecGd(parameters, options, "scaled_gd") {}
 };
 
 }  // namespace ashlar::optim

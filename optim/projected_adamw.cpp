@@ -13,35 +13,16 @@ Array turned(const Array& matrix, const Shape& shape) { return shape[1] < shape[
 
 }  // namespace
 
-Settings projected_settings(const ProjectedOptions& options) {
-  Settings settings = matrix_settings(options);
-  settings["rank"] = static_cast<double>(options.rank);
-  settings["refresh_every"] = static_cast<double>(options.refresh_every);
-  settings["scale"] = options.scale;
-  return settings;
-}
-
-ProjectedOptions projected_options(std::string_view optimizer, const OptimizerOptions& shared,
-                                   const Settings& settings) {
-  ProjectedOptions options;
-  static_cast<MatrixOptions&>(options) = matrix_options(shared, settings);
-  options.rank = count_setting(optimizer, settings, "rank");
-  options.refresh_every = count_setting(optimizer, settings, "refresh_every");
-  options.scale = settings.at("scale");
-  return options;
-}
-
 ProjectedAdamW::ProjectedAdamW(std::string_view name, const Parameters& parameters, const ProjectedOptions& options)
     : MatrixOptimizer(name, parameters, options,
                       [rank = options.rank](const Parameter& parameter) {
                         return is_hidden_matrix(parameter) && tall_shape(parameter)[2] > rank;
                       }),
-      adam_(options.adam),
       rank_(options.rank),
       refresh_every_(options.refresh_every),
       scale_(options.scale) {
-  ASHLAR_CHECK(rank_ >= 1, name, ": rank must be at least 1, got ", rank_);
-  ASHLAR_CHECK(refresh_every_ >= 1, name, ": refresh_every must be at least 1, got ", refresh_every_);
+  check_count(name, "rank", rank_);
+  check_count(name, "refresh_every", refresh_every_);
   ASHLAR_CHECK(scale_ > 0, name, ": scale must be above 0, got ", scale_);
   for (Slot* slot : matrix_slots()) {
     const Shape moments = tall_shape(slot->parameter).with(2, rank_);
@@ -74,7 +55,7 @@ void ProjectedAdamW::update_matrix(Slot& slot, const Update& update) {
     kernels::linear_combination(gradient.exec(), gradient, 1, kept, -1, error->second);
   }
   const Array direction =
-      adam_direction(adam_, slot.steps(), followed, slot.state.at("exp_avg"), slot.state.at("exp_avg_sq"));
+      adam_direction(adam(), slot.steps(), followed, slot.state.at("exp_avg"), slot.state.at("exp_avg_sq"));
   move_weight(slot, update, update.lr * scale_, turned(linalg::product(direction, q.transpose(1, 2)), matrix));
 }
 

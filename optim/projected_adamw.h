@@ -13,11 +13,15 @@ struct ProjectedOptions : MatrixOptions {
   Dim rank = 128;  // directions; a matrix whose short side is not longer than this gets AdamW
   Dim refresh_every = 200;
   double scale = 0.25;  // of the steps, beside lr: only a part of the gradient is followed
-};
 
-// The settings that these options stand for, and back (optimizer_kind.h).
-Settings projected_settings(const ProjectedOptions& options);
-ProjectedOptions projected_options(std::string_view optimizer, const OptimizerOptions& shared, const Settings& settings);
+  template <class F>
+  void each_setting(const F& f) {
+    MatrixOptions::each_setting(f);
+    f("rank", rank);
+    f("refresh_every", refresh_every);
+    f("scale", scale);
+  }
+};
 
 // Of every hidden matrix and every matrix of a batch for itself, turned so that its short side n is last, with Q (n,
 // rank) orthonormal columns, found in the first step and then every refresh_every steps, the matrices taking turns:
@@ -41,7 +45,6 @@ class ProjectedAdamW : public MatrixOptimizer {
  private:
   void update_matrix(Slot& slot, const Update& update) final;
 
-  AdamSettings adam_;
   Dim rank_, refresh_every_;
   double scale_;
 };

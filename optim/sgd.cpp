@@ -3,28 +3,8 @@
 #include "optim/optimizer_kind.h"
 
 namespace ashlar::optim {
-namespace {
 
-Settings sgd_defaults() {
-  const SgdOptions options;
-  return {{"lr", options.lr},
-          {"weight_decay", options.weight_decay},
-          {"momentum", options.momentum},
-          {"nesterov", options.nesterov}};
-}
-
-std::unique_ptr<Optimizer> make_sgd(const Parameters& parameters, const OptimizerOptions& shared,
-                                    const Settings& settings) {
-  SgdOptions options;
-  static_cast<OptimizerOptions&>(options) = shared;
-  options.momentum = settings.at("momentum");
-  options.nesterov = settings.at("nesterov") != 0;
-  return std::make_unique<Sgd>(parameters, options);
-}
-
-}  // namespace
-
-const OptimizerKind kSgd{"sgd", &sgd_defaults, &make_sgd};
+const OptimizerKind kSgd = kind_of<Sgd, SgdOptions>("sgd");
 
 Sgd::Sgd(const Parameters& parameters, const SgdOptions& options)
     : Optimizer(parameters, options), momentum_(options.momentum), nesterov_(options.nesterov) {
@@ -48,9 +28,7 @@ kernels::SgdTensor Sgd::tensor_of(Slot& slot, const Update& update) const {
 
 void Sgd::update_all(const std::vector<Update>& updates) {
   std::vector<kernels::SgdTensor> tensors;
-  for (std::size_t i = 0; i < updates.size(); ++i) {
-    if (updates[i].gradient.defined()) tensors.push_back(tensor_of(slots()[i], updates[i]));
-  }
+  for (std::size_t i = 0; i < updates.size(); ++i) tensors.push_back(tensor_of(slots()[i], updates[i]));
   kernels::sgd_update(slots().front().parameter.tensor.value().exec(), tensors);
 }
 

@@ -12,6 +12,13 @@ struct SgdOptions : OptimizerOptions {
   }
   double momentum = 0.9;
   bool nesterov = false;
+
+  template <class F>
+  void each_setting(const F& f) {
+    OptimizerOptions::each_setting(f);
+    f("momentum", momentum);
+    f("nesterov", nesterov);
+  }
 };
 
 // With g = grad + weight_decay w:  buffer <- momentum buffer + g,  w <- w - lr (g + momentum buffer if Nesterov,

@@ -6,6 +6,7 @@
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/linalg/linalg.h"
 #include "kernels/normalize/normalize.h"
+#include "optim/optimizer_kind.h"
 
 namespace ashlar::optim {
 namespace {
@@ -16,30 +17,9 @@ void take_norms(const Array& batch, const Array& counterpart) {
   kernels::normalize_rows(rows.exec(), rows, counterpart.reshape({batch.size(0), -1}), 0, rows);
 }
 
-std::unique_ptr<Optimizer> make_shampoo(const Parameters& parameters, const OptimizerOptions& shared,
-                                        const Settings& settings) {
-  ShampooOptions options;
-  static_cast<MatrixOptions&>(options) = matrix_options(shared, settings);
-  options.refresh_every = count_setting("shampoo", settings, "refresh_every");
-  options.max_precond_dim = count_setting("shampoo", settings, "max_precond_dim");
-  options.damping = settings.at("damping");
-  options.graft = settings.at("graft") != 0;
-  return std::make_unique<Shampoo>(parameters, options);
-}
-
-Settings shampoo_defaults() {
-  const ShampooOptions options;
-  Settings settings = matrix_settings(options);
-  settings["refresh_every"] = static_cast<double>(options.refresh_every);
-  settings["max_precond_dim"] = static_cast<double>(options.max_precond_dim);
-  settings["damping"] = options.damping;
-  settings["graft"] = options.graft;
-  return settings;
-}
-
 }  // namespace
 
-const OptimizerKind kShampoo{"shampoo", &shampoo_defaults, &make_shampoo};
+const OptimizerKind kShampoo = kind_of<Shampoo, ShampooOptions>("shampoo");
 
 Array inverse_root(const Array& a, double order, double damping, double correction) {
   const linalg::Eigen eigen = linalg::eigh(a);
@@ -60,14 +40,13 @@ Array inverse_root(const Array& a, double order, double damping, double correcti
 }
 
 Shampoo::Shampoo(const Parameters& parameters, const ShampooOptions& options)
-    : MatrixOptimizer("shampoo", parameters, options),
-      adam_(options.adam),
+    : MatrixOptimizer("shampoo", parameters, options, has_side(options.max_precond_dim)),
       refresh_every_(options.refresh_every),
       max_precond_dim_(options.max_precond_dim),
       damping_(options.damping),
       graft_(options.graft) {
-  ASHLAR_CHECK(refresh_every_ >= 1, "shampoo: refresh_every must be at least 1, got ", refresh_every_);
-  ASHLAR_CHECK(max_precond_dim_ >= 1, "shampoo: max_precond_dim must be at least 1, got ", max_precond_dim_);
+  check_count("shampoo", "refresh_every", refresh_every_);
+  check_count("shampoo", "max_precond_dim", max_precond_dim_);
   ASHLAR_CHECK(damping_ >= 0, "shampoo: damping must not be negative, got ", damping_);
   for (Slot* slot : matrix_slots()) {
     slot->add_state("exp_avg");
@@ -79,12 +58,12 @@ Shampoo::Shampoo(const Parameters& parameters, const ShampooOptions& options)
 Array Shampoo::plain_direction(Slot& slot, const Array& gradient) const {
   const Array m = slot.state.at("exp_avg").reshape(gradient.shape());
   if (graft_) {
-    return adam_direction(adam_, slot.steps(), gradient, m, slot.state.at("exp_avg_sq").reshape(gradient.shape()));
+    return adam_direction(adam(), slot.steps(), gradient, m, slot.state.at("exp_avg_sq").reshape(gradient.shape()));
   }
   const Exec exec = gradient.exec();
   const Array direction = empty_like(gradient);
-  kernels::linear_combination(exec, m, adam_.beta1, gradient, 1 - adam_.beta1, m);
-  kernels::scale(exec, m, 1 / (1 - std::pow(adam_.beta1, static_cast<double>(slot.steps()))), direction);
+  kernels::linear_combination(exec, m, adam().beta1, gradient, 1 - adam().beta1, m);
+  kernels::scale(exec, m, 1 / (1 - std::pow(adam().beta1, static_cast<double>(slot.steps()))), direction);
   return direction;
 }
 
@@ -95,9 +74,9 @@ void Shampoo::update_matrix(Slot& slot, const Update& update) {
   const bool refresh = refreshes(slot, refresh_every_);
   for (const Side side : sides) {
     const Array& average = slot.state.at(side_key(side, "average"));
-    add_to_average(average, adam_.beta2, side, gradient);
+    add_to_average(average, adam().beta2, side, gradient);
     if (!refresh) continue;
-    const double correction = 1 - std::pow(adam_.beta2, static_cast<double>(slot.steps()));
+    const double correction = 1 - std::pow(adam().beta2, static_cast<double>(slot.steps()));
     copy(inverse_root(average, sides.size() == 2 ? 4 : 2, damping_, correction), slot.state.at(side_key(side, "root")));
   }
   const Array plain = plain_direction(slot, gradient);

@@ -6,6 +6,7 @@
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/linalg/linalg.h"
 #include "kernels/reduce/reduce.h"
+#include "optim/optimizer_kind.h"
 
 namespace ashlar::optim {
 namespace {
@@ -33,34 +34,16 @@ Array column_products(const Array& a, const Array& b) {
   return sums.reshape({a.size(0), a.size(2)});
 }
 
-std::unique_ptr<Optimizer> make_soap(const Parameters& parameters, const OptimizerOptions& shared,
-                                     const Settings& settings) {
-  SoapOptions options;
-  static_cast<MatrixOptions&>(options) = matrix_options(shared, settings);
-  options.refresh_every = count_setting("soap", settings, "refresh_every");
-  options.max_precond_dim = count_setting("soap", settings, "max_precond_dim");
-  return std::make_unique<Soap>(parameters, options);
-}
-
-Settings soap_defaults() {
-  const SoapOptions options;
-  Settings settings = matrix_settings(options);
-  settings["refresh_every"] = static_cast<double>(options.refresh_every);
-  settings["max_precond_dim"] = static_cast<double>(options.max_precond_dim);
-  return settings;
-}
-
 }  // namespace
 
-const OptimizerKind kSoap{"soap", &soap_defaults, &make_soap};
+const OptimizerKind kSoap = kind_of<Soap, SoapOptions>("soap");
 
 Soap::Soap(const Parameters& parameters, const SoapOptions& options)
-    : MatrixOptimizer("soap", parameters, options),
-      adam_(options.adam),
+    : MatrixOptimizer("soap", parameters, options, has_side(options.max_precond_dim)),
       refresh_every_(options.refresh_every),
       max_precond_dim_(options.max_precond_dim) {
-  ASHLAR_CHECK(refresh_every_ >= 1, "soap: refresh_every must be at least 1, got ", refresh_every_);
-  ASHLAR_CHECK(max_precond_dim_ >= 1, "soap: max_precond_dim must be at least 1, got ", max_precond_dim_);
+  check_count("soap", "refresh_every", refresh_every_);
+  check_count("soap", "max_precond_dim", max_precond_dim_);
   for (Slot* slot : matrix_slots()) {
     add_adam_state(*slot);
     add_side_states(*slot, max_precond_dim_, {"average", "basis"});
@@ -92,22 +75,20 @@ void Soap::update_matrix(Slot& slot, const Update& update) {
   const Shape matrix = matrix_shape(slot.parameter);
   const auto sides = sides_of(matrix, max_precond_dim_);
   const Array gradient = matrix_gradient(slot, update);
-  // The first step has no bases yet.
-  const Dim number = slot.steps() - (sides.empty() ? 0 : 1);
+  const Dim number = slot.steps() - 1;  // the first step has no bases yet
   if (number > 0) {
     Array rotated = gradient;
     for (const Side side : sides) {
       rotated = multiply_side(slot.state.at(side_key(side, "basis")).transpose(1, 2), side, rotated);
     }
-    Array direction = adam_direction(adam_, number, rotated, slot.state.at("exp_avg").reshape(matrix),
+    Array direction = adam_direction(adam(), number, rotated, slot.state.at("exp_avg").reshape(matrix),
                                      slot.state.at("exp_avg_sq").reshape(matrix));
     for (const Side side : sides) direction = multiply_side(slot.state.at(side_key(side, "basis")), side, direction);
     move_weight(slot, update, update.lr, direction);
   }
   for (const Side side : sides) {
-    add_to_average(slot.state.at(side_key(side, "average")), adam_.beta2, side, gradient);
+    add_to_average(slot.state.at(side_key(side, "average")), adam().beta2, side, gradient);
   }
-  if (sides.empty()) return;
   if (number == 0) find_bases(slot);
   else if (refreshes(slot, refresh_every_)) refresh_bases(slot);
 }

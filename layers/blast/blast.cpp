@@ -7,6 +7,7 @@
 #include "autograd/function.h"
 #include "kernels/blast/blast.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/rounding.h"
 #include "layers/blast/factorize.h"
 #include "layers/blast/gram.h"
 
@@ -35,16 +36,18 @@ struct BlastOp : Function<BlastOp> {
   }
   static std::array<Array, 5> backward(Context& ctx, const Array& dy) {
     const Array &x = ctx.saved(0), &kept = ctx.saved(1), &u = ctx.saved(2), &v = ctx.saved(3), &s = ctx.saved(4);
-    Array dx, du, dv, ds, dbias;
-    if (ctx.needs_grad(0)) dx = empty_like(x);
-    if (ctx.needs_grad(1)) du = empty_like(u);
-    if (ctx.needs_grad(2)) dv = empty_like(v);
-    if (ctx.needs_grad(3)) ds = empty_like(s);
-    if (ctx.needs_grad(4)) dbias = Array::empty({dy.size(1)}, u.dtype(), u.device());
+    const Array dx = ctx.gradient_like(0, x), du = ctx.gradient_like(1, u), dv = ctx.gradient_like(2, v);
+    const Array ds = ctx.gradient_like(3, s), dbias = ctx.gradient_like(4, u, {dy.size(1)});
     kernels::blast_backward(dy.exec(), dy.as_contiguous(), x, kept, u, v, s, dx, du, dv, ds, dbias);
     return {dx, du, dv, ds, dbias};
   }
 };
+
+// With the padding of ragged last blocks.
+Dim params_per_rank(Dim in, Dim out, Dim out_blocks, Dim in_blocks) {
+  using kernels::ceil_div;
+  return in_blocks * ceil_div(in, in_blocks) + out_blocks * ceil_div(out, out_blocks) + out_blocks * in_blocks;
+}
 
 // The factors of one side with zeros where a ragged last block goes beyond the features: these rows take no part in W.
 Array without_padding(const Tensor& factors, Dim features) {
@@ -117,7 +120,7 @@ void BlastLinear::fit(const Array& dense, const ProjectionOptions& options) {
 LinearCost BlastLinear::cost(Dim rows) const {
   const auto [out_blocks, in_blocks, rank] = structure_;
   const Dim macs = rows * rank * (in_features() + out_features() + out_blocks * in_blocks);
-  const Dim params = rank * (in_blocks * block_columns() + out_blocks * block_rows() + out_blocks * in_blocks);
+  const Dim params = rank * params_per_rank(in_features(), out_features(), out_blocks, in_blocks);
   const auto kept = kept_shape(scope().device(), rows, structure_, block_columns());
   return {params, macs, macs, macs, kept ? kept->numel() : 0};
 }
@@ -125,14 +128,11 @@ LinearCost BlastLinear::cost(Dim rows) const {
 std::unique_ptr<LinearMap> make_blast(const Scope& scope, Dim in, Dim out, LinearSpec& spec,
                                       const LinearOptions& options) {
   BlastLinear::Structure structure{};
-  if (spec.has("blocks")) {
-    structure.out_blocks = structure.in_blocks = spec.integer("blocks");
-  } else {
-    structure.out_blocks = spec.integer("out_blocks");
-    structure.in_blocks = spec.integer("in_blocks");
-  }
-  const Dim per_rank = in + out + structure.out_blocks * structure.in_blocks;
-  structure.rank = spec.has("ratio") ? rank_for_ratio(spec, spec.ratio(), in, out, per_rank) : spec.integer("rank");
+  structure.out_blocks = spec.integer(spec.one_of("blocks", "out_blocks"));
+  structure.in_blocks = spec.integer(spec.one_of("blocks", "in_blocks"));
+  const Dim per_rank = params_per_rank(in, out, structure.out_blocks, structure.in_blocks);
+  const bool by_ratio = spec.one_of("rank", "ratio") == "ratio";
+  structure.rank = by_ratio ? rank_for_ratio(spec, spec.ratio(), in, out, per_rank) : spec.integer("rank");
   spec.finish();
   return std::make_unique<BlastLinear>(scope, in, out, structure, options);
 }

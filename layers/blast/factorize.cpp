@@ -110,9 +110,10 @@ void sweep(const BlastFactors& f, const Target& target, const Step& step) {
 }
 
 void descend(const BlastFactors& f, const Target& target, const FactorizeOptions& options) {
+  constexpr double kFirstEta = 1, kLastEta = 0.01;
   for (int iteration = 0; iteration < options.iterations; ++iteration) {
     const double done = options.iterations > 1 ? static_cast<double>(iteration) / (options.iterations - 1) : 0.0;
-    const double eta = options.eta_first + (options.eta_last - options.eta_first) * done;
+    const double eta = kFirstEta + (kLastEta - kFirstEta) * done;
     sweep(f, target, [&](const Array& factors, const Array& gradient, const Array& gram) {
       if (options.descent == FactorizeOptions::Descent::plain) plain_step(factors, gradient, gram, eta);
       else preconditioned_step(factors, gradient, gram, eta, options.damping * target.distance(f), 1e-13);
@@ -177,7 +178,6 @@ void alternate(const BlastFactors& f, const Target& target, const FactorizeOptio
     });
     normalise(f);
     std::vector<double> next = packed(f);
-    const double plain = target.error(f);
     const std::vector<double> further = anderson.next(x, next);
     unpack(further, f);
     const double extrapolated = target.error(f);
@@ -187,7 +187,7 @@ void alternate(const BlastFactors& f, const Target& target, const FactorizeOptio
     } else {
       anderson.forget();
       unpack(next, f);
-      error = plain;
+      error = target.error(f);
       x = std::move(next);
     }
     if (options.observe) options.observe(error);

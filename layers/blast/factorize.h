@@ -5,7 +5,7 @@
 //   S_ij -= eta (H + delta I)⁻¹ (H S_ij - diag(U_iᵀ A_ij V_j))    H = (U_iᵀ U_i) * (V_jᵀ V_j)
 //
 // precgd, preconditioned gradient descent (Lee et al. 2024, Algorithm 2; details after the authors' released code):
-//   delta = damping * ‖A - Â‖, refreshed before each of the three; eta falls linearly from eta_first to eta_last. Without
+//   delta = damping * ‖A - Â‖, refreshed before each of the three; eta falls linearly from 1 to 0.01. Without
 //   the preconditioner (descent = plain) the steps are eta over the largest eigenvalue of K or H, the longest that
 //   Theorem 1 of the paper allows; they stall when the rank exceeds that of A.
 // als, alternating least squares: eta = 1 and next to no damping, which makes each step the exact minimum. Its sweeps
@@ -29,7 +29,6 @@ struct FactorizeOptions {
   enum class Descent : std::uint8_t { none, plain, preconditioned };
   Descent descent = Descent::preconditioned;
   int iterations = 300;  // of the descent
-  double eta_first = 1.0, eta_last = 0.01;
   double damping = 0.1;
   int sweeps = 200;  // at most, of accelerated alternating least squares after the descent
   int attempts = 1;  // with other starts, until one gets below kExact; the best is taken

@@ -22,10 +22,7 @@ struct BlockDiagonalOp : Function<BlockDiagonalOp> {
   }
   static std::array<Array, 3> backward(Context& ctx, const Array& dy) {
     const Array &x = ctx.saved(0), &b = ctx.saved(1);
-    Array dx, db, dbias;
-    if (ctx.needs_grad(0)) dx = empty_like(x);
-    if (ctx.needs_grad(1)) db = empty_like(b);
-    if (ctx.needs_grad(2)) dbias = Array::empty({dy.size(1)}, b.dtype(), b.device());
+    const Array dx = ctx.gradient_like(0, x), db = ctx.gradient_like(1, b), dbias = ctx.gradient_like(2, b, {dy.size(1)});
     kernels::block_diagonal_backward(dy.exec(), dy.as_contiguous(), x, b, ctx.kept<bool>(), dx, db, dbias);
     return {dx, db, dbias};
   }
@@ -93,9 +90,9 @@ LinearCost BlockDiagonalLinear::cost(Dim rows) const {
 std::unique_ptr<LinearMap> make_block_diagonal(const Scope& scope, Dim in, Dim out, LinearSpec& spec,
                                                const LinearOptions& options) {
   const auto params = [&](Dim blocks) { return (in + blocks - 1) / blocks * ((out + blocks - 1) / blocks) * blocks; };
-  const Dim blocks = spec.has("ratio")
-                         ? size_for_ratio(spec, spec.ratio(), in, out, std::min(in, out), "blocks", params)
-                         : spec.integer("blocks");
+  const bool by_ratio = spec.one_of("blocks", "ratio") == "ratio";
+  const Dim blocks = by_ratio ? size_for_ratio(spec, spec.ratio(), in, out, std::min(in, out), "blocks", params)
+                              : spec.integer("blocks");
   const bool shuffle = spec.flag("shuffle");
   spec.finish();
   return std::make_unique<BlockDiagonalLinear>(scope, in, out, blocks, shuffle, options);

@@ -23,11 +23,8 @@ struct LowRankOp : Function<LowRankOp> {
   }
   static std::array<Array, 4> backward(Context& ctx, const Array& dy) {
     const Array &x = ctx.saved(0), &z = ctx.saved(1), &u = ctx.saved(2), &v = ctx.saved(3);
-    Array dx, du, dv, dbias;
-    if (ctx.needs_grad(0)) dx = empty_like(x);
-    if (ctx.needs_grad(1)) du = empty_like(u);
-    if (ctx.needs_grad(2)) dv = empty_like(v);
-    if (ctx.needs_grad(3)) dbias = Array::empty({u.size(0)}, u.dtype(), u.device());
+    const Array dx = ctx.gradient_like(0, x), du = ctx.gradient_like(1, u), dv = ctx.gradient_like(2, v);
+    const Array dbias = ctx.gradient_like(3, u, {dy.size(1)});
     kernels::low_rank_backward(dy.exec(), dy.as_contiguous(), x, z, u, v, dx, du, dv, dbias);
     return {dx, du, dv, dbias};
   }
@@ -117,7 +114,8 @@ LinearCost LowRankLinear::cost(Dim rows) const {
 
 std::unique_ptr<LinearMap> make_low_rank(const Scope& scope, Dim in, Dim out, LinearSpec& spec,
                                          const LinearOptions& options) {
-  const Dim rank = spec.has("ratio") ? rank_for_ratio(spec, spec.ratio(), in, out, in + out) : spec.integer("rank");
+  const bool by_ratio = spec.one_of("rank", "ratio") == "ratio";
+  const Dim rank = by_ratio ? rank_for_ratio(spec, spec.ratio(), in, out, in + out) : spec.integer("rank");
   spec.finish();
   return std::make_unique<LowRankLinear>(scope, in, out, rank, options);
 }

@@ -23,11 +23,8 @@ struct MonarchOp : Function<MonarchOp> {
   }
   static std::array<Array, 4> backward(Context& ctx, const Array& dy) {
     const Array &x = ctx.saved(0), &h = ctx.saved(1), &r = ctx.saved(2), &l = ctx.saved(3);
-    Array dx, dr, dl, dbias;
-    if (ctx.needs_grad(0)) dx = empty_like(x);
-    if (ctx.needs_grad(1)) dr = empty_like(r);
-    if (ctx.needs_grad(2)) dl = empty_like(l);
-    if (ctx.needs_grad(3)) dbias = Array::empty({dy.size(1)}, l.dtype(), l.device());
+    const Array dx = ctx.gradient_like(0, x), dr = ctx.gradient_like(1, r), dl = ctx.gradient_like(2, l);
+    const Array dbias = ctx.gradient_like(3, l, {dy.size(1)});
     kernels::monarch_backward(dy.exec(), dy.as_contiguous(), x, h, r, l, dx, dr, dl, dbias);
     return {dx, dr, dl, dbias};
   }
@@ -171,20 +168,15 @@ std::unique_ptr<LinearMap> make_monarch(const Scope& scope, Dim in, Dim out, Lin
   const auto params_per_rank = [&](Dim blocks) {
     return blocks * ((in + blocks - 1) / blocks + (out + blocks - 1) / blocks);
   };
-  const bool by_ratio = spec.has("ratio"), given = spec.has("blocks");
-  if (by_ratio && !given) {
-    structure.blocks = size_for_ratio(spec, spec.ratio(), in, out, std::min(in, out), "blocks", [&](Dim blocks) {
-      return default_rank(in, out, blocks) * params_per_rank(blocks);
-    });
-  } else {
-    structure.blocks = spec.integer("blocks");
-  }
-  if (by_ratio && given) {
-    structure.rank = rank_for_ratio(spec, spec.ratio(), in, out, params_per_rank(structure.blocks),
-                                    std::lcm(Dim{8}, structure.blocks));
-  } else {
-    structure.rank = spec.integer("rank", default_rank(in, out, structure.blocks));
-  }
+  if (spec.has("rank")) spec.one_of("rank", "ratio");
+  const bool blocks_by_ratio = !spec.has("blocks") && spec.one_of("blocks", "ratio") == "ratio";
+  const bool rank_by_ratio = !blocks_by_ratio && spec.has("ratio");
+  const auto params = [&](Dim blocks) { return default_rank(in, out, blocks) * params_per_rank(blocks); };
+  structure.blocks = blocks_by_ratio ? size_for_ratio(spec, spec.ratio(), in, out, std::min(in, out), "blocks", params)
+                                     : spec.integer("blocks");
+  structure.rank = rank_by_ratio ? rank_for_ratio(spec, spec.ratio(), in, out, params_per_rank(structure.blocks),
+                                                  std::lcm(Dim{8}, structure.blocks))
+                                 : spec.integer("rank", default_rank(in, out, structure.blocks));
   structure.interleaved = spec.flag("interleaved");
   spec.finish();
   return std::make_unique<MonarchLinear>(scope, in, out, structure, options);

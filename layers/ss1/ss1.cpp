@@ -31,10 +31,8 @@ struct Ss1Op : Function<Ss1Op> {
   static std::array<Array, 3> backward(Context& ctx, const Array& dy) {
     const auto& [tables, in] = ctx.kept<std::pair<Tables, Dim>>();
     const Array &x = ctx.saved(0), &u = ctx.saved(1), &z = ctx.saved(2);
-    Array dx, dz, dbias;
-    if (ctx.needs_grad(0)) dx = Array::empty({dy.size(0), in}, dy.dtype(), dy.device());
-    if (ctx.needs_grad(1)) dz = empty_like(z);
-    if (ctx.needs_grad(2)) dbias = Array::empty({z.size(0)}, z.dtype(), z.device());
+    const Array dx = ctx.gradient_like(0, dy, {dy.size(0), in}), dz = ctx.gradient_like(1, z);
+    const Array dbias = ctx.gradient_like(2, z, {dy.size(1)});
     kernels::ss1_backward(dy.exec(), dy.as_contiguous(), x, u, tables.shift, tables.sign, z, dx, dz, dbias);
     return {dx, dz, dbias};
   }
@@ -64,7 +62,7 @@ Ss1Linear::Ss1Linear(const Scope& scope, Dim in, Dim out, const Structure& struc
       shift[entry] = static_cast<std::int32_t>(shifts.below(entry, static_cast<std::uint32_t>(block)));
       sign[entry] = signs.below(entry, 2) == 0 ? 1 : -1;
     } else {
-      // VEC keeps the rotations of their vector loads aligned; other blocks than theirs are rotated by single features.
+      // Rotations by VEC features keep vectors aligned. Blocks that are no multiple of it are rotated by single ones.
       const Dim vec = block % 8 == 0 ? 8 : 1, i = static_cast<Dim>(entry) % c;
       shift[entry] = static_cast<std::int32_t>(vec * 45007 * i % block);
     }
@@ -132,13 +130,15 @@ LinearCost Ss1Linear::cost(Dim rows) const {
 
 std::unique_ptr<LinearMap> make_ss1(const Scope& scope, Dim in, Dim out, LinearSpec& spec, const LinearOptions& options) {
   Ss1Linear::Structure structure{};
+  const auto block_of = [&](Dim reduction) { return spec.integer("block", default_block(in, reduction)); };
   const auto params = [&](Dim reduction) {
-    const Dim block = default_block(in, reduction);
+    const Dim block = block_of(reduction);
     return out * groups_of(in, reduction, block) * block;
   };
-  structure.reduction = spec.has("ratio") ? size_for_ratio(spec, spec.ratio(), in, out, in, "reduction", params)
-                                          : spec.integer("reduction");
-  structure.block = spec.integer("block", default_block(in, structure.reduction));
+  const bool by_ratio = spec.one_of("reduction", "ratio") == "ratio";
+  structure.reduction = by_ratio ? size_for_ratio(spec, spec.ratio(), in, out, in, "reduction", params)
+                                 : spec.integer("reduction");
+  structure.block = block_of(structure.reduction);
   if (spec.has("classes")) structure.classes = spec.integer("classes");
   spec.finish();
   return std::make_unique<Ss1Linear>(scope, in, out, structure, options);

@@ -8,9 +8,10 @@
 //
 // The hash of the released kernels is shift = VEC (R3 + R2 tile + R1 (g + 1) + R0 (i + 1)) mod B without signs. Its part
 // that depends on (tile, g) rotates a whole group and so only renames the weights of a row; what is left is
-// shift_i = VEC R0 i, the same for all outputs, with their R0 = 45007 and VEC = 8. That is the default, with H = 1. All
-// outputs then see the same in / c numbers, and W has at most that rank. classes=H instead draws shifts and signs at
-// random for every class; with H >= c, W has full rank, for H n additions a row.
+// shift_i = VEC R0 i mod B, the same for all outputs, with their R0 = 45007 and VEC = 8, or 1 where B is no multiple of 8.
+// That is the default, with H = 1: a block of 32 has four rotations, one of 8 only that by 0. All outputs then see the same
+// in / c numbers, and W has at most that rank. classes=H instead draws shifts and signs at random for every class; with
+// H >= c, W has full rank, for H n additions a row.
 //
 // Saved for backward: u instead of x, H in / c numbers a row, which is also less to read again than x; where H > c, x, of
 // which the sketches are made again. The tables are buffers of the module: they go into checkpoints and come back from

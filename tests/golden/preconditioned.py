@@ -15,21 +15,24 @@ def adam_direction(state, g, betas, eps, t):
 
 
 class MatrixOptimizer:
-    """`direction` for every matrix of the parameters with two dimensions or more, AdamW for the others. All decayed."""
+    """`direction` for every matrix of the parameters that it `treats`, AdamW for the others. All decayed."""
 
     def __init__(self, params, lr, adamw_lr, betas, eps, weight_decay=0.0, **options):
         self.params, self.lr, self.adamw_lr = params, lr, adamw_lr
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
-        self.state = {name: [{} for _ in p.reshape(-1, *p.shape[-2:])] if p.ndim > 1 else [{}]
+        for key, value in options.items():
+            setattr(self, key, value)
+        self.state = {name: [{} for _ in p.reshape(-1, *p.shape[-2:])] if self.treats(p) else [{}]
                       for name, p in params.items()}
         self.t = 0
         # The matrices take turns: parameter k of n refreshes k / n of the interval earlier than the first one.
-        matrices = [name for name, p in params.items() if p.ndim > 1]
+        matrices = [name for name, p in params.items() if self.treats(p)]
         for k, name in enumerate(matrices):
             for state in self.state[name]:
-                state["ahead"] = k * options["refresh_every"] // len(matrices)
-        for key, value in options.items():
-            setattr(self, key, value)
+                state["ahead"] = k * self.refresh_every // len(matrices)
+
+    def treats(self, p):
+        return p.ndim > 1
 
     def begin_step(self):
         pass
@@ -44,7 +47,7 @@ class MatrixOptimizer:
         self.t += 1
         self.begin_step()
         for name, p in self.params.items():
-            if p.ndim == 1:
+            if not self.treats(p):
                 d = adam_direction(self.state[name][0], gradients[name], self.betas, self.eps, self.t)
                 p.mul_(1 - self.adamw_lr * self.weight_decay).sub_(self.adamw_lr * d)
                 continue
@@ -55,7 +58,14 @@ class MatrixOptimizer:
                 p.mul_(1 - self.lr * self.weight_decay).sub_(self.lr * d)
 
 
-class Soap(MatrixOptimizer):
+class TwoSided(MatrixOptimizer):
+    """Of matrices with a side of at most max_precond_dim, and from those sides."""
+
+    def treats(self, p):
+        return p.ndim > 1 and min(p.shape[-2:]) <= self.max_precond_dim
+
+
+class Soap(TwoSided):
     """Vyas et al. 2024."""
 
     def direction(self, state, g):
@@ -69,7 +79,7 @@ class Soap(MatrixOptimizer):
                 x = x @ (state["Q_R"].T if back else state["Q_R"])
             return x
 
-        number = self.t - (1 if sides else 0)
+        number = self.t - 1
         d = rotated(adam_direction(state, rotated(g), self.betas, self.eps, number), back=True) if number else None
         for side in sides:
             before = state.get(side, torch.zeros_like(grams[side]))
@@ -77,7 +87,7 @@ class Soap(MatrixOptimizer):
         if number == 0:
             for side in sides:
                 state["Q_" + side] = torch.linalg.eigh(state[side])[1].flip(1)
-        elif self.refreshes(state) and sides:
+        elif self.refreshes(state):
             m = rotated(state["exp_avg"], back=True)
             for side in sides:
                 Q = state["Q_" + side]
@@ -88,7 +98,7 @@ class Soap(MatrixOptimizer):
         return d
 
 
-class Shampoo(MatrixOptimizer):
+class Shampoo(TwoSided):
     """Gupta et al. 2018 with averages that forget and Adam's length (Anil et al. 2020)."""
 
     def direction(self, state, g):

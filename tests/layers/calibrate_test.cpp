@@ -87,8 +87,11 @@ TEST_CASE("a calibrated conversion has less error in its outputs than a plain on
 }
 
 TEST_CASE("what cannot be calibrated is named") {
-  Net net("low_rank:rank=2");
+  Net net("low_rank:rank=2"), full("low_rank:rank=6");  // whose U has the shape of W
   const auto loss = [&](Dim index) { return loss_of(net, sample(index)); };
+  REQUIRE(contains(error_of([&] { calibrate_fisher(full, {"fc1"}, 1, loss); }), "these are low_rank:rank=6"));
+  REQUIRE(contains(error_of([&] { calibrate_fisher(net, {"fc2"}, 0, loss); }), "needs at least one sample, got 0"));
+  REQUIRE(contains(error_of([&] { calibrate_activations(net, {"fc2"}, 0, [](Dim) {}); }), "needs at least one sample"));
   REQUIRE(contains(error_of([&] { calibrate_fisher(net, {"fc1"}, 1, loss); }),
                    "calibrate fc1: the Fisher information needs dense weights, these are low_rank:rank=2"));
   REQUIRE(contains(error_of([&] { calibrate_activations(net, {"fc3"}, 1, loss); }), "the model has no linear map fc3"));

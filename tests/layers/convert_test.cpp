@@ -65,6 +65,27 @@ TEST_CASE("the error of a model is that of all its matrices together") {
   REQUIRE(total_error(projections) > 0.1);
 }
 
+TEST_CASE("maps whose spec stays are copied bit for bit, whatever seed drew the tables of the new model") {
+  const BlockSpecs specs{"ss1:reduction=4,classes=2", "blast:blocks=2,rank=6", "dense", "ss1:reduction=2"};
+  BlockSpecs changed = specs;
+  changed.fc1 = "low_rank:rank=4";
+  Block from(Scope::root(DType::f64, 1), block(specs)), to(Scope::root(DType::f64, 2), block(changed));
+  randomise(from, 3);
+  const auto before = linear_maps(from), after = linear_maps(to);
+  for (const Projection& p : convert(from, to)) {
+    INFO(p.path << " " << p.new_spec);
+    REQUIRE((p.error > 0.1) == (p.path == "mlp.fc1"));
+    REQUIRE(p.weighted_error == p.error);
+    REQUIRE(p.norm > 0);
+    if (p.path == "mlp.fc1") continue;
+    REQUIRE(bitwise_equal(after.at(p.path)->to_dense(), before.at(p.path)->to_dense()));
+    const Parameters old_factors = before.at(p.path)->parameters(), new_factors = after.at(p.path)->parameters();
+    for (std::size_t i = 0; i < old_factors.size(); ++i) {
+      REQUIRE(bitwise_equal(new_factors[i].tensor.value(), old_factors[i].tensor.value()));
+    }
+  }
+}
+
 TEST_CASE("models that do not correspond are refused") {
   Block dense(Scope::root(DType::f64, 1), block({})), wide(Scope::root(DType::f64, 1), block({}, 32));
   REQUIRE(contains(error_of([&] { convert(dense, wide); }), "in the old model and"));
@@ -78,4 +99,6 @@ TEST_CASE("a matrix that is not finite is named") {
     if (p.name == "mlp.fc1.weight") p.tensor.value().data<double>()[7] = std::nan("");
   }
   REQUIRE(contains(error_of([&] { convert(dense, structured); }), "project mlp.fc1: the dense matrix has a value"));
+  Block copied(Scope::root(DType::f64, 3), block({}));
+  REQUIRE(contains(error_of([&] { convert(dense, copied); }), "convert mlp.fc1: the matrix has a value that is not finite"));
 }

@@ -142,7 +142,16 @@ TEST_CASE("specs: sizes by ratio, and errors that say what would fit") {
                         says("must be from 1 to 8") || says("smallest possible ratio is 5.76461e+17"));
   }
   REQUIRE_THROWS_WITH(make(8, 8, "monarch:ratio=0.5,blocks=2147483647"), says("smallest possible ratio is 1.15292e+18"));
-  REQUIRE_THROWS_WITH(make(8, 8, "low_rank"), says("needs rank"));
+  REQUIRE_THROWS_WITH(make(8, 8, "low_rank"), says("layer 'low_rank': low_rank needs rank=… or ratio=…"));
+  REQUIRE_THROWS_WITH(make(8, 8, "blast:rank=8"), says("blast needs blocks=… or out_blocks=…"));
+  REQUIRE_THROWS_WITH(make(8, 8, "blast:out_blocks=2,rank=8"), says("blast needs blocks=… or in_blocks=…"));
+  for (const std::string spec : {"low_rank:ratio=0.5,rank=8", "blast:blocks=2,ratio=0.5,rank=8", "monarch:ratio=0.5,rank=8",
+                                 "monarch:blocks=2,ratio=0.5,rank=8"}) {
+    REQUIRE_THROWS_WITH(make(64, 64, spec), says(" takes rank=… or ratio=…, not both"));
+  }
+  REQUIRE_THROWS_WITH(make(8, 8, "blast:blocks=2,in_blocks=3,rank=2"), says("takes blocks=… or in_blocks=…, not both"));
+  REQUIRE_THROWS_WITH(make(8, 8, "ss1:reduction=2,ratio=0.5"), says("takes reduction=… or ratio=…, not both"));
+  REQUIRE_THROWS_WITH(make(8, 8, "block_diagonal:blocks=2,ratio=0.5"), says("takes blocks=… or ratio=…, not both"));
   REQUIRE_THROWS_WITH(make(8, 8, "low_rank:rank=2,blocks=3"), says("does not know 'blocks'") && says("rank"));
   REQUIRE_THROWS_WITH(make(8, 8, "lowrank:rank=2"), says("unknown kind 'lowrank'") && says("low_rank") && says("blast"));
   REQUIRE_THROWS_WITH(make(64, 64, "low_rank:ratio=0.1"), says("smallest possible ratio is 0.25"));
@@ -157,6 +166,31 @@ TEST_CASE("specs: sizes by ratio, and errors that say what would fit") {
   }
   REQUIRE_THROWS_WITH(make(8, 8, "low_rank:ratio=1.5"), says("at most 1"));
   REQUIRE_THROWS_WITH(make(8, 8, "low_rank:"), says("key=value"));
+}
+
+TEST_CASE("a ratio is never exceeded, padding included, whatever the shape and the other keys") {
+  int possible = 0;
+  for (const auto& [in, out] : {std::pair<Dim, Dim>{192, 576}, {384, 384}, {100, 37}, {61, 250}, {24, 24}, {7, 5}}) {
+    for (const std::string kind : {"low_rank:", "monarch:", "monarch:blocks=3,", "blast:blocks=9,", "blast:blocks=4,",
+                                   "blast:out_blocks=5,in_blocks=7,", "ss1:", "ss1:block=64,", "ss1:block=5,",
+                                   "ss1:classes=3,", "block_diagonal:"}) {
+      for (const char* ratio : {"0.05", "0.2", "0.37", "0.5", "0.9", "1"}) {
+        const std::string spec = concat(kind, "ratio=", ratio);
+        CAPTURE(spec, in, out);
+        try {
+          const Linear layer(Scope::root().for_loading(), in, out, spec);
+          const double most = std::stod(ratio) * static_cast<double>(in * out);
+          CHECK(static_cast<double>(layer.map().cost(1).params) <= most);
+          ++possible;
+        } catch (const InputError&) {  // no size is small enough, or a block too large for the shape
+        }
+      }
+    }
+  }
+  REQUIRE(possible > 200);
+  const auto make = [](Dim in, Dim out, std::string_view spec) { return Linear(Scope::root(), in, out, spec).map().spec(); };
+  REQUIRE(make(192, 576, "ss1:ratio=0.5,block=64") == "ss1:reduction=3,block=64");
+  REQUIRE(make(384, 384, "blast:blocks=9,ratio=0.37") == "blast:blocks=9,rank=56");
 }
 
 TEST_CASE("the authors' initialisations: uniform factors, and what they make of the variance of the matrix") {

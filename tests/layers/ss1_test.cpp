@@ -129,6 +129,7 @@ TEST_CASE("ss1 tables are buffers: loaded ones rule, whatever seed drew those of
   copy(Array::full(b.map().buffers()[0].second.shape(), -1, DType::i32), b.map().buffers()[0].second);
   REQUIRE_THROWS_WITH(b.map().to_dense(), says("the table has shift -1"));
   REQUIRE_THROWS_WITH(b.map().project(a.map().to_dense()), says("the table has shift -1"));
+  REQUIRE_THROWS_AS(b.map().project(a.map().to_dense()), InputError);
 }
 
 TEST_CASE("ss1: sizes by ratio, and errors that say what would fit") {

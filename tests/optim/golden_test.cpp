@@ -79,6 +79,7 @@ TEST_CASE("optimizers match PyTorch") {
       for (const std::string& name : kNames) {
         Parameter p{name, Tensor::leaf(golden.read("weights/" + name).to(dtype)), {}};
         p.info.role = name == "bias" ? Role::bias : Role::matrix;
+        p.info.batch_dims = name == "factors" ? 1 : 0;
         parameters.push_back(p);
       }
       const auto optimizer = c.make(parameters);

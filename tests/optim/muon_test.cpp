@@ -56,7 +56,7 @@ TEST_CASE("Newton-Schulz in bf16 moves no singular value of its result by more t
 
 TEST_CASE("Muon's step has singular values in the band, matrix by matrix, in f32, bf16 and f64") {
   for (const auto& [dtype, ns_bf16] : {std::pair{DType::f32, 0.0}, std::pair{DType::f32, 1.0}, std::pair{DType::f64, 0.0}}) {
-    const Parameter p{"w", Tensor::leaf(Array::zeros({3, 24, 60}, dtype)), {}};
+    const Parameter p{"w", Tensor::leaf(Array::zeros({3, 24, 60}, dtype)), {.batch_dims = 1}};
     const auto muon = make_optimizer({p}, {.name = "muon", .settings = {{"lr", 1}, {"ns_bf16", ns_bf16}}});
     set_gradients({p}, 0);
     muon->step();
@@ -112,7 +112,7 @@ TEST_CASE("Muon gives its own update to hidden matrices only") {
   MuonOptions options;
   options.lr = 0.5;
   options.adamw_lr = 0.25;
-  options.groups = {{name_is("norm.weight"), 0.125, {}}};
+  options.groups = {{.match = name_is("norm.weight"), .lr_factor = 0.5}};
   const Muon muon(parameters, options);
   for (const Slot& slot : muon.slots()) {
     const std::string& name = slot.parameter.name;
@@ -122,6 +122,24 @@ TEST_CASE("Muon gives its own update to hidden matrices only") {
     REQUIRE((slot.state.count("exp_avg") == 1) == !own);
     REQUIRE(slot.lr == (own ? 0.5 : name == "norm.weight" ? 0.125 : 0.25));
   }
+}
+
+TEST_CASE("batch_dims says which dimensions of a parameter count matrices") {
+  const auto step_of = [](const Shape& shape, int batch_dims) {
+    const Parameter p{"w", Tensor::leaf(Array::zeros(shape, DType::f64)), {.batch_dims = batch_dims}};
+    MuonOptions options;
+    options.lr = 1;
+    Muon muon({p}, options);
+    set_gradients({p}, 0);
+    muon.step();
+    return p.tensor.value().reshape({-1});
+  };
+  REQUIRE(bitwise_equal(step_of({4, 3, 5}, 0), step_of({4, 15}, 0)));
+  REQUIRE(bitwise_equal(step_of({2, 2, 3, 5}, 2), step_of({4, 3, 5}, 1)));
+  REQUIRE_FALSE(bitwise_equal(step_of({4, 3, 5}, 1), step_of({4, 3, 5}, 0)));
+  const Muon muon({make_parameter("pairs", {3, 5}), {"vectors", Tensor::leaf(Array::zeros({3, 5})), {.batch_dims = 1}}}, {});
+  REQUIRE(slot_of(muon, "pairs").state.contains("momentum_buffer"));
+  REQUIRE_FALSE(slot_of(muon, "vectors").state.contains("momentum_buffer"));
 }
 
 TEST_CASE("Muon's step grows with the features that a map makes, whatever way its factor is stored") {

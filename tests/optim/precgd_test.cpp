@@ -197,13 +197,33 @@ TEST_CASE("PrecGD's steps have the asked-for root mean square, and its other par
 
 TEST_CASE("PrecGD names the parameter whose Gram matrix cannot be factored") {
   Parameter p = make_parameter("blocks.3.fc.U", {5, 3});
-  for (const double value : {0.0, -1.0, std::nan("")}) {
+  for (const double value : {-1.0, std::nan("")}) {
     p.info.gram = [value] { return Array::full({1, 3, 3}, value); };
     PrecGd optimizer({p}, {});
     set_gradients({p}, 0);
     const std::string message = message_of<Error>([&] { optimizer.step(); });
     REQUIRE_THAT(message, says("precgd: the Gram matrices of blocks.3.fc.U cannot be factored"));
     REQUIRE_THAT(message, says(std::isnan(value) ? "a value is not finite" : "not positive definite"));
+  }
+}
+
+TEST_CASE("a Gram matrix of zero stops no step: factors of zero, and blocks that are all padding") {
+  // Six of seven blocks hold all rows, five all columns.
+  for (const std::string name : {"precgd", "scaled_gd"}) {
+    const Linear layer = make_layer("blast:blocks=7,rank=2");
+    const Parameters parameters = layer.map().parameters();
+    const auto optimizer = make_optimizer(parameters, {.name = name, .settings = {{"lr", 0.005}, {"damping", 0.01}}});
+    const Array before = layer.map().to_dense();
+    REQUIRE(difference({trajectory(layer, *optimizer).back()}, {before}) > 1e-3);
+  }
+  Parameter p = make_parameter("w", {5, 3});
+  p.info.gram = [] { return Array::zeros({1, 3, 3}); };
+  const Array before = p.tensor.value().clone();
+  for (const std::string name : {"precgd", "scaled_gd"}) {
+    const auto optimizer = make_optimizer({p}, {.name = name, .settings = {{"weight_decay", 0}}});
+    p.tensor.set_grad(Array::zeros({5, 3}));
+    optimizer->step();
+    REQUIRE(bitwise_equal(p.tensor.value(), before));
   }
 }
 

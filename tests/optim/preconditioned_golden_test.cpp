@@ -48,6 +48,7 @@ Parameters parameters_of(const Case& c, const SafetensorsFile& golden, DType dty
   for (const std::string& name : names) {
     parameters.push_back({name, Tensor::leaf(golden.read("weights/" + name).to(dtype)), {}});
     parameters.back().info.role = name == "bias" ? Role::bias : Role::matrix;
+    parameters.back().info.batch_dims = parameters.back().tensor.shape().ndim() == 3 ? 1 : 0;
   }
   // Each factor of a product has the Gram matrices of the other one.
   for (std::size_t i = 0; factors && i < 4; ++i) {

@@ -96,6 +96,12 @@ TEST_CASE("SOAP keeps state for the sides up to its limit, of each block for its
   REQUIRE(state.at("blocks.0.fc.U/left_average").shape() == Shape{3, 5, 5});
   REQUIRE(state.at("blocks.0.fc.U/right_average").shape() == Shape{3, 4, 4});
   REQUIRE(state.count("wte.weight/left_basis") == 0);
+  REQUIRE(slot_of(soap, "blocks.0.fc.weight").lr == options.lr);
+  // Without such a side a matrix gets AdamW, at its learning rate.
+  options.max_precond_dim = 4;
+  const Soap thin(parameters, options);
+  REQUIRE(slot_of(thin, "blocks.0.fc.weight").lr == options.adamw_lr);
+  REQUIRE(slot_of(thin, "blocks.0.fc.U").lr == options.lr);
 }
 
 TEST_CASE("SOAP refuses settings that mean nothing") {

@@ -7,10 +7,10 @@
 
 namespace ashlar::test {
 
-// A leaf with normal values that are a function of the name.
+// A leaf with normal values that are a function of the name; with three dimensions a batch of matrices.
 inline Parameter make_parameter(const std::string& name, const Shape& shape, Role role = Role::matrix,
                                 DType dtype = DType::f32) {
-  return {name, Tensor::leaf(randn(shape, dtype, key_of(7, name))), {.role = role}};
+  return {name, Tensor::leaf(randn(shape, dtype, key_of(7, name))), {.role = role, .batch_dims = shape.ndim() == 3 ? 1 : 0}};
 }
 
 // Gives every parameter a gradient that is a function of its name and the step.
