@@ -242,6 +242,7 @@ void copy_rows(const CopyPlan& plan, const From* from, To* to) {
 }  // namespace
 
 void copy(const ConstView& from, const View& to) {
+  ASHLAR_CHECK(from && to, "copy: an undefined view has no values");
   ASHLAR_CHECK(from.shape == to.shape, "copy: shapes ", from.shape, " and ", to.shape, " differ");
   ASHLAR_CHECK(from.device.type == DeviceType::cpu && to.device.type == DeviceType::cpu,
                "copy: views of device memory cannot be copied on the host; copy the arrays");
@@ -253,6 +254,8 @@ void copy(const ConstView& from, const View& to) {
 }
 
 void copy(const Array& from, const Array& to) {
+  ASHLAR_CHECK(from.defined() && to.defined(),
+               "copy: an undefined array has no values; a gradient is undefined until a backward reaches its leaf");
   ASHLAR_CHECK(from.shape() == to.shape(), "copy: shapes ", from.shape(), " and ", to.shape(), " differ");
   if (from.numel() == 0) return;
   const Device source = from.device(), target = to.device();

@@ -16,6 +16,7 @@ inline std::uint64_t stream_of(const DropMask& mask) {
 
 // `operation` starts the message.
 inline void check(std::string_view operation, const ConstView& x, const DropMask& mask, const View& y) {
+  ASHLAR_CHECK(x && y, operation, ": an operand is undefined");
   ASHLAR_CHECK(x.shape == y.shape && x.dtype == y.dtype && x.contiguous() && y.contiguous(), operation,
                ": x and y must be contiguous, of one shape and dtype, got ", x.shape, " ", x.dtype, " and ", y.shape,
                " ", y.dtype);

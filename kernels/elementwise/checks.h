@@ -7,6 +7,7 @@
 namespace ashlar::kernels::elementwise {
 
 inline void check_operand(std::string_view operation, const ConstView& operand, const View& y) {
+  ASHLAR_CHECK(operand && y, operation, ": an operand is undefined");
   ASHLAR_CHECK(operand.shape == y.shape, operation, ": shapes ", operand.shape, " and ", y.shape,
                " differ; expand the smaller one first");
   ASHLAR_CHECK(is_floating(operand.dtype) && is_floating(y.dtype), operation,

@@ -213,6 +213,11 @@ TEST_CASE("errors name the operation and the shapes") {
   REQUIRE_THROWS_WITH(F::add(r({2, 3}, 1), r({4}, 2)), says("add") && says("(2, 3)") && says("(4)"));
   REQUIRE_THROWS_WITH(F::matmul(r({2, 3}, 1), r({4, 5}, 2)), says("matmul"));
   REQUIRE_THROWS_WITH(F::add(randn({2}, DType::f32, 1), r({2}, 2)), says("cast"));
+  for (const auto& op : {F::add, F::sub, F::mul}) {
+    REQUIRE_THROWS_WITH(op(randn({2, 3}, DType::f32, 1), {}), says("undefined"));
+    REQUIRE_THROWS_WITH(op({}, randn({2, 3}, DType::f32, 1)), says("undefined"));
+  }
+  REQUIRE_THROWS_WITH(F::dropout({}, {0.5, 1, 2}), says("dropout") && says("undefined"));
   REQUIRE_THROWS_WITH(F::linear_gelu(r({2, 3}, 1), r({4, 5}, 2), {}, kernels::Gelu::erf),
                       says("(2, 3)") && says("(4, 5)"));
   REQUIRE_THROWS_WITH(F::add_layer_norm(r({2, 3}, 1), r({3}, 2), r({3}, 3), r({3}, 4), 1e-5),

@@ -2,10 +2,12 @@
 #include "core/array.h"
 
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numeric>
 
 #include "core/copy_plan.h"
+#include "core/host_copy.h"
 #include "tests/support/catch.h"
 #include "tests/support/errors.h"
 
@@ -67,6 +69,16 @@ TEST_CASE("new arrays hold what they were made of") {
   CHECK(contains(error_of([] { counting({2}).item(); }), "(2)"));
   CHECK(contains(error_of([] { counting({2}).data<double>(); }), "f64"));
   CHECK_FALSE(error_of([] { Array().data<float>(); }).empty());
+}
+
+TEST_CASE("an undefined array has no values to copy, and says so") {
+  const Array none, values = counting({});
+  for (const auto& call : std::vector<std::function<void()>>{
+           [&] { none.clone(); }, [&] { none.to(DType::f64); }, [&] { none.to_vector<float>(); },
+           [&] { none.to_vector<double>(); }, [&] { none.item(); }, [&] { HostCopy copy_of{none}; }, [&] { copy(none, values); },
+           [&] { copy(values, none); }, [&] { copy(ConstView(none), View(values)); }}) {
+    CHECK(contains(error_of(call), "undefined"));
+  }
 }
 
 TEST_CASE("views show the same values at other indices") {

@@ -30,9 +30,9 @@ inline double relative_error(const Array& got, const Array& expected) {
   return std::isfinite(error) ? error : std::numeric_limits<double>::quiet_NaN();
 }
 
-// The same bytes, whatever the strides; also equal for NaN.
+// The same bytes, whatever the strides; also equal for NaN. What is undefined equals nothing.
 inline bool bitwise_equal(const Array& a, const Array& b) {
-  if (a.shape() != b.shape() || a.dtype() != b.dtype()) return false;
+  if (!a.defined() || !b.defined() || a.shape() != b.shape() || a.dtype() != b.dtype()) return false;
   const Array x = a.as_contiguous(), y = b.as_contiguous();
   const ConstView xv = x, yv = y;
   return x.numel() == 0 ||
