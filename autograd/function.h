@@ -79,10 +79,13 @@ class Node {
   // Gradients of the inputs; one entry for each.
   virtual std::vector<Array> backward(const Array& dy) = 0;
 
-  // An input of the operation: the node that made it, or the leaf it is, or neither when it needs no gradient.
+  // An input of the operation: the node that made it, or the leaf it is, or neither when it needs no gradient. Its gradient
+  // has its shape and dtype.
   struct Input {
     std::shared_ptr<Node> node;
     std::shared_ptr<Tensor::Impl> leaf;
+    Shape shape;
+    DType dtype;
   };
   void add_input(const Tensor& tensor);
   const std::vector<Input>& inputs() const { return inputs_; }

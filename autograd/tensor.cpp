@@ -98,9 +98,9 @@ Node::~Node() {
 }
 
 void Node::add_input(const Tensor& tensor) {
-  Input input;
+  Input input{};
   if (tensor.requires_grad()) {
-    input.node = tensor.impl()->producer;
+    input = {tensor.impl()->producer, nullptr, tensor.shape(), tensor.dtype()};
     if (!input.node) input.leaf = tensor.impl();
   }
   inputs_.push_back(std::move(input));
@@ -174,21 +174,22 @@ void Tensor::backward(const Array& cotangent) const {
     dy = Array();
     node->release();
     for (std::size_t i = 0; i < inputs.size(); ++i) {
-      if (!inputs[i].node && !inputs[i].leaf) continue;
+      const Node::Input& input = inputs[i];
+      if (!input.node && !input.leaf) continue;
       Array& gradient = gradients[i];
       if (!gradient.defined()) {
         throw Error(concat(node->name(), ": backward returned no gradient for input ", i, ", which requires one"));
       }
-      if (inputs[i].leaf) {
-        const Array& value = inputs[i].leaf->value;
-        ASHLAR_CHECK(gradient.shape() == value.shape() && gradient.dtype() == value.dtype(), node->name(),
-                     ": gradient ", gradient.dtype(), gradient.shape(), " of input ", i, " must match its value ",
-                     value.dtype(), value.shape());
-        add_to_leaf(*inputs[i].leaf, std::move(gradient));
+      if (gradient.shape() != input.shape || gradient.dtype() != input.dtype) {
+        throw Error(concat(node->name(), ": backward returned a gradient ", gradient.dtype(), gradient.shape(), " for input ", i,
+                           ", which is ", input.dtype, input.shape));
+      }
+      if (input.leaf) {
+        add_to_leaf(*input.leaf, std::move(gradient));
         continue;
       }
-      const auto [slot, fresh] = pending.try_emplace(inputs[i].node.get());
-      if (fresh) ready.push(inputs[i].node);
+      const auto [slot, fresh] = pending.try_emplace(input.node.get());
+      if (fresh) ready.push(input.node);
       accumulate(slot->second, std::move(gradient));
     }
   }

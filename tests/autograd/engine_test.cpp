@@ -19,6 +19,16 @@ struct Forgetful : Function<Forgetful> {
   static std::array<Array, 1> backward(Context&, const Array&) { return {}; }
 };
 
+// Its gradient is the one it is told.
+struct Mistaken : Function<Mistaken> {
+  static constexpr const char* name = "mistaken";
+  static Array forward(Context& ctx, const Array& x, const Array& gradient_to_be) {
+    ctx.keep(gradient_to_be);
+    return x.clone();
+  }
+  static std::array<Array, 2> backward(Context& ctx, const Array&) { return {ctx.kept<Array>(), {}}; }
+};
+
 }  // namespace
 
 TEST_CASE("a chain of 100 000 additions runs backward and is freed without overflowing the stack") {
@@ -122,6 +132,19 @@ TEST_CASE("a second backward, a changed value, a missing gradient and a missing 
   }
   REQUIRE_THROWS_WITH((x * x).backward(), says("one element"));
   REQUIRE_THROWS_WITH(x.detach().backward(randn({3}, DType::f64, 1)), says("requires a gradient"));
+}
+
+TEST_CASE("a gradient of another shape or dtype than the input's is refused, at a leaf or within the graph") {
+  const Tensor x = Tensor::leaf(randn({3}, DType::f32, 1));
+  for (const Array& wrong : {randn({1}, DType::f32, 2), randn({3, 1}, DType::f32, 3), randn({3}, DType::bf16, 4)}) {
+    for (const Tensor& input : {x, x * 2}) {
+      REQUIRE_THROWS_WITH(Mistaken::apply(input, Tensor(wrong)).backward(x.value()),
+                          concat("mistaken: backward returned a gradient ", wrong.dtype(), wrong.shape(),
+                                 " for input 0, which is f32(3)"));
+    }
+  }
+  Mistaken::apply(x * 2, x.detach()).backward(x.value());
+  REQUIRE(bitwise_equal(x.grad(), (x.detach() * 2).value()));
 }
 
 TEST_CASE("checkpointing passes over what needs no gradient, and what body does not use gets zeros") {
