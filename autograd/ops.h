@@ -34,7 +34,8 @@ Tensor sum(const Tensor& x);             // ()
 Tensor mean(const Tensor& x, int dim);   // without the dimension
 
 // ---- products
-Tensor matmul(const Tensor& a, const Tensor& b);  // (…, M, K) (…, K, N) -> (…, M, N), batch dimensions broadcast
+// (…, M, K) (…, K, N) -> (…, M, N) in a's dtype, batch dimensions broadcast
+Tensor matmul(const Tensor& a, const Tensor& b);
 // x (…, in), weight (out, in), bias (out) or undefined -> (…, out) = x weightᵀ + bias, in x's dtype
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
 // GELU between two products, either of which may compute it: the first its value, the second its derivative.

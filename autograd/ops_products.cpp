@@ -15,23 +15,23 @@ namespace {
 
 struct Matmul : Function<Matmul> {
   static constexpr const char* name = "matmul";
-  static Array product(const Array& a, const Array& b) {
+  static Array product(const Array& a, const Array& b, DType dtype) {
     ASHLAR_CHECK(a.ndim() >= 2 && b.ndim() >= 2, "matmul: operands need two dimensions or more; a ", a.shape(), ", b ",
                  b.shape());
     const Shape batch = autograd::broadcast_shape(a.shape().with(-2, 1).with(-1, 1), b.shape().with(-2, 1).with(-1, 1), name);
-    Array y = Array::empty(batch.with(-2, a.size(-2)).with(-1, b.size(-1)), a.dtype(), a.device());
+    Array y = Array::empty(batch.with(-2, a.size(-2)).with(-1, b.size(-1)), dtype, a.device());
     kernels::matmul(a.exec(), a, b, y, {});
     return y;
   }
   static Array forward(Context& ctx, const Array& a, const Array& b) {
     ctx.save(a, b);
-    return product(a, b);
+    return product(a, b, a.dtype());
   }
   static std::array<Array, 2> backward(Context& ctx, const Array& dy) {
     const Array &a = ctx.saved(0), &b = ctx.saved(1);
     std::array<Array, 2> gradients;
-    if (ctx.needs_grad(0)) gradients[0] = autograd::sum_to_shape(product(dy, b.transpose(-2, -1)), a.shape());
-    if (ctx.needs_grad(1)) gradients[1] = autograd::sum_to_shape(product(a.transpose(-2, -1), dy), b.shape());
+    if (ctx.needs_grad(0)) gradients[0] = autograd::sum_to_shape(product(dy, b.transpose(-2, -1), a.dtype()), a.shape());
+    if (ctx.needs_grad(1)) gradients[1] = autograd::sum_to_shape(product(a.transpose(-2, -1), dy, b.dtype()), b.shape());
     return gradients;
   }
 };

@@ -53,6 +53,21 @@ TEST_CASE("products: gradients match finite differences") {
   REQUIRE_GRADIENTS([](const auto& t) { return F::linear(t[0], t[1]); }, r({1, 5}, 33), r({4, 5}, 34));
 }
 
+TEST_CASE("a product of two dtypes has that of its first operand, and each gradient that of its operand") {
+  const DType a_dtype = GENERATE(DType::f32, DType::bf16), b_dtype = a_dtype == DType::f32 ? DType::bf16 : DType::f32;
+  const Tensor a = Tensor::leaf(randn({3, 4, 5}, a_dtype, 85)), b = Tensor::leaf(randn({5, 2}, b_dtype, 86));
+  const Tensor a64 = Tensor::leaf(a.value().to(DType::f64)), b64 = Tensor::leaf(b.value().to(DType::f64));
+  const Tensor y = F::matmul(a, b), expected = F::matmul(a64, b64);
+  REQUIRE(y.dtype() == a_dtype);
+  const double rounded = tolerance(DType::bf16, 12);  // the operand in f32 may be brought to bf16 for the product
+  REQUIRE(relative_error(y.value(), expected.value()) <= rounded);
+  const Array dy = randn(y.shape(), a_dtype, 87);
+  y.backward(dy);
+  expected.backward(dy.to(DType::f64));
+  REQUIRE(relative_error(a.grad(), a64.grad()) <= rounded);
+  REQUIRE(relative_error(b.grad(), b64.grad()) <= rounded);
+}
+
 TEST_CASE("a linear map that ends in GELU: gradients match finite differences, bits those of the two operations") {
   for (const auto kind : {kernels::Gelu::erf, kernels::Gelu::tanh}) {
     REQUIRE_GRADIENTS([=](const auto& t) { return F::gelu(F::linear_gelu(t[0], t[1], t[2], kind)); }, r({2, 3, 5}, 63),
