@@ -137,8 +137,8 @@ struct Attention : Function<Attention> {
     const Array& q = ctx.saved(0);
     std::array<Array, 3> gradients;
     for (Array& gradient : gradients) gradient = Array::empty(q.shape(), q.dtype(), q.device());
-    kernels::attention_backward(dy.exec(), dy, q, ctx.saved(1), ctx.saved(2), ctx.saved(3), ctx.saved(4), options.scale,
-                                options.causal, gradients[0], gradients[1], gradients[2]);
+    kernels::attention_backward(dy.exec(), dy.as_contiguous(), q, ctx.saved(1), ctx.saved(2), ctx.saved(3), ctx.saved(4),
+                                options.scale, options.causal, gradients[0], gradients[1], gradients[2]);
     return gradients;
   }
 };

@@ -14,14 +14,28 @@ struct GradcheckResult {
   std::size_t worst = 0;
 };
 
+// The gradients of leaves made from `inputs`, where differentiate(f(leaves)) runs backward.
+template <class Differentiate>
+std::vector<Array> gradients(const TensorFunction& f, const std::vector<Array>& inputs, const Differentiate& differentiate) {
+  std::vector<Tensor> leaves;
+  for (const Array& input : inputs) leaves.push_back(Tensor::leaf(input));
+  differentiate(f(leaves));
+  std::vector<Array> result;
+  for (const Tensor& leaf : leaves) result.push_back(leaf.grad());
+  return result;
+}
+
 // f maps leaves made from `inputs` (f64) to a tensor. A gradient that is zero everywhere counts as wrong: give inputs
 // on which f depends.
 inline GradcheckResult gradcheck(const TensorFunction& f, const std::vector<Array>& inputs) {
-  std::vector<Tensor> leaves;
-  for (const Array& input : inputs) leaves.push_back(Tensor::leaf(input));
-  const Tensor y = f(leaves);
-  const Array cotangent = randn(y.shape(), DType::f64, 4242);
-  y.backward(cotangent);
+  Array cotangent;
+  const auto got = gradients(f, inputs, [&](const Tensor& y) {
+    cotangent = randn(y.shape(), DType::f64, 4242);
+    y.backward(cotangent);
+  });
+  // A sum hands on one value that strides of 0 repeat; it must count as if it were written out.
+  const auto repeated = gradients(f, inputs, [](const Tensor& y) { F::sum(y).backward(); });
+  const auto written = gradients(f, inputs, [](const Tensor& y) { y.backward(Array::full(y.shape(), 1, DType::f64)); });
   GradcheckResult result;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const Array expected = finite_difference(inputs[i], cotangent, [&](const Array& changed) {
@@ -29,7 +43,8 @@ inline GradcheckResult gradcheck(const TensorFunction& f, const std::vector<Arra
       constants[i] = Tensor(changed);
       return f(constants).value();
     });
-    const double error = relative_error(leaves[i].grad(), expected);
+    const double difference = norm(F::sub(repeated[i], written[i]).value()) / norm(got[i]);
+    const double error = relative_error(got[i], expected) + difference;  // NaN if either is
     if (!(error <= result.error)) result = {error, i};
     if (std::isnan(error)) break;  // the next comparison would forget it
   }
