@@ -78,7 +78,7 @@ Tensor embedding(const Tensor& table, const Tensor& ids, DType dtype);
 struct Targets {
   Array target;      // (R) i32
   Array other = {};  // (R) i32: the second target of mixup and cutmix, or undefined
-  Array weight = {}; // (R) f32: of the first target, or undefined: 1
+  Array weight = {};  // (R) f32: of the first of two targets, or undefined: 1
   double smoothing = 0;
   Dim counted = -1;  // rows whose target is not -1; -1: to be counted, for which a GPU that has the targets is waited for
 };

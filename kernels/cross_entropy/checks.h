@@ -37,6 +37,8 @@ inline void check_cross_entropy(const ConstView& logits, const CrossEntropyTarge
     ASHLAR_CHECK(targets.weight.shape == Shape{rows} && targets.weight.dtype == DType::f32,
                  "cross_entropy: weight must be f32 of shape (", rows, "), got ", targets.weight.dtype, " ",
                  targets.weight.shape);
+    ASHLAR_CHECK(targets.other, "cross_entropy: weight divides a row between two targets; give the other target too, or no ",
+                 "weight");
   }
 }
 

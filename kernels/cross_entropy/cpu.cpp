@@ -97,8 +97,7 @@ void row_of(const Work& work, Dim row) {
   }
   // The target distribution: `hard` at target, `hard_other` at other, `soft` everywhere.
   const Dim other = targets.other ? targets.other.as<std::int32_t>()[row * targets.other.step(0)] : target;
-  const double weight =
-      targets.other && targets.weight ? static_cast<double>(targets.weight.as<float>()[row * targets.weight.step(0)]) : 1;
+  const double weight = targets.weight ? static_cast<double>(targets.weight.as<float>()[row * targets.weight.step(0)]) : 1;
   const double hard = (1 - targets.smoothing) * weight, hard_other = (1 - targets.smoothing) * (1 - weight);
   const double soft = targets.smoothing / static_cast<double>(classes);
   const double x_target = convert<double>(x[target]), x_other = convert<double>(x[other]);

@@ -9,7 +9,7 @@ namespace ashlar::kernels {
 struct CrossEntropyTargets {
   ConstView target;      // (R) i32; -1 leaves the row out: loss 0, gradient 0
   ConstView other = {};  // (R) i32, or absent
-  ConstView weight = {}; // (R) f32, or absent: 1
+  ConstView weight = {};  // (R) f32, with other only; or absent: 1
   double smoothing = 0;
 };
 

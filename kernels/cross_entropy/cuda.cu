@@ -79,7 +79,7 @@ __global__ void __launch_bounds__(kMostThreads)
     }
     // The target distribution: `hard` at target, `hard_other` at other, `soft` everywhere.
     const Dim other = targets.other ? targets.other[row * targets.other_step] : target;
-    const A weight = targets.other && targets.weight ? static_cast<A>(targets.weight[row * targets.weight_step]) : A{1};
+    const A weight = targets.weight ? static_cast<A>(targets.weight[row * targets.weight_step]) : A{1};
     const A rest = static_cast<A>(1 - targets.smoothing), hard = rest * weight, hard_other = rest * (1 - weight);
     const A soft = static_cast<A>(targets.smoothing / static_cast<double>(classes));
     // A class outside the logits, which the host cannot see, makes the loss NaN instead of a stray read.

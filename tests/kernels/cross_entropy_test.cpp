@@ -169,6 +169,8 @@ TEST_CASE("cross entropy names what is wrong with its input", "[cross_entropy]")
   const Array target = Array::zeros({3}, DType::i32), other = Array::full({3}, -1, DType::i32);
   CHECK_THROWS_WITH(run(logits, {.target = target, .other = other}, 1, DType::bf16),
                     "cross_entropy: other target -1 of row 0 is outside [0, 5)");
+  const Array weight = Array::full({3}, 0.5);
+  CHECK_THROWS_WITH(run(logits, {.target = target, .weight = weight}, 1, DType::bf16), says("give the other target too"));
   CHECK_THROWS_AS(run(logits, {.target = target}, 1, DType::f64), InputError);
   CHECK_THROWS_AS(run(randn({5, 3}, DType::f32, 1).transpose(0, 1), {.target = target}, 1, DType::f32), InputError);
 }
