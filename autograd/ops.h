@@ -74,7 +74,7 @@ Tensor cached_attention(const Tensor& qkv, Dim heads, const KeysValues& cache);
 // table (V, C), ids (…) i32 -> (…, C) in `dtype`. Ids in host memory are checked and brought to the table's device.
 Tensor embedding(const Tensor& table, const Tensor& ids, DType dtype);
 
-// ---- losses: mean over the rows whose target is not -1
+// ---- losses: mean over the rows whose target is not -1. Targets in host memory are checked and brought to the logits' device.
 struct Targets {
   Array target;      // (R) i32
   Array other = {};  // (R) i32: the second target of mixup and cutmix, or undefined

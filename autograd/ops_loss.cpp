@@ -3,6 +3,7 @@
 
 #include "autograd/function.h"
 #include "autograd/ops.h"
+#include "kernels/cross_entropy/checks.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/matmul/matmul.h"
@@ -22,12 +23,14 @@ Dim logits_stride(Dim vocabulary, Device device) {
 
 void check_targets(std::string_view name, const Targets& targets, Dim rows) {
   const Shape shape{rows};
-  ASHLAR_CHECK(targets.target.defined() && targets.target.dtype() == DType::i32 && targets.target.shape() == shape, name,
-               ": targets must be i32", shape, ", got ", targets.target.dtype(), targets.target.shape());
-  for (const Array* a : {&targets.other, &targets.weight}) {
-    ASHLAR_CHECK(!a->defined() || a->shape() == shape, name, ": second targets and weights must have shape ", shape,
-                 ", got ", a->shape());
-  }
+  const auto check = [&](const char* what, const Array& a, DType dtype) {
+    ASHLAR_CHECK(a.shape() == shape && a.dtype() == dtype, name, ": ", what, " must be ", dtype, shape, ", got ", a.dtype(),
+                 a.shape());
+  };
+  ASHLAR_CHECK(targets.target.defined(), name, ": needs targets i32", shape);
+  check("targets", targets.target, DType::i32);
+  if (targets.other.defined()) check("second targets", targets.other, DType::i32);
+  if (targets.weight.defined()) check("weights", targets.weight, DType::f32);
 }
 
 // One over the number of rows that count.
@@ -52,8 +55,11 @@ Array mean_loss(const Array& losses, double weight) {
   return total.reshape(Shape{});
 }
 
-// The targets where the logits are; they come from the host.
-Targets on_device(const Targets& targets, Device device) {
+// The targets where the logits are. Mostly they come from the host, the last place where their values are checked: on a GPU
+// nobody can refuse them.
+Targets on_device(const Targets& targets, Dim classes, Device device) {
+  const auto on_host = [](const Array& a) { return a.defined() && a.device() == Device{} ? ConstView(a) : ConstView(); };
+  kernels::check_classes({on_host(targets.target), on_host(targets.other)}, classes);
   return {targets.target.to(device), targets.other.to(device), targets.weight.to(device), targets.smoothing};
 }
 
@@ -75,12 +81,12 @@ struct CrossEntropy : Function<CrossEntropy> {
   static Array forward(Context& ctx, const Array& logits, const Targets& targets) {
     ASHLAR_CHECK(logits.ndim() == 2, "cross_entropy: logits must be (R, V), got ", logits.shape());
     check_targets(name, targets, logits.size(0));
+    const Targets here = on_device(targets, logits.size(1), logits.device());
     const double weight = row_weight(targets);
     const Array rows = logits.as_contiguous();
     Array losses = Array::empty({logits.size(0)}, master_dtype(logits.dtype()), logits.device());
     Array gradient = ctx.recording() ? empty_like(rows) : Array();
-    kernels::cross_entropy(logits.exec(), rows, rows_of(on_device(targets, logits.device()), 0, logits.size(0)), weight,
-                           losses, gradient);
+    kernels::cross_entropy(logits.exec(), rows, rows_of(here, 0, logits.size(0)), weight, losses, gradient);
     ctx.keep(gradient);
     return mean_loss(losses, weight);
   }
@@ -103,7 +109,7 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
     const bool convert = x.dtype() != master && kernels::multiplies_bf16(device);
     const Array w = convert ? weight.to(x.dtype()) : weight;
     const double row = row_weight(targets);
-    const Targets here = on_device(targets, device);
+    const Targets here = on_device(targets, vocabulary, device);
     const bool need_x = ctx.recording() && ctx.needs_grad(0), need_weight = ctx.recording() && ctx.needs_grad(1);
 
     Array losses = Array::empty({rows}, master, x.device());

@@ -1,4 +1,4 @@
-// Checks that every device makes: of shapes and dtypes, not of the values of the targets.
+// Checks of shapes and dtypes on every device, and of the targets' values where the host sees them.
 #pragma once
 #include <string_view>
 
@@ -40,6 +40,19 @@ inline void check_cross_entropy(const ConstView& logits, const CrossEntropyTarge
     ASHLAR_CHECK(targets.other, "cross_entropy: weight divides a row between two targets; give the other target too, or no ",
                  "weight");
   }
+}
+
+// The values of targets in host memory; what is absent is not checked.
+inline void check_classes(const CrossEntropyTargets& targets, Dim classes) {
+  const auto check_ids = [classes](std::string_view name, const ConstView& ids, Dim lowest) {
+    for (Dim row = 0; ids && row < ids.size(0); ++row) {
+      const Dim id = ids.as<std::int32_t>()[row * ids.step(0)];
+      ASHLAR_CHECK(id >= lowest && id < classes, "cross_entropy: ", name, " ", id, " of row ", row, " is outside [", lowest,
+                   ", ", classes, ")");
+    }
+  };
+  check_ids("target", targets.target, -1);
+  check_ids("other target", targets.other, 0);
 }
 
 }  // namespace ashlar::kernels

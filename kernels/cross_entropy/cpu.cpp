@@ -146,24 +146,12 @@ namespace ashlar::kernels {
 HWY_EXPORT(cross_entropy_rows);
 
 namespace cpu {
-namespace {
-
-void check_targets(std::string_view name, const ConstView& ids, Dim rows, Dim classes, Dim lowest) {
-  for (Dim row = 0; row < rows; ++row) {
-    const Dim id = ids.as<std::int32_t>()[row * ids.step(0)];
-    ASHLAR_CHECK(id >= lowest && id < classes, "cross_entropy: ", name, " ", id, " of row ", row, " is outside [",
-                 lowest, ", ", classes, ")");
-  }
-}
-
-}  // namespace
 
 void cross_entropy(const Exec&, ConstView logits, CrossEntropyTargets targets, double gradient_scale, View losses,
                    View dlogits) {
   check_cross_entropy(logits, targets, losses, dlogits);
   const Dim rows = logits.size(0), classes = logits.size(1);
-  check_targets("target", targets.target, rows, classes, -1);
-  if (targets.other) check_targets("other target", targets.other, rows, classes, 0);
+  check_classes(targets, classes);
   const Work work{logits, targets, gradient_scale, losses, dlogits};
   const auto run = ASHLAR_DISPATCH(cross_entropy_rows);
   parallel_for(rows, row_grain(4 * classes), [&](Dim begin, Dim end) { run(work, begin, end); });

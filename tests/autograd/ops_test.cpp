@@ -207,6 +207,31 @@ TEST_CASE("losses: gradients match finite differences, and the fused head equals
   }
 }
 
+TEST_CASE("losses name what is wrong with their targets") {
+  const auto ids = [](std::vector<std::int32_t> values) { return Array::from(values, {static_cast<Dim>(values.size())}); };
+  const Array good = ids({1, -1, 4}), weight = Array::full({3}, 0.5);
+  const Tensor logits = r({3, 5}, 1), x = r({3, 2}, 2), w = r({5, 2}, 3);
+  const auto refuses = [&](const F::Targets& targets, const std::string& why) {
+    CAPTURE(why);
+    REQUIRE_THROWS_WITH(F::cross_entropy(logits, targets), says("cross_entropy: ") && says(why));
+    REQUIRE_THROWS_WITH(F::linear_cross_entropy(x, w, targets), says("cross_entropy: ") && says(why));
+  };
+  refuses({{}}, "needs targets i32(3)");
+  refuses({weight}, "targets must be i32(3), got f32(3)");
+  refuses({ids({1, 2})}, "targets must be i32(3), got i32(2)");
+  refuses({good, weight}, "second targets must be i32(3), got f32(3)");
+  refuses({good, ids({0, 1, 2, 3})}, "second targets must be i32(3), got i32(4)");
+  refuses({good, good, good}, "weights must be f32(3), got i32(3)");
+  refuses({good, {}, weight}, "give the other target too");
+  refuses({ids({1, 5, 0})}, "target 5 of row 1 is outside [-1, 5)");
+  refuses({good, good}, "other target -1 of row 1 is outside [0, 5)");
+  // The row is that of the batch, not that of a chunk of it.
+  const Array many = Array::zeros({300}, DType::i32);
+  many.data<std::int32_t>()[299] = 40000;
+  REQUIRE_THROWS_WITH(F::linear_cross_entropy(randn({300, 1}, DType::f32, 4), randn({40000, 1}, DType::f32, 5), {.target = many}),
+                      says("target 40000 of row 299"));
+}
+
 TEST_CASE("the fused head works in chunks: a long batch with a large vocabulary") {
   const Dim rows = 300, vocabulary = 40000, width = 3;  // more logits than are held at a time
   const Array target = random_ids({rows}, 40000, 57);

@@ -136,13 +136,15 @@ TEST_CASE("linear maps, forward and backward", "[cuda]") {
   }
 }
 
-TEST_CASE("ids in host memory are checked before a GPU gets them", "[cuda]") {
+TEST_CASE("ids and targets in host memory are checked before a GPU gets them", "[cuda]") {
   if (!has_gpu()) return;
   const Array table = randn({5, 4}, DType::f32, 1), ids = Array::from(std::vector<std::int32_t>{3, 0, 4}, {3});
   const Array there = table.to(kGpu), bad = Array::from(std::vector<std::int32_t>{0, 1, 5}, {3});
   CHECK(bitwise_equal(F::embedding(there, ids, DType::f32).value().to(Device{}), F::embedding(table, ids, DType::f32).value()));
   for (const Array& weights : {table, there}) {
     CHECK_THROWS_WITH(F::embedding(weights, bad, DType::f32), "embedding_forward: id 5 at position 2 is outside [0, 5)");
+    CHECK_THROWS_WITH(F::linear_cross_entropy(weights.slice(0, 0, 3), weights, {.target = bad}),
+                      "cross_entropy: target 5 of row 2 is outside [-1, 5)");
   }
 }
 
