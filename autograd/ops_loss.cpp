@@ -118,14 +118,17 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
     const Dim chunk = std::clamp<Dim>(logits_at_once(device) / std::max<Dim>(vocabulary, 1), 1, std::max<Dim>(rows, 1));
     const Array logits =
         Array::empty({chunk, logits_stride(vocabulary, device)}, logits_dtype, device).slice(1, 0, vocabulary);
-    const Array dlogits = convert && logits_dtype != x.dtype() ? Array::empty(logits.shape(), x.dtype()) : logits;
+    Array dlogits;
+    if (need_x || need_weight) {
+      dlogits = convert && logits_dtype != x.dtype() ? Array::empty(logits.shape(), x.dtype(), device) : logits;
+    }
     for (Dim begin = 0; begin < rows; begin += chunk) {
       const Dim end = std::min(rows, begin + chunk);
       const Array part = x.slice(0, begin, end);
-      const Array scores = logits.slice(0, 0, end - begin), dscores = dlogits.slice(0, 0, end - begin);
+      const Array scores = logits.slice(0, 0, end - begin);
+      const Array dscores = dlogits.defined() ? dlogits.slice(0, 0, end - begin) : Array();
       kernels::matmul(x.exec(), part, w.transpose(0, 1), scores, {});
-      kernels::cross_entropy(x.exec(), scores, rows_of(here, begin, end), row, losses.slice(0, begin, end),
-                             need_x || need_weight ? View(dscores) : View());
+      kernels::cross_entropy(x.exec(), scores, rows_of(here, begin, end), row, losses.slice(0, begin, end), dscores);
       if (need_x) kernels::matmul(x.exec(), dscores, w, dx.slice(0, begin, end), {});
       if (need_weight) {
         kernels::matmul(x.exec(), dscores.transpose(0, 1), part, dweight, {.accumulate = begin > 0});
