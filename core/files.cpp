@@ -15,6 +15,7 @@ namespace ashlar {
 namespace {
 
 constexpr const char* kToFolder = "cannot write to folder ";
+constexpr const char* kNoFile = ": it is a device, pipe or socket; choose a file";
 
 std::string reason(int error) { return std::generic_category().message(error); }
 
@@ -61,7 +62,7 @@ std::filesystem::path target_of(std::filesystem::path path) {
   const auto type = std::filesystem::status(path, ignored).type();
   if (type == std::filesystem::file_type::directory) throw_write_error(path, EISDIR);
   const bool replaceable = type == std::filesystem::file_type::regular || !std::filesystem::exists(path, ignored);
-  ASHLAR_CHECK(replaceable, "cannot write ", path.string(), ": it is a device, pipe or socket; choose another file");
+  ASHLAR_CHECK(replaceable, "cannot write ", path.string(), kNoFile);
   for (int links = 0; std::filesystem::is_symlink(path, ignored); ++links) {
     if (links == 40) throw_write_error(path, ELOOP);
     path = folder_of(path) / std::filesystem::read_symlink(path, ignored);
@@ -86,10 +87,11 @@ int flush_folder(const std::filesystem::path& folder) {
   return error;
 }
 
-// Opens `path` for writing by this process alone; -1 with errno set on failure, EBUSY if another one holds it.
+// Opens `path` for writing by this process alone; -1 with errno set on failure: EBUSY if another one holds it. A link
+// is not followed, a pipe not waited for.
 int open_locked(const std::filesystem::path& path) {
   for (;;) {
-    const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
     if (descriptor < 0) return -1;
     int error = 0;
     struct stat opened {}, named {};
@@ -97,6 +99,8 @@ int open_locked(const std::filesystem::path& path) {
       error = EBUSY;
     } else if (::fstat(descriptor, &opened) != 0) {
       error = errno;
+    } else if (!S_ISREG(opened.st_mode)) {
+      error = EEXIST;
     } else if (::stat(path.c_str(), &named) != 0 || opened.st_ino != named.st_ino) {
       // Between open and lock another writer renamed this file into its place: start again with a new one.
       ::close(descriptor);
@@ -114,14 +118,16 @@ int open_locked(const std::filesystem::path& path) {
 }  // namespace
 
 InputFile::InputFile(std::filesystem::path path) : path_(std::move(path)) {
-  descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+  descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe without a writer is not waited for
   if (descriptor_ < 0) throw InputError(concat("cannot read ", path_.string(), ": ", reason(errno)));
   struct stat status {};
-  int error = ::fstat(descriptor_, &status) == 0 ? 0 : errno;
-  if (error == 0 && S_ISDIR(status.st_mode)) error = EISDIR;
-  if (error != 0) {
+  std::string why;
+  if (::fstat(descriptor_, &status) != 0) why = ": " + reason(errno);
+  else if (S_ISDIR(status.st_mode)) why = ": " + reason(EISDIR);
+  else if (!S_ISREG(status.st_mode)) why = kNoFile;
+  if (!why.empty()) {
     ::close(descriptor_);
-    throw InputError(concat("cannot read ", path_.string(), ": ", reason(error)));
+    throw InputError(concat("cannot read ", path_.string(), why));
   }
   size_ = static_cast<std::size_t>(status.st_size);
 }
@@ -152,10 +158,14 @@ void InputFile::read(std::size_t offset, void* target, std::size_t bytes) const 
 AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(target_of(path)), temporary_(path_) {
   temporary_ += ".tmp";
   descriptor_ = open_locked(temporary_);
-  if (descriptor_ < 0 && errno == EBUSY) {
-    throw InputError(concat("cannot write ", path_.string(), ": another process is writing it"));
-  }
-  if (descriptor_ < 0) fail(errno);
+  if (descriptor_ >= 0) return;
+  const int error = errno;
+  ASHLAR_CHECK(error != EBUSY, "cannot write ", path_.string(), ": another process is writing it");
+  std::error_code ignored;
+  const auto there = std::filesystem::symlink_status(temporary_, ignored);
+  ASHLAR_CHECK(!std::filesystem::exists(there) || std::filesystem::is_regular_file(there), "cannot write ", path_.string(), ": ",
+               temporary_.string(), ", which would hold the bytes until they are complete, is no file; remove it");
+  fail(error);
 }
 
 AtomicFile::~AtomicFile() {

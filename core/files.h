@@ -11,7 +11,7 @@ namespace ashlar {
 // shortens gives an error here instead of a signal.
 class InputFile {
  public:
-  // InputError naming the file and the reason.
+  // InputError naming the file and the reason; also for a folder, device, pipe or socket.
   explicit InputFile(std::filesystem::path path);
   ~InputFile();
   InputFile(InputFile&& other) noexcept;
@@ -31,7 +31,8 @@ class InputFile {
 // A file that appears at `path` only when commit() has succeeded: the bytes go to `path`.tmp in the same folder,
 // which is flushed to the disk and renamed. Until then, whatever happens — an exception, a full disk, kill -9 — the
 // old file stays. Every failure is that of throw_write_error() and removes the temporary file; one that a killed process
-// left behind is replaced by the next writer. Symbolic links are followed; InputError for a device, pipe or socket.
+// left behind is replaced by the next writer. Symbolic links are followed, but at `path`.tmp, where they may
+// lead to anything; InputError for a device, pipe or socket.
 class AtomicFile {
  public:
   explicit AtomicFile(const std::filesystem::path& path);

@@ -1,6 +1,7 @@
 // Files that are replaced whole or not at all.
 #include "core/files.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -211,6 +212,36 @@ TEST_CASE("a folder is held by one at a time, and free again when its holder is 
   ::waitpid(child, nullptr, 0);
   CHECK(held().empty());
   CHECK(contains(error_of([&] { FolderLock lock(folder / "missing"); }), "the folder does not exist"));
+}
+
+TEST_CASE("a pipe is neither read as an empty file nor waited for, whether anybody writes to it or not") {
+  const TemporaryFolder folder;
+  REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
+  for (const bool written : {false, true}) {
+    const int end = written ? ::open((folder / "pipe").c_str(), O_RDWR) : -1;
+    if (written) REQUIRE(::write(end, "{}", 2) == 2);
+    CHECK(contains(error_of([&] { read_file(folder / "pipe"); }), "pipe: it is a device, pipe or socket"));
+    if (written) ::close(end);
+  }
+}
+
+TEST_CASE("what lies in the temporary file's place and is no file stays as it is") {
+  const TemporaryFolder folder;
+  write_file(folder / "other", "precious");
+  std::filesystem::create_symlink("other", folder / "link.tmp");
+  std::filesystem::create_symlink("nowhere", folder / "dangling.tmp");
+  REQUIRE(::mkfifo((folder / "pipe.tmp").c_str(), 0600) == 0);
+  std::filesystem::create_directory(folder / "folder.tmp");
+  for (const std::string name : {"link", "dangling", "pipe", "folder"}) {
+    const std::string message = error_of([&] { write_file(folder / name, "x"); });
+    CHECK(contains(message, "cannot write " + (folder / name).string()));
+    CHECK(contains(message, name + ".tmp, which would hold the bytes until they are complete, is no file; remove it"));
+  }
+  const int reader = ::open((folder / "pipe.tmp").c_str(), O_RDONLY | O_NONBLOCK);
+  CHECK(contains(error_of([&] { write_file(folder / "pipe", "x"); }), "is no file; remove it"));
+  ::close(reader);
+  CHECK(read_file(folder / "other") == "precious");
+  CHECK(files_in(folder.path()) == 5);
 }
 
 TEST_CASE("a pipe and a folder are not replaced by a file") {
