@@ -35,11 +35,9 @@ void add_to_leaf(Tensor::Impl& leaf, Array gradient) {
 
 }  // namespace
 
-NoGrad::NoGrad() : previous_(recording_enabled) { recording_enabled = false; }
-NoGrad::~NoGrad() { recording_enabled = previous_; }
-EnableGrad::EnableGrad() : previous_(recording_enabled) { recording_enabled = true; }
-EnableGrad::~EnableGrad() { recording_enabled = previous_; }
 bool grad_enabled() { return recording_enabled; }
+GradMode::GradMode(bool enabled) : previous_(std::exchange(recording_enabled, enabled)) {}
+GradMode::~GradMode() { recording_enabled = previous_; }
 
 Tensor::Tensor(Array value) : impl_(std::make_shared<Impl>()) { impl_->value = std::move(value); }
 

@@ -52,28 +52,25 @@ class Tensor {
   std::shared_ptr<Impl> impl_;
 };
 
-// While alive, ops on this thread record nothing.
-class NoGrad {
- public:
-  NoGrad();
-  ~NoGrad();
-  NoGrad(const NoGrad&) = delete;
-  NoGrad& operator=(const NoGrad&) = delete;
-
- private:
-  bool previous_;
-};
-// While alive, ops on this thread record again, also inside a NoGrad (checkpointing recomputes during backward).
-class EnableGrad {
- public:
-  EnableGrad();
-  ~EnableGrad();
-  EnableGrad(const EnableGrad&) = delete;
-  EnableGrad& operator=(const EnableGrad&) = delete;
-
- private:
-  bool previous_;
-};
+// Whether ops on this thread record.
 bool grad_enabled();
+// Sets it while alive.
+class GradMode {
+ public:
+  explicit GradMode(bool enabled);
+  ~GradMode();
+  GradMode(const GradMode&) = delete;
+  GradMode& operator=(const GradMode&) = delete;
+
+ private:
+  bool previous_;
+};
+struct NoGrad : GradMode {
+  NoGrad() : GradMode(false) {}
+};
+// Also inside a NoGrad: checkpointing recomputes during backward.
+struct EnableGrad : GradMode {
+  EnableGrad() : GradMode(true) {}
+};
 
 }  // namespace ashlar

@@ -17,6 +17,22 @@ inline void set_num_threads(int count) {
   omp_set_num_threads(count);
 }
 
+// Calls part() on `threads` threads, or fewer if the runtime grants no more. An exception reaches the caller.
+template <class Part>
+void on_threads(Dim threads, Part&& part) {
+  std::exception_ptr failure;
+#pragma omp parallel num_threads(static_cast<int>(threads))
+  {
+    try {
+      part();
+    } catch (...) {
+#pragma omp critical(ashlar_parallel_failure)
+      failure = std::current_exception();
+    }
+  }
+  if (failure) std::rethrow_exception(failure);
+}
+
 // Calls body(begin, end) on disjoint ranges that cover [0, count), one a thread, none shorter than `grain`
 // (except when count is). Exceptions of the body reach the caller.
 template <class Body>
@@ -26,20 +42,10 @@ void parallel_for(Dim count, Dim grain, Body&& body) {
     if (count > 0) body(Dim{0}, count);
     return;
   }
-  std::exception_ptr failure;
-#pragma omp parallel num_threads(static_cast<int>(parts))
-  {
-    // The runtime may grant fewer threads than asked for.
-    const Dim granted = omp_get_num_threads();
-    const Dim part = omp_get_thread_num();
-    try {
-      body(count * part / granted, count * (part + 1) / granted);
-    } catch (...) {
-#pragma omp critical(ashlar_parallel_failure)
-      failure = std::current_exception();
-    }
-  }
-  if (failure) std::rethrow_exception(failure);
+  on_threads(parts, [&] {
+    const Dim granted = omp_get_num_threads(), part = omp_get_thread_num();
+    body(count * part / granted, count * (part + 1) / granted);
+  });
 }
 
 // Every thread makes a worker = make() of its own, with the memory that it needs, and calls worker(item) for items in
@@ -54,17 +60,7 @@ void parallel_workers(Dim count, Make&& make) {
   };
   const Dim threads = std::min<Dim>(num_threads(), count);
   if (threads == 1) return work();
-  std::exception_ptr failure;
-#pragma omp parallel num_threads(static_cast<int>(threads))
-  {
-    try {
-      work();
-    } catch (...) {
-#pragma omp critical(ashlar_parallel_failure)
-      failure = std::current_exception();
-    }
-  }
-  if (failure) std::rethrow_exception(failure);
+  on_threads(threads, work);
 }
 
 // Calls body(item) for every item in [0, count); items are handed out one at a time.
