@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <numeric>
 
-#include "core/copy_plan.h"
 #include "core/cuda/cuda.h"
 #include "core/parallel.h"
+#include "core/strided.h"
 
 namespace ashlar {
 
@@ -216,27 +216,23 @@ double Array::item() const {
 
 namespace {
 
+constexpr Dim kGrain = 1 << 15;  // elements that are worth a second thread
+
 template <class From, class To>
-void copy_rows(const CopyPlan& plan, const From* from, To* to) {
-  const auto inner = static_cast<std::size_t>(plan.ndim - 1);
-  const Dim rows = plan.rows(), columns = plan.columns(), from_step = plan.from[inner], to_step = plan.to[inner];
-  const auto copy_row = [&](Dim row, Dim begin, Dim end) {
-    const CopyPlan::Offsets offsets = plan.row_offsets(row);
-    const From* source = from + offsets.from;
-    To* target = to + offsets.to;
-    if (from_step == 1 && to_step == 1) {
-      for (Dim c = begin; c < end; ++c) target[c] = convert<To>(source[c]);
-    } else {
-      for (Dim c = begin; c < end; ++c) target[c * to_step] = convert<To>(source[c * from_step]);
+void copy_rows(const StridedRows<2>& rows, const From* from, To* to) {
+  const Dim from_step = rows.column_steps()[0], to_step = rows.column_steps()[1];
+  parallel_rows(rows.rows(), rows.columns(), kGrain, [&](Dim row_begin, Dim row_end, Dim begin, Dim end) {
+    for (Dim row = row_begin; row < row_end; ++row) {
+      const auto offsets = rows.row_offsets(row);
+      const From* source = from + offsets[0];
+      To* target = to + offsets[1];
+      if (from_step == 1 && to_step == 1) {
+        for (Dim c = begin; c < end; ++c) target[c] = convert<To>(source[c]);
+      } else {
+        for (Dim c = begin; c < end; ++c) target[c * to_step] = convert<To>(source[c * from_step]);
+      }
     }
-  };
-  if (rows == 1) {
-    parallel_for(columns, 1 << 15, [&](Dim begin, Dim end) { copy_row(0, begin, end); });
-  } else {
-    parallel_for(rows, std::max<Dim>(1, (1 << 15) / columns), [&](Dim begin, Dim end) {
-      for (Dim row = begin; row < end; ++row) copy_row(row, 0, columns);
-    });
-  }
+  });
 }
 
 }  // namespace
@@ -247,9 +243,9 @@ void copy(const ConstView& from, const View& to) {
   ASHLAR_CHECK(from.device.type == DeviceType::cpu && to.device.type == DeviceType::cpu,
                "copy: views of device memory cannot be copied on the host; copy the arrays");
   if (from.numel() == 0) return;
-  const CopyPlan plan = plan_copy(from, to);
+  const StridedRows<2> rows(from.shape, {from.stride, to.stride});
   dispatch_all(from.dtype, [&]<class From>() {
-    dispatch_all(to.dtype, [&]<class To>() { copy_rows(plan, from.as<From>(), to.as<To>()); });
+    dispatch_all(to.dtype, [&]<class To>() { copy_rows(rows, from.as<From>(), to.as<To>()); });
   });
 }
 

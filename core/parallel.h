@@ -48,6 +48,18 @@ void parallel_for(Dim count, Dim grain, Body&& body) {
   });
 }
 
+// Calls body(row_begin, row_end, column_begin, column_end) on parts of rows x columns elements, in parallel, none of fewer than
+// about `grain`. A row is divided only where it is the only one.
+template <class Body>
+void parallel_rows(Dim rows, Dim columns, Dim grain, Body&& body) {
+  if (rows * columns == 0) return;
+  if (rows == 1) {
+    parallel_for(columns, grain, [&](Dim begin, Dim end) { body(Dim{0}, Dim{1}, begin, end); });
+  } else {
+    parallel_for(rows, std::max<Dim>(1, grain / columns), [&](Dim begin, Dim end) { body(begin, end, Dim{0}, columns); });
+  }
+}
+
 // Every thread makes a worker = make() of its own, with the memory that it needs, and calls worker(item) for items in
 // [0, count) that are handed out one at a time.
 template <class Make>

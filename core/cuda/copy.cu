@@ -1,21 +1,21 @@
 // Copies and fills within a device. A row is the merged innermost dimension.
-#include "core/copy_plan.h"
 #include "core/cuda/cuda.h"
 #include "core/cuda/launch.cuh"
+#include "core/strided.h"
 
 namespace ashlar::cuda {
 namespace {
 
-// By a plan that counts packs of N values.
+// By rows that count packs of N values.
 template <int N, class From, class To>
-__global__ void copy_rows(CopyPlan plan, Dim rows, const From* from, To* to) {
-  const Dim from_step = plan.from[plan.ndim - 1], to_step = plan.to[plan.ndim - 1];
-  const auto offsets_of = [&](Dim row) { return plan.row_offsets(row); };
-  for_elements(rows, plan.columns(), offsets_of, [&](const CopyPlan::Offsets& offsets, Dim c) {
-    const Pack<From, N> values = load<N>(from + (offsets.from + c * from_step) * N);
+__global__ void copy_rows(StridedRows<2> rows, const From* from, To* to) {
+  const Dim from_step = rows.column_steps()[0], to_step = rows.column_steps()[1];
+  const auto offsets_of = [&](Dim row) { return rows.row_offsets(row); };
+  for_elements(rows.rows(), rows.columns(), offsets_of, [&](const StridedRows<2>::Offsets& offsets, Dim c) {
+    const Pack<From, N> values = load<N>(from + (offsets[0] + c * from_step) * N);
     Pack<To, N> converted;
     for (int i = 0; i < N; ++i) converted.value[i] = rounded<To>(values.value[i]);
-    store<N>(converted, to + (offsets.to + c * to_step) * N);
+    store<N>(converted, to + (offsets[1] + c * to_step) * N);
   });
 }
 
@@ -36,10 +36,10 @@ __global__ void convert_values(Dim count, const From* from, To* to) {
 }
 
 template <class T>
-__global__ void fill_rows(CopyPlan plan, Dim rows, T* to, T value) {
-  const Dim step = plan.to[plan.ndim - 1];
-  const auto offset_of = [&](Dim row) { return plan.row_offsets(row).to; };
-  for_elements(rows, plan.columns(), offset_of, [&](Dim offset, Dim c) { to[offset + c * step] = value; });
+__global__ void fill_rows(StridedRows<1> rows, T* to, T value) {
+  const Dim step = rows.column_steps()[0];
+  const auto offset_of = [&](Dim row) { return rows.row_offsets(row)[0]; };
+  for_elements(rows.rows(), rows.columns(), offset_of, [&](Dim offset, Dim c) { to[offset + c * step] = value; });
 }
 
 cudaStream_t queue(int index) { return static_cast<cudaStream_t>(stream(index)); }
@@ -53,8 +53,7 @@ void copy(int index, const ConstView& from, const View& to) {
     ASHLAR_CUDA_CHECK(cudaMemcpyAsync(to.data, from.data, bytes, cudaMemcpyDeviceToDevice, queue(index)));
     return;
   }
-  const CopyPlan plan = plan_copy(from, to);
-  const Dim rows = plan.rows();
+  const StridedRows<2> rows(from.shape, {from.stride, to.stride});
   dispatch_all(from.dtype, [&]<class From>() {
     dispatch_all(to.dtype, [&]<class To>() {
       constexpr int kWide = static_cast<int>(16 / std::max(sizeof(From), sizeof(To)));
@@ -66,14 +65,11 @@ void copy(int index, const ConstView& from, const View& to) {
           return;
         }
       }
-      const auto packs = plan.in_packs(kWide);
-      if (aligned && packs) {
-        const RowGrid g = grid_of_rows(rows, packs->columns());
-        copy_rows<kWide><<<g.grid, g.block, 0, queue(index)>>>(*packs, rows, from.as<From>(), to.as<To>());
-      } else {
-        const RowGrid g = grid_of_rows(rows, plan.columns());
-        copy_rows<1><<<g.grid, g.block, 0, queue(index)>>>(plan, rows, from.as<From>(), to.as<To>());
-      }
+      const auto packs = rows.in_packs(kWide);
+      const auto& parts = aligned && packs ? *packs : rows;
+      const RowGrid g = grid_of_rows(parts.rows(), parts.columns());
+      if (aligned && packs) copy_rows<kWide><<<g.grid, g.block, 0, queue(index)>>>(parts, from.as<From>(), to.as<To>());
+      else copy_rows<1><<<g.grid, g.block, 0, queue(index)>>>(parts, from.as<From>(), to.as<To>());
     });
   });
   ASHLAR_CUDA_CHECK_LAUNCH();
@@ -87,11 +83,10 @@ void fill(int index, const View& to, double value) {
     ASHLAR_CUDA_CHECK(cudaMemsetAsync(to.data, 0, bytes, queue(index)));
     return;
   }
-  const CopyPlan plan = plan_copy(to, to);
-  const Dim rows = plan.rows();
-  const RowGrid g = grid_of_rows(rows, plan.columns());
+  const StridedRows<1> rows(to.shape, {to.stride});
+  const RowGrid g = grid_of_rows(rows.rows(), rows.columns());
   dispatch_all(to.dtype, [&]<class T>() {
-    fill_rows<<<g.grid, g.block, 0, queue(index)>>>(plan, rows, to.as<T>(), convert<T>(value));
+    fill_rows<<<g.grid, g.block, 0, queue(index)>>>(rows, to.as<T>(), convert<T>(value));
   });
   ASHLAR_CUDA_CHECK_LAUNCH();
 }

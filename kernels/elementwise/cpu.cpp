@@ -1,10 +1,10 @@
 // Elementwise work on the CPU. Operands are all f64, or each f32 or bf16 with arithmetic in f32. The bits of a result
 // do not depend on the strides.
 #include "core/array.h"
+#include "core/strided.h"
 #include "kernels/elementwise/checks.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/simd.h"
-#include "kernels/strided.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/elementwise/cpu.cpp"
@@ -24,7 +24,7 @@ struct Work {
   ConstView a, b;
   View y;
   double alpha, beta;
-  StridedRows rows;
+  StridedRows<3> rows;
 };
 
 }  // namespace
@@ -45,7 +45,7 @@ hn::Vec<D> gather(D d, const T* from, Dim step, Dim count) {
 }
 
 template <class D, class F, class A, class B, class Y>
-HWY_INLINE void row_of(D d, Dim count, const F& f, const A* a, const B* b, Y* y, const StridedRows::Offsets& step) {
+HWY_INLINE void row_of(D d, Dim count, const F& f, const A* a, const B* b, Y* y, const StridedRows<3>::Offsets& step) {
   if (step[2] == 1 && step[0] == 1 && step[1] == 1) {
     map(d, count, f, y, a, b);
   } else if (step[2] == 1 && step[0] == 1 && step[1] == 0) {
@@ -128,24 +128,13 @@ namespace {
 
 using namespace elementwise;
 
-// Calls body(row_begin, row_end, column_begin, column_end) on parts of the rows, in parallel.
-template <class Body>
-void parallel_rows(const StridedRows& rows, Body&& body) {
-  if (rows.rows() * rows.columns() == 0) return;
-  if (rows.rows() == 1) {
-    parallel_for(rows.columns(), kGrain, [&](Dim begin, Dim end) { body(Dim{0}, Dim{1}, begin, end); });
-  } else {
-    parallel_for(rows.rows(), row_grain(rows.columns()),
-                 [&](Dim begin, Dim end) { body(begin, end, Dim{0}, rows.columns()); });
-  }
-}
-
 void run(Operation operation, const ConstView& a, double alpha, const ConstView& b, double beta, const View& y) {
-  const Work work{operation, a, b, y, alpha, beta, StridedRows(y.shape, {a.stride, b.stride, y.stride})};
+  const Work work{operation, a, b, y, alpha, beta, StridedRows<3>(y.shape, {a.stride, b.stride, y.stride})};
   const auto rows = ASHLAR_DISPATCH(elementwise_rows);
-  parallel_rows(work.rows, [&](Dim row_begin, Dim row_end, Dim column_begin, Dim column_end) {
-    rows(work, row_begin, row_end, column_begin, column_end);
-  });
+  parallel_rows(work.rows.rows(), work.rows.columns(), kGrain,
+                [&](Dim row_begin, Dim row_end, Dim column_begin, Dim column_end) {
+                  rows(work, row_begin, row_end, column_begin, column_end);
+                });
 }
 
 }  // namespace
@@ -182,13 +171,13 @@ void cast(const Exec&, ConstView x, View y) {
 }
 
 void fill(const Exec&, View y, double value) {
-  const StridedRows rows(y.shape, {y.stride, y.stride, y.stride});
+  const StridedRows<1> rows(y.shape, {y.stride});
   dispatch_all(y.dtype, [&]<class T>() {
     const T element = convert<T>(value);
-    const Dim step = rows.column_steps()[2];
-    parallel_rows(rows, [&](Dim row_begin, Dim row_end, Dim column_begin, Dim column_end) {
+    const Dim step = rows.column_steps()[0];
+    parallel_rows(rows.rows(), rows.columns(), kGrain, [&](Dim row_begin, Dim row_end, Dim column_begin, Dim column_end) {
       for (Dim row = row_begin; row < row_end; ++row) {
-        T* begin = y.as<T>() + rows.row_offsets(row)[2];
+        T* begin = y.as<T>() + rows.row_offsets(row)[0];
         if (step == 1) std::fill(begin + column_begin, begin + column_end, element);
         else for (Dim c = column_begin; c < column_end; ++c) begin[c * step] = element;
       }

@@ -1,8 +1,8 @@
-// Elementwise work on CUDA. What is contiguous goes by in vectors; other layouts are walked row by row (strided.h).
+// Elementwise work on CUDA. What is contiguous goes by in vectors; other layouts are walked row by row (core/strided.h).
+#include "core/strided.h"
 #include "kernels/device.cuh"
 #include "kernels/elementwise/checks.h"
 #include "kernels/elementwise/elementwise.h"
-#include "kernels/strided.h"
 
 namespace ashlar::kernels::cuda {
 namespace {
@@ -26,11 +26,11 @@ struct Scaled {
 };
 
 template <class F, class A, class B, class Y>
-__global__ void strided_rows(StridedRows rows, F f, const A* a, const B* b, Y* y) {
+__global__ void strided_rows(StridedRows<3> rows, F f, const A* a, const B* b, Y* y) {
   using C = accumulate_t<Y>;
   const auto& step = rows.column_steps();
   const auto offsets_of = [&](Dim row) { return rows.row_offsets(row); };
-  for_elements(rows.rows(), rows.columns(), offsets_of, [&](const StridedRows::Offsets& offset, Dim c) {
+  for_elements(rows.rows(), rows.columns(), offsets_of, [&](const StridedRows<3>::Offsets& offset, Dim c) {
     const C left = convert<C>(a[offset[0] + c * step[0]]), right = convert<C>(b[offset[1] + c * step[1]]);
     y[offset[2] + c * step[2]] = convert<Y>(f(left, right));
   });
@@ -42,7 +42,7 @@ void run_typed(const Exec& exec, const F& f, const ConstView& a, const ConstView
   if (a.contiguous() && b.contiguous() && y.contiguous()) {
     return map(exec, y.numel(), f, y.as<Y>(), a.as<A>(), b.as<B>());
   }
-  const StridedRows rows(y.shape, {a.stride, b.stride, y.stride});
+  const StridedRows<3> rows(y.shape, {a.stride, b.stride, y.stride});
   const auto g = grid_of_rows(rows.rows(), rows.columns());
   strided_rows<<<g.grid, g.block, 0, queue(exec)>>>(rows, f, a.as<A>(), b.as<B>(), y.as<Y>());
   ASHLAR_CUDA_CHECK_LAUNCH();

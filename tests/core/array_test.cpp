@@ -6,7 +6,6 @@
 #include <limits>
 #include <numeric>
 
-#include "core/copy_plan.h"
 #include "core/host_copy.h"
 #include "tests/support/catch.h"
 #include "tests/support/errors.h"
@@ -263,20 +262,6 @@ TEST_CASE("dtypes have sizes, names and a dispatch") {
   CHECK(master_dtype(DType::bf16) == DType::f32);
   CHECK(master_dtype(DType::f64) == DType::f64);
   CHECK(contains(error_of([] { dispatch_floating(DType::i32, "gelu", []<class T>() {}); }), "gelu"));
-}
-
-TEST_CASE("a copy plan merges what it can and finds its rows") {
-  // (2, 3, 4) whose last two dimensions are exchanged in the target.
-  const Array from = Array::empty({2, 3, 4}), to = Array::empty({2, 4, 3}).transpose(1, 2);
-  const CopyPlan plan = plan_copy(from, to);
-  CHECK(plan.ndim == 3);
-  CHECK(plan.rows() == 6);
-  CHECK(plan.columns() == 4);
-  const auto last = plan.row_offsets(5);  // batch 1, row 2
-  CHECK(last.from == 12 + 2 * 4);
-  CHECK(last.to == 12 + 2);
-  CHECK(plan_copy(from, from).ndim == 1);
-  CHECK(plan_copy(Array::empty({1, 1}), Array::empty({1, 1})).columns() == 1);
 }
 
 TEST_CASE("a device that is not there is named with the remedy") {

@@ -1,34 +1,39 @@
-// How to walk up to three operands of one shape and any strides: rows of a common innermost dimension.
+// How to walk N operands of one shape and any strides: rows of a common innermost dimension.
 #pragma once
 #include <algorithm>
 #include <numeric>
+#include <optional>
 
 #include "core/view.h"
 
-namespace ashlar::kernels {
+namespace ashlar {
 
+template <std::size_t N>
 class StridedRows {
  public:
-  static constexpr std::size_t kOperands = 3;
   using Strides = std::array<Dim, kMaxDims>;
-  using Offsets = std::array<Dim, kOperands>;  // elements, one an operand
+  using Offsets = std::array<Dim, N>;  // elements, one an operand
 
   // Dimensions are ordered by the strides of the last operand (the result), and neighbours merge where every
   // operand allows it: contiguous operands become one row; (B, T, C) + (T, C) becomes B rows of T·C values.
-  StridedRows(const Shape& shape, const std::array<Strides, kOperands>& strides) {
+  StridedRows(const Shape& shape, const std::array<Strides, N>& strides) {
     std::array<std::size_t, kMaxDims> order{};
     std::iota(order.begin(), order.end(), std::size_t{0});
     const auto dims = static_cast<std::size_t>(shape.ndim());
-    const Strides& result = strides[kOperands - 1];
+    const Strides& result = strides[N - 1];
     std::stable_sort(order.begin(), order.begin() + shape.ndim(),
                      [&](std::size_t a, std::size_t b) { return result[a] > result[b]; });
     for (std::size_t k = 0; k < dims; ++k) {
       const Dim size = shape[static_cast<int>(order[k])];
       if (size != 1) append(size, order[k], strides);
     }
-    if (ndim_ == 0) ndim_ = 1, size_[0] = 1;
+    if (ndim_ == 0) {  // one element
+      ndim_ = 1;
+      size_[0] = 1;
+      step_[0].fill(1);
+    }
     columns_ = size_[ndim_ - 1];
-    for (std::size_t o = 0; o < kOperands; ++o) column_step_[o] = step_[ndim_ - 1][o];
+    column_step_ = step_[ndim_ - 1];
     rows_ = 1;
     for (std::size_t d = 0; d + 1 < ndim_; ++d) rows_ *= size_[d];
   }
@@ -42,17 +47,31 @@ class StridedRows {
     for (std::size_t d = ndim_ - 1; d-- > 0;) {
       const Dim rest = d > 0 ? row / size_[d] : 0, index = row - rest * size_[d];
       row = rest;
-      for (std::size_t o = 0; o < kOperands; ++o) offsets[o] += index * step_[d][o];
+      for (std::size_t o = 0; o < N; ++o) offsets[o] += index * step_[d][o];
     }
     return offsets;
   }
 
+  // The same in packs of n neighbours, if all operands consist of such: columns and offsets count packs then.
+  std::optional<StridedRows> in_packs(Dim n) const {
+    if (columns_ % n != 0 || !std::ranges::all_of(column_step_, [](Dim step) { return step == 1; })) return {};
+    StridedRows packs = *this;
+    packs.columns_ = packs.size_[ndim_ - 1] = columns_ / n;
+    for (std::size_t d = 0; d + 1 < ndim_; ++d) {
+      for (Dim& step : packs.step_[d]) {
+        if (step % n != 0) return {};
+        step /= n;
+      }
+    }
+    return packs;
+  }
+
  private:
-  void append(Dim size, std::size_t dim, const std::array<Strides, kOperands>& strides) {
+  void append(Dim size, std::size_t dim, const std::array<Strides, N>& strides) {
     Offsets step{};
-    for (std::size_t o = 0; o < kOperands; ++o) step[o] = strides[o][dim];
+    for (std::size_t o = 0; o < N; ++o) step[o] = strides[o][dim];
     bool merges = ndim_ > 0;
-    for (std::size_t o = 0; merges && o < kOperands; ++o) merges = step_[ndim_ - 1][o] == step[o] * size;
+    for (std::size_t o = 0; merges && o < N; ++o) merges = step_[ndim_ - 1][o] == step[o] * size;
     if (!merges) ++ndim_;
     size_[ndim_ - 1] = merges ? size_[ndim_ - 1] * size : size;
     step_[ndim_ - 1] = step;
@@ -65,4 +84,4 @@ class StridedRows {
   Offsets column_step_{};
 };
 
-}  // namespace ashlar::kernels
+}  // namespace ashlar
