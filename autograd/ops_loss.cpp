@@ -134,7 +134,7 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
         kernels::matmul(x.exec(), dscores.transpose(0, 1), part, dweight, {.accumulate = begin > 0});
       }
     }
-    if (need_weight && rows == 0) kernels::fill(x.exec(), dweight, 0.0);
+    if (need_weight && rows == 0) fill(dweight, 0);
     ctx.keep(std::array<Array, 2>{dx, dweight});
     return mean_loss(losses, row);
   }

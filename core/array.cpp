@@ -28,15 +28,14 @@ Array Array::empty(const Shape& shape, DType dtype, Device device) {
 
 Array Array::zeros(const Shape& shape, DType dtype, Device device) {
   Array result = empty(shape, dtype, device);
-  if (device.type == DeviceType::cuda) cuda::fill(device.index, result, 0);
-  else std::memset(result.pointer(), 0, result.storage_->bytes());
+  if (device.type == DeviceType::cpu) std::memset(result.pointer(), 0, result.storage_->bytes());
+  else fill(result, 0);
   return result;
 }
 
 Array Array::full(const Shape& shape, double value, DType dtype, Device device) {
   Array result = empty(shape, dtype, device);
-  if (device.type == DeviceType::cuda) cuda::fill(device.index, result, value);
-  else dispatch_all(dtype, [&]<class T>() { std::fill_n(result.data<T>(), result.numel(), convert<T>(value)); });
+  fill(result, value);
   return result;
 }
 
@@ -246,6 +245,23 @@ void copy(const ConstView& from, const View& to) {
   const StridedRows<2> rows(from.shape, {from.stride, to.stride});
   dispatch_all(from.dtype, [&]<class From>() {
     dispatch_all(to.dtype, [&]<class To>() { copy_rows(rows, from.as<From>(), to.as<To>()); });
+  });
+}
+
+void fill(const View& to, double value) {
+  ASHLAR_CHECK(to, "fill: the view is undefined");
+  if (to.device.type == DeviceType::cuda) return cuda::fill(to.device.index, to, value);
+  const StridedRows<1> rows(to.shape, {to.stride});
+  const Dim step = rows.column_steps()[0];
+  dispatch_all(to.dtype, [&]<class T>() {
+    const T element = convert<T>(value);
+    parallel_rows(rows.rows(), rows.columns(), kGrain, [&](Dim row_begin, Dim row_end, Dim begin, Dim end) {
+      for (Dim row = row_begin; row < row_end; ++row) {
+        T* const target = to.as<T>() + rows.row_offsets(row)[0];
+        if (step == 1) std::fill(target + begin, target + end, element);
+        else for (Dim c = begin; c < end; ++c) target[c * step] = element;
+      }
+    });
   });
 }
 

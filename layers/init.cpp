@@ -33,10 +33,10 @@ constexpr double kTruncatedStd = 0.87962566103423978;
 }  // namespace
 
 Init zeros() {
-  return [](Array& values, std::uint64_t) { copy(Array::zeros(values.shape(), values.dtype()), values); };
+  return [](Array& values, std::uint64_t) { fill(values, 0); };
 }
 Init ones() {
-  return [](Array& values, std::uint64_t) { copy(Array::full(values.shape(), 1.0, values.dtype()), values); };
+  return [](Array& values, std::uint64_t) { fill(values, 1); };
 }
 
 Init normal(double std) {

@@ -29,7 +29,7 @@ std::vector<Dim> places_of_largest(const std::vector<double>& values, Dim count)
 // The columns of moments (rows, rank) that belonged to `before` in the order of `now`; zeros for new ones.
 void rearrange(const Array& moments, const std::vector<Dim>& before, const std::vector<Dim>& now) {
   const Array old = moments.clone();
-  kernels::fill(moments.exec(), moments, 0);
+  fill(moments, 0);
   for (std::size_t i = 0; i < now.size(); ++i) {
     const auto found = std::ranges::find(before, now[i]);
     if (found != before.end()) copy(old.select(1, found - before.begin()), moments.select(1, static_cast<Dim>(i)));

@@ -158,7 +158,7 @@ void blast::backward(std::string_view operation, const Exec& exec, ConstView dy,
   check_gradients(operation, x, u, v, s, dx, du, dv, ds);
   if (shapes.rows == 0) {
     for (const View& gradient : {du, dv, ds, dbias}) {
-      if (gradient) fill(exec, gradient, 0);
+      if (gradient) fill(gradient, 0);
     }
     return;
   }

@@ -115,7 +115,7 @@ void block_diagonal_backward(const Exec& exec, ConstView dy, ConstView x, ConstV
   check_gradients(x, w, dx, dw);
   if (problem.rows == 0) {
     for (const View& gradient : {dw, dbias}) {
-      if (gradient) fill(exec, gradient, 0);
+      if (gradient) fill(gradient, 0);
     }
     return;
   }

@@ -170,21 +170,6 @@ void cast(const Exec&, ConstView x, View y) {
   });
 }
 
-void fill(const Exec&, View y, double value) {
-  const StridedRows<1> rows(y.shape, {y.stride});
-  dispatch_all(y.dtype, [&]<class T>() {
-    const T element = convert<T>(value);
-    const Dim step = rows.column_steps()[0];
-    parallel_rows(rows.rows(), rows.columns(), kGrain, [&](Dim row_begin, Dim row_end, Dim column_begin, Dim column_end) {
-      for (Dim row = row_begin; row < row_end; ++row) {
-        T* begin = y.as<T>() + rows.row_offsets(row)[0];
-        if (step == 1) std::fill(begin + column_begin, begin + column_end, element);
-        else for (Dim c = column_begin; c < column_end; ++c) begin[c * step] = element;
-      }
-    });
-  });
-}
-
 }  // namespace cpu
 }  // namespace ashlar::kernels
 #endif  // HWY_ONCE

@@ -91,6 +91,4 @@ void cast(const Exec& exec, ConstView x, View y) {
   ashlar::cuda::copy(exec.device.index, x, y);
 }
 
-void fill(const Exec& exec, View y, double value) { ashlar::cuda::fill(exec.device.index, y, value); }
-
 }  // namespace ashlar::kernels::cuda

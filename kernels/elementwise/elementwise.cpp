@@ -6,6 +6,5 @@ ASHLAR_KERNEL(linear_combination);
 ASHLAR_KERNEL(multiply);
 ASHLAR_KERNEL(scale);
 ASHLAR_KERNEL(cast);
-ASHLAR_KERNEL(fill);
 
 }  // namespace ashlar::kernels

@@ -13,7 +13,5 @@ extern const Kernel<void(const Exec&, ConstView a, ConstView b, View y)> multipl
 extern const Kernel<void(const Exec&, ConstView x, double alpha, View y)> scale;
 // y = x in y's dtype (f64, f32, bf16), any strides; fast where both are contiguous.
 extern const Kernel<void(const Exec&, ConstView x, View y)> cast;
-// y = value; any strides, any dtype.
-extern const Kernel<void(const Exec&, View y, double value)> fill;
 
 }  // namespace ashlar::kernels

@@ -1,5 +1,6 @@
 // A checked product with all batch dimensions spelt out, and ways to see it differently.
 #pragma once
+#include "core/array.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/reduce/reduce.h"
@@ -154,7 +155,7 @@ inline void product_then_gelu(const Exec& exec, const Problem& p) {
 // y = bias or 0, or y += bias: the product over no values.
 inline void empty_sum(const Exec& exec, const View& y, const MatmulOptions& options) {
   if (!options.bias) {
-    if (!options.accumulate) fill(exec, y, 0.0);
+    if (!options.accumulate) fill(y, 0);
     return;
   }
   ConstView bias = options.bias;

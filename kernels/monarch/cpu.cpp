@@ -137,7 +137,7 @@ void monarch_backward(const Exec& exec, ConstView dy, ConstView x, ConstView h, 
   check_gradients(problem, x, h, r, l, dx, dr, dl);
   if (problem.rows == 0) {
     for (const View& gradient : {dr, dl, dbias}) {
-      if (gradient) fill(exec, gradient, 0);
+      if (gradient) fill(gradient, 0);
     }
     return;
   }

@@ -6,7 +6,6 @@
 
 #include "autograd/function.h"
 #include "kernels/blast/blast.h"
-#include "kernels/elementwise/elementwise.h"
 #include "kernels/rounding.h"
 #include "layers/blast/factorize.h"
 #include "layers/blast/gram.h"
@@ -54,7 +53,7 @@ Array without_padding(const Tensor& factors, Dim features) {
   const Dim rows = factors.size(0) * factors.size(1);
   if (rows == features) return factors.value();
   const Array values = factors.value().clone();
-  kernels::fill(values.exec(), values.reshape({rows, factors.size(2)}).slice(0, features, rows), 0);
+  fill(values.reshape({rows, factors.size(2)}).slice(0, features, rows), 0);
   return values;
 }
 

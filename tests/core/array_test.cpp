@@ -1,6 +1,7 @@
 // Arrays: values behind shapes and strides. The reference is index arithmetic on a plain vector.
 #include "core/array.h"
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -192,6 +193,23 @@ TEST_CASE("copies convert between all dtypes, whatever the strides") {
     }
   }
   CHECK(contains(error_of([&] { copy(source, Array::empty({5, 3})); }), "(5, 3)"));
+}
+
+TEST_CASE("fill writes every element and nothing else") {
+  const DType dtype = GENERATE(DType::f64, DType::f32, DType::bf16, DType::i64, DType::i32, DType::u8);
+  const auto all_equal = [](const Array& array, double value) {
+    return std::ranges::count(array.to_vector<double>(), value) == array.numel();
+  };
+  const Array whole = Array::zeros({7, 9, 5}, dtype), middle = whole.slice(1, 2, 6).transpose(0, 2);
+  fill(middle, 3);
+  CHECK(all_equal(middle, 3));
+  CHECK(all_equal(whole.slice(1, 0, 2), 0));
+  CHECK(all_equal(whole.slice(1, 6, 9), 0));
+  const Array big = Array::zeros({3, 50000}, dtype);
+  fill(big, 1);
+  CHECK(all_equal(big, 1));
+  fill(Array::empty({0, 3}, dtype), 1);
+  CHECK(contains(error_of([] { fill(Array(), 1); }), "undefined"));
 }
 
 TEST_CASE("large copies over several threads move every value") {

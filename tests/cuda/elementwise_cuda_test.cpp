@@ -25,9 +25,9 @@ TEST_CASE("copies, casts and fills of any layout", "[cuda]") {
   }
   for (const DType dtype : {DType::f64, DType::f32, DType::bf16, DType::i64, DType::i32, DType::u8}) {
     same_on_gpu({}, {Array::zeros({9, 5}, dtype), Array::zeros({9, 5}, dtype)}, 0,
-                [](const Exec& exec, const Arrays&, const Arrays& out) {
-                  kernels::fill(exec, out[0], 3);
-                  kernels::fill(exec, out[1].slice(1, 1, 4), 2);
+                [](const Exec&, const Arrays&, const Arrays& out) {
+                  fill(out[0], 3);
+                  fill(out[1].slice(1, 1, 4), 2);
                 });
   }
   const Array there = randn({300, 17}, DType::f32, 2).to(kGpu);
@@ -46,11 +46,11 @@ TEST_CASE("copies, fills and sums of rows of any length", "[cuda]") {
         const Array x = random_ids({5, 3, 2, columns + 16}, 200, 1).to(from);
         const Array wide = Array::zeros({3, 5, 2, columns + 16}, to);
         same_on_gpu({x}, {Array::zeros({3, 5, 2, columns}, to), wide, wide}, 0,
-                    [=](const Exec& exec, const Arrays& in, const Arrays& out) {
+                    [=](const Exec&, const Arrays& in, const Arrays& out) {
                       const Array source = in[0].transpose(0, 1);
                       copy(source.slice(3, 16, columns + 16), out[0]);
                       copy(source.slice(3, 1, columns + 1), out[1].slice(3, 16, columns + 16));
-                      kernels::fill(exec, out[2].slice(3, 0, columns), 3);
+                      fill(out[2].slice(3, 0, columns), 3);
                     });
       }
     }
@@ -61,8 +61,8 @@ TEST_CASE("copies, fills and sums of rows of any length", "[cuda]") {
   }
   // More rows than a grid is high.
   const Array many = random_ids({(1 << 15) + 3, 130}, 200, 1).to(DType::u8);
-  same_on_gpu({many}, {many}, 0, [](const Exec& exec, const Arrays& in, const Arrays& out) {
-    kernels::fill(exec, out[0].slice(1, 0, 1), 7);
+  same_on_gpu({many}, {many}, 0, [](const Exec&, const Arrays& in, const Arrays& out) {
+    fill(out[0].slice(1, 0, 1), 7);
     copy(in[0].slice(1, 0, 129), out[0].slice(1, 1, 130));
   });
 }

@@ -121,7 +121,6 @@ const std::map<std::string, Probe>& probes() {
       {"embedding_backward",
        [=](DType t) { kernels::embedding_backward(cpu, ids(), matrix(t), matrix(master_dtype(t))); }},
       {"embedding_forward", [=](DType t) { kernels::embedding_forward(cpu, matrix(t), ids(), matrix(t)); }},
-      {"fill", [=](DType t) { kernels::fill(cpu, matrix(t), 1); }},
       {"gelu_backward",
        [=](DType t) { kernels::gelu_backward(cpu, matrix(t), matrix(t), kernels::Gelu::erf, matrix(t)); }},
       {"gelu_forward", [=](DType t) { kernels::gelu_forward(cpu, matrix(t), kernels::Gelu::erf, matrix(t)); }},

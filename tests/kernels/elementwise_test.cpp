@@ -141,18 +141,6 @@ TEST_CASE("cast to bf16 agrees with bfloat16 on every upper half and tie", "[ele
   CHECK(bitwise_equal(back, y.to(DType::f32)));
 }
 
-TEST_CASE("fill writes every element and nothing else", "[elementwise]") {
-  const DType dtype = GENERATE(DType::f64, DType::f32, DType::bf16, DType::i32, DType::u8);
-  const Array whole = Array::zeros({7, 9, 5}, dtype), middle = whole.slice(1, 2, 6).transpose(0, 2);
-  kernels::fill(whole.exec(), middle, 3);
-  CHECK(all_equal(middle, 3));
-  CHECK(all_equal(whole.slice(1, 0, 2), 0));
-  CHECK(all_equal(whole.slice(1, 6, 9), 0));
-  const Array big = Array::zeros({3, 50000}, dtype);
-  kernels::fill(big.exec(), big, 1);
-  CHECK(all_equal(big, 1));
-}
-
 TEST_CASE("elementwise kernels do not depend on the number of threads", "[elementwise]") {
   const Array a = randn({173, 401}, DType::f32, 1), b = randn({401}, DType::bf16, 2).expand({173, 401});
   CHECK(same_on_all_threads([&] {
