@@ -54,7 +54,7 @@ MemoryBlock Allocator::allocate(std::size_t bytes) {
   }
   if (!block.data) {
     throw Error(concat(what_, ": out of memory allocating ", wanted, " bytes (in use ", stats_.current, ", peak ",
-                       stats_.peak, ", cached ", stats_.cached, "); use a smaller batch, context or model"));
+                       stats_.peak, "); use a smaller batch, context or model"));
   }
   stats_.current += block.bytes;
   stats_.peak = std::max(stats_.peak, stats_.current);
@@ -110,11 +110,10 @@ void Allocator::trim_locked() {
   stats_.cached = 0;
 }
 
-std::shared_ptr<Allocator> make_pool(Device device) {
-  Allocator& parent = allocator(device);
+std::shared_ptr<Allocator> make_pool(Allocator& parent) {
   return std::make_shared<Allocator>(RawMemory{[&parent](std::size_t bytes) { return parent.allocate(bytes); },
                                                [&parent](MemoryBlock block) { parent.release(block); }},
-                                     concat("a pool on ", device));
+                                     "a pool");
 }
 
 UsePool::UsePool(Device device, std::shared_ptr<Allocator> pool)

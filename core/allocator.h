@@ -1,7 +1,7 @@
 // Memory for array contents. Freed blocks are kept and handed out again.
 //
 // Reuse rule (after MLX's buffer cache): the smallest free block that is not smaller than the request and is
-// smaller than min(2 * request, request + 2 pages) — or any up to 1/8 larger for big requests; otherwise a new
+// not larger than min(2 * request, request + 2 pages) — or up to 1/8 larger for big requests; otherwise a new
 // block. When the system has no more memory, the cache is released and the request tried once more.
 #pragma once
 #include <compare>
@@ -42,7 +42,7 @@ class Allocator {
   Allocator(const Allocator&) = delete;
   Allocator& operator=(const Allocator&) = delete;
 
-  // 64-byte aligned. Throws Error with the counters when memory is exhausted.
+  // 64-byte aligned. Throws Error with what is in use when memory is exhausted.
   MemoryBlock allocate(std::size_t bytes);
   void release(MemoryBlock block) noexcept;
   MemoryStats stats() const;
@@ -69,8 +69,9 @@ class Allocator {
 
 // The allocator of a device; lives until the process ends.
 Allocator& allocator(Device device = {});
-// One over the allocator of a device: its blocks are nobody else's until it is destroyed, or trimmed.
-std::shared_ptr<Allocator> make_pool(Device device);
+// One over another: its blocks are nobody else's until it is destroyed, or trimmed by its owner. It does not trim itself when
+// memory ends (the other throws before it would): a recording's replays still write to the blocks that are free in its pool.
+std::shared_ptr<Allocator> make_pool(Allocator& parent);
 
 // While alive, arrays that this thread makes on the device lie in the pool, which then lives as long as they do.
 class UsePool {

@@ -66,7 +66,7 @@ std::unique_ptr<Recording> record(int index, const std::function<void()>& work) 
   // The pool may take memory that work still under way has in use: kernels of the first replay come later in the stream, but
   // memory that the cache gives back meanwhile does so on another stream.
   synchronize(index);
-  std::shared_ptr<Allocator> pool = make_pool(device);
+  std::shared_ptr<Allocator> pool = make_pool(allocator(index));
   Capture capture(static_cast<cudaStream_t>(stream(index)));
   {
     const UsePool use(device, pool);

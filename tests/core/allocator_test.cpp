@@ -149,6 +149,7 @@ TEST_CASE("when memory ends, the cache is given back and the request tried again
   CHECK(memory->stats().cached == 0);
   const std::string message = error_of<Error>([&] { memory->allocate(64); });
   CHECK(contains(message, "test memory: out of memory"));
+  CHECK(contains(message, "in use 1048576, peak 1048576"));
   CHECK(contains(message, "smaller batch"));
   CHECK(memory->stats().current == 1 << 20);
   memory->release(big);
@@ -203,7 +204,7 @@ TEST_CASE("arrays made in a pool have memory of its own, which goes back when th
   {
     Array survivor;
     {
-      const auto pool = make_pool({});
+      const auto pool = make_pool(allocator());
       const UsePool use({}, pool);
       first = Array::empty({1000}).data<float>();
       // What is free in the pool is handed out again there …
@@ -220,8 +221,26 @@ TEST_CASE("arrays made in a pool have memory of its own, which goes back when th
   CHECK(allocator().stats().current == before.current);
 }
 
+TEST_CASE("a pool keeps its free blocks when memory ends, and the memory under it gives its own back") {
+  const auto memory = allocator_on(1 << 20);
+  {
+    const auto pool = make_pool(*memory);
+    const MemoryBlock block = pool->allocate(1 << 19);
+    pool->release(block);
+    memory->release(memory->allocate(1 << 18));
+    CHECK(contains(error_of<Error>([&] { pool->allocate((1 << 19) + (1 << 17)); }), "test memory: out of memory"));
+    CHECK(pool->stats().cached == 1 << 19);
+    CHECK(memory->stats().cached == 0);
+    CHECK(System::used == 1 << 19);
+    pool->release(pool->allocate(1 << 19));
+    pool->trim();
+    CHECK(memory->stats().cached == 1 << 19);
+  }
+  CHECK(memory->stats().current == 0);
+}
+
 TEST_CASE("the innermost pool is used, and only on its device") {
-  const auto outer = make_pool({}), inner = make_pool({});
+  const auto outer = make_pool(allocator()), inner = make_pool(allocator());
   const UsePool use_outer({}, outer);
   {
     const UsePool use_inner({}, inner), elsewhere({DeviceType::cuda, 7}, outer);
