@@ -7,7 +7,7 @@ namespace {
 
 class CheckpointNode final : public autograd::Node {
  public:
-  explicit CheckpointNode(std::function<Tensor(const Tensor&)> body) : Node("checkpoint"), body_(std::move(body)) {}
+  explicit CheckpointNode(std::function<Tensor(const Tensor&)> body) : Node("checkpoint", true), body_(std::move(body)) {}
 
   std::vector<Array> backward(const Array& dy) override {
     const Array& value = context.saved(0);
@@ -29,9 +29,8 @@ class CheckpointNode final : public autograd::Node {
 Tensor checkpoint(const std::function<Tensor(const Tensor&)>& body, const Tensor& x) {
   if (!grad_enabled()) return body(x);
   auto node = std::make_shared<CheckpointNode>(body);
-  node->prepare("checkpoint", true, {x.requires_grad()});
-  node->context.save(x.value());
   node->add_input(x);
+  node->context.save(x.value());
   Array value;
   {
     const NoGrad no_grad;

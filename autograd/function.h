@@ -28,7 +28,7 @@ class Context {
  public:
   // False when no backward will follow: nothing needs to be computed for it.
   bool recording() const { return recording_; }
-  // Whether input `i` (counting Array arguments) needs a gradient.
+  // Whether input `i` (counting Array arguments) will be asked for a gradient; none is without recording.
   bool needs_grad(std::size_t i) const { return i < needs_.size() && needs_[i]; }
   // In backward: new memory for the gradient of input `i`, like an array or of another shape; undefined if it needs none.
   Array gradient_like(std::size_t i, const Array& like) const { return gradient_like(i, like, like.shape()); }
@@ -54,8 +54,6 @@ class Context {
 
  private:
   friend class autograd::Node;
-  template <class>
-  friend struct Function;
   void push(const Array& array) { saved_.emplace_back(array, array.defined() ? array.storage()->version : 0); }
 
   const char* name_ = "";
@@ -71,7 +69,8 @@ namespace autograd {
 // An operation that was recorded: what it saved, and where its inputs came from.
 class Node {
  public:
-  explicit Node(const char* name);
+  // Records once an input needs a gradient, or in any case.
+  explicit Node(const char* name, bool recording = false);
   virtual ~Node();
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
@@ -85,8 +84,9 @@ class Node {
     std::shared_ptr<Node> node;
     std::shared_ptr<Tensor::Impl> leaf;
     Shape shape;
-    DType dtype;
+    DType dtype = DType::f32;
   };
+  // Before forward, for each input in order; without effect where ops record nothing.
   void add_input(const Tensor& tensor);
   const std::vector<Input>& inputs() const { return inputs_; }
   const char* name() const { return name_; }
@@ -94,7 +94,6 @@ class Node {
   std::uint64_t sequence() const { return sequence_; }
   Context context;
 
-  void prepare(const char* name, bool recording, std::vector<bool> needs);
   void set_pending(std::function<Array(std::size_t)> pending) { context.pending_ = std::move(pending); }
   void release();  // drops saved values; a second backward is then an error
   bool released() const { return released_; }
@@ -106,8 +105,9 @@ class Node {
   bool released_ = false;
 };
 
-// Wraps the result of a recorded operation.
+// The result of an operation, with its place in the graph if it was recorded.
 Tensor make_result(Array value, std::shared_ptr<Node> producer);
+
 template <class Op>
 class FunctionNode final : public Node {
  public:
@@ -139,12 +139,15 @@ template <class T>
 const T& as_argument(const T& option) {
   return option;
 }
-inline void collect_input(Node& node, const Tensor& tensor) { node.add_input(tensor); }
-template <class T>
-void collect_input(Node&, const T&) {}
-inline void collect_needs(std::vector<bool>& needs, const Tensor& tensor) { needs.push_back(tensor.requires_grad()); }
-template <class T>
-void collect_needs(std::vector<bool>&, const T&) {}
+
+// Calls visit with those of the arguments that are Tensors.
+template <class Visit, class... Args>
+void for_tensors(const Visit& visit, const Args&... args) {
+  const auto only_tensors = [&]<class Arg>(const Arg& arg) {
+    if constexpr (std::is_same_v<Arg, Tensor>) visit(arg);
+  };
+  (only_tensors(args), ...);
+}
 
 }  // namespace autograd
 
@@ -157,17 +160,9 @@ struct Function {
     static_assert(std::tuple_size_v<Gradients> == arrays, "backward must return one gradient per Array argument");
     static_assert((std::size_t{0} + ... + std::size_t{std::is_same_v<Args, Tensor>}) == arrays,
                   "apply takes one Tensor per Array argument of forward");
-    std::vector<bool> needs;
-    (autograd::collect_needs(needs, args), ...);
-    bool recording = false;
-    if (grad_enabled()) {
-      for (const bool need : needs) recording = recording || need;
-    }
     auto node = std::make_shared<autograd::FunctionNode<Op>>();
-    node->prepare(Op::name, recording, std::move(needs));
+    autograd::for_tensors([&](const Tensor& input) { node->add_input(input); }, args...);
     Array value = Op::forward(node->context, autograd::as_argument(args)...);
-    if (!recording) return Tensor(std::move(value));
-    (autograd::collect_input(*node, args), ...);
     return autograd::make_result(std::move(value), std::move(node));
   }
 };
@@ -177,12 +172,11 @@ template <class Op>
 struct NoBackward {
   template <class... Args>
   static Tensor apply(const Args&... args) {
-    std::vector<bool> needs;
-    (autograd::collect_needs(needs, args), ...);
-    for (const bool need : needs) {
-      ASHLAR_CHECK(!(need && grad_enabled()), Op::name, ": has no backward, and an input requires a gradient; ",
-                   "call detach() on it if that is meant");
-    }
+    const auto check = [](const Tensor& input) {
+      ASHLAR_CHECK(!(grad_enabled() && input.requires_grad()), Op::name, ": has no backward, and an input requires a gradient; ",
+                   "call it under NoGrad or detach() the input if that is meant");
+    };
+    autograd::for_tensors(check, args...);
     Context context;
     return Tensor(Op::forward(context, autograd::as_argument(args)...));
   }

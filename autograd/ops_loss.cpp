@@ -110,7 +110,7 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
     const Array w = convert ? weight.to(x.dtype()) : weight;
     const double row = row_weight(targets);
     const Targets here = on_device(targets, vocabulary, device);
-    const bool need_x = ctx.recording() && ctx.needs_grad(0), need_weight = ctx.recording() && ctx.needs_grad(1);
+    const bool need_x = ctx.needs_grad(0), need_weight = ctx.needs_grad(1);
 
     Array losses = Array::empty({rows}, master, x.device());
     Array dx = need_x ? Array::empty(x.shape(), x.dtype(), x.device()) : Array();

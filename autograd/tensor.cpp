@@ -76,7 +76,10 @@ namespace {
 std::atomic<std::uint64_t> next_sequence{1};
 }
 
-Node::Node(const char* name) : name_(name), sequence_(next_sequence++) {}
+Node::Node(const char* name, bool recording) : name_(name), sequence_(next_sequence++) {
+  context.name_ = name;
+  context.recording_ = recording;
+}
 
 // A long chain must not be destroyed by recursion: each node's inputs are moved to one worklist.
 Node::~Node() {
@@ -96,18 +99,16 @@ Node::~Node() {
 }
 
 void Node::add_input(const Tensor& tensor) {
-  Input input{};
-  if (tensor.requires_grad()) {
-    input = {tensor.impl()->producer, nullptr, tensor.shape(), tensor.dtype()};
-    if (!input.node) input.leaf = tensor.impl();
+  if (!grad_enabled()) return;
+  const bool needed = tensor.requires_grad();
+  context.needs_.push_back(needed);
+  if (needed) {
+    const auto& producer = tensor.impl()->producer;
+    inputs_.push_back({producer, producer ? nullptr : tensor.impl(), tensor.shape(), tensor.dtype()});
+    context.recording_ = true;
+  } else {
+    inputs_.emplace_back();
   }
-  inputs_.push_back(std::move(input));
-}
-
-void Node::prepare(const char* name, bool recording, std::vector<bool> needs) {
-  context.name_ = name;
-  context.recording_ = recording;
-  context.needs_ = std::move(needs);
 }
 
 void Node::release() {
@@ -119,6 +120,7 @@ void Node::release() {
 
 Tensor make_result(Array value, std::shared_ptr<Node> producer) {
   Tensor result(std::move(value));
+  if (!producer->context.recording()) return result;
   result.impl()->requires_grad = true;
   result.impl()->producer = std::move(producer);
   return result;
