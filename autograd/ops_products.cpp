@@ -183,6 +183,25 @@ struct PackedAttention : Function<PackedAttention> {
   }
 };
 
+struct CachedAttention : NoBackward<CachedAttention> {
+  static constexpr const char* name = "cached_attention";
+  static Array forward(Context&, const Array& qkv, const Dim& heads, const KeysValues& cache) {
+    PackedAttention::check(name, qkv, heads);
+    const Array x = qkv.as_contiguous(), q = PackedAttention::part(x, heads, 0);
+    const Dim time = q.size(2), known = cache.keys.ndim() == 4 ? cache.keys.size(2) : 0;
+    const Shape expected = q.shape().with(2, known);
+    ASHLAR_CHECK(known >= time && cache.keys.shape() == expected && cache.values.shape() == expected,
+                 "cached_attention: keys ", cache.keys.shape(), " and values ", cache.values.shape(),
+                 " must be (B, H, K, D) with K at least T for q ", q.shape());
+    copy(PackedAttention::part(x, heads, 1), cache.keys.slice(2, known - time, known));
+    copy(PackedAttention::part(x, heads, 2), cache.values.slice(2, known - time, known));
+    Array o = Array::empty({x.size(0), time, x.size(2) / 3}, x.dtype(), x.device());
+    kernels::attention_forward(x.exec(), q, cache.keys, cache.values, attention_scale(q.size(3)), true,
+                               PackedAttention::heads_of(o, heads), {});
+    return o;
+  }
+};
+
 struct Embedding : Function<Embedding> {
   static constexpr const char* name = "embedding";
   static Array forward(Context& ctx, const Array& table, const Array& ids, const DType& dtype) {
@@ -243,21 +262,7 @@ Tensor multi_head_attention(const Tensor& qkv, Dim heads, bool causal) {
 }
 
 Tensor cached_attention(const Tensor& qkv, Dim heads, const KeysValues& cache) {
-  ASHLAR_CHECK(!grad_enabled() || !qkv.requires_grad(), "cached_attention: has no gradient; call it under NoGrad");
-  PackedAttention::check("cached_attention", qkv.value(), heads);
-  const Array x = qkv.value().as_contiguous();
-  const Array q = PackedAttention::part(x, heads, 0);
-  const Dim time = q.size(2), known = cache.keys.ndim() == 4 ? cache.keys.size(2) : 0;
-  const Shape expected = q.shape().with(2, known);
-  ASHLAR_CHECK(known >= time && cache.keys.shape() == expected && cache.values.shape() == expected,
-               "cached_attention: keys ", cache.keys.shape(), " and values ", cache.values.shape(),
-               " must be (B, H, K, D) with K at least T for q ", q.shape());
-  copy(PackedAttention::part(x, heads, 1), cache.keys.slice(2, known - time, known));
-  copy(PackedAttention::part(x, heads, 2), cache.values.slice(2, known - time, known));
-  Array o = Array::empty({x.size(0), time, x.size(2) / 3}, x.dtype(), x.device());
-  kernels::attention_forward(x.exec(), q, cache.keys, cache.values, attention_scale(q.size(3)), true,
-                             PackedAttention::heads_of(o, heads), {});
-  return o;
+  return CachedAttention::apply(qkv, heads, cache);
 }
 
 Tensor embedding(const Tensor& table, const Tensor& ids, DType dtype) { return Embedding::apply(table, ids, dtype); }

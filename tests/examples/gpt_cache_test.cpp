@@ -90,7 +90,8 @@ TEST_CASE("a cache refuses what it has no room for, and what cannot go on from o
   }
   GptCache recording = model.make_cache(1);
   CHECK_THROWS_WITH(model.next_token_logits(random_tokens(1, 1), recording),
-                    "cached_attention: has no gradient; call it under NoGrad");
+                    "cached_attention: has no backward, and an input requires a gradient; call it under NoGrad or detach() "
+                    "the input if that is meant");
 
   const MultiHeadAttention both_ways(Scope::root(), {.width = 8, .heads = 2});
   const F::KeysValues kept{Array::empty({1, 2, 3, 4}), Array::empty({1, 2, 3, 4})};
