@@ -45,7 +45,11 @@ class Context {
   template <class T>
   void keep(T value) { kept_ = std::move(value); }
   template <class T>
-  const T& kept() const { return std::any_cast<const T&>(kept_); }
+  const T& kept() const {
+    const T* const value = std::any_cast<T>(&kept_);
+    if (!value) throw Error(concat(name_, ": backward asks for a value that forward did not keep"));
+    return *value;
+  }
 
   // In backward: the gradient that input `i` has received so far (from its other consumers or, for a leaf, from
   // earlier backwards), if its memory may be reused: add this operation's contribution in place and return it as the

@@ -62,7 +62,9 @@ void Tensor::zero_grad() const {
 }
 
 const Array& Context::saved(std::size_t i) const {
-  ASHLAR_CHECK(i < saved_.size(), name_, ": backward was already run and its saved values were released");
+  if (i >= saved_.size()) {
+    throw Error(concat(name_, ": backward asks for saved array ", i, ", but forward saved ", saved_.size()));
+  }
   const auto& [array, version] = saved_[i];
   if (array.defined() && array.storage()->version != version) {
     throw Error(concat(name_, ": a value saved for backward, shape ", array.shape(),

@@ -29,6 +29,19 @@ struct Mistaken : Function<Mistaken> {
   static std::array<Array, 2> backward(Context& ctx, const Array&) { return {ctx.kept<Array>(), {}}; }
 };
 
+// Asks for more than forward left.
+struct Greedy : Function<Greedy> {
+  static constexpr const char* name = "greedy";
+  static Array forward(Context& ctx, const Array& x, const bool& keeps) {
+    if (keeps) ctx.keep(1.0);
+    ctx.save(x);
+    return x.clone();
+  }
+  static std::array<Array, 1> backward(Context& ctx, const Array&) {
+    return {ctx.kept<double>() > 0 ? ctx.saved(1) : ctx.saved(0)};
+  }
+};
+
 }  // namespace
 
 TEST_CASE("a chain of 100 000 additions runs backward and is freed without overflowing the stack") {
@@ -123,6 +136,8 @@ TEST_CASE("a second backward, a changed value, a missing gradient and a missing 
   REQUIRE_THROWS_WITH(z.backward(), says("mul") && says("changed in place"));
 
   REQUIRE_THROWS_WITH(Forgetful::apply(x).backward(randn({3}, DType::f64, 1)), says("forgetful") && says("no gradient"));
+  REQUIRE_THROWS_WITH(Greedy::apply(x, true).backward(x.value()), "greedy: backward asks for saved array 1, but forward saved 1");
+  REQUIRE_THROWS_WITH(Greedy::apply(x, false).backward(x.value()), "greedy: backward asks for a value that forward did not keep");
   REQUIRE_THROWS_WITH(Argmax::apply(x), says("argmax") && says("detach"));
   REQUIRE_NOTHROW(Argmax::apply(x.detach()));
   for (const auto& [drop, name] : {std::pair(&F::dropout, "dropout"), std::pair(&F::drop_path, "drop_path")}) {
