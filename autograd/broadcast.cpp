@@ -1,7 +1,5 @@
 #include "autograd/broadcast.h"
 
-#include <algorithm>
-
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/reduce/reduce.h"
 

@@ -1,8 +1,6 @@
 // Differentiable operations. Shapes in comments; "…" is any number of leading dimensions, kept.
 #pragma once
 #include <initializer_list>
-#include <optional>
-#include <vector>
 
 #include "autograd/tensor.h"
 #include "kernels/dropout/dropout.h"

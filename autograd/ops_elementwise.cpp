@@ -3,7 +3,6 @@
 #include "autograd/function.h"
 #include "autograd/ops.h"
 #include "kernels/elementwise/elementwise.h"
-#include "kernels/reduce/reduce.h"
 
 namespace ashlar::F {
 namespace {

@@ -51,7 +51,7 @@ class Array {
   Dim numel() const { return shape_.numel(); }
   DType dtype() const { return dtype_; }
   Device device() const { return storage_ ? storage_->device() : Device{}; }
-  Exec exec() const { return {device(), nullptr}; }
+  Exec exec() const { return {device()}; }
   const std::array<Dim, kMaxDims>& strides() const { return stride_; }
   bool contiguous() const {
     const ConstView view = *this;

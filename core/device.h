@@ -20,10 +20,9 @@ struct Device {
 };
 inline std::ostream& operator<<(std::ostream& out, const Device& device) { return out << device.name(); }
 
-// What a kernel runs on. One stream per device.
+// What a kernel runs on: a device, which has one stream.
 struct Exec {
   Device device;
-  void* stream = nullptr;
 };
 
 }  // namespace ashlar

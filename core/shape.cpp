@@ -51,8 +51,6 @@ std::ostream& operator<<(std::ostream& out, const Shape& shape) {
   return out << ')';
 }
 
-std::string to_string(const Shape& shape) { return concat(shape); }
-
 int normalize_dim(int dim, int ndim, std::string_view operation) {
   ASHLAR_CHECK(dim >= -ndim && dim < ndim, operation, ": dimension ", dim, " does not exist in an array of ", ndim,
                " dimensions");

@@ -4,7 +4,7 @@
 #include <initializer_list>
 #include <ostream>
 #include <span>
-#include <string>
+#include <string_view>
 
 #include "core/dtype.h"
 
@@ -39,7 +39,6 @@ class Shape {
 
 // "(32, 768)"
 std::ostream& operator<<(std::ostream& out, const Shape& shape);
-std::string to_string(const Shape& shape);
 
 // `dim`, counted from the end if negative; InputError naming `operation` if there is no such dimension.
 int normalize_dim(int dim, int ndim, std::string_view operation);

@@ -138,7 +138,7 @@ TEST_CASE("sums", "[cuda]") {
     const Array x = randn({40, 33, 70}, dtype, 1);
     const std::vector<Shape> targets{{1, 1, 70}, {40, 1, 70}, {40, 33, 1}, {1, 33, 1}, {1, 1, 1}, {40, 33, 70}};
     for (const Shape& to : targets) {
-      INFO(dtype << " to " << to_string(to));
+      INFO(dtype << " to " << to);
       same_on_gpu({x}, {Array::full(to, NAN, master)}, gpu_tolerance(dtype),
                   [](const Exec& exec, const Arrays& in, const Arrays& out) { kernels::sum_to(exec, in[0], out[0]); });
     }
@@ -177,7 +177,7 @@ TEST_CASE("rows of a given length", "[cuda]") {
   if (!has_gpu()) return;
   for (const DType dtype : kFloating) {
     for (const Shape& shape : {Shape{1, 1}, Shape{3, 4097}, Shape{70, 33}}) {
-      INFO(dtype << " " << to_string(shape));
+      INFO(dtype << " " << shape);
       const Array x = randn(shape, master_dtype(dtype), 1), target = randn(shape, master_dtype(dtype), 2);
       copy(Array::zeros({1, shape[1]}, x.dtype()), x.slice(0, 0, 1));
       const Array y = Array::empty(shape, dtype);

@@ -65,7 +65,7 @@ TEST_CASE("cross entropy matches its definition", "[cross_entropy]") {
   const Shape shape = GENERATE(Shape{1, 2}, Shape{5, 3}, Shape{33, 10}, Shape{7, 2049}, Shape{3, 50257});
   const double smoothing = GENERATE(0.0, 0.1);
   const bool mixed = GENERATE(false, true), convert = GENERATE(false, true);
-  CAPTURE(kernels::isa_name(), name_of(dtype), to_string(shape), smoothing, mixed, convert);
+  CAPTURE(kernels::isa_name(), name_of(dtype), shape, smoothing, mixed, convert);
   const auto classes = static_cast<std::uint32_t>(shape[1]);
   const Array logits = times(randn(shape, dtype, 1), 3), target = random_ids({shape[0]}, classes, 2);
   if (shape[0] > 2) target.data<std::int32_t>()[1] = -1;

@@ -36,7 +36,7 @@ TEST_CASE("elementwise kernels match their formulas", "[elementwise]") {
   const Op op = GENERATE(Op::linear_combination, Op::multiply, Op::scale);
   const DType dtype = GENERATE(DType::f64, DType::f32, DType::bf16);
   const Shape shape = GENERATE(Shape{}, Shape{1}, Shape{3, 5, 7}, Shape{37, 1021}, Shape{2, 0, 3});
-  CAPTURE(kernels::isa_name(), static_cast<int>(op), name_of(dtype), to_string(shape));
+  CAPTURE(kernels::isa_name(), static_cast<int>(op), name_of(dtype), shape);
   const Array a = randn(shape, dtype, 1), b = randn(shape, dtype, 2), y = Array::empty(shape, dtype);
   run(op, a, b, y);
   if (shape.numel() > 0) CHECK(relative_error(y, reference(op, a, b)) <= tolerance(dtype));

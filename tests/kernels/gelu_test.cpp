@@ -55,7 +55,7 @@ TEST_CASE("gelu matches its formula", "[gelu]") {
   const Gelu kind = GENERATE(Gelu::erf, Gelu::tanh);
   const DType dtype = GENERATE(DType::f64, DType::f32, DType::bf16);
   const Shape shape = GENERATE(Shape{}, Shape{1}, Shape{7}, Shape{3, 5, 11}, Shape{31, 1031});
-  CAPTURE(kernels::isa_name(), static_cast<int>(kind), name_of(dtype), to_string(shape));
+  CAPTURE(kernels::isa_name(), static_cast<int>(kind), name_of(dtype), shape);
   const Array three = Array::full(shape, 3, DType::f64);
   const Array x = map_values(randn(shape, DType::f64, 1), three, [](double v) { return v; }).to(dtype);
   const Array dy = randn(shape, dtype, 2), one = Array::full(shape, 1);

@@ -86,7 +86,7 @@ TEST_CASE("layer norm matches its definition", "[layer_norm]") {
   const IsaLimit isa(GENERATE("baseline", "environment"));
   const DType dtype = GENERATE(DType::f64, DType::f32, DType::bf16);
   const Shape shape = GENERATE(Shape{1, 2}, Shape{3, 7}, Shape{67, 31}, Shape{5, 768}, Shape{129, 193});
-  CAPTURE(kernels::isa_name(), name_of(dtype), to_string(shape));
+  CAPTURE(kernels::isa_name(), name_of(dtype), shape);
   const DType master = master_dtype(dtype);
   const Array x = shifted(randn(shape, dtype, 1), 0.5), dy = randn(shape, dtype, 2), add = randn(shape, dtype, 3);
   const Array weight = shifted(randn({shape[1]}, master, 4), 1), bias = randn({shape[1]}, master, 5);
@@ -159,7 +159,7 @@ TEST_CASE("the norm of a residual sum has the bits of the sum and then the norm"
   const IsaLimit isa(GENERATE("baseline", "environment"));
   const DType dtype = GENERATE(DType::f64, DType::f32, DType::bf16);
   const Shape shape = GENERATE(Shape{1, 2}, Shape{3, 7}, Shape{67, 31}, Shape{5, 768}, Shape{129, 193}, Shape{0, 3});
-  CAPTURE(kernels::isa_name(), name_of(dtype), to_string(shape));
+  CAPTURE(kernels::isa_name(), name_of(dtype), shape);
   const DType master = master_dtype(dtype);
   const Array x = shifted(randn(shape, dtype, 1), 0.5), branch = shifted(randn(shape, dtype, 2), 300);
   const Array weight = shifted(randn({shape[1]}, master, 3), 1), bias = randn({shape[1]}, master, 4);

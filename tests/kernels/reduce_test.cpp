@@ -54,7 +54,7 @@ TEST_CASE("sum_to adds over the dimensions that became 1", "[reduce]") {
                           Case{{3, 40009}, {1, 1}}, Case{{4, 5, 6}, {1, 5, 6}}, Case{{4, 65, 7}, {4, 1, 7}},
                           Case{{4, 5, 6}, {4, 1, 1}}, Case{{4, 5, 6, 3}, {1, 5, 1, 3}}, Case{{4, 5, 6}, {4, 5, 6}},
                           Case{{2, 3, 4, 5}, {2, 1, 4, 5}}, Case{{2, 3, 4, 5}, {2, 1, 4, 1}});
-  CAPTURE(kernels::isa_name(), name_of(dtype), to_string(c.from), to_string(c.to));
+  CAPTURE(kernels::isa_name(), name_of(dtype), c.from, c.to);
   const Array x = positive(c.from, dtype, 1);
   const Dim terms = c.from.numel() / c.to.numel();
   const Array expected = reference(x, c.to);
@@ -70,7 +70,7 @@ TEST_CASE("sum_to takes strided and repeated operands", "[reduce]") {
   for (const Array& x : {sliced, flipped, repeated}) {
     for (const Shape& to : {Shape{1, 5, 33}, Shape{70, 1, 33}, Shape{70, 5, 1}, Shape{1, 1, 33}, Shape{1, 1, 1},
                             Shape{70, 1, 1}, Shape{1, 5, 1}}) {
-      CAPTURE(to_string(to));
+      CAPTURE(to);
       CHECK(relative_error(sum_to(x, to, master_dtype(dtype)), reference(x, to)) <= 2e-6);
       Shape wide = to.with(2, to[2] * 2);
       const Array y = Array::zeros(wide, DType::f32).slice(2, 0, to[2]);
@@ -108,7 +108,7 @@ TEST_CASE("sums do not depend on the number of threads", "[reduce]") {
   for (const Shape& shape : {Shape{4099, 193}, Shape{3, 50021}, Shape{31, 67, 129}}) {
     const Array x = randn(shape, dtype, 6);
     const int last = shape.ndim() - 1;
-    CAPTURE(to_string(shape));
+    CAPTURE(shape);
     CHECK(same_on_all_threads([&] { return sum_to(x, shape.with(0, 1), DType::f32); }));
     CHECK(same_on_all_threads([&] { return sum_to(x, shape.with(last, 1), DType::f32); }));
     CHECK(same_on_all_threads([&] { return sum_to(x, shape.with(last, 1).with(0, 1), DType::f32); }));

@@ -1,5 +1,7 @@
 // What every linear map must satisfy; one call a structure.
 #pragma once
+#include <optional>
+
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/linalg/linalg.h"
 #include "layers/linear_map.h"
