@@ -12,7 +12,7 @@
 #include "tests/support/errors.h"
 
 using namespace ashlar;
-using namespace ashlar::testing;
+using namespace ashlar::test;
 
 namespace {
 

@@ -16,7 +16,7 @@
 #include "tests/support/temporary_folder.h"
 
 using namespace ashlar;
-using namespace ashlar::testing;
+using namespace ashlar::test;
 
 namespace {
 

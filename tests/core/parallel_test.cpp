@@ -5,28 +5,15 @@
 
 #include "core/random.h"
 #include "tests/support/catch.h"
+#include "tests/support/compare.h"
 #include "tests/support/errors.h"
 
 using namespace ashlar;
-using namespace ashlar::testing;
-
-namespace {
-
-// Sets the number of threads and puts the old one back.
-class Threads {
- public:
-  explicit Threads(int count) : old_(num_threads()) { set_num_threads(count); }
-  ~Threads() { set_num_threads(old_); }
-
- private:
-  int old_;
-};
-
-}  // namespace
+using namespace ashlar::test;
 
 TEST_CASE("every loop visits each item exactly once") {
   for (const int threads : {1, 2, 3}) {
-    const Threads set(threads);
+    const ThreadCount set(threads);
     for (const Dim count : {0, 1, 2, 3, 7, 1009}) {
       for (const Dim grain : {0, 5, 2000}) {
         INFO("threads " << threads << " count " << count << " grain " << grain);
@@ -48,7 +35,7 @@ TEST_CASE("every loop visits each item exactly once") {
 
 TEST_CASE("each thread has one worker, which no other uses") {
   for (const int threads : {1, 3}) {
-    const Threads set(threads);
+    const ThreadCount set(threads);
     for (const Dim count : {0, 1, 100}) {
       std::atomic<Dim> made = 0, items = 0, strange = 0;
       parallel_workers(count, [&] {
@@ -66,7 +53,7 @@ TEST_CASE("each thread has one worker, which no other uses") {
 }
 
 TEST_CASE("parallel_for gives no thread less than the grain") {
-  const Threads set(4);
+  const ThreadCount set(4);
   for (const Dim count : {3, 8, 15, 100}) {
     parallel_for(count, 5, [&](Dim begin, Dim end) {
       if (end - begin < std::min<Dim>(5, count)) throw Error("a range is too short");
@@ -76,7 +63,7 @@ TEST_CASE("parallel_for gives no thread less than the grain") {
 
 TEST_CASE("an exception in a loop reaches the caller, from any thread") {
   for (const int threads : {1, 2}) {
-    const Threads set(threads);
+    const ThreadCount set(threads);
     for (const Dim bad : {0, 99}) {
       const auto fail = [&](Dim i) { ASHLAR_CHECK(i != bad, "item ", i); };
       const std::string expected = concat("item ", bad);
@@ -100,7 +87,7 @@ TEST_CASE("chunks and the sum over them do not depend on the number of threads")
   const Dim count = 10'007;
   std::vector<float> sums;
   for (const int threads : {1, 2, 3}) {
-    const Threads set(threads);
+    const ThreadCount set(threads);
     std::vector<float> partial(32, 0.0f);
     const Dim chunks = parallel_chunks(count, 32, 100, [&](Dim chunk, Dim begin, Dim end) {
       for (Dim i = begin; i < end; ++i) {
@@ -118,7 +105,7 @@ TEST_CASE("chunks and the sum over them do not depend on the number of threads")
 }
 
 TEST_CASE("loops inside loops run on one thread") {
-  const Threads set(2);
+  const ThreadCount set(2);
   std::vector<int> inside(2, 0);
   parallel_for(2, 1, [&](Dim begin, Dim) { inside[static_cast<std::size_t>(begin)] = num_threads(); });
   CHECK(inside == std::vector<int>{1, 1});

@@ -7,11 +7,12 @@
 
 #include "core/random.h"
 #include "tests/support/catch.h"
+#include "tests/support/compare.h"
 #include "tests/support/errors.h"
 #include "tests/support/temporary_folder.h"
 
 using namespace ashlar;
-using namespace ashlar::testing;
+using namespace ashlar::test;
 
 namespace {
 
@@ -24,13 +25,6 @@ Array random_array(const Shape& shape, DType dtype, std::uint64_t key) {
     }
   });
   return result;
-}
-
-bool same_bits(const Array& a, const Array& b) {
-  if (a.dtype() != b.dtype() || a.shape() != b.shape()) return false;
-  const Array x = a.as_contiguous(), y = b.as_contiguous();
-  const ConstView left = x, right = y;
-  return std::memcmp(left.data, right.data, static_cast<std::size_t>(x.numel()) * size_of(x.dtype())) == 0;
 }
 
 // Thousands of damaged files are made here: without waiting for the disk, as write_file would.
@@ -72,7 +66,7 @@ TEST_CASE("every dtype and shape survives a round trip") {
   for (const auto& [name, array] : tensors) {
     INFO(name);
     CHECK(file.contains(name));
-    CHECK(same_bits(file.read(name), array));
+    CHECK(bitwise_equal(file.read(name), array));
     CHECK(file.entries().at(name).begin % size_of(array.dtype()) == 0);
   }
 }
@@ -83,7 +77,7 @@ TEST_CASE("values that are not numbers keep their bits") {
                                   std::numeric_limits<float>::infinity(), 1e-45f};
   const Array array = Array::from(values, {4});
   write_safetensors(folder / "f", {{"x", array}});
-  CHECK(same_bits(SafetensorsFile(folder / "f").read("x"), array));
+  CHECK(bitwise_equal(SafetensorsFile(folder / "f").read("x"), array));
 }
 
 TEST_CASE("strided arrays are written in row-major order") {

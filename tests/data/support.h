@@ -10,9 +10,9 @@
 
 namespace ashlar::data {
 
-using testing::contains;
-using testing::error_of;
-using testing::TemporaryFolder;
+using test::contains;
+using test::error_of;
+using test::TemporaryFolder;
 
 // A file or folder of ASHLAR_DATA, if it is there.
 inline std::optional<std::filesystem::path> real_data(const std::string& name) {

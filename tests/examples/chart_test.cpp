@@ -7,7 +7,7 @@
 #include "tests/support/errors.h"
 
 using namespace ashlar::support;
-using ashlar::testing::contains;
+using ashlar::test::contains;
 
 TEST_CASE("a picture of its own has all charts, their titles and their legends, and needs no page") {
   const Chart one{"Exact <rank>", "iteration", "error", true, false, {{"plain", 0, LineStyle::solid, {{0, 1}, {10, 1e-14}}}}};

@@ -12,9 +12,9 @@
 using namespace ashlar;
 using namespace ashlar::support;
 using namespace ashlar::test;
-using ashlar::testing::contains;
-using ashlar::testing::error_of;
-using ashlar::testing::TemporaryFolder;
+using ashlar::test::contains;
+using ashlar::test::error_of;
+using ashlar::test::TemporaryFolder;
 
 namespace {
 

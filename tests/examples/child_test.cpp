@@ -11,7 +11,7 @@
 
 using namespace ashlar;
 using namespace ashlar::support;
-using namespace ashlar::testing;
+using namespace ashlar::test;
 
 TEST_CASE("a child's end is known and what it prints is kept") {
   const TemporaryFolder folder;

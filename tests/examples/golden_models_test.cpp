@@ -108,7 +108,7 @@ TEST_CASE("weights written in the names of other libraries are read back, and a 
   GptConfig config{.vocab = 11, .context = 8, .width = 8, .depth = 1, .heads = 2};
   config.linear.fc1 = "blast:blocks=2,rank=3";
   Gpt2 model(Scope::root(DType::f32, 1), config), other(Scope::root(DType::f32, 2), config);
-  const testing::TemporaryFolder folder;
+  const test::TemporaryFolder folder;
   const auto path = folder / "model.safetensors";
   write_safetensors(path, export_weights(model, Gpt2::huggingface()));
   const SafetensorsFile file(path);
@@ -141,7 +141,7 @@ TEST_CASE("weights written in the names of other libraries are read back, and a 
 }
 
 TEST_CASE("a config of Hugging Face whose model would compute something else is refused by key and value") {
-  const testing::TemporaryFolder folder;
+  const test::TemporaryFolder folder;
   const auto read = [&](const std::string& keys) {
     const std::string sizes = R"("vocab_size": 97, "n_positions": 16, "n_embd": 32, "n_head": 2, "n_layer": 2)";
     return read_gpt_config(folder.write("config.json", "{" + sizes + keys + "}"));
@@ -182,7 +182,7 @@ TEST_CASE("a ViT has the formula of GELU that its config names") {
   REQUIRE(difference > 1e-9);
   REQUIRE(difference < 1e-2);
 
-  const testing::TemporaryFolder folder;
+  const test::TemporaryFolder folder;
   write_safetensors(folder / "model.safetensors", export_weights(tanh, tanh.timm()));
   const SafetensorsFile weights(folder / "model.safetensors");
   const auto read_back = [&](const std::string& gelu) {

@@ -12,7 +12,7 @@
 
 using namespace ashlar;
 using namespace ashlar::support;
-using namespace ashlar::testing;
+using namespace ashlar::test;
 
 namespace {
 

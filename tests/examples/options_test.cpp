@@ -13,7 +13,7 @@
 
 using namespace ashlar;
 using namespace ashlar::support;
-using namespace ashlar::testing;
+using namespace ashlar::test;
 
 namespace {
 

@@ -12,7 +12,7 @@
 
 using namespace ashlar;
 using namespace ashlar::support;
-using namespace ashlar::testing;
+using namespace ashlar::test;
 
 TEST_CASE("on a terminal the bar redraws itself at most ten times a second and leaves no trace") {
   TestClock time;

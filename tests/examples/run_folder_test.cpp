@@ -7,7 +7,7 @@
 
 using namespace ashlar;
 using namespace ashlar::support;
-using namespace ashlar::testing;
+using namespace ashlar::test;
 
 TEST_CASE("a fresh run spares an earlier one, an overwriting run clears it, a resumed run needs its checkpoint") {
   const TemporaryFolder folder;

@@ -11,7 +11,7 @@
 
 using namespace ashlar;
 using namespace ashlar::support;
-using namespace ashlar::testing;
+using namespace ashlar::test;
 
 TEST_CASE("a run of steps ends after them and its progress is the fraction of the steps") {
   TestClock time;

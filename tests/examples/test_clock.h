@@ -2,7 +2,7 @@
 #pragma once
 #include "examples/support/run_limits.h"
 
-namespace ashlar::testing {
+namespace ashlar::test {
 
 struct TestClock {
   double now = 1000;  // seconds
@@ -11,4 +11,4 @@ struct TestClock {
   }
 };
 
-}  // namespace ashlar::testing
+}  // namespace ashlar::test

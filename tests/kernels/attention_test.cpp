@@ -4,11 +4,12 @@
 #include <vector>
 
 #include "core/array.h"
-#include "core/parallel.h"
-#include "core/random.h"
+#include "kernels/elementwise/elementwise.h"
 #include "tests/support/catch.h"
+#include "tests/support/compare.h"
 
 using namespace ashlar;
+using namespace ashlar::test;
 
 namespace {
 
@@ -24,19 +25,14 @@ std::ostream& operator<<(std::ostream& out, const Case& c) {
   return out << "B " << c.batch << " H " << c.heads << " T " << c.length << " D " << c.depth << " causal " << c.causal;
 }
 
-Array random_array(const Shape& shape, DType dtype, std::uint64_t stream, double scale = 1) {
-  const Random random(11, stream);
-  Values values(static_cast<std::size_t>(shape.numel()));
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = scale * random.normal(i);
-  return Array::from(values, shape).to(dtype);
-}
-
 // q, k, v as slices of a packed (B, T, 3, H, D) array, or any three such arrays (outputs too).
 struct Packed {
   Array base;
   Array part(int which) const { return base.select(2, which).transpose(1, 2); }
   static Packed random(const Case& c, DType dtype, std::uint64_t stream, double scale = 1) {
-    return {random_array({c.batch, c.length, 3, c.heads, c.depth}, dtype, stream, scale)};
+    const Array values = randn({c.batch, c.length, 3, c.heads, c.depth}, DType::f64, stream);
+    kernels::scale({}, values, scale, values);
+    return {values.to(dtype)};
   }
 };
 
@@ -90,7 +86,7 @@ double relative_error(const Values& got, const Values& expected) {
   return std::sqrt(difference) / (std::sqrt(size) + 1e-9 * std::sqrt(static_cast<double>(got.size())));
 }
 
-double tolerance(DType dtype) { return dtype == DType::f64 ? 1e-12 : dtype == DType::f32 ? 2e-6 : 1e-2; }
+double tolerance_of(DType dtype) { return dtype == DType::f64 ? 1e-12 : dtype == DType::f32 ? 2e-6 : 1e-2; }
 
 struct Gradients {
   Array o, lse;
@@ -109,13 +105,13 @@ Gradients run(const Case& c, const Packed& in, const Array& g) {
 
 void check_against_reference(const Case& c, DType dtype, double spread = 1) {
   const Packed in = Packed::random(c, dtype, 1, spread);
-  const Array g = random_array({c.batch, c.length, c.heads, c.depth}, dtype, 2).transpose(1, 2);
+  const Array g = randn({c.batch, c.length, c.heads, c.depth}, dtype, 2).transpose(1, 2);
   const Gradients got = run(c, in, g);
   const auto values = [](const Array& a) { return a.to_vector<double>(); };
   const Reference expected =
       reference(c, values(in.part(0)), values(in.part(1)), values(in.part(2)), values(g));
   INFO(c << " " << dtype);
-  const double tol = tolerance(dtype) * std::max(1.0, spread);
+  const double tol = tolerance_of(dtype) * std::max(1.0, spread);
   CHECK(relative_error(values(got.o), expected.o) <= tol);
   CHECK(relative_error(values(got.lse), expected.lse) <= tol);
   CHECK(relative_error(values(got.d_packed.part(2)), expected.dv) <= tol);
@@ -126,18 +122,6 @@ void check_against_reference(const Case& c, DType dtype, double spread = 1) {
     CHECK(relative_error(values(got.d_packed.part(0)), expected.dq) <= loose);
     CHECK(relative_error(values(got.d_packed.part(1)), expected.dk) <= loose);
   }
-}
-
-struct Threads {
-  explicit Threads(int count) : before(omp_get_max_threads()) { set_num_threads(count); }
-  ~Threads() { set_num_threads(before); }
-  int before;
-};
-
-bool same_bits(const Array& a, const Array& b) {
-  const Array left = a.as_contiguous(), right = b.as_contiguous();
-  const auto bytes = static_cast<std::size_t>(left.numel()) * size_of(left.dtype());
-  return std::memcmp(ConstView(left).data, ConstView(right).data, bytes) == 0;
 }
 
 }  // namespace
@@ -179,8 +163,8 @@ TEST_CASE("attention of the last queries only is those rows of all of it", "[ker
         const Array lse = Array::full({c.batch, c.heads, queries}, NAN, master_dtype(dtype));
         kernels::attention_forward({}, in.part(0).slice(2, length - queries, length), in.part(1), in.part(2), c.scale(),
                                    causal, o, lse);
-        CHECK(relative_error(values(o), last(all.o, {c.batch, c.heads, length, c.depth})) <= tolerance(dtype));
-        CHECK(relative_error(values(lse), last(all.lse, {c.batch, c.heads, length})) <= tolerance(dtype));
+        CHECK(relative_error(values(o), last(all.o, {c.batch, c.heads, length, c.depth})) <= tolerance_of(dtype));
+        CHECK(relative_error(values(lse), last(all.lse, {c.batch, c.heads, length})) <= tolerance_of(dtype));
       }
     }
   }
@@ -189,7 +173,7 @@ TEST_CASE("attention of the last queries only is those rows of all of it", "[ker
 TEST_CASE("attention survives scores in the thousands", "[kernels]") {
   const Case c{1, 2, 70, 16, true};
   const Packed in = Packed::random(c, DType::f32, 1, 50);
-  const Array g = random_array({1, 2, 70, 16}, DType::f32, 2);
+  const Array g = randn({1, 2, 70, 16}, DType::f32, 2);
   const Gradients got = run(c, in, g);
   const Reference expected = reference(c, in.part(0).to_vector<double>(), in.part(1).to_vector<double>(),
                                        in.part(2).to_vector<double>(), g.to_vector<double>());
@@ -212,7 +196,7 @@ TEST_CASE("attention's gradient matches finite differences", "[kernels]") {
   for (const bool causal : {false, true}) {
     const Case c{1, 2, 67, 3, causal};
     const Packed in = Packed::random(c, DType::f64, 1), direction = Packed::random(c, DType::f64, 2);
-    const Array g = random_array({1, 2, 67, 3}, DType::f64, 3);
+    const Array g = randn({1, 2, 67, 3}, DType::f64, 3);
     const Gradients got = run(c, in, g);
     const auto loss = [&](double step) {
       Packed moved{in.base.clone()};
@@ -238,18 +222,18 @@ TEST_CASE("attention gives the same bits for any number of threads", "[kernels]"
   for (const Case c : {Case{2, 3, 200, 16, true}, Case{1, 1, 1100, 8, true}, Case{1, 3, 200, 8, false}}) {
     for (const DType dtype : {DType::f32, DType::bf16}) {
       const Packed in = Packed::random(c, dtype, 1);
-      const Array g = random_array({c.batch, c.heads, c.length, c.depth}, dtype, 2);
+      const Array g = randn({c.batch, c.heads, c.length, c.depth}, dtype, 2);
       const auto with_threads = [&](int count) {
-        const Threads threads(count);
+        const ThreadCount threads(count);
         return run(c, in, g);
       };
       const Gradients one = with_threads(1);
       for (const int count : {2, 3, 5}) {
         INFO(c << " threads " << count);
         const Gradients many = with_threads(count);
-        CHECK(same_bits(one.o, many.o));
-        CHECK(same_bits(one.lse, many.lse));
-        CHECK(same_bits(one.d_packed.base, many.d_packed.base));
+        CHECK(bitwise_equal(one.o, many.o));
+        CHECK(bitwise_equal(one.lse, many.lse));
+        CHECK(bitwise_equal(one.d_packed.base, many.d_packed.base));
       }
     }
   }

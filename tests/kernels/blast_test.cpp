@@ -1,18 +1,16 @@
 #include "kernels/blast/blast.h"
 
 #include <cmath>
-#include <cstring>
 #include <vector>
 
 #include "core/array.h"
-#include "core/parallel.h"
-#include "core/random.h"
 #include "kernels/low_rank/low_rank.h"
 #include "tests/support/catch.h"
 #include "tests/support/compare.h"
 #include "tests/support/errors.h"
 
 using namespace ashlar;
+using namespace ashlar::test;
 
 namespace {
 
@@ -27,22 +25,15 @@ std::ostream& operator<<(std::ostream& out, const Case& c) {
   return out << "R " << c.rows << " n " << c.n << " m " << c.m << " b1 " << c.b1 << " b2 " << c.b2 << " r " << c.rank;
 }
 
-Array random_array(const Shape& shape, DType dtype, std::uint64_t stream) {
-  const Random random(5, stream);
-  Values values(static_cast<std::size_t>(shape.numel()));
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = random.normal(i);
-  return Array::from(values, shape).to(dtype);
-}
-
 struct Operands {
   Array x, u, v, s, bias, dy;
   Operands(const Case& c, DType dtype)
-      : x(random_array({c.rows, c.n}, dtype, 1)),
-        u(random_array({c.b1, c.p(), c.rank}, master_dtype(dtype), 2)),
-        v(random_array({c.b2, c.q(), c.rank}, master_dtype(dtype), 3)),
-        s(random_array({c.b1, c.b2, c.rank}, master_dtype(dtype), 4)),
-        bias(random_array({c.m}, master_dtype(dtype), 5)),
-        dy(random_array({c.rows, c.m}, dtype, 6)) {}
+      : x(randn({c.rows, c.n}, dtype, 1)),
+        u(randn({c.b1, c.p(), c.rank}, master_dtype(dtype), 2)),
+        v(randn({c.b2, c.q(), c.rank}, master_dtype(dtype), 3)),
+        s(randn({c.b1, c.b2, c.rank}, master_dtype(dtype), 4)),
+        bias(randn({c.m}, master_dtype(dtype), 5)),
+        dy(randn({c.rows, c.m}, dtype, 6)) {}
 };
 
 struct Results {
@@ -57,8 +48,7 @@ Array kept_of(const Operands& in) {
 
 // Outputs start as NaN: what a kernel leaves out shows.
 Results run(const Operands& in, bool keeps = true) {
-  const auto like = [](const Array& a) { return Array::full(a.shape(), NAN, a.dtype()); };
-  Results out{like(in.dy), like(in.x), like(in.u), like(in.v), like(in.s), like(in.bias)};
+  Results out{nan_like(in.dy), nan_like(in.x), nan_like(in.u), nan_like(in.v), nan_like(in.s), nan_like(in.bias)};
   const Array kept = kept_of(in);
   kernels::blast_forward({}, in.x, in.u, in.v, in.s, in.bias, keeps ? View(kept) : View{}, out.y);
   kernels::blast_backward({}, in.dy, in.x, keeps ? ConstView(kept) : ConstView{}, in.u, in.v, in.s, out.dx, out.du, out.dv,
@@ -130,23 +120,6 @@ void check_against_reference(const Case& c, DType dtype, bool keep_a) {
   CHECK(relative_error(got.dbias, expected.dbias) <= exact);
 }
 
-struct Threads {
-  explicit Threads(int count) : before(omp_get_max_threads()) { set_num_threads(count); }
-  ~Threads() { set_num_threads(before); }
-  int before;
-};
-
-bool same_bits(const Array& a, const Array& b) {
-  return std::memcmp(ConstView(a).data, ConstView(b).data, static_cast<std::size_t>(a.numel()) * size_of(a.dtype())) == 0;
-}
-
-double dot(const Array& a, const Array& b) {
-  const Values left = a.to_vector<double>(), right = b.to_vector<double>();
-  double sum = 0;
-  for (std::size_t i = 0; i < left.size(); ++i) sum += left[i] * right[i];
-  return sum;
-}
-
 }  // namespace
 
 TEST_CASE("blast equals the dense matrix forward and backward", "[kernels]") {
@@ -177,11 +150,11 @@ TEST_CASE("blast gives padding of the factors exactly zero and never reads it", 
   pad(in.u, c.m);
   pad(in.v, c.n);
   const Results got = run(in);
-  CHECK(same_bits(got.y, clean.y));
-  CHECK(same_bits(got.dx, clean.dx));
-  CHECK(same_bits(got.ds, clean.ds));
-  CHECK(same_bits(got.du, clean.du));
-  CHECK(same_bits(got.dv, clean.dv));
+  CHECK(bitwise_equal(got.y, clean.y));
+  CHECK(bitwise_equal(got.dx, clean.dx));
+  CHECK(bitwise_equal(got.ds, clean.ds));
+  CHECK(bitwise_equal(got.du, clean.du));
+  CHECK(bitwise_equal(got.dv, clean.dv));
   for (Dim i = c.m * c.rank; i < got.du.numel(); ++i) REQUIRE(got.du.data<float>()[i] == 0.0f);
   for (Dim i = c.n * c.rank; i < got.dv.numel(); ++i) REQUIRE(got.dv.data<float>()[i] == 0.0f);
 }
@@ -196,7 +169,7 @@ TEST_CASE("blast's gradients match finite differences", "[kernels]") {
   };
   for (const Direction& d : {Direction{&Operands::x, &got.dx}, {&Operands::u, &got.du}, {&Operands::v, &got.dv},
                              {&Operands::s, &got.ds}, {&Operands::bias, &got.dbias}}) {
-    const Array direction = random_array((in.*d.operand).shape(), DType::f64, 9);
+    const Array direction = randn((in.*d.operand).shape(), DType::f64, 9);
     const auto loss = [&](double step) {
       Operands moved = in;
       moved.*d.operand = (in.*d.operand).clone();
@@ -224,17 +197,17 @@ TEST_CASE("blast leaves out absent outputs and changes no bit of the others", "[
     kernels::blast_backward({}, in.dy, in.x, kept, in.u, in.v, in.s, given(0, some.dx), given(1, some.du), given(2, some.dv),
                             given(3, some.ds), given(4, some.dbias));
     INFO("outputs given: " << mask);
-    CHECK((same_bits(some.dx, all.dx) || !(mask & 1)));
-    CHECK((same_bits(some.du, all.du) || !(mask & 2)));
-    CHECK((same_bits(some.dv, all.dv) || !(mask & 4)));
-    CHECK((same_bits(some.ds, all.ds) || !(mask & 8)));
-    CHECK((same_bits(some.dbias, all.dbias) || !(mask & 16)));
+    CHECK((bitwise_equal(some.dx, all.dx) || !(mask & 1)));
+    CHECK((bitwise_equal(some.du, all.du) || !(mask & 2)));
+    CHECK((bitwise_equal(some.dv, all.dv) || !(mask & 4)));
+    CHECK((bitwise_equal(some.ds, all.ds) || !(mask & 8)));
+    CHECK((bitwise_equal(some.dbias, all.dbias) || !(mask & 16)));
   }
   Array y = Array::full(in.dy.shape(), NAN), zero = Array::zeros({c.m});
   Array with_zero = y.clone();
   kernels::blast_forward({}, in.x, in.u, in.v, in.s, {}, {}, y);
   kernels::blast_forward({}, in.x, in.u, in.v, in.s, zero, {}, with_zero);
-  CHECK(same_bits(y, with_zero));
+  CHECK(bitwise_equal(y, with_zero));
 }
 
 TEST_CASE("blast keeps A wherever it lies and changes no bit of y", "[kernels]") {
@@ -247,17 +220,17 @@ TEST_CASE("blast keeps A wherever it lies and changes no bit of y", "[kernels]")
     const auto kept_from = [&](Dim first) {
       const Array kept = room.slice(0, first, first + values).reshape({c.rows, c.b2, apart});
       kernels::blast_forward({}, in.x, in.u, in.v, in.s, in.bias, kept, with_a);
-      CHECK(same_bits(y, with_a));
+      CHECK(bitwise_equal(y, with_a));
       return kept.slice(2, 0, c.rank).as_contiguous().clone();
     };
     INFO(dtype);
     const Array a = kept_from(0);
-    CHECK(test::relative_error(a, a) == 0);  // nothing is left out: that would be NaN
-    CHECK(same_bits(a, kept_from(1)));       // which is not where a cache line begins
+    CHECK(relative_error(a, a) == 0);  // nothing is left out: that would be NaN
+    CHECK(bitwise_equal(a, kept_from(1)));       // which is not where a cache line begins
     const Array wide = Array::empty({c.rows, c.b2, apart + 16}, dtype);
     const std::string error =
-        testing::error_of<Error>([&] { kernels::blast_forward({}, in.x, in.u, in.v, in.s, in.bias, wide, with_a); });
-    CHECK(testing::contains(error, concat("kept ", dtype, wide.shape(), " must be ", dtype, Shape{c.rows, c.b2, apart})));
+        error_of<Error>([&] { kernels::blast_forward({}, in.x, in.u, in.v, in.s, in.bias, wide, with_a); });
+    CHECK(contains(error, concat("kept ", dtype, wide.shape(), " must be ", dtype, Shape{c.rows, c.b2, apart})));
   }
 }
 
@@ -266,19 +239,19 @@ TEST_CASE("blast gives the same bits for any number of threads", "[kernels]") {
     for (const DType dtype : {DType::f32, DType::bf16}) {
       const Operands in(c, dtype);
       const auto with_threads = [&](int count) {
-        const Threads threads(count);
+        const ThreadCount threads(count);
         return run(in);
       };
       const Results one = with_threads(1);
       for (const int count : {2, 3}) {
         INFO(c << " threads " << count);
         const Results many = with_threads(count);
-        CHECK(same_bits(one.y, many.y));
-        CHECK(same_bits(one.dx, many.dx));
-        CHECK(same_bits(one.du, many.du));
-        CHECK(same_bits(one.dv, many.dv));
-        CHECK(same_bits(one.ds, many.ds));
-        CHECK(same_bits(one.dbias, many.dbias));
+        CHECK(bitwise_equal(one.y, many.y));
+        CHECK(bitwise_equal(one.dx, many.dx));
+        CHECK(bitwise_equal(one.du, many.du));
+        CHECK(bitwise_equal(one.dv, many.dv));
+        CHECK(bitwise_equal(one.ds, many.ds));
+        CHECK(bitwise_equal(one.dbias, many.dbias));
       }
     }
   }
@@ -288,17 +261,11 @@ TEST_CASE("blast works on rows inside a wider matrix and on no rows", "[kernels]
   const Case c{10, 24, 12, 2, 2, 8};
   Operands in(c, DType::f32);
   const Results plain = run(in);
-  const auto widened = [](const Array& a) {
-    Array wide = Array::full({a.size(0), a.size(1) + 5}, NAN, a.dtype());
-    const Array slice = wide.slice(1, 2, 2 + a.size(1));
-    copy(a, slice);
-    return slice;
-  };
   const Array x = widened(in.x), dy = widened(in.dy), y = widened(in.dy), dx = widened(in.x);
   kernels::blast_forward({}, x, in.u, in.v, in.s, in.bias, {}, y);
   kernels::blast_backward({}, dy, x, {}, in.u, in.v, in.s, dx, {}, {}, {}, {});
-  CHECK(same_bits(y.as_contiguous(), plain.y));
-  CHECK(same_bits(dx.as_contiguous(), plain.dx));
+  CHECK(bitwise_equal(y, plain.y));
+  CHECK(bitwise_equal(dx, plain.dx));
 
   const Operands none(Case{0, 24, 12, 2, 2, 8}, DType::f32);
   const Results empty = run(none);

@@ -8,8 +8,8 @@
 
 using namespace ashlar;
 using namespace ashlar::test;
-using ashlar::testing::contains;
-using ashlar::testing::error_of;
+using ashlar::test::contains;
+using ashlar::test::error_of;
 
 namespace {
 

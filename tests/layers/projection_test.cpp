@@ -105,7 +105,7 @@ TEST_CASE("weights that make no sense, or that a kind cannot use, are refused by
   const Array dense = randn({kOut, kIn}, DType::f64, 33);
   const auto message = [&](std::string_view spec, const ProjectionOptions& options) {
     Net net(Scope::root(DType::f64), spec);
-    return ashlar::testing::error_of([&] { net.fc.map().project(dense, options); });
+    return ashlar::test::error_of([&] { net.fc.map().project(dense, options); });
   };
   for (const std::string spec : {"monarch:blocks=2", "blast:blocks=2,rank=2", "ss1:reduction=2", "block_diagonal:blocks=2"}) {
     INFO(spec);

@@ -5,7 +5,7 @@
 
 #include "core/error.h"
 
-namespace ashlar::testing {
+namespace ashlar::test {
 
 template <class Expected = InputError, class Call>
 std::string error_of(Call&& call) {
@@ -21,4 +21,4 @@ inline bool contains(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
 }
 
-}  // namespace ashlar::testing
+}  // namespace ashlar::test

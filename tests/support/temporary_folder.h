@@ -9,7 +9,7 @@
 
 #include "core/error.h"
 
-namespace ashlar::testing {
+namespace ashlar::test {
 
 class TemporaryFolder {
  public:
@@ -39,4 +39,4 @@ class TemporaryFolder {
   std::filesystem::path path_;
 };
 
-}  // namespace ashlar::testing
+}  // namespace ashlar::test

@@ -14,7 +14,7 @@
 
 using namespace ashlar;
 using namespace ashlar::emulated::testing;
-using ashlar::testing::contains;
+using ashlar::test::contains;
 
 namespace {
 

@@ -28,7 +28,7 @@ struct Values {
 
 template <class Call>
 std::string error_of(const Call& call) {
-  return ashlar::testing::error_of<Error>(call);
+  return ashlar::test::error_of<Error>(call);
 }
 
 }  // namespace ashlar::emulated::testing

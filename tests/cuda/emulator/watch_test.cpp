@@ -10,7 +10,7 @@
 
 using namespace ashlar;
 using namespace ashlar::emulated::testing;
-using ashlar::testing::contains;
+using ashlar::test::contains;
 
 namespace {
 
