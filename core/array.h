@@ -20,7 +20,8 @@ class Storage {
   std::byte* data() const { return static_cast<std::byte*>(block_.data); }
   std::size_t bytes() const { return bytes_; }
   Device device() const { return device_; }
-  // Counts in-place changes, so that autograd can tell that a saved value is stale.
+  // Counts the views for writing that were made, so that autograd can tell that a saved value is stale. What is written
+  // through Array::data() it does not see.
   std::uint64_t version = 0;
 
  private:
@@ -76,7 +77,8 @@ class Array {
   Array to(DType dtype) const;    // this array if it already has the dtype
   Array to(Device device) const;  // this array if it is there already (or undefined)
 
-  // Pointer to the first element, on the host; InputError unless the dtype is T's.
+  // Pointer to the first element, on the host; InputError unless the dtype is T's. Writing through it does not mark the storage
+  // as changed: do so only before others use the array.
   template <class T>
   T* data() const;
   // All values in row-major order, converted; waits for the device.

@@ -242,6 +242,9 @@ TEST_CASE("asking for a writable view marks the storage as changed, reading does
   CHECK(a.storage()->version == before + 1);
   copy(counting({3}), a.slice(0, 0, 3));
   CHECK(a.storage()->version > before + 1);
+  const auto copied = a.storage()->version;
+  a.data<float>()[0] = 5;  // as its comment says
+  CHECK(a.storage()->version == copied);
 }
 
 TEST_CASE("bad dimensions and ranges name the operation and the shape") {
