@@ -67,6 +67,32 @@ TEST_CASE("gradients accumulate over backwards until zero_grad") {
   REQUIRE_FALSE(w.grad().defined());
 }
 
+TEST_CASE("what an operation adds to in place accumulates over backwards, and over what was there") {
+  const Tensor x = Tensor::leaf(randn({4, 3}, DType::f64, 20)), w = Tensor::leaf(randn({3, 3}, DType::f64, 21));
+  const Tensor ones = Array::full({3}, 1.0, DType::f64), ids = Array::from(std::vector<std::int32_t>{2, 0, 2}, {3});
+  const std::vector<std::function<Tensor()>> operations{
+      [&] { return F::linear(x, w); }, [&] { return F::layer_norm(x, ones, ones, 1e-5); },
+      [&] { return F::embedding(x, ids, DType::f64); }, [&] { return x + F::layer_norm(x, ones, ones, 1e-5); }};
+  for (std::size_t i = 0; i < operations.size(); ++i) {
+    CAPTURE(i);
+    const Array dy = randn(operations[i]().shape(), DType::f64, 22), old = randn(x.shape(), DType::f64, 23);
+    const auto run = [&] { operations[i]().backward(dy); };
+    x.zero_grad();
+    run();
+    const Array once = x.grad().clone();
+    run();
+    REQUIRE(relative_error(x.grad(), F::scale(once, 2).value()) <= 1e-14);
+    x.set_grad(old.clone());
+    run();
+    REQUIRE(relative_error(x.grad(), F::add(once, old).value()) <= 1e-14);
+    // Memory that somebody else holds is left alone.
+    x.set_grad(old);
+    run();
+    REQUIRE(relative_error(x.grad(), F::add(once, old).value()) <= 1e-14);
+    REQUIRE(bitwise_equal(old, randn(x.shape(), DType::f64, 23)));
+  }
+}
+
 TEST_CASE("the gradient handed to a user does not change under him") {
   const Tensor w = Tensor::leaf(randn({2, 3}, DType::f64, 2));
   const Tensor x = randn({4, 3}, DType::f64, 3);
@@ -146,6 +172,9 @@ TEST_CASE("a second backward, a changed value, a missing gradient and a missing 
     REQUIRE_THROWS_WITH(dropped.backward(x.value()), says(name) && says("already run"));
   }
   REQUIRE_THROWS_WITH((x * x).backward(), says("one element"));
+  REQUIRE_THROWS_WITH((x * x).backward(randn({2}, DType::f64, 1)), says("cotangent f64(2) must match the tensor's f64(3)"));
+  REQUIRE_THROWS_WITH((x * x).backward(randn({3}, DType::f32, 1)), says("cotangent f32(3) must match the tensor's f64(3)"));
+  REQUIRE_THROWS_WITH(Tensor::leaf(Array::zeros({2}, DType::i32)), says("only floating values have gradients, got i32"));
   REQUIRE_THROWS_WITH(x.detach().backward(randn({3}, DType::f64, 1)), says("requires a gradient"));
 }
 

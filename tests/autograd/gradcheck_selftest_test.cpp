@@ -1,4 +1,4 @@
-// The checker itself: wrong backwards of softmax-like, norm-like, product and structured operations must be caught.
+// The checker itself: wrong backwards of softmax-like and norm-like operations and of products must be caught.
 #include <algorithm>
 
 #include "autograd/function.h"
@@ -41,6 +41,15 @@ struct Spoil : Function<Spoil> {
   static std::array<Array, 1> backward(Context& ctx, const Array& dy) { return {changed(dy, ctx.kept<Fault>())}; }
 };
 
+// Right only for gradients that lie row by row without gaps.
+struct Dense : Function<Dense> {
+  static constexpr const char* name = "dense";
+  static Array forward(Context&, const Array& x) { return x.clone(); }
+  static std::array<Array, 1> backward(Context&, const Array& dy) {
+    return {dy.contiguous() ? dy : Array::zeros(dy.shape(), dy.dtype())};
+  }
+};
+
 // A correct operation with its first gradient spoiled.
 TensorFunction spoiled(const TensorFunction& inner, Fault fault) {
   return [inner, fault](const std::vector<Tensor>& t) {
@@ -76,5 +85,9 @@ TEST_CASE("the gradient check rejects every kind of wrong backward") {
   SECTION("attention") {
     check_all_faults([](const auto& t) { return F::scaled_dot_product_attention(t[0], t[1], t[2], true); },
                      {randn({1, 2, 5, 3}, DType::f64, 8), randn({1, 2, 5, 3}, DType::f64, 9), randn({1, 2, 5, 3}, DType::f64, 10)});
+  }
+  SECTION("a gradient that strides of 0 repeat") {
+    REQUIRE_FALSE(gradcheck([](const auto& t) { return Dense::apply(t[0]); }, {randn({3, 4}, DType::f64, 11)}).error <=
+                  kGradcheckTolerance);
   }
 }

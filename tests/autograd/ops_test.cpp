@@ -248,6 +248,16 @@ TEST_CASE("the fused head works in chunks: a long batch with a large vocabulary"
   REQUIRE(relative_error(w.grad(), whole_w.grad()) <= tolerance);
 }
 
+TEST_CASE("cast gives the gradient the dtype of its input") {
+  for (const auto& [from, to] : {std::pair(DType::f32, DType::bf16), std::pair(DType::bf16, DType::f64)}) {
+    const Tensor x = Tensor::leaf(randn({2, 3}, from, 88)), y = F::cast(x, to);
+    REQUIRE(y.dtype() == to);
+    const Array dy = randn({2, 3}, to, 89);
+    y.backward(dy);
+    REQUIRE(bitwise_equal(x.grad(), dy.to(from)));
+  }
+}
+
 TEST_CASE("errors name the operation and the shapes") {
   REQUIRE_THROWS_WITH(F::linear(r({2, 3}, 1), r({4, 5}, 2)), says("linear") && says("(2, 3)") && says("(4, 5)"));
   REQUIRE_THROWS_WITH(F::add(r({2, 3}, 1), r({4}, 2)), says("add") && says("(2, 3)") && says("(4)"));
@@ -258,6 +268,14 @@ TEST_CASE("errors name the operation and the shapes") {
     REQUIRE_THROWS_WITH(op({}, randn({2, 3}, DType::f32, 1)), says("undefined"));
   }
   REQUIRE_THROWS_WITH(F::dropout({}, {0.5, 1, 2}), says("dropout") && says("undefined"));
+  REQUIRE_THROWS_WITH(F::concat(r({2, 3}, 1), r({2, 4}, 2), 0), says("concat") && says("(2, 3)") && says("(2, 4)"));
+  REQUIRE_THROWS_WITH(F::concat(r({2, 3}, 1), randn({2, 3}, DType::f32, 2), 0), says("f64(2, 3) and f32(2, 3)"));
+  REQUIRE_THROWS_WITH(F::concat(r({2, 3}, 1), r({2}, 2), 0), says("concat"));
+  REQUIRE_THROWS_WITH(F::multi_head_attention(r({2, 5, 18}, 1), 4, true), says("(2, 5, 18)") && says("4 heads"));
+  REQUIRE_THROWS_WITH(F::multi_head_attention(r({5, 18}, 1), 2, true), says("multi_head_attention: qkv (5, 18)"));
+  REQUIRE_THROWS_WITH(F::multi_head_attention(r({2, 5, 18}, 1), 0, true), says("0 heads"));
+  REQUIRE_THROWS_WITH(F::scaled_dot_product_attention(r({1, 2, 3, 4}, 1), r({1, 2, 5, 4}, 2), r({1, 2, 5, 4}, 3), true),
+                      says("(1, 2, 3, 4)") && says("(1, 2, 5, 4)"));
   REQUIRE_THROWS_WITH(F::linear_gelu(r({2, 3}, 1), r({4, 5}, 2), {}, kernels::Gelu::erf),
                       says("(2, 3)") && says("(4, 5)"));
   REQUIRE_THROWS_WITH(F::add_layer_norm(r({2, 3}, 1), r({3}, 2), r({3}, 3), r({3}, 4), 1e-5),
