@@ -8,7 +8,7 @@
 namespace ashlar::kernels {
 
 struct MatmulOptions {
-  ConstView bias = {};      // (N), added to every row; master dtype
+  ConstView bias = {};      // (N), contiguous, added to every row; master dtype
   bool accumulate = false;  // y += a b instead of y = a b
   // y = gelu(a b + bias), for one product of two matrices with a and y of one dtype, y contiguous and not accumulated.
   // `pre_activation`, like y, then receives a b + bias, which GELU's backward reads; it may be absent.

@@ -1,5 +1,6 @@
 // A checked product with all batch dimensions spelt out, and ways to see it differently.
 #pragma once
+#include "kernels/checks.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/reduce/reduce.h"
@@ -104,11 +105,7 @@ inline Problem check(const ConstView& a, const ConstView& b, const View& y, cons
     ASHLAR_CHECK(is_floating(dtype) && (dtype == DType::f64) == f64,
                  "matmul: operands must be all f64, or each f32 or bf16; ", shapes());
   }
-  if (options.bias) {
-    ASHLAR_CHECK(options.bias.shape == Shape({y.size(-1)}) && options.bias.dtype == master_dtype(y.dtype),
-                 "matmul: bias ", options.bias.dtype, options.bias.shape, " must be ", master_dtype(y.dtype), "(",
-                 y.size(-1), ")");
-  }
+  check_contiguous("matmul", "bias", options.bias, {y.size(-1)}, master_dtype(y.dtype));
   check_gelu(a, y, options);
   check_row_sums(a, y, options);
   return {broadcast_batch(a, y), broadcast_batch(b, y), y, options};
@@ -160,7 +157,7 @@ inline void empty_sum(const Exec& exec, const View& y, const MatmulOptions& opti
   ConstView bias = options.bias;
   bias.shape = y.shape;
   bias.stride = {};
-  bias.stride[static_cast<std::size_t>(y.shape.ndim() - 1)] = options.bias.step(0);
+  bias.stride[static_cast<std::size_t>(y.shape.ndim() - 1)] = 1;
   if (options.accumulate) linear_combination(exec, bias, 1.0, y, 1.0, y);
   else cast(exec, bias, y);
 }
