@@ -20,6 +20,8 @@ struct MatmulOptions {
   // (M), master dtype, contiguous: receives the sums of a's rows, for one product of two matrices without bias or gelu.
   // With a transposed gradient as a they are the gradient of a bias, which costs a GPU nothing beside that of the weight.
   View row_sums = {};
+
+  void for_each_view(auto&& visit) const { visit(bias), visit(pre_activation), visit(gelu_at), visit(row_sums); }
 };
 
 // y = a b (+ bias), or its GELU, or times GELU's derivative. Where the device has no product that ends so, that is a pass of
