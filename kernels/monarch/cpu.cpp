@@ -1,6 +1,7 @@
 // Monarch products on tiles of rows whose hidden features stay in the cache.
 #include "core/parallel.h"
 #include "kernels/blocks/range_sums.h"
+#include "kernels/blocks/regroup.h"
 #include "kernels/matmul/cpu.h"
 #include "kernels/monarch/monarch.h"
 #include "kernels/monarch/problem.h"
@@ -10,20 +11,6 @@ namespace ashlar::kernels::cpu {
 namespace {
 
 using namespace monarch;
-
-// from (R, blocks, others, c) -> to (R, others, blocks, c)
-void regroup(const ConstView& from, Dim blocks, Dim others, Dim c, const View& to) {
-  const Dim bytes = c * static_cast<Dim>(size_of(from.dtype));
-  for (Dim row = 0; row < from.size(0); ++row) {
-    const auto* const source = static_cast<const std::byte*>(from.data) + row * blocks * others * bytes;
-    auto* const target = static_cast<std::byte*>(to.data) + row * blocks * others * bytes;
-    for (Dim i = 0; i < blocks; ++i) {
-      for (Dim o = 0; o < others; ++o) {
-        std::memcpy(target + (o * blocks + i) * bytes, source + (i * others + o) * bytes, static_cast<std::size_t>(bytes));
-      }
-    }
-  }
-}
 
 Dim row_bytes(const Problem& p, const ConstView& x) { return 2 * p.h.size * static_cast<Dim>(size_of(x.dtype)); }
 
