@@ -98,9 +98,10 @@ void backward_typed(const Exec& exec, const Problem& p, const BackwardCall& call
   const Array own_w = call.dx && takes_runs(p) ? weights_of_runs(p, call.w) : Array();
   const Array own_dw = call.dw && takes_runs(p) ? Array::empty(call.dw.shape, call.dw.dtype) : Array();
   const Operand weights(exec, own_w.defined() ? ConstView(own_w) : call.w, call.x.dtype);
-  const RowRanges ranges(p.rows, 16);
+  const RowRanges ranges(p.rows);
   const RangeSums<C> dw(own_dw.defined() ? View(own_dw) : call.dw, ranges.count), dbias(call.dbias, ranges.count);
-  const auto tile = [&](Dim range, Dim begin, Dim rows, bool accumulate) {
+  const auto tile = [&](const RangeTile& t) {
+    const auto [range, begin, rows, next_rows, accumulate] = t;
     const ConstView dy = rows_of(call.dy, begin, rows);
     ConstView x = rows_of(call.x, begin, rows);
     if (dbias) sums::column_sums(dy, accumulate, dbias.at(range));
@@ -155,12 +156,7 @@ void block_diagonal_backward(const Exec& exec, ConstView dy, ConstView x, ConstV
   constexpr std::string_view operation = "block_diagonal_backward";
   const Problem problem = check(operation, x, dy, w, dbias, shuffle);
   check_gradients(x, w, dx, dw);
-  if (problem.rows == 0) {
-    for (const View& gradient : {dw, dbias}) {
-      if (gradient) fill(exec, gradient, 0);
-    }
-    return;
-  }
+  if (problem.rows == 0) return clear({dw, dbias});
   const BackwardCall call{dy, x, w, dx, dw, dbias};
   if (w.dtype == DType::f64) backward_typed<double>(exec, problem, call);
   else backward_typed<float>(exec, problem, call);

@@ -8,6 +8,7 @@
 
 #include "core/parallel.h"
 #include "kernels/isa.h"
+#include "kernels/matmul/layout.h"
 #include "kernels/scratch.h"
 
 namespace ashlar::kernels::products {
@@ -176,10 +177,8 @@ bool library_has_tiles() {
 }
 
 bool takes_operand(const ConstView& v) {
-  const Dim rows = v.size(-2), columns = v.size(-1);
-  const bool by_row = (columns == 1 || v.step(-1) == 1) && (rows == 1 || v.step(-2) >= columns);
-  const bool by_column = rows > 1 && v.step(-2) == 1 && (columns == 1 || v.step(-1) >= rows);
-  return by_row || by_column;
+  const auto layout = matrix_layout(v);
+  return layout && (layout->by_rows || v.size(-2) > 1);
 }
 
 bool takes_result(const View& y) {

@@ -29,25 +29,22 @@ class Backward {
         call_(call),
         right_(exec, call.r, call.x.dtype),
         left_(exec, call.l, call.x.dtype),
-        ranges_(p_.rows, kMaxRanges),
+        ranges_(p_.rows),
         dr_(call.dr, ranges_.count),
         dl_(call.dl, ranges_.count),
         dbias_(call.dbias, ranges_.count) {}
 
   void run() const {
     constexpr Dim kCacheBytes = 1024 * 1024;
-    for_tiles(ranges_, row_bytes(p_, call_.x), kCacheBytes,
-              [this](Dim range, Dim begin, Dim rows, bool accumulate) { tile(range, begin, rows, accumulate); });
+    for_tiles(ranges_, row_bytes(p_, call_.x), kCacheBytes, [this](const RangeTile& t) { tile(t); });
     dr_.add_up();
     dl_.add_up();
     dbias_.add_up();
   }
 
  private:
-  static constexpr Dim kMaxRanges = 16;
-
-  // `accumulate`: not the first tile of its range.
-  void tile(Dim range, Dim begin, Dim rows, bool accumulate) const {
+  void tile(const RangeTile& t) const {
+    const auto [range, begin, rows, next_rows, accumulate] = t;
     if (!accumulate) {  // the padding
       if (dr_) std::fill_n(dr_.at(range), call_.dr.numel(), C{0});
       if (dl_) std::fill_n(dl_.at(range), call_.dl.numel(), C{0});
@@ -122,12 +119,7 @@ void monarch_backward(const Exec& exec, ConstView dy, ConstView x, ConstView h, 
   constexpr std::string_view operation = "monarch_backward";
   const Problem problem = check(operation, x, dy, h, r, l, dbias);
   check_gradients(problem, x, h, r, l, dx, dr, dl);
-  if (problem.rows == 0) {
-    for (const View& gradient : {dr, dl, dbias}) {
-      if (gradient) fill(exec, gradient, 0);
-    }
-    return;
-  }
+  if (problem.rows == 0) return clear({dr, dl, dbias});
   const BackwardCall call{dy, x, h, r, l, dx, dr, dl, dbias};
   if (r.dtype == DType::f64) Backward<double>(exec, problem, call).run();
   else Backward<float>(exec, problem, call).run();
