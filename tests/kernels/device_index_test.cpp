@@ -8,7 +8,7 @@
 #include "kernels/blocks/views.h"
 #include "kernels/fragments.h"
 #include "kernels/matmul/layout.h"
-#include "kernels/ss1/sizes.h"
+#include "kernels/ss1/places.h"
 #include "kernels/tensor_table.h"
 #include "tests/support/catch.h"
 
