@@ -4,7 +4,8 @@
 
 namespace ashlar::kernels::products {
 
-// Whether the library multiplies bf16: where the processor does. Elsewhere it refuses it.
+// Whether the library multiplies bf16: where the processor does. Elsewhere it refuses it. Asked of the library once, as the
+// next one is: a later limit_isa() does not change it.
 bool library_multiplies_bf16();
 // Whether it has AMX. The library has then asked the system for the right to use it, for all threads.
 bool library_has_tiles();

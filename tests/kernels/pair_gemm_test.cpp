@@ -34,7 +34,7 @@ std::vector<Pair> packed(const std::vector<bfloat16>& from, Dim ld, Dim rows, Di
 
 bool has_instructions() {
   if (multiplies_bf16(Device{})) return true;
-  WARN("this processor does not multiply bf16");
+  WARN("skipped: this processor does not multiply bf16");
   return false;
 }
 // By AVX-512 and, where the processor has it, AMX.
