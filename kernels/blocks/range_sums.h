@@ -1,5 +1,6 @@
 // Sums over rows that do not depend on the number of threads: the rows are cut into ranges by their count alone, every
-// range has a sum of its own, and these are added in order.
+// range has a sum of its own, and these are added in order. Only where there is one range, of fewer than 256 rows, have its
+// products all threads, and the library may cut their inner dimension by the number of these (seen in bf16).
 #pragma once
 #include <cstring>
 #include <initializer_list>
