@@ -2,6 +2,7 @@
 #include <limits>
 
 #include "core/parallel.h"
+#include "kernels/attention/checks.h"
 #include "kernels/attention/operands.h"
 
 namespace ashlar::kernels::cpu {

@@ -1,6 +1,6 @@
 #include "core/parallel.h"
 #include "kernels/blast/cpu.h"
-#include "kernels/blast/problem.h"
+#include "kernels/blast/hidden.h"
 #include "kernels/blocks/fetch.h"
 #include "kernels/blocks/range_sums.h"
 #include "kernels/matmul/matmul.h"
@@ -20,13 +20,13 @@ struct BackwardCall {
 template <class C>
 class Backward {
  public:
-  Backward(const Exec& exec, const Shapes& shapes, const BackwardCall& call)
+  Backward(const Exec& exec, const Sizes& sizes, const BackwardCall& call)
       : exec_(exec),
-        p_(shapes),
+        p_(sizes),
         call_(call),
         left_(exec, call.u, call.x.dtype),
         right_(exec, call.a ? ConstView{} : call.v, call.x.dtype),
-        right_transposed_(Operand::transposed(exec, call.dx ? call.v : ConstView{}, call.x.dtype, shapes.rows)),
+        right_transposed_(Operand::transposed(exec, call.dx ? call.v : ConstView{}, call.x.dtype, sizes.rows)),
         coupling_(call.s ? pack_coupling(call.s, call.x.dtype) : Array()),
         reverse_coupling_(call.s ? reverse_coupling(coupling_, call.s, call.x.dtype) : Array()),
         packed_ds_(call.ds ? packed_gradient(call.ds) : Array()),
@@ -133,7 +133,7 @@ class Backward {
   }
 
   const Exec& exec_;
-  const Shapes& p_;
+  const Sizes& p_;
   const BackwardCall& call_;
   Operand left_, right_, right_transposed_;
   Array coupling_, reverse_coupling_, packed_ds_;
@@ -145,12 +145,12 @@ class Backward {
 
 void blast::backward(std::string_view operation, const Exec& exec, ConstView dy, ConstView x, ConstView kept, ConstView u,
                      ConstView v, ConstView s, View dx, View du, View dv, View ds, View dbias) {
-  const Shapes shapes = check_shapes(operation, x, dy, u, v, s, dbias, kept);
+  const Sizes sizes = check(operation, x, dy, u, v, s, dbias, kept);
   check_gradients(operation, x, u, v, s, dx, du, dv, ds);
-  if (shapes.rows == 0) return clear({du, dv, ds, dbias});
-  const BackwardCall call{dy, x, kept_a(kept, shapes), u, v, s, dx, du, dv, ds, dbias};
-  if (u.dtype == DType::f64) Backward<double>(exec, shapes, call).run();
-  else Backward<float>(exec, shapes, call).run();
+  if (sizes.rows == 0) return clear({du, dv, ds, dbias});
+  const BackwardCall call{dy, x, kept_a(kept, sizes), u, v, s, dx, du, dv, ds, dbias};
+  if (u.dtype == DType::f64) Backward<double>(exec, sizes, call).run();
+  else Backward<float>(exec, sizes, call).run();
 }
 
 void blast_backward(const Exec& exec, ConstView dy, ConstView x, ConstView kept, ConstView u, ConstView v, ConstView s,

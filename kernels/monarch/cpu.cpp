@@ -4,7 +4,7 @@
 #include "kernels/blocks/regroup.h"
 #include "kernels/matmul/cpu.h"
 #include "kernels/monarch/monarch.h"
-#include "kernels/monarch/problem.h"
+#include "kernels/monarch/checks.h"
 #include "kernels/reduce/column_sums.h"
 
 namespace ashlar::kernels::cpu {
@@ -12,7 +12,7 @@ namespace {
 
 using namespace monarch;
 
-Dim row_bytes(const Problem& p, const ConstView& x) { return 2 * p.h.size * static_cast<Dim>(size_of(x.dtype)); }
+Dim row_bytes(const Sizes& p, const ConstView& x) { return 2 * p.h.size * static_cast<Dim>(size_of(x.dtype)); }
 
 struct BackwardCall {
   ConstView dy, x, h, r, l;
@@ -23,9 +23,9 @@ struct BackwardCall {
 template <class C>
 class Backward {
  public:
-  Backward(const Exec& exec, const Problem& problem, const BackwardCall& call)
+  Backward(const Exec& exec, const Sizes& sizes, const BackwardCall& call)
       : exec_(exec),
-        p_(problem),
+        p_(sizes),
         call_(call),
         right_(exec, call.r, call.x.dtype),
         left_(exec, call.l, call.x.dtype),
@@ -79,7 +79,7 @@ class Backward {
   }
 
   const Exec& exec_;
-  const Problem& p_;
+  const Sizes& p_;
   const BackwardCall& call_;
   Operand right_, left_;
   RowRanges ranges_;
@@ -90,7 +90,7 @@ class Backward {
 
 void monarch_forward(const Exec& exec, ConstView x, ConstView r, ConstView l, ConstView bias, View h, View y) {
   constexpr Dim kCacheBytes = 512 * 1024;
-  const Problem p = check("monarch_forward", x, y, h, r, l, bias);
+  const Sizes p = check("monarch_forward", x, y, h, r, l, bias);
   if (y.numel() == 0) return;
   const Operand right = Operand::transposed(exec, r, x.dtype, p.rows);
   const Operand left = Operand::transposed(exec, l, x.dtype, p.rows);
@@ -117,12 +117,12 @@ void monarch_forward(const Exec& exec, ConstView x, ConstView r, ConstView l, Co
 void monarch_backward(const Exec& exec, ConstView dy, ConstView x, ConstView h, ConstView r, ConstView l, View dx, View dr,
                       View dl, View dbias) {
   constexpr std::string_view operation = "monarch_backward";
-  const Problem problem = check(operation, x, dy, h, r, l, dbias);
-  check_gradients(problem, x, h, r, l, dx, dr, dl);
-  if (problem.rows == 0) return clear({dr, dl, dbias});
+  const Sizes sizes = check(operation, x, dy, h, r, l, dbias);
+  check_gradients(sizes, x, h, r, l, dx, dr, dl);
+  if (sizes.rows == 0) return clear({dr, dl, dbias});
   const BackwardCall call{dy, x, h, r, l, dx, dr, dl, dbias};
-  if (r.dtype == DType::f64) Backward<double>(exec, problem, call).run();
-  else Backward<float>(exec, problem, call).run();
+  if (r.dtype == DType::f64) Backward<double>(exec, sizes, call).run();
+  else Backward<float>(exec, sizes, call).run();
 }
 
 }  // namespace ashlar::kernels::cpu

@@ -3,7 +3,7 @@
 #pragma once
 #include <algorithm>
 
-#include "kernels/ss1/sizes.h"
+#include "kernels/ss1/checks.h"
 
 namespace ashlar::kernels::ss1 {
 

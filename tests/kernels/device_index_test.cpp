@@ -4,7 +4,7 @@
 #include <set>
 #include <vector>
 
-#include "kernels/block_diagonal/problem.h"
+#include "kernels/block_diagonal/checks.h"
 #include "kernels/blocks/views.h"
 #include "kernels/fragments.h"
 #include "kernels/matmul/layout.h"
