@@ -10,6 +10,7 @@
 #include "kernels/isa.h"
 #include "kernels/matmul/layout.h"
 #include "kernels/scratch.h"
+#include "kernels/small_gemm/pair_gemm.h"
 
 namespace ashlar::kernels::products {
 namespace {
@@ -171,11 +172,6 @@ bool library_multiplies_bf16() {
   return native;
 }
 
-bool library_has_tiles() {
-  static const bool has = library_has(dnnl::cpu_isa::avx512_core_amx);
-  return has;
-}
-
 bool takes_operand(const ConstView& v) {
   const auto layout = matrix_layout(v);
   return layout && (layout->by_rows || v.size(-2) > 1);
@@ -212,3 +208,12 @@ void run_library(Problem p) {
 }
 
 }  // namespace ashlar::kernels::products
+
+namespace ashlar::kernels {
+
+bool has_amx() {
+  static const bool has = products::library_has(dnnl::cpu_isa::avx512_core_amx);
+  return has;
+}
+
+}  // namespace ashlar::kernels

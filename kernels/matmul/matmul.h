@@ -33,7 +33,5 @@ extern const Kernel<void(const Exec&, ConstView a, ConstView b, View y, MatmulOp
 
 // Whether the device has instructions for products of bf16. Elsewhere matmul converts them, which costs time.
 bool multiplies_bf16(Device device);
-// Whether UseTiles may be asked for AMX.
-bool has_tiles();
 
 }  // namespace ashlar::kernels
