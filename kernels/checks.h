@@ -18,8 +18,10 @@ inline void check_rows(std::string_view operation, std::string_view name, const 
 inline void check_contiguous(std::string_view operation, std::string_view name, const ConstView& view,
                              const Shape& shape, DType dtype) {
   if (!view) return;
-  ASHLAR_CHECK(view.shape == shape && view.dtype == dtype && view.contiguous(), operation, ": ", name, " ", view.dtype,
-               view.shape, " must be ", dtype, shape, " and contiguous");
+  ASHLAR_CHECK(view.shape == shape && view.dtype == dtype, operation, ": ", name, " ", view.dtype, view.shape, " must be ",
+               dtype, shape, " and contiguous");
+  ASHLAR_CHECK(view.contiguous(), operation, ": ", name, " ", dtype, shape,
+               " must be contiguous; copy with as_contiguous() first");
 }
 
 // The same of weights of a product with activations of `dtype`: in their master dtype, or in theirs, which is not converted.

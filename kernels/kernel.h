@@ -5,7 +5,11 @@
 //   kernels/gelu/cpu.cpp   computes   cpu::gelu_forward, and   kernels/gelu/cuda.cu   cuda::gelu_forward
 //
 // A function that is missing is an error of the linker; a test compares the slots with tests/kernels/coverage.txt.
+//
+// An argument may be a struct with views in it that names them, so that the slot sees them too, and a span of either:
+//   void for_each_view(auto&& visit) const { visit(weight), visit(bias); }
 #pragma once
+#include <span>
 #include <string_view>
 
 #include "core/device.h"
@@ -56,7 +60,13 @@ class Kernel<void(const Exec&, Args...)> {
     if constexpr (std::is_convertible_v<const Arg&, ConstView>) {
       ASHLAR_CHECK(!arg || arg.device == exec.device, name_, ": an operand ", arg.shape, " is on ", arg.device,
                    " but the others are on ", exec.device, "; bring it there with to(device)");
+    } else if constexpr (requires(void (&visit)(const ConstView&)) { arg.for_each_view(visit); }) {
+      arg.for_each_view([&](const auto& view) { check_device(exec, view); });
     }
+  }
+  template <class Arg>
+  void check_device(const Exec& exec, const std::span<Arg>& args) const {
+    for (const auto& arg : args) check_device(exec, arg);
   }
 
   std::string_view name_;

@@ -1,4 +1,5 @@
 #include "core/parallel.h"
+#include "kernels/attention/checks.h"
 #include "kernels/attention/operands.h"
 
 namespace ashlar::kernels::cpu {

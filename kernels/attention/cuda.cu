@@ -1,6 +1,6 @@
 // Attention on CUDA: checks, and the choice between cuDNN, tensor cores and the plain kernels.
+#include "kernels/attention/checks.h"
 #include "kernels/attention/cuda.h"
-#include "kernels/attention/heads.h"
 #include "kernels/device.cuh"
 
 namespace ashlar::kernels::cuda {

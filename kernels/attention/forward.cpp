@@ -2,6 +2,7 @@
 #include <limits>
 
 #include "core/parallel.h"
+#include "kernels/attention/checks.h"
 #include "kernels/attention/operands.h"
 
 namespace ashlar::kernels::cpu {
@@ -36,10 +37,9 @@ class HeadForward {
         queries_(tiles_, depth_),
         scores_(tiles_.max_rows(), panels_.max_rows()),
         sums_(tiles_.max_rows() * depth_),
-        statistics_(3 * Scratch<Sum>::padded(tiles_.max_rows())),
-        max_(statistics_.take(tiles_.max_rows())),
-        sum_(statistics_.take(tiles_.max_rows())),
-        factor_(statistics_.take(tiles_.max_rows())) {}
+        max_(tiles_.max_rows()),
+        sum_(tiles_.max_rows()),
+        factor_(tiles_.max_rows()) {}
 
   // Query tiles [first, last) of a head.
   void operator()(Dim head, Dim first, Dim last) {
@@ -65,18 +65,18 @@ class HeadForward {
   void attend(Dim tile) {
     const Dim rows = tiles_.rows(tile), limit = visible_keys(tile);
     const typename Operands::Left q = queries_.left(tile);
-    std::fill_n(max_, rows, -std::numeric_limits<Sum>::infinity());
-    std::fill_n(sum_, rows, Sum{0});
+    std::fill_n(max_.data(), rows, -std::numeric_limits<Sum>::infinity());
+    std::fill_n(sum_.data(), rows, Sum{0});
     for (Dim panel = 0; panels_.begin(panel) < limit; ++panel) {
       const Dim key = panels_.begin(panel), width = std::min(panels_.rows(panel), limit - key);
       Operands::multiply({rows, round_up(width, 8), depth_}, q, k_transposed_.right(panel), scores_.data(), scores_.ld());
       softmax_tile(ScoreTile<Sum>{.scores = scores_.data(), .ld = scores_.ld(), .rows = rows, .width = width,
                                   .scale = static_cast<Sum>(call_.scale), .causal = call_.causal,
                                   .offset = earlier() + tiles_.begin(tile) - key},
-                   max_, sum_, factor_);
+                   max_.data(), sum_.data(), factor_.data());
       if (panel > 0) {
         for (Dim r = 0; r < rows; ++r) {
-          for (Dim d = 0; d < depth_; ++d) sums_.data()[r * depth_ + d] *= factor_[r];
+          for (Dim d = 0; d < depth_; ++d) sums_.data()[r * depth_ + d] *= factor_.data()[r];
         }
       }
       Operands::multiply({rows, depth_, width}, scores_.left(rows, width), values_.right(panel), sums_.data(), depth_, panel > 0);
@@ -87,11 +87,11 @@ class HeadForward {
     const Dim begin = tiles_.begin(tile), rows = tiles_.rows(tile);
     const Head<T> o = head_of<T>(call_.o, head);
     for (Dim r = 0; r < rows; ++r) {
-      Operands::store(sums_.data() + r * depth_, depth_, o.row(begin + r), o.ld, 1, depth_, 1 / sum_[r]);
+      Operands::store(sums_.data() + r * depth_, depth_, o.row(begin + r), o.ld, 1, depth_, 1 / sum_.data()[r]);
     }
     if (!call_.lse) return;
     const auto lse = head_of<Sum>(call_.lse, head);
-    for (Dim r = 0; r < rows; ++r) *lse.row(begin + r) = max_[r] + std::log(sum_[r]);
+    for (Dim r = 0; r < rows; ++r) *lse.row(begin + r) = max_.data()[r] + std::log(sum_.data()[r]);
   }
 
   const ForwardCall& call_;
@@ -103,8 +103,7 @@ class HeadForward {
   typename Operands::LeftRows queries_;
   typename Operands::Scores scores_;
   Scratch<Sum> sums_;  // (rows, D)
-  Scratch<Sum> statistics_;
-  Sum *max_, *sum_, *factor_;  // (rows)
+  Scratch<Sum> max_, sum_, factor_;  // (rows)
 };
 
 template <class Operands>

@@ -173,7 +173,7 @@ struct Paired {
   };
   using Right = RightOf<Pair>;  // of strips
   struct MatrixUnit {
-    UseTiles tiles{has_tiles()};
+    UseAmx amx{has_amx()};
   };
 
   static void multiply(const Size& size, const Left& a, const Right& b, float* c, Dim ldc, bool accumulate = false) {

@@ -1,6 +1,6 @@
 #include "core/parallel.h"
 #include "kernels/blast/cpu.h"
-#include "kernels/blast/problem.h"
+#include "kernels/blast/hidden.h"
 #include "kernels/blocks/fetch.h"
 #include "kernels/blocks/range_sums.h"
 #include "kernels/matmul/matmul.h"
@@ -20,17 +20,17 @@ struct BackwardCall {
 template <class C>
 class Backward {
  public:
-  Backward(const Exec& exec, const Shapes& shapes, const BackwardCall& call)
+  Backward(const Exec& exec, const Sizes& sizes, const BackwardCall& call)
       : exec_(exec),
-        p_(shapes),
+        p_(sizes),
         call_(call),
         left_(exec, call.u, call.x.dtype),
         right_(exec, call.a ? ConstView{} : call.v, call.x.dtype),
-        right_transposed_(Operand::transposed(exec, call.dx ? call.v : ConstView{}, call.x.dtype, shapes.rows)),
+        right_transposed_(Operand::transposed(exec, call.dx ? call.v : ConstView{}, call.x.dtype, sizes.rows)),
         coupling_(call.s ? pack_coupling(call.s, call.x.dtype) : Array()),
         reverse_coupling_(call.s ? reverse_coupling(coupling_, call.s, call.x.dtype) : Array()),
         packed_ds_(call.ds ? packed_gradient(call.ds) : Array()),
-        ranges_(p_.rows, kMaxRanges),
+        ranges_(p_.rows),
         du_(call.du, ranges_.count),
         dv_(call.dv, ranges_.count),
         ds_(call.ds ? View(packed_ds_) : View{}, ranges_.count),
@@ -40,11 +40,7 @@ class Backward {
     constexpr Dim kCacheBytes = 2048 * 1024;  // sums over rows are read and written once a tile, so that long tiles pay
     const Dim row_values = (call_.s ? 2 : 1) * (p_.in.blocks + p_.out.blocks) * blast_padded_rank(p_.rank);
     const Dim row_bytes = row_values * static_cast<Dim>(size_of(call_.x.dtype));
-    parallel_items(ranges_.count, [&](Dim range) {
-      const Dim begin = ranges_.begin(range);
-      const Tiles tiles(ranges_.begin(range + 1) - begin, row_bytes, kCacheBytes);
-      for (Dim i = 0; i < tiles.count; ++i) tile(range, begin, tiles, i);
-    });
+    for_tiles(ranges_, row_bytes, kCacheBytes, [this](const RangeTile& t) { tile(t); });
     du_.add_up();
     dv_.add_up();
     ds_.add_up();
@@ -55,13 +51,9 @@ class Backward {
   }
 
  private:
-  static constexpr Dim kMaxRanges = 16;
-
-  // Tile i of a range whose rows begin at `first`.
-  void tile(Dim range, Dim first, const Tiles& tiles, Dim i) const {
+  void tile(const RangeTile& t) const {
+    const auto [range, begin, rows, next_rows, accumulate] = t;
     const DType dtype = call_.x.dtype;
-    const Dim begin = first + tiles.begin(i), rows = tiles.length(i);
-    const bool accumulate = i > 0;
     const ConstView dy = rows_of(call_.dy, begin, rows), x = rows_of(call_.x, begin, rows);
     if (dbias_) sums::column_sums(dy, accumulate, dbias_.at(range));
     const bool need_a = call_.du || call_.ds, need_da = call_.dv || call_.dx;
@@ -83,8 +75,7 @@ class Backward {
     if (call_.s) {
       if (call_.a) read_in_order(whole_rows(a));
       Ahead ahead;
-      const bool last = i + 1 == tiles.count;
-      if (!last && takes_short_pieces(p_.out, dtype)) ahead.dy = rows_of(call_.dy, begin + rows, tiles.length(i + 1));
+      if (next_rows > 0 && takes_short_pieces(p_.out, dtype)) ahead.dy = rows_of(call_.dy, begin + rows, next_rows);
       if (call_.a && call_.dv && takes_short_pieces(p_.in, dtype, 128)) ahead.x = x;  // longer ones the product foresees
       couple_tile(a, dc, accumulate, c, ds_.view(range), need_da ? View(da) : View{}, ahead);
     }
@@ -142,7 +133,7 @@ class Backward {
   }
 
   const Exec& exec_;
-  const Shapes& p_;
+  const Sizes& p_;
   const BackwardCall& call_;
   Operand left_, right_, right_transposed_;
   Array coupling_, reverse_coupling_, packed_ds_;
@@ -154,17 +145,12 @@ class Backward {
 
 void blast::backward(std::string_view operation, const Exec& exec, ConstView dy, ConstView x, ConstView kept, ConstView u,
                      ConstView v, ConstView s, View dx, View du, View dv, View ds, View dbias) {
-  const Shapes shapes = check_shapes(operation, x, dy, u, v, s, dbias, kept);
+  const Sizes sizes = check(operation, x, dy, u, v, s, dbias, kept);
   check_gradients(operation, x, u, v, s, dx, du, dv, ds);
-  if (shapes.rows == 0) {
-    for (const View& gradient : {du, dv, ds, dbias}) {
-      if (gradient) fill(gradient, 0);
-    }
-    return;
-  }
-  const BackwardCall call{dy, x, kept_a(kept, shapes), u, v, s, dx, du, dv, ds, dbias};
-  if (u.dtype == DType::f64) Backward<double>(exec, shapes, call).run();
-  else Backward<float>(exec, shapes, call).run();
+  if (sizes.rows == 0) return clear({du, dv, ds, dbias});
+  const BackwardCall call{dy, x, kept_a(kept, sizes), u, v, s, dx, du, dv, ds, dbias};
+  if (u.dtype == DType::f64) Backward<double>(exec, sizes, call).run();
+  else Backward<float>(exec, sizes, call).run();
 }
 
 void blast_backward(const Exec& exec, ConstView dy, ConstView x, ConstView kept, ConstView u, ConstView v, ConstView s,

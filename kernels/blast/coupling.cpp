@@ -5,7 +5,7 @@
 #include <hwy/cache_control.h>
 
 #include "kernels/blast/coupling_loops.h"
-#include "kernels/blast/problem.h"
+#include "kernels/blast/hidden.h"
 #include "kernels/blocks/stream_rows.h"
 #include "kernels/views.h"
 

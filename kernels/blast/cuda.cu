@@ -3,7 +3,7 @@
 
 #include "core/array.h"
 #include "core/cuda/cuda.h"
-#include "kernels/blast/shapes.h"
+#include "kernels/blast/checks.h"
 #include "kernels/blocks/views.h"
 #include "kernels/matmul/cuda.h"
 
@@ -59,19 +59,19 @@ struct Coupled {
 
 // A and C in what is kept for the backward.
 template <class AnyView>
-Coupled<AnyView> in_kept(const Shapes& shapes, const AnyView& kept, bool has_s) {
+Coupled<AnyView> in_kept(const Sizes& sizes, const AnyView& kept, bool has_s) {
   if (!has_s) return {kept, kept};
-  const Dim a_blocks = shapes.in.blocks, c_blocks = shapes.out.blocks, rank = shapes.rank;
+  const Dim a_blocks = sizes.in.blocks, c_blocks = sizes.out.blocks, rank = sizes.rank;
   const Dim row = (a_blocks + c_blocks) * rank;
-  return {strided(kept, 0, {shapes.rows, a_blocks, rank}, {row, rank, 1}),
-          strided(kept, a_blocks * rank, {shapes.rows, c_blocks, rank}, {row, rank, 1})};
+  return {strided(kept, 0, {sizes.rows, a_blocks, rank}, {row, rank, 1}),
+          strided(kept, a_blocks * rank, {sizes.rows, c_blocks, rank}, {row, rank, 1})};
 }
 
 // Fills A and C from x by v or, transposed, dC and dA from dy by u. The fused kernel does without `before`.
-void fill(const Exec& exec, const Shapes& shapes, const ConstView& features, const ConstView& factor, const ConstView& s,
+void fill(const Exec& exec, const Sizes& sizes, const ConstView& features, const ConstView& factor, const ConstView& s,
           bool transposed, const Coupled<View>& values) {
-  const Side &from = transposed ? shapes.out : shapes.in, &to = transposed ? shapes.in : shapes.out;
-  const Dim rank = shapes.rank, row = shapes.in.blocks * rank;
+  const Side &from = transposed ? sizes.out : sizes.in, &to = transposed ? sizes.in : sizes.out;
+  const Dim rank = sizes.rank, row = sizes.in.blocks * rank;
   const CouplingSteps steps{to.blocks, from.blocks, transposed ? rank : row, transposed ? row : rank};
   if (s && fuses(exec, features, factor, static_cast<bool>(values.before))) {
     coupled_product(exec, features, factor, s, steps, values.before, values.after);
@@ -86,15 +86,15 @@ struct OwnCoupled : Coupled<View> {
 };
 
 // The same in memory of its own, of `before` only if that is needed.
-OwnCoupled coupled(const Exec& exec, const Shapes& shapes, const ConstView& features, const ConstView& factor,
+OwnCoupled coupled(const Exec& exec, const Sizes& sizes, const ConstView& features, const ConstView& factor,
                    const ConstView& s, bool transposed, bool needs_before) {
-  const Side &from = transposed ? shapes.out : shapes.in, &to = transposed ? shapes.in : shapes.out;
+  const Side &from = transposed ? sizes.out : sizes.in, &to = transposed ? sizes.in : sizes.out;
   const Dim before = needs_before || !s || !fuses(exec, features, factor, false) ? from.blocks : 0, after = s ? to.blocks : 0;
   OwnCoupled values;
-  values.memory = Array::empty({shapes.rows, before + after, shapes.rank}, features.dtype, exec.device);
+  values.memory = Array::empty({sizes.rows, before + after, sizes.rank}, features.dtype, exec.device);
   if (before > 0) values.before = values.memory.slice(1, 0, before);
   values.after = s ? View(values.memory.slice(1, before, before + after)) : values.before;
-  fill(exec, shapes, features, factor, s, transposed, values);
+  fill(exec, sizes, features, factor, s, transposed, values);
   return values;
 }
 
@@ -102,23 +102,23 @@ OwnCoupled coupled(const Exec& exec, const Shapes& shapes, const ConstView& feat
 
 void cuda_forward(std::string_view operation, const Exec& exec, ConstView x, ConstView u, ConstView v, ConstView s,
                   ConstView bias, View kept, View y) {
-  const Shapes shapes = check_shapes(operation, x, y, u, v, s, bias, kept);
+  const Sizes sizes = check(operation, x, y, u, v, s, bias, kept);
   if (y.numel() == 0) return;
   if (kept) {
-    const Coupled<View> values = in_kept(shapes, kept, static_cast<bool>(s));
-    fill(exec, shapes, x, v, s, false, values);
-    from_rank(exec, shapes.out, values.after, u, bias, y);
+    const Coupled<View> values = in_kept(sizes, kept, static_cast<bool>(s));
+    fill(exec, sizes, x, v, s, false, values);
+    from_rank(exec, sizes.out, values.after, u, bias, y);
   } else {
-    from_rank(exec, shapes.out, coupled(exec, shapes, x, v, s, false, false).after, u, bias, y);
+    from_rank(exec, sizes.out, coupled(exec, sizes, x, v, s, false, false).after, u, bias, y);
   }
 }
 
 void cuda_backward(std::string_view operation, const Exec& exec, ConstView dy, ConstView x, ConstView kept, ConstView u,
                    ConstView v, ConstView s, View dx, View du, View dv, View ds, View dbias) {
-  const Shapes shapes = check_shapes(operation, x, dy, u, v, s, dbias, kept);
+  const Sizes sizes = check(operation, x, dy, u, v, s, dbias, kept);
   check_gradients(operation, x, u, v, s, dx, du, dv, ds);
-  if (dbias && (!du || shapes.rows == 0)) cuda::sum_to(exec, dy, as_row(dbias));
-  if (shapes.rows == 0) {
+  if (dbias && (!du || sizes.rows == 0)) cuda::sum_to(exec, dy, as_row(dbias));
+  if (sizes.rows == 0) {
     for (const View& gradient : {du, dv, ds}) {
       if (gradient) ashlar::cuda::fill(exec.device.index, gradient, 0);
     }
@@ -126,14 +126,14 @@ void cuda_backward(std::string_view operation, const Exec& exec, ConstView dy, C
   }
   if (!du && !dv && !ds && !dx) return;
   OwnCoupled own, from_dy;
-  if (!kept && (du || ds)) own = coupled(exec, shapes, x, v, s, false, static_cast<bool>(ds));
+  if (!kept && (du || ds)) own = coupled(exec, sizes, x, v, s, false, static_cast<bool>(ds));
   const Coupled<ConstView> from_x =
-      kept ? in_kept(shapes, kept, static_cast<bool>(s)) : Coupled<ConstView>{own.before, own.after};
-  if (ds || dv || dx) from_dy = coupled(exec, shapes, dy, u, s, true, static_cast<bool>(ds));
+      kept ? in_kept(sizes, kept, static_cast<bool>(s)) : Coupled<ConstView>{own.before, own.after};
+  if (ds || dv || dx) from_dy = coupled(exec, sizes, dy, u, s, true, static_cast<bool>(ds));
   if (ds) couple_gradient(exec, from_x.before, from_dy.before, ds);
-  if (du) factor_gradient(exec, shapes.out, dy, from_x.after, du, dbias);
-  if (dv) factor_gradient(exec, shapes.in, x, from_dy.after, dv, {});
-  if (dx) from_rank(exec, shapes.in, from_dy.after, v, {}, dx);
+  if (du) factor_gradient(exec, sizes.out, dy, from_x.after, du, dbias);
+  if (dv) factor_gradient(exec, sizes.in, x, from_dy.after, dv, {});
+  if (dx) from_rank(exec, sizes.in, from_dy.after, v, {}, dx);
 }
 
 }  // namespace ashlar::kernels::blast

@@ -1,6 +1,6 @@
 #include "core/parallel.h"
 #include "kernels/blast/cpu.h"
-#include "kernels/blast/problem.h"
+#include "kernels/blast/hidden.h"
 #include "kernels/blocks/fetch.h"
 #include "kernels/matmul/matmul.h"
 
@@ -11,7 +11,7 @@ void blast::forward(std::string_view operation, const Exec& exec, ConstView x, C
   using namespace kernels::blast;
   // bf16 products pack their factors for each tile, so that long ones pay.
   const Dim cache_bytes = (x.dtype == DType::bf16 ? 2048 : 512) * 1024;
-  const Shapes p = check_shapes(operation, x, y, u, v, s, bias, kept);
+  const Sizes p = check(operation, x, y, u, v, s, bias, kept);
   const View a = kept_a(kept, p);
   const Operand left = Operand::transposed(exec, u, x.dtype, p.rows), right(exec, v, x.dtype);
   const Array coupling = s ? pack_coupling(s, x.dtype) : Array();

@@ -2,8 +2,9 @@
 // of a tile once for both products.
 #include "core/parallel.h"
 #include "kernels/block_diagonal/block_diagonal.h"
-#include "kernels/block_diagonal/problem.h"
+#include "kernels/block_diagonal/checks.h"
 #include "kernels/blocks/range_sums.h"
+#include "kernels/blocks/regroup.h"
 #include "kernels/matmul/cpu.h"
 #include "kernels/reduce/column_sums.h"
 
@@ -14,11 +15,11 @@ constexpr Dim kCacheBytes = 512 * 1024;
 
 using namespace block_diagonal;
 
-Dim row_bytes(const Problem& p, DType dtype) { return (p.in.size + p.out.size) * static_cast<Dim>(size_of(dtype)); }
+Dim row_bytes(const Sizes& p, DType dtype) { return (p.in.size + p.out.size) * static_cast<Dim>(size_of(dtype)); }
 
 // Calls body(place of a feature among the shuffled ones, its place in x) for all of x.
 template <class Body>
-void for_shuffled(const Problem& p, Body&& body) {
+void for_shuffled(const Sizes& p, Body&& body) {
   Dim group = 0, channel = 0;
   for (Dim place = 0; place < p.features; ++place) {
     body(channel * p.in.blocks + group, place);
@@ -26,8 +27,44 @@ void for_shuffled(const Problem& p, Body&& body) {
   }
 }
 
+// Where b divides q, the channels of a block are runs of q / b neighbours, one of each group of x, and its products may as
+// well take them as (b, q / b) instead of (q / b, b), with the columns of the weights in that order too. Whether they do: it
+// pays where there are more rows to move than weights.
+bool takes_runs(const Sizes& p) {
+  const bool divides = p.features > 0 && p.features == p.in.size && p.in.length % p.in.blocks == 0;
+  return p.shuffle && divides && p.rows >= 2 * p.out.length;
+}
+Dim run_of(const Sizes& p) { return p.in.length / p.in.blocks; }
+
+// to = weights (b, p, q) whose columns, seen as (outer, inner), become (inner, outer).
+void exchange_columns(const ConstView& from, Dim outer, Dim inner, const View& to) {
+  const Dim columns = outer * inner;
+  dispatch_floating(from.dtype, "block_diagonal", [&]<class T>() {
+    parallel_for(from.numel() / columns, (1 << 15) / columns + 1, [&](Dim begin, Dim end) {
+      for (Dim row = begin; row < end; ++row) {
+        const T* const source = from.as<T>() + row * columns;
+        T* const target = to.as<T>() + row * columns;
+        for (Dim i = 0; i < outer; ++i) {
+          for (Dim k = 0; k < inner; ++k) target[k * outer + i] = source[i * inner + k];
+        }
+      }
+    });
+  });
+}
+// Weights as the blocks take them.
+Array weights_of_runs(const Sizes& p, const ConstView& w) {
+  const Array result = Array::empty(w.shape, w.dtype);
+  exchange_columns(w, run_of(p), p.in.blocks, result);
+  return result;
+}
+
 // x (R, n) -> (R, b q) as the blocks take it.
-Array shuffled(const Problem& p, const ConstView& x) {
+Array shuffled(const Sizes& p, const ConstView& x) {
+  if (takes_runs(p)) {
+    const Array result = Array::empty({x.size(0), p.in.size}, x.dtype);
+    regroup(x, p.in.blocks, p.in.blocks, run_of(p), result);
+    return result;
+  }
   const Array result = Array::zeros({x.size(0), p.in.size}, x.dtype);
   dispatch_floating(x.dtype, "block_diagonal", [&]<class T>() {
     for (Dim r = 0; r < x.size(0); ++r) {
@@ -40,7 +77,8 @@ Array shuffled(const Problem& p, const ConstView& x) {
 }
 
 // The reverse: gradients of what the blocks took to where they are in dx.
-void unshuffle(const Problem& p, const Array& gradient, const View& dx) {
+void unshuffle(const Sizes& p, const Array& gradient, const View& dx) {
+  if (takes_runs(p)) return regroup(gradient, p.in.blocks, p.in.blocks, run_of(p), dx);
   dispatch_floating(dx.dtype, "block_diagonal", [&]<class T>() {
     for (Dim r = 0; r < dx.size(0); ++r) {
       const T* const from = gradient.data<T>() + r * p.in.size;
@@ -56,11 +94,14 @@ struct BackwardCall {
 };
 
 template <class C>
-void backward_typed(const Exec& exec, const Problem& p, const BackwardCall& call) {
-  const Operand weights(exec, call.w, call.x.dtype);
-  const RowRanges ranges(p.rows, 16);
-  const RangeSums<C> dw(call.dw, ranges.count), dbias(call.dbias, ranges.count);
-  const auto tile = [&](Dim range, Dim begin, Dim rows, bool accumulate) {
+void backward_typed(const Exec& exec, const Sizes& p, const BackwardCall& call) {
+  const Array own_w = call.dx && takes_runs(p) ? weights_of_runs(p, call.w) : Array();
+  const Array own_dw = call.dw && takes_runs(p) ? Array::empty(call.dw.shape, call.dw.dtype) : Array();
+  const Operand weights(exec, own_w.defined() ? ConstView(own_w) : call.w, call.x.dtype);
+  const RowRanges ranges(p.rows);
+  const RangeSums<C> dw(own_dw.defined() ? View(own_dw) : call.dw, ranges.count), dbias(call.dbias, ranges.count);
+  const auto tile = [&](const RangeTile& t) {
+    const auto [range, begin, rows, next_rows, accumulate] = t;
     const ConstView dy = rows_of(call.dy, begin, rows);
     ConstView x = rows_of(call.x, begin, rows);
     if (dbias) sums::column_sums(dy, accumulate, dbias.at(range));
@@ -86,14 +127,16 @@ void backward_typed(const Exec& exec, const Problem& p, const BackwardCall& call
   for_tiles(ranges, row_bytes(p, call.x.dtype), kCacheBytes, tile);
   dw.add_up();
   dbias.add_up();
+  if (own_dw.defined()) exchange_columns(own_dw, p.in.blocks, run_of(p), call.dw);
 }
 
 }  // namespace
 
 void block_diagonal_forward(const Exec& exec, ConstView x, ConstView w, ConstView bias, bool shuffle, View y) {
-  const Problem p = check("block_diagonal_forward", x, y, w, bias, shuffle);
+  const Sizes p = check("block_diagonal_forward", x, y, w, bias, shuffle);
   if (y.numel() == 0) return;
-  const Operand weights = Operand::transposed(exec, w, x.dtype, p.rows);
+  const Array own_w = takes_runs(p) ? weights_of_runs(p, w) : Array();
+  const Operand weights = Operand::transposed(exec, own_w.defined() ? ConstView(own_w) : w, x.dtype, p.rows);
   const Tiles tiles = Tiles::shared(p.rows, row_bytes(p, x.dtype), kCacheBytes);
   parallel_items(tiles.count, [&](Dim tile) {
     const Dim begin = tiles.begin(tile), rows = tiles.length(tile);
@@ -111,17 +154,12 @@ void block_diagonal_forward(const Exec& exec, ConstView x, ConstView w, ConstVie
 void block_diagonal_backward(const Exec& exec, ConstView dy, ConstView x, ConstView w, bool shuffle, View dx, View dw,
                              View dbias) {
   constexpr std::string_view operation = "block_diagonal_backward";
-  const Problem problem = check(operation, x, dy, w, dbias, shuffle);
+  const Sizes sizes = check(operation, x, dy, w, dbias, shuffle);
   check_gradients(x, w, dx, dw);
-  if (problem.rows == 0) {
-    for (const View& gradient : {dw, dbias}) {
-      if (gradient) fill(gradient, 0);
-    }
-    return;
-  }
+  if (sizes.rows == 0) return clear({dw, dbias});
   const BackwardCall call{dy, x, w, dx, dw, dbias};
-  if (w.dtype == DType::f64) backward_typed<double>(exec, problem, call);
-  else backward_typed<float>(exec, problem, call);
+  if (w.dtype == DType::f64) backward_typed<double>(exec, sizes, call);
+  else backward_typed<float>(exec, sizes, call);
 }
 
 }  // namespace ashlar::kernels::cpu

@@ -1,5 +1,5 @@
 // Block-diagonal products on CUDA: a batch of products for all full blocks. Shuffled channels are gathered into a copy.
-#include "kernels/block_diagonal/problem.h"
+#include "kernels/block_diagonal/checks.h"
 #include "kernels/blocks/views.h"
 #include "kernels/device.cuh"
 #include "kernels/matmul/cuda.h"
@@ -47,7 +47,7 @@ struct Channels {
   Array copy;
   ConstView view;
 };
-Channels channels_of(const Exec& exec, const Problem& p, const ConstView& x) {
+Channels channels_of(const Exec& exec, const Sizes& p, const ConstView& x) {
   if (!p.shuffle) return {{}, x};
   Channels channels;
   channels.copy = Array::empty({p.rows, p.in.size}, x.dtype, exec.device);
@@ -59,7 +59,7 @@ Channels channels_of(const Exec& exec, const Problem& p, const ConstView& x) {
 }  // namespace
 
 void block_diagonal_forward(const Exec& exec, ConstView x, ConstView w, ConstView bias, bool shuffle, View y) {
-  const Problem p = check("block_diagonal_forward", x, y, w, bias, shuffle);
+  const Sizes p = check("block_diagonal_forward", x, y, w, bias, shuffle);
   if (y.numel() == 0) return;
   const Channels channels = channels_of(exec, p, x);
   for (const BlockRun& run : runs_of(p.in, p.out)) {
@@ -70,7 +70,7 @@ void block_diagonal_forward(const Exec& exec, ConstView x, ConstView w, ConstVie
 
 void block_diagonal_backward(const Exec& exec, ConstView dy, ConstView x, ConstView w, bool shuffle, View dx, View dw,
                              View dbias) {
-  const Problem p = check("block_diagonal_backward", x, dy, w, dbias, shuffle);
+  const Sizes p = check("block_diagonal_backward", x, dy, w, dbias, shuffle);
   check_gradients(x, w, dx, dw);
   const int device = exec.device.index;
   if (dbias && (!dw || p.rows == 0)) sum_to(exec, dy, as_row(dbias));

@@ -13,23 +13,18 @@ namespace ashlar::kernels {
 class Operand {
  public:
   Operand(const Exec& exec, const ConstView& weights, DType dtype) : view_(weights) {
-    if (weights && weights.dtype != dtype) convert(exec, dtype);
+    if (!weights || weights.dtype == dtype) return;
+    converted_ = Array::empty(weights.shape, dtype);
+    cast(exec, weights, converted_);
+    view_ = converted_;
   }
-  // From weights given as (blocks, N, K): many rows are worth transposing them once, which makes each product faster.
-  static Operand transposed(const Exec& exec, const ConstView& weights, DType dtype, Dim rows) {
-    if (!weights) return Operand(exec, weights, dtype);
-    Operand operand(exec, kernels::transposed(weights), dtype);
-    if (rows >= 256 && !operand.converted_.defined()) operand.convert(exec, dtype);
-    return operand;
-  }
+  // From weights given as (blocks, N, K), contiguous: many rows are worth transposing them once, which makes each product
+  // faster.
+  static Operand transposed(const Exec& exec, const ConstView& weights, DType dtype, Dim rows);
   const ConstView& view() const { return view_; }
 
  private:
-  void convert(const Exec& exec, DType dtype) {
-    converted_ = Array::empty(view_.shape, dtype);
-    cast(exec, view_, converted_);
-    view_ = converted_;
-  }
+  Operand() = default;
   Array converted_;
   ConstView view_;
 };

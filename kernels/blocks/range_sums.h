@@ -1,6 +1,9 @@
 // Sums over rows that do not depend on the number of threads: the rows are cut into ranges by their count alone, every
-// range has a sum of its own, and these are added in order.
+// range has a sum of its own, and these are added in order. Only where there is one range, of fewer than 256 rows, have its
+// products all threads, and the library may cut their inner dimension by the number of these (seen in bf16).
 #pragma once
+#include <initializer_list>
+
 #include "core/parallel.h"
 #include "core/view.h"
 #include "kernels/blocks/blocks.h"
@@ -8,24 +11,39 @@
 
 namespace ashlar::kernels {
 
-// At most `most` ranges of 512 rows or more; where that would be fewer than four, up to four of 128 rows or more, so that
+// At most 16 ranges of 512 rows or more; where that would be fewer than four, up to four of 128 rows or more, so that
 // threads have something to share. One, maybe empty, for fewer.
 struct RowRanges {
   Dim rows, count;
-  RowRanges(Dim rows_, Dim most)
-      : rows(rows_), count(std::clamp<Dim>(std::max(rows_ / 512, std::min<Dim>(rows_ / 128, 4)), 1, most)) {}
+  explicit RowRanges(Dim rows_)
+      : rows(rows_), count(std::clamp<Dim>(std::max(rows_ / 512, std::min<Dim>(rows_ / 128, 4)), 1, 16)) {}
   Dim begin(Dim range) const { return rows * range / count; }
 };
 
-// Calls body(range, begin, rows, accumulate) for the tiles of all ranges: those of a range in order, on one thread; all but its
-// first accumulate.
+// Some rows of a range, and how many the tile after it has, 0 if it is the last. All but the first tile accumulate.
+struct RangeTile {
+  Dim range, begin, rows, next_rows;
+  bool accumulate;
+};
+
+// Calls body(tile) for the tiles of all ranges: those of a range in order, on one thread.
 template <class Body>
 void for_tiles(const RowRanges& ranges, Dim row_bytes, Dim cache_bytes, Body&& body) {
   parallel_items(ranges.count, [&](Dim range) {
     const Dim begin = ranges.begin(range);
     const Tiles tiles(ranges.begin(range + 1) - begin, row_bytes, cache_bytes);
-    for (Dim i = 0; i < tiles.count; ++i) body(range, begin + tiles.begin(i), tiles.length(i), i > 0);
+    for (Dim i = 0; i < tiles.count; ++i) {
+      const Dim next_rows = i + 1 < tiles.count ? tiles.length(i + 1) : 0;
+      body(RangeTile{range, begin + tiles.begin(i), tiles.length(i), next_rows, i > 0});
+    }
   });
+}
+
+// Gradients of weights of no rows; any may be absent.
+inline void clear(std::initializer_list<View> gradients) {
+  for (const View& gradient : gradients) {
+    if (gradient) fill(gradient, 0);
+  }
 }
 
 template <class C>
@@ -36,12 +54,11 @@ class RangeSums {
       : target_(target),
         ranges_(ranges),
         size_(target ? target.numel() : 0),
-        storage_((ranges - 1) * size_),
-        more_(storage_.take(0)) {}
+        more_((ranges - 1) * size_) {}
 
   explicit operator bool() const { return size_ > 0; }
   // The sum of a range, for the caller to set and to add to; the first one is the target itself.
-  C* at(Dim range) const { return range == 0 ? target_.template as<C>() : more_ + (range - 1) * size_; }
+  C* at(Dim range) const { return range == 0 ? target_.template as<C>() : more_.data() + (range - 1) * size_; }
   View view(Dim range) const {
     View v = target_;
     if (v) v.data = at(range);
@@ -61,8 +78,7 @@ class RangeSums {
  private:
   View target_;
   Dim ranges_, size_;
-  Scratch<C> storage_;
-  C* more_;
+  Scratch<C> more_;  // of the ranges after the first
 };
 
 }  // namespace ashlar::kernels

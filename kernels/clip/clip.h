@@ -20,7 +20,8 @@ struct ClipRule {
 };
 
 // gradient *= rule.factor(norm) for each of them, where norm² accumulated² = Σ squares, (N) f64 (sums_of_squares).
-// The gradients are contiguous, f32 or f64; where the factor is 1 they are not even read.
+// The gradients are contiguous, f32 or f64; where the factor is 1 they are not even read. Optimizers need it on a GPU: on the
+// CPU they know the norm, and the update takes the factor along.
 extern const Kernel<void(const Exec&, std::span<const View> gradients, ConstView squares, ClipRule rule)> clip_gradients;
 
 }  // namespace ashlar::kernels

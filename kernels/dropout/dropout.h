@@ -11,6 +11,8 @@ struct DropMask {
   // (1) i64 where the kernel runs, added to `stream` when it runs; may be absent. Recorded work (core/cuda/cuda.h) draws
   // another mask in each replay by it.
   ConstView later = {};
+
+  void for_each_view(auto&& visit) const { visit(later); }
 };
 
 // y = x / (1 - p) where Random(key, stream + later).uniform(index) >= p, else 0; contiguous, index is the row-major position.

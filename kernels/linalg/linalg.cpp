@@ -84,6 +84,7 @@ void check_square(std::string_view operation, const Array& a) {
 }  // namespace
 
 Svd svd(const Array& a) {
+  ASHLAR_CHECK(a.ndim() == 2, "svd: needs one matrix (M, N), got ", a.shape());
   const Dim m = a.size(0), n = a.size(1), k = std::min(m, n);
   Array work = a.to(Device{}).to(DType::f64).clone();
   check_finite<double>("svd", work);

@@ -1,8 +1,8 @@
 // A matrix of low rank as BLAST with one block and no coupling.
 #pragma once
 #include <string_view>
-#include <utility>
 
+#include "core/device.h"
 #include "core/view.h"
 
 namespace ashlar::kernels::low_rank {
@@ -31,6 +31,30 @@ AnyView as_hidden(AnyView z) {
 inline void check_matrix(std::string_view operation, const ConstView& matrix, std::string_view name) {
   ASHLAR_CHECK(!matrix || (matrix.shape.ndim() == 2 && matrix.contiguous()), operation, ": ", name,
                " must be a contiguous matrix, got ", matrix.shape);
+}
+
+// By the `blast` of a device: its forward or backward for callers with a name of their own.
+template <class Blast>
+void forward(const Blast& blast, const Exec& exec, const ConstView& x, const ConstView& u, const ConstView& v,
+             const ConstView& bias, const View& z, const View& y) {
+  constexpr std::string_view operation = "low_rank_forward";
+  check_matrix(operation, u, "u");
+  check_matrix(operation, v, "v");
+  check_matrix(operation, z, "z");
+  blast(operation, exec, x, as_block(u), as_block(v), ConstView{}, bias, as_hidden(z), y);
+}
+
+template <class Blast>
+void backward(const Blast& blast, const Exec& exec, const ConstView& dy, const ConstView& x, const ConstView& z,
+              const ConstView& u, const ConstView& v, const View& dx, const View& du, const View& dv, const View& dbias) {
+  constexpr std::string_view operation = "low_rank_backward";
+  check_matrix(operation, z, "z");
+  check_matrix(operation, u, "u");
+  check_matrix(operation, v, "v");
+  check_matrix(operation, du, "du");
+  check_matrix(operation, dv, "dv");
+  blast(operation, exec, dy, x, as_hidden(z), as_block(u), as_block(v), ConstView{}, dx, as_block(du), as_block(dv), View{},
+        dbias);
 }
 
 }  // namespace ashlar::kernels::low_rank

@@ -1,4 +1,4 @@
-// How a matrix inside a view is described to a library that stores matrices column by column.
+// How a matrix inside a view is described to a library.
 #pragma once
 #include <optional>
 

@@ -3,11 +3,14 @@
 #include <dnnl.hpp>
 
 #include <array>
+#include <optional>
 #include <unordered_map>
 
 #include "core/parallel.h"
 #include "kernels/isa.h"
+#include "kernels/matmul/layout.h"
 #include "kernels/scratch.h"
+#include "kernels/small_gemm/pair_gemm.h"
 
 namespace ashlar::kernels::products {
 namespace {
@@ -51,9 +54,12 @@ memory::desc describe(const ConstView& v) {
 
 // A product made by the library, with the operands' places to be filled in.
 struct Primitive {
-  memory a, b, y, bias, scratchpad;
   dnnl::matmul run;
+  std::unordered_map<int, memory> arguments;
+  Dim scratch_bytes = 0;
   bool reference = false;  // the library's fallback for what it has no kernel for: about a thousand times slower
+
+  void place(int argument, const void* data) { arguments.at(argument).set_data_handle(const_cast<void*>(data)); }
 };
 
 // What a primitive is made for: dtypes, sizes and strides of the operands, options, number of threads.
@@ -112,20 +118,25 @@ Primitive make_primitive(const Problem& p) {
     post.append_sum(1.0f);
     attributes.set_post_ops(post);
   }
-  const auto unplaced = [](const memory::desc& desc) { return memory(desc, engine(), DNNL_MEMORY_NONE); };
-  Primitive made{unplaced(a), unplaced(b), unplaced(y), {}, {}, {}};
   memory::desc bias;
   if (p.options.bias) {
     memory::dims sizes(static_cast<std::size_t>(p.y.shape.ndim()), 1), strides(sizes.size(), p.n());
     sizes.back() = p.n();
     strides.back() = 1;
     bias = {sizes, memory::data_type::f32, strides};
-    made.bias = unplaced(bias);
   }
   const dnnl::matmul::primitive_desc chosen = description(a, b, bias, y, attributes);
-  made.run = dnnl::matmul(chosen);
-  made.scratchpad = unplaced(chosen.scratchpad_desc());
-  made.reference = std::string_view(chosen.impl_info_str()).starts_with("ref");
+  const memory::desc scratchpad = chosen.scratchpad_desc();
+  Primitive made{dnnl::matmul(chosen), {}, static_cast<Dim>(scratchpad.get_size()),
+                 std::string_view(chosen.impl_info_str()).starts_with("ref")};
+  const auto take = [&](int argument, const memory::desc& desc) {
+    made.arguments.emplace(argument, memory(desc, engine(), DNNL_MEMORY_NONE));
+  };
+  take(DNNL_ARG_SRC, a);
+  take(DNNL_ARG_WEIGHTS, b);
+  take(DNNL_ARG_DST, y);
+  if (p.options.bias) take(DNNL_ARG_BIAS, bias);
+  if (made.scratch_bytes > 0) take(DNNL_ARG_SCRATCHPAD, scratchpad);
   return made;
 }
 
@@ -161,16 +172,9 @@ bool library_multiplies_bf16() {
   return native;
 }
 
-bool library_has_tiles() {
-  static const bool has = library_has(dnnl::cpu_isa::avx512_core_amx);
-  return has;
-}
-
 bool takes_operand(const ConstView& v) {
-  const Dim rows = v.size(-2), columns = v.size(-1);
-  const bool by_row = (columns == 1 || v.step(-1) == 1) && (rows == 1 || v.step(-2) >= columns);
-  const bool by_column = rows > 1 && v.step(-2) == 1 && (columns == 1 || v.step(-1) >= rows);
-  return by_row || by_column;
+  const auto layout = matrix_layout(v);
+  return layout && (layout->by_rows || v.size(-2) > 1);
 }
 
 bool takes_result(const View& y) {
@@ -190,18 +194,26 @@ void run_library(Problem p) {
     return;
   }
   static thread_local dnnl::stream stream(engine());
-  const auto place = [](memory& operand, const void* data) -> memory& {
-    operand.set_data_handle(const_cast<void*>(data));
-    return operand;
-  };
-  const Scratch<std::byte> scratchpad(static_cast<Dim>(primitive.scratchpad.get_desc().get_size()));
-  std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, place(primitive.a, p.a.data)},
-                                            {DNNL_ARG_WEIGHTS, place(primitive.b, p.b.data)},
-                                            {DNNL_ARG_DST, place(primitive.y, p.y.data)},
-                                            {DNNL_ARG_SCRATCHPAD, place(primitive.scratchpad, scratchpad.data())}};
-  if (p.options.bias) arguments.emplace(DNNL_ARG_BIAS, place(primitive.bias, p.options.bias.data));
-  primitive.run.execute(stream, arguments);
+  primitive.place(DNNL_ARG_SRC, p.a.data);
+  primitive.place(DNNL_ARG_WEIGHTS, p.b.data);
+  primitive.place(DNNL_ARG_DST, p.y.data);
+  if (p.options.bias) primitive.place(DNNL_ARG_BIAS, p.options.bias.data);
+  std::optional<Scratch<std::byte>> scratch;
+  if (primitive.scratch_bytes > 0) {
+    scratch.emplace(primitive.scratch_bytes);
+    primitive.place(DNNL_ARG_SCRATCHPAD, scratch->data());
+  }
+  primitive.run.execute(stream, primitive.arguments);
   stream.wait();
 }
 
 }  // namespace ashlar::kernels::products
+
+namespace ashlar::kernels {
+
+bool has_amx() {
+  static const bool has = products::library_has(dnnl::cpu_isa::avx512_core_amx);
+  return has;
+}
+
+}  // namespace ashlar::kernels

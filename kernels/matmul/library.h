@@ -4,10 +4,9 @@
 
 namespace ashlar::kernels::products {
 
-// Whether the library multiplies bf16: where the processor does. Elsewhere it refuses it.
+// Whether the library multiplies bf16: where the processor does. Elsewhere it refuses it. Asked of the library once, as has_amx()
+// is: a later limit_isa() does not change it.
 bool library_multiplies_bf16();
-// Whether it has AMX. The library has then asked the system for the right to use it, for all threads.
-bool library_has_tiles();
 
 // Whether the library takes the last two dimensions of an operand without a copy: rows or columns without gaps between
 // elements; of a result: rows without gaps. A single row of an operand and a single column of a result must be contiguous,

@@ -7,6 +7,5 @@ namespace ashlar::kernels {
 ASHLAR_KERNEL(matmul);
 
 bool multiplies_bf16(Device device) { return device.type == DeviceType::cpu ? products::library_multiplies_bf16() : true; }
-bool has_tiles() { return products::library_has_tiles(); }
 
 }  // namespace ashlar::kernels

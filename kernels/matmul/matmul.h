@@ -8,7 +8,7 @@
 namespace ashlar::kernels {
 
 struct MatmulOptions {
-  ConstView bias = {};      // (N), added to every row; master dtype
+  ConstView bias = {};      // (N), contiguous, added to every row; master dtype
   bool accumulate = false;  // y += a b instead of y = a b
   // y = gelu(a b + bias), for one product of two matrices with a and y of one dtype, y contiguous and not accumulated.
   // `pre_activation`, like y, then receives a b + bias, which GELU's backward reads; it may be absent.
@@ -20,6 +20,8 @@ struct MatmulOptions {
   // (M), master dtype, contiguous: receives the sums of a's rows, for one product of two matrices without bias or gelu.
   // With a transposed gradient as a they are the gradient of a bias, which costs a GPU nothing beside that of the weight.
   View row_sums = {};
+
+  void for_each_view(auto&& visit) const { visit(bias), visit(pre_activation), visit(gelu_at), visit(row_sums); }
 };
 
 // y = a b (+ bias), or its GELU, or times GELU's derivative. Where the device has no product that ends so, that is a pass of
@@ -31,7 +33,5 @@ extern const Kernel<void(const Exec&, ConstView a, ConstView b, View y, MatmulOp
 
 // Whether the device has instructions for products of bf16. Elsewhere matmul converts them, which costs time.
 bool multiplies_bf16(Device device);
-// Whether UseTiles may be asked for AMX.
-bool has_tiles();
 
 }  // namespace ashlar::kernels

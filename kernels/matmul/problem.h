@@ -2,6 +2,7 @@
 #pragma once
 #include "core/array.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/matmul/checks.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/views.h"
@@ -57,61 +58,8 @@ inline ConstView broadcast_batch(const ConstView& v, const View& y) {
   return result;
 }
 
-inline void check_gelu(const ConstView& a, const View& y, const MatmulOptions& options) {
-  const View& z = options.pre_activation;
-  const ConstView& at = options.gelu_at;
-  if (!options.gelu) {
-    ASHLAR_CHECK(!z, "matmul: a pre_activation ", z.shape, " is given without gelu");
-    ASHLAR_CHECK(!at, "matmul: gelu_at ", at.shape, " is given without gelu");
-    return;
-  }
-  ASHLAR_CHECK(y.shape.ndim() == 2 && y.dtype == a.dtype && y.contiguous() && !options.accumulate,
-               "matmul: with gelu, y ", y.dtype, y.shape, " must be one matrix, contiguous, of a's dtype ", a.dtype,
-               " and not accumulated; take gelu_forward of the product otherwise");
-  const auto check_like_y = [&](const char* what, const ConstView& v) {
-    ASHLAR_CHECK(!v || (v.shape == y.shape && v.dtype == y.dtype && v.contiguous()), "matmul: ", what, " ", v.dtype, v.shape,
-                 " must be contiguous and like y ", y.dtype, y.shape);
-  };
-  check_like_y("pre_activation", z);
-  check_like_y("gelu_at", at);
-  ASHLAR_CHECK(!at || (!z && !options.bias), "matmul: gelu_at ", at.shape, " excludes a bias and a pre_activation");
-}
-
-inline void check_row_sums(const ConstView& a, const View& y, const MatmulOptions& options) {
-  const View& sums = options.row_sums;
-  ASHLAR_CHECK(!sums || (y.shape.ndim() == 2 && !options.bias && !options.gelu), "matmul: row_sums ", sums.shape,
-               " are those of one product of two matrices, without bias or gelu");
-  ASHLAR_CHECK(!sums || (sums.shape == Shape({a.size(-2)}) && sums.dtype == master_dtype(a.dtype) && sums.contiguous()),
-               "matmul: row_sums ", sums.dtype, sums.shape, " must be ", master_dtype(a.dtype), Shape({a.size(-2)}),
-               " and contiguous, for a ", a.dtype, a.shape);
-}
-
 inline Problem check(const ConstView& a, const ConstView& b, const View& y, const MatmulOptions& options) {
-  const auto shapes = [&] { return concat("a ", a.dtype, a.shape, ", b ", b.dtype, b.shape, ", y ", y.dtype, y.shape); };
-  ASHLAR_CHECK(a.shape.ndim() >= 2 && b.shape.ndim() >= 2 && y.shape.ndim() >= 2,
-               "matmul: operands need two dimensions or more; ", shapes());
-  ASHLAR_CHECK(a.size(-1) == b.size(-2), "matmul: last dimension of a must equal the last but one of b; ", shapes());
-  ASHLAR_CHECK(y.size(-2) == a.size(-2) && y.size(-1) == b.size(-1), "matmul: y must be (…, M, N); ", shapes());
-  for (const ConstView* operand : {&a, &b}) {
-    const int added = y.shape.ndim() - operand->shape.ndim();
-    ASHLAR_CHECK(added >= 0, "matmul: y has too few dimensions; ", shapes());
-    for (int d = 0; d < operand->shape.ndim() - 2; ++d) {
-      ASHLAR_CHECK(operand->size(d) == y.size(d + added) || operand->size(d) == 1,
-                   "matmul: batch dimensions do not match; ", shapes());
-    }
-  }
-  const bool f64 = y.dtype == DType::f64;
-  for (const DType dtype : {a.dtype, b.dtype, y.dtype}) {
-    ASHLAR_CHECK(is_floating(dtype) && (dtype == DType::f64) == f64,
-                 "matmul: operands must be all f64, or each f32 or bf16; ", shapes());
-  }
-  if (options.bias) {
-    ASHLAR_CHECK(options.bias.shape == Shape({y.size(-1)}) && options.bias.dtype == master_dtype(y.dtype),
-                 "matmul: bias ", options.bias.dtype, options.bias.shape, " must be ", master_dtype(y.dtype), "(",
-                 y.size(-1), ")");
-  }
-  check_gelu(a, y, options);
-  check_row_sums(a, y, options);
+  check_product(a, b, y, options);
   return {broadcast_batch(a, y), broadcast_batch(b, y), y, options};
 }
 
@@ -161,7 +109,7 @@ inline void empty_sum(const Exec& exec, const View& y, const MatmulOptions& opti
   ConstView bias = options.bias;
   bias.shape = y.shape;
   bias.stride = {};
-  bias.stride[static_cast<std::size_t>(y.shape.ndim() - 1)] = options.bias.step(0);
+  bias.stride[static_cast<std::size_t>(y.shape.ndim() - 1)] = 1;
   if (options.accumulate) linear_combination(exec, bias, 1.0, y, 1.0, y);
   else cast(exec, bias, y);
 }

@@ -12,7 +12,7 @@ namespace {
 class Multiplier {
  public:
   explicit Multiplier(const Problem& p)
-      : p_(p), b_(packed_pairs(p.k(), p.n())), a_(by_rows(p.a) ? 0 : p.m() * whole_lines(p.k())), tiles_(has_tiles()) {}
+      : p_(p), b_(packed_pairs(p.k(), p.n())), a_(by_rows(p.a) ? 0 : p.m() * whole_lines(p.k())), amx_(has_amx()) {}
 
   // Rows [begin, end) of a product.
   void operator()(Dim batch, Dim begin, Dim end) {
@@ -46,7 +46,7 @@ class Multiplier {
   const Problem& p_;
   Scratch<Pair> b_;
   Scratch<bfloat16> a_;  // (rows, whole_lines(k)), where a is not given by rows
-  UseTiles tiles_;
+  UseAmx amx_;
 };
 
 }  // namespace
@@ -56,13 +56,13 @@ bool is_small_bf16(const Problem& p) {
   if (!library_multiplies_bf16() || p.a.dtype != DType::bf16 || p.b.dtype != DType::bf16) return false;
   if (!by_rows(p.b) || !by_rows(ConstView(p.y)) || p.k() == 0 || p.k() > 1024 || p.k() * p.n() > kMostValues) return false;
   // The library uses AMX too: only many rows make up for the packing of b, which for a batch each thread does for its own.
-  if (has_tiles()) return by_rows(p.a) && p.m() >= (batch_shape(p.y).numel() > 1 ? 64 : 512);
+  if (has_amx()) return by_rows(p.a) && p.m() >= (batch_shape(p.y).numel() > 1 ? 64 : 512);
   // With many columns of a, packing it costs more than the library's second pass.
   return by_rows(p.a) || (by_columns(p.a) && p.m() <= 128);
 }
 
 void matmul_small_bf16(const Problem& p) {
-  multiply_in_parts(p, [&] { return Multiplier(p); }, has_tiles() ? 64 : 48);
+  multiply_in_parts(p, [&] { return Multiplier(p); }, has_amx() ? 64 : 48);
 }
 
 }  // namespace ashlar::kernels::products

@@ -1,9 +1,10 @@
 // Monarch products on tiles of rows whose hidden features stay in the cache.
 #include "core/parallel.h"
 #include "kernels/blocks/range_sums.h"
+#include "kernels/blocks/regroup.h"
 #include "kernels/matmul/cpu.h"
 #include "kernels/monarch/monarch.h"
-#include "kernels/monarch/problem.h"
+#include "kernels/monarch/checks.h"
 #include "kernels/reduce/column_sums.h"
 
 namespace ashlar::kernels::cpu {
@@ -11,21 +12,7 @@ namespace {
 
 using namespace monarch;
 
-// from (R, blocks, others, c) -> to (R, others, blocks, c)
-void regroup(const ConstView& from, Dim blocks, Dim others, Dim c, const View& to) {
-  const Dim bytes = c * static_cast<Dim>(size_of(from.dtype));
-  for (Dim row = 0; row < from.size(0); ++row) {
-    const auto* const source = static_cast<const std::byte*>(from.data) + row * blocks * others * bytes;
-    auto* const target = static_cast<std::byte*>(to.data) + row * blocks * others * bytes;
-    for (Dim i = 0; i < blocks; ++i) {
-      for (Dim o = 0; o < others; ++o) {
-        std::memcpy(target + (o * blocks + i) * bytes, source + (i * others + o) * bytes, static_cast<std::size_t>(bytes));
-      }
-    }
-  }
-}
-
-Dim row_bytes(const Problem& p, const ConstView& x) { return 2 * p.h.size * static_cast<Dim>(size_of(x.dtype)); }
+Dim row_bytes(const Sizes& p, const ConstView& x) { return 2 * p.h.size * static_cast<Dim>(size_of(x.dtype)); }
 
 struct BackwardCall {
   ConstView dy, x, h, r, l;
@@ -36,31 +23,28 @@ struct BackwardCall {
 template <class C>
 class Backward {
  public:
-  Backward(const Exec& exec, const Problem& problem, const BackwardCall& call)
+  Backward(const Exec& exec, const Sizes& sizes, const BackwardCall& call)
       : exec_(exec),
-        p_(problem),
+        p_(sizes),
         call_(call),
         right_(exec, call.r, call.x.dtype),
         left_(exec, call.l, call.x.dtype),
-        ranges_(p_.rows, kMaxRanges),
+        ranges_(p_.rows),
         dr_(call.dr, ranges_.count),
         dl_(call.dl, ranges_.count),
         dbias_(call.dbias, ranges_.count) {}
 
   void run() const {
     constexpr Dim kCacheBytes = 1024 * 1024;
-    for_tiles(ranges_, row_bytes(p_, call_.x), kCacheBytes,
-              [this](Dim range, Dim begin, Dim rows, bool accumulate) { tile(range, begin, rows, accumulate); });
+    for_tiles(ranges_, row_bytes(p_, call_.x), kCacheBytes, [this](const RangeTile& t) { tile(t); });
     dr_.add_up();
     dl_.add_up();
     dbias_.add_up();
   }
 
  private:
-  static constexpr Dim kMaxRanges = 16;
-
-  // `accumulate`: not the first tile of its range.
-  void tile(Dim range, Dim begin, Dim rows, bool accumulate) const {
+  void tile(const RangeTile& t) const {
+    const auto [range, begin, rows, next_rows, accumulate] = t;
     if (!accumulate) {  // the padding
       if (dr_) std::fill_n(dr_.at(range), call_.dr.numel(), C{0});
       if (dl_) std::fill_n(dl_.at(range), call_.dl.numel(), C{0});
@@ -95,7 +79,7 @@ class Backward {
   }
 
   const Exec& exec_;
-  const Problem& p_;
+  const Sizes& p_;
   const BackwardCall& call_;
   Operand right_, left_;
   RowRanges ranges_;
@@ -106,7 +90,7 @@ class Backward {
 
 void monarch_forward(const Exec& exec, ConstView x, ConstView r, ConstView l, ConstView bias, View h, View y) {
   constexpr Dim kCacheBytes = 512 * 1024;
-  const Problem p = check("monarch_forward", x, y, h, r, l, bias);
+  const Sizes p = check("monarch_forward", x, y, h, r, l, bias);
   if (y.numel() == 0) return;
   const Operand right = Operand::transposed(exec, r, x.dtype, p.rows);
   const Operand left = Operand::transposed(exec, l, x.dtype, p.rows);
@@ -133,17 +117,12 @@ void monarch_forward(const Exec& exec, ConstView x, ConstView r, ConstView l, Co
 void monarch_backward(const Exec& exec, ConstView dy, ConstView x, ConstView h, ConstView r, ConstView l, View dx, View dr,
                       View dl, View dbias) {
   constexpr std::string_view operation = "monarch_backward";
-  const Problem problem = check(operation, x, dy, h, r, l, dbias);
-  check_gradients(problem, x, h, r, l, dx, dr, dl);
-  if (problem.rows == 0) {
-    for (const View& gradient : {dr, dl, dbias}) {
-      if (gradient) fill(gradient, 0);
-    }
-    return;
-  }
+  const Sizes sizes = check(operation, x, dy, h, r, l, dbias);
+  check_gradients(sizes, x, h, r, l, dx, dr, dl);
+  if (sizes.rows == 0) return clear({dr, dl, dbias});
   const BackwardCall call{dy, x, h, r, l, dx, dr, dl, dbias};
-  if (r.dtype == DType::f64) Backward<double>(exec, problem, call).run();
-  else Backward<float>(exec, problem, call).run();
+  if (r.dtype == DType::f64) Backward<double>(exec, sizes, call).run();
+  else Backward<float>(exec, sizes, call).run();
 }
 
 }  // namespace ashlar::kernels::cpu

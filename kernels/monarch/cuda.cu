@@ -4,7 +4,7 @@
 #include "core/cuda/cuda.h"
 #include "kernels/blocks/views.h"
 #include "kernels/matmul/cuda.h"
-#include "kernels/monarch/problem.h"
+#include "kernels/monarch/checks.h"
 
 namespace ashlar::kernels::cuda {
 
@@ -22,7 +22,7 @@ AnyView pair_columns(const AnyView& hidden, Dim block, Dim others, const BlockRu
 }
 
 // H (R, b1, b2, c) = X_j R_jiᵀ
-void hidden_features(const Exec& exec, const Problem& p, const ConstView& x, const ConstView& r, const View& h) {
+void hidden_features(const Exec& exec, const Sizes& p, const ConstView& x, const ConstView& r, const View& h) {
   const Dim b1 = p.out.blocks, b2 = p.in.blocks, q = p.in.length, c = p.rank;
   for (Dim i = 0; i < b1; ++i) {
     for (const BlockRun& run : runs_of(p.in)) {
@@ -33,7 +33,7 @@ void hidden_features(const Exec& exec, const Problem& p, const ConstView& x, con
 }
 
 // dA (R, b2, b1, c) = dY_i L_ij
-void hidden_gradients(const Exec& exec, const Problem& p, const ConstView& dy, const ConstView& l, const View& da) {
+void hidden_gradients(const Exec& exec, const Sizes& p, const ConstView& dy, const ConstView& l, const View& da) {
   const Dim b1 = p.out.blocks, b2 = p.in.blocks, length = p.out.length, c = p.rank;
   for (Dim j = 0; j < b2; ++j) {
     for (const BlockRun& run : runs_of(p.out)) {
@@ -52,7 +52,7 @@ ConstView hidden_blocks(const ConstView& hidden, const BlockRun& run, Dim width)
 }  // namespace
 
 void monarch_forward(const Exec& exec, ConstView x, ConstView r, ConstView l, ConstView bias, View h, View y) {
-  const Problem p = check("monarch_forward", x, y, h, r, l, bias);
+  const Sizes p = check("monarch_forward", x, y, h, r, l, bias);
   if (y.numel() == 0) return;
   const Array own = h ? Array() : Array::empty({p.rows, p.h.size}, x.dtype, exec.device);
   const View hidden = h ? h : View(own);
@@ -65,7 +65,7 @@ void monarch_forward(const Exec& exec, ConstView x, ConstView r, ConstView l, Co
 
 void monarch_backward(const Exec& exec, ConstView dy, ConstView x, ConstView h, ConstView r, ConstView l, View dx, View dr,
                       View dl, View dbias) {
-  const Problem p = check("monarch_backward", x, dy, h, r, l, dbias);
+  const Sizes p = check("monarch_backward", x, dy, h, r, l, dbias);
   check_gradients(p, x, h, r, l, dx, dr, dl);
   const int device = exec.device.index;
   if (dbias && (!dl || p.rows == 0)) sum_to(exec, dy, as_row(dbias));

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/normalize/checks.h"
 #include "kernels/normalize/normalize.h"
 #include "kernels/normalize/rows.h"
 #include "kernels/reduce/reduce.h"

@@ -1,5 +1,6 @@
 // On CUDA the sums of squares stay on the device, and a second launch scales all rows.
 #include "kernels/device.cuh"
+#include "kernels/normalize/checks.h"
 #include "kernels/normalize/normalize.h"
 #include "kernels/normalize/rows.h"
 #include "kernels/reduce/reduce.h"

@@ -1,6 +1,7 @@
 // Sums on the CPU. Work is cut by the shape alone and the pieces are added in order, so the bits of a result do not
 // depend on the number of threads.
 #include "core/array.h"
+#include "kernels/reduce/checks.h"
 #include "kernels/reduce/column_sums.h"
 #include "kernels/reduce/layout.h"
 #include "kernels/reduce/reduce.h"

@@ -1,5 +1,6 @@
 // Sums on CUDA. Work is cut by the shape alone and pieces are added in order, so a result has the same bits every time.
 #include "kernels/device.cuh"
+#include "kernels/reduce/checks.h"
 #include "kernels/reduce/layout.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/tensor_update.cuh"

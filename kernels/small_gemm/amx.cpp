@@ -165,24 +165,24 @@ namespace {
 thread_local bool in_use = false;
 }  // namespace
 
-UseTiles::UseTiles(bool use) : use_(use) {
+UseAmx::UseAmx(bool use) : use_(use) {
   if (!use_) return;
   configure_tiles();
   in_use = true;
 }
-UseTiles::~UseTiles() {
+UseAmx::~UseAmx() {
   if (!use_) return;
   release_tiles();
   in_use = false;
 }
 
-bool uses_tiles() { return in_use; }
+bool uses_amx() { return in_use; }
 
 template <class C>
-void multiply_tiles(const PairGemm& gemm, const bfloat16* a, const Pair* b, C* c) {
+void multiply_amx(const PairGemm& gemm, const bfloat16* a, const Pair* b, C* c) {
   multiply_all(gemm, a, b, c);
 }
-template void multiply_tiles(const PairGemm&, const bfloat16*, const Pair*, float*);
-template void multiply_tiles(const PairGemm&, const bfloat16*, const Pair*, bfloat16*);
+template void multiply_amx(const PairGemm&, const bfloat16*, const Pair*, float*);
+template void multiply_amx(const PairGemm&, const bfloat16*, const Pair*, bfloat16*);
 
 }  // namespace ashlar::kernels

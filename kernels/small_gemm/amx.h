@@ -4,10 +4,10 @@
 
 namespace ashlar::kernels {
 
-// Whether this thread's PairGemm goes to multiply_tiles.
-bool uses_tiles();
+// Whether this thread's PairGemm goes to multiply_amx.
+bool uses_amx();
 
 template <class C>
-void multiply_tiles(const PairGemm& gemm, const bfloat16* a, const Pair* b, C* c);
+void multiply_amx(const PairGemm& gemm, const bfloat16* a, const Pair* b, C* c);
 
 }  // namespace ashlar::kernels

@@ -137,7 +137,7 @@ namespace ashlar::kernels {
 
 template <class C>
 void PairGemm::operator()(const bfloat16* a, const Pair* b, C* c) const {
-  if (uses_tiles()) return multiply_tiles(*this, a, b, c);
+  if (uses_amx()) return multiply_amx(*this, a, b, c);
   const Dim vectors = ceil_div(n, kLanes), panels = ceil_div(vectors, kMostVectors);
   for (Dim i = 0; i < panels; ++i) {  // of nearly equal width
     const Dim first = vectors * i / panels, end = vectors * (i + 1) / panels;

@@ -11,7 +11,7 @@ namespace ashlar::kernels {
 //   pack_pairs(v, 64, keys, 64, values);
 //   const PairGemm weigh{.m = 48, .n = 64, .k = keys, .lda = 512, .strip = strip_pairs(keys), .ldc = 64};
 //   weigh(p, values, sums);
-// By AMX while a UseTiles says so, by AVX-512 elsewhere. For one of them an element of C is a sum over k in a fixed order: its
+// By AMX while a UseAmx says so, by AVX-512 elsewhere. For one of them an element of C is a sum over k in a fixed order: its
 // bits do not depend on m, n or its place in C.
 struct PairGemm {
   Dim m = 0, n = 0, k = 0;
@@ -23,13 +23,17 @@ struct PairGemm {
   void operator()(const bfloat16* a, const Pair* b, C* c) const;
 };
 
+// Whether a UseAmx may be asked for it: where the library of kernels/matmul has it. That has then asked the system for the right
+// to use AMX, for all threads.
+bool has_amx();
+
 // Lends AMX to the products of this thread as long as it lives, in between which no other library may multiply.
-class UseTiles {
+class UseAmx {
  public:
-  explicit UseTiles(bool use);  // does nothing if not
-  ~UseTiles();
-  UseTiles(const UseTiles&) = delete;
-  UseTiles& operator=(const UseTiles&) = delete;
+  explicit UseAmx(bool use);  // does nothing if not
+  ~UseAmx();
+  UseAmx(const UseAmx&) = delete;
+  UseAmx& operator=(const UseAmx&) = delete;
 
  private:
   bool use_;

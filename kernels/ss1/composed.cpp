@@ -3,7 +3,7 @@
 #include "core/array.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/reduce/reduce.h"
-#include "kernels/ss1/sizes.h"
+#include "kernels/ss1/checks.h"
 #include "kernels/ss1/ss1.h"
 #include "kernels/views.h"
 

@@ -69,9 +69,10 @@ void backward_tiles(const Exec& exec, const Sizes& s, const std::optional<Sketch
                     const BackwardCall& call) {
   const Side classes = classes_of(s.sketches, call.z.size(0));
   const Operand weights(exec, call.z, call.dy.dtype);
-  const RowRanges ranges(s.rows, 16);
+  const RowRanges ranges(s.rows);
   const RangeSums<C> dz(call.dz, ranges.count), dbias(call.dbias, ranges.count);
-  const auto tile = [&](Dim range, Dim begin, Dim rows, bool accumulate) {
+  const auto tile = [&](const RangeTile& t) {
+    const auto [range, begin, rows, next_rows, accumulate] = t;
     const ConstView dy = rows_of(call.dy, begin, rows);
     if (dbias) sums::column_sums(dy, accumulate, dbias.at(range));
     const Array own = Array::empty({rows, s.sketches * s.width()}, dy.dtype);  // sketches first, then their gradients

@@ -3,7 +3,7 @@
 #include <initializer_list>
 
 #include "core/device.h"
-#include "kernels/ss1/sizes.h"
+#include "kernels/ss1/places.h"
 
 namespace ashlar::kernels::ss1 {
 

@@ -1,4 +1,4 @@
-// Eight neighbouring places of sketches, or features, in bf16 at a time (sizes.h) and of several rows together: the table is
+// Eight neighbouring places of sketches, or features, in bf16 at a time (places.h) and of several rows together: the table is
 // looked up once for them, and their loads are under way together. Sums are in f32, in the order of the table.
 #pragma once
 #include "kernels/device.cuh"

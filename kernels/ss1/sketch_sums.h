@@ -3,7 +3,7 @@
 #include <string_view>
 
 #include "kernels/ss1/signed_sums.h"
-#include "kernels/ss1/sizes.h"
+#include "kernels/ss1/checks.h"
 
 namespace ashlar::kernels::ss1 {
 

@@ -22,6 +22,8 @@ struct SgdTensor {
   bool nesterov = false;
   ConstView numbers = {}, dw = {};
   View w = {}, buffer = {};
+
+  void for_each_view(auto&& visit) const { visit(numbers), visit(dw), visit(w), visit(buffer); }
 };
 extern const Kernel<void(const Exec&, std::span<const SgdTensor>)> sgd_update;
 
@@ -33,6 +35,8 @@ struct AdamWTensor {
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, grad_scale = 1;
   ConstView numbers = {}, dw = {};
   View w = {}, m = {}, v = {};
+
+  void for_each_view(auto&& visit) const { visit(numbers), visit(dw), visit(w), visit(m), visit(v); }
 };
 extern const Kernel<void(const Exec&, std::span<const AdamWTensor>)> adamw_update;
 // The numbers of update `step`, counted from 1: 1 - lr weight_decay, lr / (1 - beta1^step), 1 / sqrt(1 - beta2^step).
@@ -42,6 +46,8 @@ std::array<double, 3> adamw_numbers(double lr, double weight_decay, double beta1
 struct AverageTensor {
   ConstView w;
   View average;
+
+  void for_each_view(auto&& visit) const { visit(w), visit(average); }
 };
 extern const Kernel<void(const Exec&, double decay, std::span<const AverageTensor>)> average_update;
 

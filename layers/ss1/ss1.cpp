@@ -5,7 +5,7 @@
 
 #include "autograd/function.h"
 #include "core/random.h"
-#include "kernels/ss1/sizes.h"
+#include "kernels/ss1/checks.h"
 #include "kernels/ss1/ss1.h"
 
 namespace ashlar {

@@ -182,7 +182,7 @@ TEST_CASE("attention survives scores in the thousands", "[kernels]") {
   CHECK(relative_error(got.d_packed.part(2).to_vector<double>(), expected.dv) <= 1e-3);
 }
 
-TEST_CASE("attention passes NaN on to the rows that see it, and to no others", "[kernels]") {
+TEST_CASE("attention passes NaN in a key on to the rows that see it, and to no others", "[kernels]") {
   const Case c{1, 1, 9, 4, true};
   const Packed in = Packed::random(c, DType::f32, 1);
   in.base.data<float>()[5 * 3 * 4 + 4] = NAN;  // (T, 3, D): the first value of the sixth key

@@ -73,6 +73,32 @@ TEST_CASE("block_diagonal computes a single row as it does among others", "[kern
   CHECK(relative_error(y, all.y.slice(0, 7, 8)) <= 1e-6);
 }
 
+// Where the blocks divide their length, many rows are shuffled in another way than a few.
+TEST_CASE("block_diagonal takes shuffled channels as it does plain ones that come shuffled", "[kernels]") {
+  const Dim rows = GENERATE(1, 100, 700), blocks = GENERATE(2, 4), run = GENERATE(1, 2, 5, 12), padding = GENERATE(0, 1);
+  const DType dtype = GENERATE(DType::f64, DType::f32, DType::bf16), master = master_dtype(dtype);
+  const Dim q = blocks * run, n = blocks * q - padding, p = 6, m = blocks * p - 1;
+  INFO(rows << " rows, " << blocks << " blocks of " << q << ", " << padding << " less, in " << dtype);
+  const auto shuffled = [&](const Array& x) {  // padded, then seen as (groups, channels) and transposed
+    const Array padded = Array::zeros({rows, blocks * q}, dtype);
+    copy(x, padded.slice(1, 0, n));
+    return padded.reshape({rows, blocks, q}).transpose(1, 2).as_contiguous().reshape({rows, blocks * q});
+  };
+  const Array x = randn({rows, n}, dtype, 1), w = randn({blocks, p, q}, master, 2), bias = randn({m}, master, 3);
+  const Array dy = randn({rows, m}, dtype, 4), plain_x = shuffled(x);
+  const Array y = nan_like(dy), dx = nan_like(x), dw = nan_like(w), dbias = nan_like(bias);
+  const Array plain_y = nan_like(dy), plain_dx = nan_like(plain_x), plain_dw = nan_like(w), plain_dbias = nan_like(bias);
+  kernels::block_diagonal_forward({}, x, w, bias, true, y);
+  kernels::block_diagonal_forward({}, plain_x, w, bias, false, plain_y);
+  CHECK(relative_error(y, plain_y) <= tolerance(dtype, q));
+  leave_nan_behind(w.numel());
+  kernels::block_diagonal_backward({}, dy, x, w, true, dx, dw, dbias);
+  kernels::block_diagonal_backward({}, dy, plain_x, w, false, plain_dx, plain_dw, plain_dbias);
+  CHECK(relative_error(shuffled(dx).slice(1, 0, n), plain_dx.slice(1, 0, n)) <= tolerance(dtype, p));
+  CHECK(relative_error(dw, plain_dw) <= tolerance(master, rows));
+  CHECK(bitwise_equal(dbias, plain_dbias));
+}
+
 TEST_CASE("block_diagonal works on rows inside a wider matrix and on no rows", "[kernels]") {
   const Operands in;
   for (const bool shuffle : {false, true}) {

@@ -4,11 +4,11 @@
 #include <set>
 #include <vector>
 
-#include "kernels/block_diagonal/problem.h"
+#include "kernels/block_diagonal/checks.h"
 #include "kernels/blocks/views.h"
 #include "kernels/fragments.h"
 #include "kernels/matmul/layout.h"
-#include "kernels/ss1/sizes.h"
+#include "kernels/ss1/places.h"
 #include "kernels/tensor_table.h"
 #include "tests/support/catch.h"
 

@@ -86,6 +86,7 @@ TEST_CASE("decompositions refuse what they cannot do") {
     REQUIRE_THROWS_WITH(linalg::orthonormal_columns(broken), says("not finite"));
     REQUIRE_THROWS_WITH(linalg::svd(broken.select(0, 0)), says("not finite"));
   }
+  REQUIRE_THROWS_WITH(linalg::svd(Array::zeros({2, 3, 4})), "svd: needs one matrix (M, N), got (2, 3, 4)");
   REQUIRE_THROWS_AS(linalg::eigh(Array::zeros({2, 3, 4})), InputError);
   REQUIRE_THROWS_AS(linalg::eigh(Array::zeros({2, 3, 3}, DType::bf16)), InputError);
 }

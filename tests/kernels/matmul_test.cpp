@@ -256,6 +256,9 @@ TEST_CASE("matmul refuses what does not fit and says why") {
   REQUIRE_THROWS_WITH(
       matmul({}, randn({2, 3}, DType::f32, 1), randn({3, 4}, DType::f32, 2), y, {.bias = randn({3}, DType::f32, 3)}),
       says("bias"));
+  const Array column = randn({4, 2}, DType::f32, 3).select(1, 0);
+  REQUIRE_THROWS_WITH(matmul({}, x, x, x.clone(), {.bias = column}),
+                      "matmul: bias f32(4) must be contiguous; copy with as_contiguous() first");
 }
 
 TEST_CASE("small products read nothing beside their operands and have the same bits for any number of threads") {

@@ -34,11 +34,11 @@ std::vector<Pair> packed(const std::vector<bfloat16>& from, Dim ld, Dim rows, Di
 
 bool has_instructions() {
   if (multiplies_bf16(Device{})) return true;
-  WARN("this processor does not multiply bf16");
+  WARN("skipped: this processor does not multiply bf16");
   return false;
 }
 // By AVX-512 and, where the processor has it, AMX.
-std::vector<int> ways() { return has_tiles() ? std::vector{0, 1} : std::vector{0}; }
+std::vector<int> ways() { return has_amx() ? std::vector{0, 1} : std::vector{0}; }
 
 // Largest difference from a naive f64 product, in units of the largest entry; what lies between the rows of C must keep its
 // value.
@@ -75,19 +75,19 @@ double product_error(PairGemm gemm, bool with_bias) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("pair_gemm equals a naive product for every shape, by vectors and by tiles, accumulating and with a bias",
+TEMPLATE_TEST_CASE("pair_gemm equals a naive product for every shape, by AVX-512 and by AMX, accumulating and with a bias",
                    "[kernels]", float, bfloat16) {
   if (!has_instructions()) return;
   const double tolerance = std::is_same_v<TestType, float> ? 2e-6 : 4e-3;
-  for (const int tiles : ways()) {
-    const UseTiles use(tiles != 0);
+  for (const int amx : ways()) {
+    const UseAmx use(amx != 0);
     for (const Dim m : {0, 1, 3, 4, 7, 13, 16, 17, 24, 32, 65}) {
       for (const Dim n : {0, 1, 7, 8, 9, 16, 17, 31, 40, 48, 64, 65, 72, 100}) {
         for (const Dim k : {0, 1, 2, 5, 32, 64, 259}) {
           for (const auto& [accumulate, bias] : {std::pair{false, false}, {false, true}, {true, false}, {true, true}}) {
             const PairGemm gemm{.m = m, .n = n, .k = k, .ldc = n + 2, .accumulate = accumulate};
             const double error = product_error<TestType>(gemm, bias);
-            INFO("m " << m << " n " << n << " k " << k << " tiles " << tiles << " accumulate " << accumulate << " bias " << bias);
+            INFO("m " << m << " n " << n << " k " << k << " amx " << amx << " accumulate " << accumulate << " bias " << bias);
             if (!(error <= tolerance)) FAIL("error " << error);
           }
         }
@@ -98,7 +98,7 @@ TEMPLATE_TEST_CASE("pair_gemm equals a naive product for every shape, by vectors
 
 TEST_CASE("pair_gemm gives an element the same bits in products of any size", "[kernels]") {
   if (!has_instructions()) return;
-  const UseTiles use(GENERATE(from_range(ways())) != 0);
+  const UseAmx use(GENERATE(from_range(ways())) != 0);
   constexpr Dim kRows = 37, kColumns = 70, kInner = 500;
   const auto a = normal_values<bfloat16>(kRows * kInner, 1), b = normal_values<bfloat16>(kInner * kColumns, 2);
   const auto pairs = packed(b, kColumns, kInner, kColumns);
@@ -123,7 +123,7 @@ TEST_CASE("pair_gemm gives an element the same bits in products of any size", "[
 
 TEST_CASE("pair_gemm reads nothing beyond the rows of A", "[kernels]") {
   if (!has_instructions()) return;
-  const UseTiles use(GENERATE(from_range(ways())) != 0);
+  const UseAmx use(GENERATE(from_range(ways())) != 0);
   const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE)), size = 4 * page;
   void* const memory = mmap(nullptr, size + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   REQUIRE(memory != MAP_FAILED);

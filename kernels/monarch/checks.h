@@ -7,14 +7,14 @@ namespace ashlar::kernels::monarch {
 
 // Sizes of a call, from checked views. `a` and `h` are the hidden features as R makes them, in b2 blocks of (b1, c),
 // and as L takes them, in b1 blocks of (b2, c).
-struct Problem {
+struct Sizes {
   Dim rows;
   Side in, a, h, out;
   Dim rank;  // c
 };
 
-inline Problem check(std::string_view operation, const ConstView& x, const ConstView& y, const ConstView& h,
-                     const ConstView& r, const ConstView& l, const ConstView& bias) {
+inline Sizes check(std::string_view operation, const ConstView& x, const ConstView& y, const ConstView& h,
+                   const ConstView& r, const ConstView& l, const ConstView& bias) {
   check_rows(operation, "x", x, x.dtype);
   check_rows(operation, "y", y, x.dtype);
   ASHLAR_CHECK(x.size(0) == y.size(0), operation, ": x ", x.shape, " and y ", y.shape, " must have as many rows");
@@ -30,10 +30,10 @@ inline Problem check(std::string_view operation, const ConstView& x, const Const
   return {x.size(0), {n, b2, q}, {hidden, b2, b1 * c}, {hidden, b1, b2 * c}, {m, b1, p}, c};
 }
 
-inline void check_gradients(const Problem& problem, const ConstView& x, const ConstView& h, const ConstView& r,
+inline void check_gradients(const Sizes& sizes, const ConstView& x, const ConstView& h, const ConstView& r,
                             const ConstView& l, const ConstView& dx, const ConstView& dr, const ConstView& dl) {
   constexpr std::string_view operation = "monarch_backward";
-  ASHLAR_CHECK(h || !dl || problem.rows == 0, operation, ": h must be given for the gradient of l");
+  ASHLAR_CHECK(h || !dl || sizes.rows == 0, operation, ": h must be given for the gradient of l");
   check_rows(operation, "dx", dx, x.dtype);
   ASHLAR_CHECK(!dx || dx.shape == x.shape, operation, ": dx ", dx.shape, " must have the shape of x ", x.shape);
   check_contiguous(operation, "dr", dr, r.shape, master_dtype(x.dtype));

@@ -1,8 +1,8 @@
 // The hidden features of a BLAST call on the CPU, and the products that lead to them and back.
 #pragma once
 #include "kernels/blast/blast.h"
+#include "kernels/blast/checks.h"
 #include "kernels/blast/coupling.h"
-#include "kernels/blast/shapes.h"
 #include "kernels/blocks/blocks.h"
 
 namespace ashlar::kernels::blast {
@@ -14,9 +14,9 @@ inline Array hidden_features(Dim rows, Dim blocks, Dim rank, DType dtype) {
 
 // A (R, b2, r) in what is kept; absent if nothing is.
 template <class AnyView>
-AnyView kept_a(const AnyView& kept, const Shapes& shapes) {
+AnyView kept_a(const AnyView& kept, const Sizes& sizes) {
   if (!kept) return kept;
-  return strided(kept, 0, {shapes.rows, shapes.in.blocks, shapes.rank}, {kept.step(0), kept.step(1), 1});
+  return strided(kept, 0, {sizes.rows, sizes.in.blocks, sizes.rank}, {kept.step(0), kept.step(1), 1});
 }
 
 // hidden (R, blocks, r) with the padding between blocks, as rows of a matrix.

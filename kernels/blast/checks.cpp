@@ -1,12 +1,12 @@
-#include "kernels/blast/shapes.h"
+#include "kernels/blast/checks.h"
 
 #include "kernels/blast/blast.h"
 #include "kernels/checks.h"
 
 namespace ashlar::kernels::blast {
 
-Shapes check_shapes(std::string_view operation, const ConstView& x, const ConstView& y, const ConstView& u,
-                    const ConstView& v, const ConstView& s, const ConstView& bias, const ConstView& kept) {
+Sizes check(std::string_view operation, const ConstView& x, const ConstView& y, const ConstView& u,
+            const ConstView& v, const ConstView& s, const ConstView& bias, const ConstView& kept) {
   const DType master = master_dtype(x.dtype);
   check_rows(operation, "x", x, x.dtype);
   check_rows(operation, "y", y, x.dtype);

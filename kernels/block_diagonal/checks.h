@@ -6,14 +6,14 @@
 namespace ashlar::kernels::block_diagonal {
 
 // Sizes of a call, from checked views.
-struct Problem {
+struct Sizes {
   Dim rows, features;  // of x
   Side in, out;        // with a shuffle all blocks are full: padding may come to stand in any of them
   bool shuffle;
 };
 
-inline Problem check(std::string_view operation, const ConstView& x, const ConstView& y, const ConstView& w,
-              const ConstView& bias, bool shuffle) {
+inline Sizes check(std::string_view operation, const ConstView& x, const ConstView& y, const ConstView& w,
+                   const ConstView& bias, bool shuffle) {
   check_rows(operation, "x", x, x.dtype);
   check_rows(operation, "y", y, x.dtype);
   ASHLAR_CHECK(x.size(0) == y.size(0), operation, ": x ", x.shape, " and y ", y.shape, " must have as many rows");

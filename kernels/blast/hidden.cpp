@@ -1,4 +1,4 @@
-#include "kernels/blast/problem.h"
+#include "kernels/blast/hidden.h"
 
 #include "kernels/matmul/cpu.h"
 
