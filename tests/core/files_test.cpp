@@ -10,7 +10,6 @@
 
 #include <fstream>
 
-#include "core/json.h"
 #include "tests/support/catch.h"
 #include "tests/support/errors.h"
 #include "tests/support/temporary_folder.h"
@@ -271,49 +270,4 @@ TEST_CASE("writing to a symbolic link replaces what it points to") {
   CHECK(read_file(folder / "a/other") == "made");
   std::filesystem::create_symlink("loop", folder / "loop");
   CHECK(contains(error_of([&] { write_file(folder / "loop", "x"); }), "symbolic links"));
-}
-
-TEST_CASE("JSON files: written whole, faults told with line and column") {
-  const TemporaryFolder folder;
-  write_json(folder / "value.json", {{"z", 1}, {"a", {1.5, nullptr}}});
-  CHECK(read_json(folder / "value.json") == Json{{"a", {1.5, nullptr}}, {"z", 1}});
-  CHECK(read_file(folder / "value.json").find("\"z\"") < read_file(folder / "value.json").find("\"a\""));
-
-  write_file(folder / "bad.json", "{\n  \"a\": 1,\n  \"b\": oops\n}");
-  const std::string message = error_of([&] { read_json(folder / "bad.json"); });
-  CHECK(contains(message, (folder / "bad.json").string()));
-  CHECK(contains(message, "line 3, column 8"));
-  CHECK(contains(error_of([] { parse_json(std::string(100'000, '['), "hostile"); }), "nested more than 64"));
-  CHECK_FALSE(error_of([] { parse_json("", "empty"); }).empty());
-  CHECK(contains(error_of([] { parse_json(R"({"lr": 1e400})", "huge"); }), "huge: number overflow parsing '1e400'"));
-
-  const std::string latin1 = error_of([&] { write_json(folder / "value.json", {{"data", "caf\xe9"}}); });
-  CHECK(contains(latin1, (folder / "value.json").string() + ": JSON holds no text that is not valid UTF-8"));
-  CHECK(read_json(folder / "value.json").contains("z"));
-}
-
-TEST_CASE("values of a JSON object have the type that is asked for, or an error names file and key") {
-  const char* text = R"({"n": 3, "x": 0.5, "on": true, "name": "a", "none": null, "huge": 18446744073709551615,
-                        "linear": {"qkv": 5, "fc1": "dense"}})";
-  const JsonObject object(parse_json(text, "c.json"), "c.json");
-  CHECK(object.integer("n") == 3);
-  CHECK(object.integer("none", 7) == 7);
-  CHECK(object.number("x", 1) == 0.5);
-  CHECK(object.number("n", 1) == 3);
-  CHECK(object.number("y", 1) == 1);
-  CHECK(object.flag("on", false));
-  CHECK(object.text("name", "") == "a");
-  CHECK(object.text("none", "b") == "b");
-  CHECK(object.object("linear").text("fc1", "") == "dense");
-  CHECK_FALSE(object.object("none").has("fc1"));
-  CHECK_FALSE(object.has("none"));
-  CHECK(error_of([&] { object.integer("m"); }) == "c.json: key 'm': needs a whole number; it is missing");
-  CHECK(error_of([&] { object.integer("x", 1); }) == "c.json: key 'x': needs a whole number, got 0.5");
-  CHECK(error_of([&] { object.integer("huge"); }) == "c.json: key 'huge': needs a smaller number, got 18446744073709551615");
-  CHECK(error_of([&] { object.number("name", 1); }) == "c.json: key 'name': needs a number, got \"a\"");
-  CHECK(error_of([&] { object.flag("n", true); }) == "c.json: key 'n': needs true or false, got 3");
-  CHECK(error_of([&] { object.text("on", ""); }) == "c.json: key 'on': needs a text, got true");
-  CHECK(error_of([&] { object.object("name"); }) == "c.json: key 'name': needs an object, got \"a\"");
-  CHECK(error_of([&] { object.object("linear").text("qkv", ""); }) == "c.json: key 'linear.qkv': needs a text, got 5");
-  CHECK(error_of([] { JsonObject(Json(3), "c.json"); }) == "c.json: must be a JSON object");
 }
