@@ -44,17 +44,11 @@ Array random_ids(const Shape& shape, Dim count, std::uint64_t key) {
   return Array::from(ids, shape);
 }
 
-BlockSpecs everywhere(const std::string& layer) {
-  BlockSpecs specs;
-  for (const auto& place : BlockSpecs::kPlaces) specs.at(std::string(place)) = layer;
-  return specs;
-}
-
 // As in examples/configs/gpt_mini_wikitext2.json.
 Bench gpt_mini(const Scope& scope, const std::string& layer, Dim batch) {
   constexpr Dim kVocab = 8192, kContext = 256;
   const GptConfig config{.vocab = kVocab, .context = kContext, .width = 256, .depth = 6, .heads = 4,
-                         .linear = everywhere(layer)};
+                         .linear = BlockSpecs::everywhere(layer)};
   const auto model = std::make_shared<Gpt2>(scope, config);
   return {model, [model, batch](std::uint64_t key) {
             return model->loss(Tensor(random_ids({batch, kContext}, kVocab, key)),
@@ -64,7 +58,7 @@ Bench gpt_mini(const Scope& scope, const std::string& layer, Dim batch) {
 
 // As in examples/configs/vit_tiny_cifar10.json.
 Bench vit_tiny(const Scope& scope, const std::string& layer, Dim batch) {
-  const VitConfig config{.class_token = false, .linear = everywhere(layer)};
+  const VitConfig config{.class_token = false, .linear = BlockSpecs::everywhere(layer)};
   const auto model = std::make_shared<Vit>(scope, config);
   return {model, [model, batch](std::uint64_t key) {
             Array images = Array::empty({batch, 3, 32, 32});

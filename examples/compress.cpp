@@ -208,10 +208,8 @@ Calibration calibrate(const Settings& s, const Subject<Model>& subject, Model& m
 
 template <class Model>
 void compress(const Settings& s, const SafetensorsFile& weights, const Subject<Model>& subject) {
-  BlockSpecs specs = subject.specs;
-  if (s.layer_at.empty()) {
-    for (const std::string_view place : BlockSpecs::kPlaces) specs.at(place) = s.layer;
-  } else {
+  BlockSpecs specs = s.layer_at.empty() ? BlockSpecs::everywhere(s.layer) : subject.specs;
+  if (!s.layer_at.empty()) {
     for (const std::string& place : parse_places(s.layer_at)) specs.at(place) = s.layer;
   }
   const auto old_model = subject.make(subject.specs), new_model = subject.make(specs);
@@ -269,17 +267,18 @@ void run(int argc, char** argv) {
       .value_name("DIR");
   options.add("weighting", s.weighting, "what --calibrate learns: the inputs of each matrix, or the Fisher information of its rows")
       .choices({"activation", "fisher"});
-  options.add("samples", s.samples, "images or text windows that --calibrate looks at").at_least(1);
+  options.add("samples", s.samples, "images or text windows that --calibrate looks at, rounded up to whole batches").at_least(1);
   options.add("data", s.data, "folder with the data to evaluate on before and after").value_name("DIR");
   options.add("tokenizer", s.tokenizer, "folder with encoder.json and vocab.bpe, if not beside the model").value_name("DIR");
-  options.add("batch", s.batch, "samples evaluated at a time").at_least(1);
+  options.add("batch", s.batch, "images at a time; of a text, windows to calibrate with, and an eighth as many to evaluate").at_least(1);
   options.add("eval_windows", s.eval_windows, "evaluate a GPT-2 on the first N windows only; 0: on all").at_least(0);
   add_device_option(options, s.device);
   add_threads_option(options, s.threads);
   if (!options.parse(argc, argv)) return;
   ASHLAR_CHECK(!s.in.empty() && !s.layer.empty() && !s.out.empty(), "compress: --in FILE, --layer SPEC and --out DIR are needed");
-  ASHLAR_CHECK(!std::filesystem::exists(s.out) || !std::filesystem::equivalent(s.out, s.in.parent_path() / "."),
-               "compress: --out ", s.out.string(), " is the folder of --in; give another one");
+  std::error_code not_there;  // then they are not the same
+  ASHLAR_CHECK(!std::filesystem::equivalent(s.out, s.in.parent_path() / ".", not_there), "compress: --out ", s.out.string(),
+               " is the folder of --in; give another one");
   RunFolder{s.out}.check(s.start());
   set_num_threads(s.threads);
   std::printf("%s\n", startup_line("compress", s.device, s.threads, "f32").c_str());

@@ -1,6 +1,7 @@
 #include "layers/transformer.h"
 
 #include "core/random.h"
+#include "core/text.h"
 
 namespace ashlar {
 
@@ -9,7 +10,7 @@ std::string& BlockSpecs::at(std::string_view place) {
   for (std::size_t i = 0; i < kPlaces.size(); ++i) {
     if (place == kPlaces[i]) return *specs[i];
   }
-  throw InputError(concat("a block has no place '", place, "' for a weight matrix; it has qkv, proj, fc1, fc2"));
+  throw InputError(concat("a block has no place '", place, "' for a weight matrix; it has ", join(kPlaces)));
 }
 
 LayerNorm::LayerNorm(const Scope& scope, Dim width, double eps)

@@ -68,7 +68,7 @@ StepResult StepRunner::replay(std::int64_t step, const std::vector<Batch>& batch
       if (batches[b].arrays[i].defined()) copy(batches[b].arrays[i], inputs_[b].arrays[i]);
     }
   }
-  copy(Array::full({1}, static_cast<double>(step * settings_.accumulate), DType::i64), first_);
+  fill(first_, static_cast<double>(step * settings_.accumulate));
   if (optimizer_.can_record()) optimizer_.begin_replay(lr_factor);
   recording_->replay();
   StepResult result{step + 1, {losses_.begin(), losses_.end()}, clip_};

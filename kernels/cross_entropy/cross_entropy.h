@@ -11,6 +11,7 @@ struct CrossEntropyTargets {
   ConstView other = {};  // (R) i32, or absent
   ConstView weight = {};  // (R) f32, with other only; or absent: 1
   double smoothing = 0;
+  void for_each_view(auto&& visit) const { visit(target), visit(other), visit(weight); }
 };
 
 //   logits (R, V) f64, f32 or bf16, rows contiguous   losses (R) master dtype
