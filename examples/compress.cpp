@@ -208,8 +208,9 @@ Calibration calibrate(const Settings& s, const Subject<Model>& subject, Model& m
 
 template <class Model>
 void compress(const Settings& s, const SafetensorsFile& weights, const Subject<Model>& subject) {
-  BlockSpecs specs = s.layer_at.empty() ? BlockSpecs::everywhere(s.layer) : subject.specs;
+  BlockSpecs specs = BlockSpecs::everywhere(s.layer);
   if (!s.layer_at.empty()) {
+    specs = subject.specs;
     for (const std::string& place : parse_places(s.layer_at)) specs.at(place) = s.layer;
   }
   const auto old_model = subject.make(subject.specs), new_model = subject.make(specs);

@@ -99,7 +99,7 @@ class Study {
     trials.clear();
     for (std::int64_t seed = 2; seed <= s_.seeds; ++seed) {
       for (const Candidate& candidate : candidates_) {
-        if (const auto best = best_lr(candidate)) trials.push_back({&candidate, *best, seed});
+        if (const auto best = best_of(candidate)) trials.push_back({&candidate, best->lr, seed});
       }
     }
     return train(trials);
@@ -109,11 +109,11 @@ class Study {
   std::vector<Outcome> outcomes() const {
     std::vector<Outcome> known;
     for (const Candidate& candidate : candidates_) {
-      const auto lr = best_lr(candidate);
-      if (!lr) continue;
-      known.push_back({candidate.name, candidate.family, {}});
-      for (std::int64_t seed = 1; seed <= s_.seeds; ++seed) {
-        if (auto run = finished({&candidate, *lr, seed})) known.back().runs.push_back(std::move(*run));
+      auto best = best_of(candidate);
+      if (!best) continue;
+      known.push_back({candidate.name, candidate.family, {std::move(best->run)}});
+      for (std::int64_t seed = 2; seed <= s_.seeds; ++seed) {
+        if (auto run = finished({&candidate, best->lr, seed})) known.back().runs.push_back(std::move(*run));
       }
     }
     return known;
@@ -128,15 +128,19 @@ class Study {
     return run;
   }
 
-  // That of the lowest training loss: to choose by the result would flatter it. None before there is a finished run.
-  std::optional<std::string> best_lr(const Candidate& candidate) const {
-    std::optional<std::string> best;
+  struct Best {
+    std::string lr;
+    RunRecord run;  // with seed 1
+  };
+  // Of the lowest training loss: to choose by the result would flatter it. None before there is a finished run.
+  std::optional<Best> best_of(const Candidate& candidate) const {
+    std::optional<Best> best;
     double lowest = INFINITY;
     for (const std::string& lr : lrs_) {
-      const auto run = finished({&candidate, lr, 1});
+      auto run = finished({&candidate, lr, 1});
       if (!run || !(run->final_loss() < lowest)) continue;
       lowest = run->final_loss();
-      best = lr;
+      best = Best{lr, std::move(*run)};
     }
     return best;
   }
