@@ -8,17 +8,33 @@
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/reduce/reduce.h"
+#include "kernels/rounding.h"
 
 namespace ashlar::F {
 namespace {
 
-// Logits that linear_cross_entropy holds at a time, in elements: 16 MiB in f32 on the CPU, where they should stay near
-// the cache; 512 MiB in bf16 on a GPU, which large products keep busy.
-Dim logits_at_once(Device device) { return device.type == DeviceType::cpu ? Dim{1} << 22 : Dim{1} << 28; }
+// Rows of logits that linear_cross_entropy holds at a time, in parts of about equal size: together at most 16 MiB in f32
+// on the CPU, where they should stay near the cache, and 2 GiB in bf16 on a GPU, where each part but the first reads and
+// writes the gradient of the weight once more.
+Dim rows_at_once(Dim rows, Dim vocabulary, Device device) {
+  const bool cpu = device.type == DeviceType::cpu;
+  const Dim elements = Dim{1} << (cpu ? 22 : 30), tile = cpu ? 1 : 128;
+  const Dim most = std::max<Dim>(elements / std::max<Dim>(vocabulary, 1), 1);
+  const Dim parts = std::max<Dim>(kernels::ceil_div(rows, most), 1);
+  return std::clamp<Dim>(kernels::round_up(kernels::ceil_div(rows, parts), tile), 1, std::max<Dim>(rows, 1));
+}
 // On a GPU rows begin at whole cache lines, whatever the size of the vocabulary: misaligned ones halve the speed.
 Dim logits_stride(Dim vocabulary, Device device) {
-  constexpr Dim kLine = 64;
-  return device.type == DeviceType::cpu ? vocabulary : (vocabulary + kLine - 1) / kLine * kLine;
+  return device.type == DeviceType::cpu ? vocabulary : kernels::round_up(vocabulary, 64);
+}
+
+// A copy of weight (V, C) in another dtype, with rows of zeros after it up to `rows`.
+Array converted(const Array& weight, DType dtype, Dim rows) {
+  if (rows == weight.size(0)) return weight.to(dtype);
+  Array padded = Array::empty({rows, weight.size(1)}, dtype, weight.device());
+  copy(weight, padded.slice(0, 0, weight.size(0)));
+  fill(padded.slice(0, weight.size(0), rows), 0);
+  return padded;
 }
 
 void check_targets(std::string_view name, const Targets& targets, Dim rows) {
@@ -107,34 +123,39 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
     const DType master = master_dtype(weight.dtype()), logits_dtype = cpu ? master : x.dtype();
     // What the products of a device that multiplies bf16 want so is converted here, not again in each of them.
     const bool convert = x.dtype() != master && kernels::multiplies_bf16(device);
-    const Array w = convert ? weight.to(x.dtype()) : weight;
+    // Products of tensor cores want every extent in whole vectors: a copy of the weight has them, with zeros that make
+    // logits and gradients of zero in the padding.
+    const Dim stride = logits_stride(vocabulary, device), columns = convert ? stride : vocabulary;
+    const Array w = convert ? converted(weight, x.dtype(), columns) : weight;
     const double row = row_weight(targets);
     const Targets here = on_device(targets, vocabulary, device);
     const bool need_x = ctx.needs_grad(0), need_weight = ctx.needs_grad(1);
 
     Array losses = Array::empty({rows}, master, x.device());
     Array dx = need_x ? Array::empty(x.shape(), x.dtype(), x.device()) : Array();
-    Array dweight = need_weight ? Array::empty(weight.shape(), master, x.device()) : Array();
-    const Dim chunk = std::clamp<Dim>(logits_at_once(device) / std::max<Dim>(vocabulary, 1), 1, std::max<Dim>(rows, 1));
-    const Array logits =
-        Array::empty({chunk, logits_stride(vocabulary, device)}, logits_dtype, device).slice(1, 0, vocabulary);
+    Array dweight = need_weight ? Array::empty({columns, weight.size(1)}, master, x.device()) : Array();
+    const Dim chunk = rows_at_once(rows, vocabulary, device);
+    const Array logits = Array::empty({chunk, stride}, logits_dtype, device).slice(1, 0, columns);
     Array dlogits;
     if (need_x || need_weight) {
       dlogits = convert && logits_dtype != x.dtype() ? Array::empty(logits.shape(), x.dtype(), device) : logits;
     }
+    const auto classes = [&](const Array& a) { return a.defined() ? a.slice(1, 0, vocabulary) : Array(); };
     for (Dim begin = 0; begin < rows; begin += chunk) {
       const Dim end = std::min(rows, begin + chunk);
       const Array part = x.slice(0, begin, end);
       const Array scores = logits.slice(0, 0, end - begin);
       const Array dscores = dlogits.defined() ? dlogits.slice(0, 0, end - begin) : Array();
       kernels::matmul(x.exec(), part, w.transpose(0, 1), scores, {});
-      kernels::cross_entropy(x.exec(), scores, rows_of(here, begin, end), row, losses.slice(0, begin, end), dscores);
+      kernels::cross_entropy(x.exec(), classes(scores), rows_of(here, begin, end), row, losses.slice(0, begin, end),
+                             classes(dscores));
       if (need_x) kernels::matmul(x.exec(), dscores, w, dx.slice(0, begin, end), {});
       if (need_weight) {
         kernels::matmul(x.exec(), dscores.transpose(0, 1), part, dweight, {.accumulate = begin > 0});
       }
     }
     if (need_weight && rows == 0) fill(dweight, 0);
+    if (need_weight) dweight = dweight.slice(0, 0, vocabulary);
     ctx.keep(std::array<Array, 2>{dx, dweight});
     return mean_loss(losses, row);
   }

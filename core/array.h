@@ -92,10 +92,10 @@ class Array {
   operator View() const;
 
   const std::shared_ptr<Storage>& storage() const { return storage_; }
-  // True when nothing else shares the storage and the array is all of it, row by row: its memory may be reused.
+  // True when nothing else shares the storage and the array is more than half of it, row by row: its memory may be reused.
   bool owns_alone() const {
     return storage_.use_count() == 1 && contiguous() &&
-           static_cast<std::size_t>(numel()) * size_of(dtype_) == storage_->bytes();
+           2 * static_cast<std::size_t>(numel()) * size_of(dtype_) > storage_->bytes();
   }
 
  private:

@@ -33,7 +33,7 @@ void copy_all(const LinearMap& from, const LinearMap& to) {
   const Parameters parameters = from.parameters();
   for (std::size_t i = 0; const Parameter& p : to.parameters()) copy(parameters[i++].tensor.value(), p.tensor.value());
   const auto buffers = from.buffers();
-  for (std::size_t i = 0; const auto& [name, values] : to.buffers()) copy(buffers[i++].second, values);
+  for (std::size_t i = 0; const Buffer& buffer : to.buffers()) copy(buffers[i++].value, buffer.value);
 }
 
 }  // namespace

@@ -56,10 +56,10 @@ Tensor Module::param(std::string_view name, const Shape& shape, const Init& init
   return own_.back().tensor;
 }
 
-Array Module::buffer(std::string_view name, Array value) {
+Array Module::buffer(std::string_view name, Array value, std::function<void(const Array&)> check) {
   claim(name);
-  own_buffers_.emplace_back(scope_.below(name), value.to(scope_.device()));
-  return own_buffers_.back().second;
+  own_buffers_.push_back({scope_.below(name), value.to(scope_.device()), std::move(check)});
+  return own_buffers_.back().value;
 }
 
 Parameters Module::parameters() const {
@@ -70,10 +70,10 @@ Parameters Module::parameters() const {
   return all;
 }
 
-std::vector<std::pair<std::string, Array>> Module::buffers() const {
-  auto all = own_buffers_;
+std::vector<Buffer> Module::buffers() const {
+  std::vector<Buffer> all = own_buffers_;
   for (const Module* child : children_) {
-    for (auto& entry : child->buffers()) all.push_back(std::move(entry));
+    for (Buffer& buffer : child->buffers()) all.push_back(std::move(buffer));
   }
   return all;
 }

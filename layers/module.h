@@ -42,6 +42,14 @@ class Scope {
   Module* parent_ = nullptr;
 };
 
+// What belongs to a checkpoint but is not trained.
+struct Buffer {
+  std::string name;
+  Array value;
+  // InputError where values from a file cannot be those of the buffer; without it all can.
+  std::function<void(const Array& values)> check;
+};
+
 class Module {
  public:
   explicit Module(const Scope& scope);
@@ -51,8 +59,8 @@ class Module {
 
   // All parameters of this module and those below it, with dotted names, in the order they were made.
   Parameters parameters() const;
-  // What belongs to a checkpoint but is not trained.
-  std::vector<std::pair<std::string, Array>> buffers() const;
+  // All buffers of this module and those below it, with dotted names.
+  std::vector<Buffer> buffers() const;
   // Calls visitor for this module and every one below it.
   void visit(const std::function<void(Module&)>& visitor);
 
@@ -72,7 +80,7 @@ class Module {
   // The scope of a child. InputError for a name that is empty, has a dot or is taken.
   Scope sub(std::string_view name);
   Tensor param(std::string_view name, const Shape& shape, const Init& init, const ParamInfo& info);
-  Array buffer(std::string_view name, Array value);
+  Array buffer(std::string_view name, Array value, std::function<void(const Array&)> check = {});
 
  private:
   void claim(std::string_view name);
@@ -80,7 +88,7 @@ class Module {
   Scope scope_;
   std::vector<std::string> names_;
   Parameters own_;
-  std::vector<std::pair<std::string, Array>> own_buffers_;
+  std::vector<Buffer> own_buffers_;
   std::vector<Module*> children_;
   bool training_ = false;
   std::uint64_t step_ = 0;

@@ -5,12 +5,29 @@
 namespace ashlar {
 namespace {
 
-// Every parameter and buffer with its place in the file.
-std::vector<std::pair<Array, ForeignTensor>> places(const Module& model, const Exchange& exchange) {
-  std::vector<std::pair<Array, ForeignTensor>> all;
-  for (const Parameter& parameter : model.parameters()) all.emplace_back(parameter.tensor.value(), exchange(parameter));
-  for (const auto& [name, value] : model.buffers()) all.emplace_back(value, ForeignTensor{name, value.shape()});
+// A parameter or buffer, and its place in the file.
+struct Place {
+  Array value;
+  ForeignTensor foreign;
+  std::function<void(const Array&)> check;  // that of a buffer, or none
+};
+
+std::vector<Place> places(const Module& model, const Exchange& exchange) {
+  std::vector<Place> all;
+  for (const Parameter& parameter : model.parameters()) all.push_back({parameter.tensor.value(), exchange(parameter), {}});
+  for (const Buffer& b : model.buffers()) all.push_back({b.value, {b.name, b.value.shape()}, b.check});
   return all;
+}
+
+Array read(const SafetensorsFile& file, const Place& place) {
+  const std::string& name = place.foreign.name;
+  Array values = file.read(name);
+  try {
+    if (place.check) place.check(values);
+  } catch (const InputError& error) {
+    throw InputError(concat(file.path().string(), ": ", name, ": ", error.what()));
+  }
+  return values;
 }
 
 std::string list_of(const std::vector<std::string>& names, std::string_view title) {
@@ -30,7 +47,7 @@ Array in_foreign_layout(const Array& value, const ForeignTensor& foreign) {
 
 NamedArrays export_weights(const Module& model, const Exchange& exchange) {
   NamedArrays tensors;
-  for (const auto& [value, foreign] : places(model, exchange)) {
+  for (const auto& [value, foreign, check] : places(model, exchange)) {
     tensors.emplace_back(foreign.name, in_foreign_layout(value, foreign));
   }
   return tensors;
@@ -40,7 +57,7 @@ void check_weights(const Module& model, const SafetensorsFile& file, const Excha
                    const std::function<bool(const std::string&)>& ignored) {
   std::vector<std::string> missing, unexpected, misshaped, mistyped;
   std::set<std::string> known;
-  for (const auto& [value, foreign] : places(model, exchange)) {
+  for (const auto& [value, foreign, check] : places(model, exchange)) {
     known.insert(foreign.name);
     const auto found = file.entries().find(foreign.name);
     if (found == file.entries().end()) {
@@ -63,10 +80,10 @@ void import_weights(const Module& model, const SafetensorsFile& file, const Exch
                     const std::function<bool(const std::string&)>& ignored) {
   check_weights(model, file, exchange, ignored);
   // Everything is read before anything is changed.
-  const auto all = places(model, exchange);
+  const std::vector<Place> all = places(model, exchange);
   std::vector<Array> values;
-  for (const auto& [value, foreign] : all) values.push_back(file.read(foreign.name));
-  for (std::size_t i = 0; i < all.size(); ++i) copy(values[i], in_foreign_layout(all[i].first, all[i].second));
+  for (const Place& place : all) values.push_back(read(file, place));
+  for (std::size_t i = 0; i < all.size(); ++i) copy(values[i], in_foreign_layout(all[i].value, all[i].foreign));
 }
 
 }  // namespace ashlar

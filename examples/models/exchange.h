@@ -22,7 +22,7 @@ NamedArrays export_weights(const Module& model, const Exchange& exchange);
 // floating or whole numbers as the model's: otherwise one InputError lists what is missing, unexpected and different.
 void check_weights(const Module& model, const SafetensorsFile& file, const Exchange& exchange,
                    const std::function<bool(const std::string&)>& ignored = {});
-// Copies the values of the file into the model, after check_weights().
+// Copies the values of the file into the model, after check_weights() and the checks of the buffers' values.
 void import_weights(const Module& model, const SafetensorsFile& file, const Exchange& exchange,
                     const std::function<bool(const std::string&)>& ignored = {});
 

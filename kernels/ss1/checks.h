@@ -32,12 +32,14 @@ inline Sizes check(std::string_view operation, const ConstView& x, const ConstVi
 }
 
 // The values of the tables, where the host can see them.
-inline void check_table(std::string_view operation, Dim block, std::span<const std::int32_t> shift,
-                        std::span<const std::int32_t> sign) {
-  for (std::size_t entry = 0; entry < shift.size(); ++entry) {
-    ASHLAR_CHECK(shift[entry] >= 0 && shift[entry] < block && (sign[entry] == 1 || sign[entry] == -1), operation,
-                 ": the table has shift ", shift[entry], " and sign ", sign[entry], "; they must be from 0 to ", block - 1,
-                 ", and 1 or -1");
+inline void check_shifts(std::string_view operation, Dim block, std::span<const std::int32_t> shifts) {
+  for (const std::int32_t shift : shifts) {
+    ASHLAR_CHECK(shift >= 0 && shift < block, operation, ": the table has shift ", shift, "; it must be from 0 to ", block - 1);
+  }
+}
+inline void check_signs(std::string_view operation, std::span<const std::int32_t> signs) {
+  for (const std::int32_t sign : signs) {
+    ASHLAR_CHECK(sign == 1 || sign == -1, operation, ": the table has sign ", sign, "; it must be 1 or -1");
   }
 }
 

@@ -12,7 +12,8 @@ class Table {
   Table(std::string_view operation, const Sizes& sizes, const ConstView& shift, const ConstView& sign)
       : sizes_(sizes), shift_(shift.as<std::int32_t>()), sign_(sign.as<std::int32_t>()) {
     const auto entries = static_cast<std::size_t>(shift.numel());
-    check_table(operation, sizes.block, {shift_, entries}, {sign_, entries});
+    check_shifts(operation, sizes.block, {shift_, entries});
+    check_signs(operation, {sign_, entries});
   }
   Dim shift(Dim h, Dim chunk) const { return shift_[h * chunks() + chunk]; }
   bool negative(Dim h, Dim chunk) const { return sign_[h * chunks() + chunk] < 0; }

@@ -67,8 +67,13 @@ Ss1Linear::Ss1Linear(const Scope& scope, Dim in, Dim out, const Structure& struc
       shift[entry] = static_cast<std::int32_t>(vec * 45007 * i % block);
     }
   }
-  shift_ = buffer("shift", Array::from(shift, table));
-  sign_ = buffer("sign", Array::from(sign, table));
+  // Kernels on a GPU take the tables as they are.
+  shift_ = buffer("shift", Array::from(shift, table), [block](const Array& values) {
+    kernels::ss1::check_shifts("ss1", block, values.to(DType::i32).to_vector<std::int32_t>());
+  });
+  sign_ = buffer("sign", Array::from(sign, table), [](const Array& values) {
+    kernels::ss1::check_signs("ss1", values.to(DType::i32).to_vector<std::int32_t>());
+  });
   z_ = param("Z", {out, width()}, factor_init(std(), width()),
              {.role = Role::matrix, .fan_in = in, .fan_out = out, .hidden = options.hidden});
 }
@@ -86,7 +91,9 @@ template <class Body>
 void Ss1Linear::for_entries(Body&& body) const {
   const Dim block = structure_.block, reduction = structure_.reduction, chunks = groups() * reduction;
   const auto shift = shift_.to_vector<std::int32_t>(), sign = sign_.to_vector<std::int32_t>();
-  kernels::ss1::check_table(concat("ss1 ", scope().path()), block, shift, sign);  // they may come from a file
+  const std::string operation = concat("ss1 ", scope().path());
+  kernels::ss1::check_shifts(operation, block, shift);  // whoever holds the buffers may have changed them
+  kernels::ss1::check_signs(operation, sign);
   const kernels::Side classes = kernels::ss1::classes_of(shift_.size(0), out_features());
   for (Dim h = 0; h < classes.blocks; ++h) {
     for (Dim chunk = 0; chunk < chunks; ++chunk) {

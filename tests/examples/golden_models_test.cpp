@@ -140,6 +140,26 @@ TEST_CASE("weights written in the names of other libraries are read back, and a 
   REQUIRE_THROWS_WITH(other.load(SafetensorsFile(path)), says("lm_head.weight differs from wte.weight"));
 }
 
+TEST_CASE("tables of SS1 with values that no kernel can use are refused when they are read") {
+  const GptConfig config{.vocab = 11, .context = 8, .width = 8, .depth = 1, .heads = 2, .linear = BlockSpecs::everywhere("ss1:reduction=2")};
+  Gpt2 model(Scope::root(DType::f32, 1), config);
+  const test::TemporaryFolder folder;
+  const auto path = folder / "model.safetensors";
+  const Array before = model.parameters()[0].tensor.value().clone();
+  for (const auto& [table, value] : {std::pair("shift", 4), {"shift", -1}, {"sign", 0}}) {
+    NamedArrays tensors = export_weights(model, Gpt2::huggingface());
+    for (auto& [name, values] : tensors) {
+      values = name == concat("h.0.mlp.c_fc.", table) ? Array::full(values.shape(), value, DType::i32) : values.clone();
+    }
+    fill(tensors[0].second, 1);
+    write_safetensors(path, tensors);
+    INFO(table << " " << value);
+    REQUIRE_THROWS_WITH(model.load(SafetensorsFile(path)), says(concat("h.0.mlp.c_fc.", table)) && says("model.safetensors") &&
+                                                               says(concat("the table has ", table, " ", value)));
+    REQUIRE(bitwise_equal(model.parameters()[0].tensor.value(), before));
+  }
+}
+
 TEST_CASE("a config of Hugging Face whose model would compute something else is refused by key and value") {
   const test::TemporaryFolder folder;
   const auto read = [&](const std::string& keys) {

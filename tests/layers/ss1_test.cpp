@@ -11,7 +11,7 @@ const Parameter& weights(const Parameters& parameters) { return parameters.back(
 // The sketch of the spec at scope seed 8, where matches_composite makes its layer, as a 0, 1, -1 matrix (H, G B, in).
 Tensor sketch_matrix(const std::string& spec, Dim in, Dim out, Dim block) {
   const Linear twin(Scope::root(DType::f64, 8), in, out, spec, {.bias = false});
-  const Array shift = twin.map().buffers()[0].second, sign = twin.map().buffers()[1].second;
+  const Array shift = twin.map().buffers()[0].value, sign = twin.map().buffers()[1].value;
   const Dim classes = shift.size(0), groups = shift.size(1), reduction = shift.size(2);
   const Array p = Array::zeros({classes, groups * block, in}, DType::f64);
   for (Dim entry = 0; entry < shift.numel(); ++entry) {
@@ -85,7 +85,7 @@ TEST_CASE("ss1 is the released hash with its weights renamed: the worked example
 
 TEST_CASE("ss1 uses the rotations of the released kernels for their block sizes") {
   const Linear layer(Scope::root(), 256, 8, "ss1:reduction=8");
-  const auto shift = layer.map().buffers()[0].second.to_vector<std::int32_t>();
+  const auto shift = layer.map().buffers()[0].value.to_vector<std::int32_t>();
   REQUIRE(shift == std::vector<std::int32_t>{0, 24, 16, 8, 0, 24, 16, 8});
   REQUIRE(Linear(Scope::root(), 768, 8, "ss1:reduction=4").map().spec() == "ss1:reduction=4,block=32");
 }
@@ -116,17 +116,17 @@ TEST_CASE("ss1 has full rank with random tables, and rank in / c with the releas
 TEST_CASE("ss1 tables are buffers: loaded ones rule, whatever seed drew those of the layer") {
   Linear a(Scope::root(DType::f64, 1), 24, 10, "ss1:reduction=4,classes=2");
   Linear b(Scope::root(DType::f64, 2), 24, 10, "ss1:reduction=4,classes=2");
-  REQUIRE(!bitwise_equal(a.map().buffers()[0].second, b.map().buffers()[0].second));
-  for (std::size_t i = 0; i < 2; ++i) copy(a.map().buffers()[i].second, b.map().buffers()[i].second);
+  REQUIRE(!bitwise_equal(a.map().buffers()[0].value, b.map().buffers()[0].value));
+  for (std::size_t i = 0; i < 2; ++i) copy(a.map().buffers()[i].value, b.map().buffers()[i].value);
   copy(weights(a.map().parameters()).tensor.value(), weights(b.map().parameters()).tensor.value());
   REQUIRE(bitwise_equal(a.map().to_dense(), b.map().to_dense()));
   const Tensor x = randn({3, 24}, DType::f64, 4);
   REQUIRE(bitwise_equal(a(x).value(), b(x).value()));
-  REQUIRE(a.map().buffers()[0].first == "shift");
-  copy(Array::full(b.map().buffers()[0].second.shape(), 99, DType::i32), b.map().buffers()[0].second);
+  REQUIRE(a.map().buffers()[0].name == "shift");
+  copy(Array::full(b.map().buffers()[0].value.shape(), 99, DType::i32), b.map().buffers()[0].value);
   REQUIRE_THROWS_WITH(b(x), says("the table has shift 99"));
   REQUIRE_THROWS_WITH(b.map().to_dense(), says("the table has shift 99"));
-  copy(Array::full(b.map().buffers()[0].second.shape(), -1, DType::i32), b.map().buffers()[0].second);
+  copy(Array::full(b.map().buffers()[0].value.shape(), -1, DType::i32), b.map().buffers()[0].value);
   REQUIRE_THROWS_WITH(b.map().to_dense(), says("the table has shift -1"));
   REQUIRE_THROWS_WITH(b.map().project(a.map().to_dense()), says("the table has shift -1"));
   REQUIRE_THROWS_AS(b.map().project(a.map().to_dense()), InputError);

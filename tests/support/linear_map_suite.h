@@ -222,7 +222,7 @@ inline void linear_map_suite(const std::vector<SuiteCase>& cases, double recover
     const Array dense = layer.map().to_dense();
     Linear other(Scope::root(DType::f64, 6), c.in, c.out, c.spec);
     const auto tables = layer.map().buffers(), other_tables = other.map().buffers();  // they are part of the structure
-    for (std::size_t i = 0; i < tables.size(); ++i) copy(tables[i].second, other_tables[i].second);
+    for (std::size_t i = 0; i < tables.size(); ++i) copy(tables[i].value, other_tables[i].value);
     REQUIRE(other.map().project(dense) <= c.recovers.value_or(recovers));
     REQUIRE(relative_error(other.map().to_dense(), dense) <= c.recovers.value_or(recovers));
     REQUIRE_THROWS_AS(other.map().project(randn({c.out + 1, c.in}, DType::f64, 1)), InputError);
