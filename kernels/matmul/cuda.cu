@@ -243,10 +243,11 @@ void run_library(const Exec& exec, const Problem& given) {
   if (sums && !call.row_sums) sum_rows(exec, p.a, sums);
 }
 
-// A contiguous copy in `dtype` that keeps stride 0 for repeated batches, so that only distinct values are converted.
+// A copy in `dtype` that keeps stride 0 for repeated batches, so that only distinct values are converted; each of its matrices
+// is contiguous.
 Array converted(const Exec& exec, const ConstView& v, DType dtype) {
   ConstView distinct = v;
-  for (int d = 0; d < v.shape.ndim(); ++d) {
+  for (int d = 0; d < v.shape.ndim() - 2; ++d) {
     if (v.step(d) == 0) distinct.shape = distinct.shape.with(d, 1);
   }
   const Array result = Array::empty(distinct.shape, dtype, exec.device);
