@@ -69,13 +69,15 @@ TEST_CASE("products of operands that are repeated along any dimension", "[cuda]"
     INFO(dtype);
     const Array a = randn({3, 12, 20}, dtype, 1), b = randn({3, 20, 16}, dtype, 2), row = randn({20}, dtype, 3),
                 column = randn({20, 1}, dtype, 4), y = randn({3, 12, 16}, dtype, 5), sums = randn({12}, master_dtype(dtype), 6);
-    same_on_gpu({a, b, row, column}, {nan_like(y), nan_like(y), nan_like(y), nan_like(y.select(0, 0).as_contiguous()), nan_like(sums)},
+    const Array matrix = y.select(0, 0).as_contiguous();
+    same_on_gpu({a, b, row, column}, {nan_like(y), nan_like(y), nan_like(y), nan_like(matrix), nan_like(sums)},
                 gpu_tolerance(dtype), [](const Exec& exec, const Arrays& in, const Arrays& out) {
                   const Array rows = in[2].expand({3, 12, 20}), columns = in[3].expand({3, 20, 16});
                   kernels::matmul(exec, rows, in[1], out[0], {});
                   kernels::matmul(exec, in[0], columns, out[1], {});
                   kernels::matmul(exec, rows, columns, out[2], {});
-                  kernels::matmul(exec, in[3].slice(0, 0, 1).expand({12, 20}), in[1].select(0, 0), out[3], {.row_sums = out[4]});
+                  const Array value = in[3].slice(0, 0, 1).expand({12, 20});
+                  kernels::matmul(exec, value, in[1].select(0, 0), out[3], {.row_sums = out[4]});
                 });
   }
 }

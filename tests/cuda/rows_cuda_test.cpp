@@ -162,9 +162,9 @@ TEST_CASE("sums over many rows", "[cuda]") {
       const Array x = randn({3, rows, 144}, dtype, 1), odd = randn({rows, 145}, dtype, 2),
                   apart = randn({3, rows * 144 + 1}, dtype, 3);
       const auto to = [&](const Shape& shape, DType result) { return Array::full(shape, NAN, result); };
-      same_on_gpu({x, odd, apart}, {to({3, 1, 144}, master), to({3, 1, 144}, dtype), to({3, 1, 72}, master), to({3, 1, 72}, master),
-                                    to({1, 1, 144}, master), to({1, 144}, master), to({1, 2}, master), to({1, 144}, master),
-                                    to({3, 1, 144}, master)},
+      same_on_gpu({x, odd, apart}, {to({3, 1, 144}, master), to({3, 1, 144}, dtype), to({3, 1, 72}, master),
+                                    to({3, 1, 72}, master), to({1, 1, 144}, master), to({1, 144}, master), to({1, 2}, master),
+                                    to({1, 144}, master), to({3, 1, 144}, master)},
                   gpu_tolerance(dtype), [rows](const Exec& exec, const Arrays& in, const Arrays& out) {
                     kernels::sum_to(exec, in[0], out[0]);
                     kernels::sum_to(exec, in[0], out[1]);
