@@ -122,16 +122,22 @@ struct DeviceState {
   Landings landings;
 };
 
+// The thread's device. It stays what it was made last: since CUDA 12 cudaSetDevice makes a context on its device, also where
+// that is only restored.
+thread_local int current_device = -1;
+void make_current(int index) {
+  if (current_device == index) return;
+  ASHLAR_CUDA_CHECK(cudaSetDevice(index));
+  current_device = index;
+}
+
 std::unique_ptr<DeviceState> make_state(int index) {
   const std::string reason = why_unusable(index);
   if (!reason.empty()) throw InputError(concat("device cuda:", index, ": ", reason));
   auto state = std::make_unique<DeviceState>();
-  int current = 0;  // the thread's device, which stream() keeps track of
-  ASHLAR_CUDA_CHECK(cudaGetDevice(&current));
-  ASHLAR_CUDA_CHECK(cudaSetDevice(index));
+  make_current(index);
   ASHLAR_CUDA_CHECK(cudaStreamCreateWithFlags(&state->stream, cudaStreamNonBlocking));
   ASHLAR_CUDA_CHECK(cudaStreamCreateWithFlags(&state->memory_stream, cudaStreamNonBlocking));
-  ASHLAR_CUDA_CHECK(cudaSetDevice(current));
   const cudaStream_t stream = state->stream, memory_stream = state->memory_stream;
   // The memory is that of the stream's device.
   const RawMemory memory{[=](std::size_t bytes) -> MemoryBlock {
@@ -194,17 +200,21 @@ std::string why_unusable(int index) {
   return {};
 }
 
-Allocator& allocator(int index) { return *state_of(index).allocator; }
+Allocator& allocator(int index) {
+  DeviceState& state = state_of(index);
+  make_current(index);  // a thread without a device would get the first one by allocating
+  return *state.allocator;
+}
 
 void* stream(int index) {
-  // Both lookups are on the way of every launch: the thread remembers the last device.
-  static thread_local int current = -1;
+  // On the way of every launch: the thread remembers the last stream.
+  static thread_local int of = -1;
   static thread_local cudaStream_t last = nullptr;
-  if (current != index) {
+  if (of != index) {
     last = state_of(index).stream;
-    ASHLAR_CUDA_CHECK(cudaSetDevice(index));
-    current = index;
+    of = index;
   }
+  make_current(index);  // another device's state may have been made in between
   return last;
 }
 

@@ -4,15 +4,15 @@
 #include <dlfcn.h>
 
 #include <bit>
-#include <cstdlib>
 #include <map>
 #include <mutex>
-#include <string_view>
 #include <unordered_map>
 #include <vector>
 
 #include "core/array.h"
+#include "core/choice.h"
 #include "core/cuda/cuda.h"
+#include "core/cuda/log.h"
 #include "core/determinism.h"
 
 namespace ashlar::kernels::attention {
@@ -67,35 +67,52 @@ cudnnHandle_t handle_of(const Exec& exec) {
     if (status == CUDNN_STATUS_SUCCESS) status = cudnnSetStream(handle->second, stream);
     if (status != CUDNN_STATUS_SUCCESS) handle->second = nullptr;
     cudaGetLastError();  // what the library tried in vain is told by its status
+    cuda::log("cuDNN ", cudnnGetVersion(), " on ", exec.device, ": ", cudnnGetErrorString(status));
+  } else if (missing) {
+    cuda::log("cuDNN on ", exec.device, ": libcudnn_graph.so.", CUDNN_MAJOR, " cannot be loaded");
   }
   return handle->second;
-}
-
-// Building a graph's plan takes far longer than carrying it out: each kind of call has its own for ever. Null where cuDNN
-// has no kernel for it, or none to be trusted.
-using Key = std::vector<Dim>;
-template <class Describe>
-const Graph* plan_for(const Key& key, cudnnHandle_t handle, const Describe& describe) {
-  static std::mutex mutex;
-  // Never destroyed: at the end of the program cuDNN may have gone before.
-  static auto* const plans = new std::map<Key, std::shared_ptr<Graph>>;
-  const std::lock_guard lock(mutex);
-  const auto found = plans->find(key);
-  if (found != plans->end()) return found->second.get();
-  std::shared_ptr<Graph> graph = describe();
-  if (graph && graph->build(handle, {fe::HeurMode_t::A}).is_bad()) graph = nullptr;
-  cudaGetLastError();
-  return plans->emplace(key, std::move(graph)).first->second.get();
-}
-
-void append(Key& key, const ConstView& v) {
-  for (int d = 0; d < v.shape.ndim(); ++d) key.insert(key.end(), {v.size(d), v.step(d)});
 }
 
 // Versions 9.13 and 9.14 have touched memory beyond when a CUDA graph was replayed (NVIDIA/TransformerEngine#2344).
 bool goes_astray(bool causal, const ConstView& k) {
   const std::size_t version = cudnnGetVersion();
   return !causal && k.size(2) > 1024 && version >= 91300 && version < 91500;
+}
+
+// Null where there is no plan.
+template <class Call>
+std::shared_ptr<Graph> built(cudnnHandle_t handle, const char* pass, const Call& call) {
+  const auto tell = [&](const auto&... answer) {
+    cuda::log("cuDNN: ", pass, " of attention ", call.q.shape, call.causal ? " causal: " : ": ", answer...);
+  };
+  if (goes_astray(call.causal, call.k)) {
+    tell("left out, version ", cudnnGetVersion(), " is known to touch memory beyond");
+    return nullptr;
+  }
+  std::shared_ptr<Graph> graph = graph_of(call);
+  fe::error_t status = graph->build(handle, {fe::HeurMode_t::A});
+  cudaGetLastError();  // what the library tried in vain is told by its status
+  tell(status.is_good() ? "taken" : "no plan: ", status.get_message());
+  return status.is_good() ? graph : nullptr;
+}
+
+// Building a graph's plan takes far longer than carrying it out: each kind of call has its own for ever. Null where cuDNN
+// has no kernel for it, or none to be trusted.
+using Key = std::vector<Dim>;
+template <class Call>
+const Graph* plan_for(const Key& key, cudnnHandle_t handle, const char* pass, const Call& call) {
+  static std::mutex mutex;
+  // Never destroyed: at the end of the program cuDNN may have gone before.
+  static auto* const plans = new std::map<Key, std::shared_ptr<Graph>>;
+  const std::lock_guard lock(mutex);
+  const auto found = plans->find(key);
+  if (found != plans->end()) return found->second.get();
+  return plans->emplace(key, built(handle, pass, call)).first->second.get();
+}
+
+void append(Key& key, const ConstView& v) {
+  for (int d = 0; d < v.shape.ndim(); ++d) key.insert(key.end(), {v.size(d), v.step(d)});
 }
 
 // It sees as many queries as keys here; more than one, which it does not support (pytorch/pytorch#138529).
@@ -107,26 +124,20 @@ bool aligned(std::int64_t id, const ConstView& v) {
   return id == kLse ? reinterpret_cast<std::uintptr_t>(v.data) % 16 == 0 : rows_aligned(v);
 }
 bool switched_off() {
-  static const bool off = [] {
-    const char* const set = std::getenv("ASHLAR_CUDNN");
-    const std::string_view value = set && *set ? set : "on";
-    if (value != "on" && value != "off") {
-      throw InputError(concat("ASHLAR_CUDNN is ", value, "; valid: on (attention by cuDNN where it has kernels), off"));
-    }
-    return value == "off";
-  }();
+  static const bool off =
+      environment_choice("ASHLAR_CUDNN", {"on", "off"}, "on: attention by cuDNN where it has kernels") == "off";
   return off;
 }
 
-// Carries out the graph of `key` on `operands`; false, and nothing done, where there is no plan for it.
-template <class Describe>
-bool run(const Exec& exec, const Key& key, const std::unordered_map<std::int64_t, ConstView>& operands,
-         const Describe& describe) {
+// Carries out the graph of `key` on the operands; false, and nothing done, where there is no plan for it.
+template <class Call>
+bool run(const Exec& exec, const Key& key, const char* pass, const Call& call,
+         const std::unordered_map<std::int64_t, ConstView>& operands) {
   for (const auto& [id, view] : operands) {
     if (!aligned(id, view)) return false;
   }
   const cudnnHandle_t handle = handle_of(exec);
-  const Graph* const graph = handle ? plan_for(key, handle, describe) : nullptr;
+  const Graph* const graph = handle ? plan_for(key, handle, pass, call) : nullptr;
   if (!graph) return false;
   std::int64_t bytes = 0;
   check(graph->get_workspace_size(bytes), "the size of the workspace");
@@ -169,8 +180,7 @@ bool forward_cudnn(const Exec& exec, const ForwardCall& c) {
   if (switched_off() || !c.lse || !may_take(c.q, c.k)) return false;
   Key key{exec.device.index, 0, c.causal, std::bit_cast<Dim>(c.scale)};
   for (const ConstView& v : {c.q, c.k, c.v, ConstView(c.o)}) append(key, v);
-  return run(exec, key, {{kQ, c.q}, {kK, c.k}, {kV, c.v}, {kO, c.o}, {kLse, c.lse}},
-             [&] { return goes_astray(c.causal, c.k) ? nullptr : graph_of(c); });
+  return run(exec, key, "forward", c, {{kQ, c.q}, {kK, c.k}, {kV, c.v}, {kO, c.o}, {kLse, c.lse}});
 }
 
 bool backward_cudnn(const Exec& exec, const BackwardCall& c) {
@@ -182,10 +192,9 @@ bool backward_cudnn(const Exec& exec, const BackwardCall& c) {
   if (switched_off() || deterministic() || !may_take(c.q, c.k) || c.q.size(2) % kTile != 0) return false;
   Key key{exec.device.index, 1, c.causal, std::bit_cast<Dim>(c.scale)};
   for (const ConstView& v : {c.q, c.k, c.v, c.o, c.d_o, ConstView(c.dq), ConstView(c.dk), ConstView(c.dv)}) append(key, v);
-  return run(exec, key,
+  return run(exec, key, "backward", c,
              {{kQ, c.q}, {kK, c.k}, {kV, c.v}, {kO, c.o}, {kDO, c.d_o}, {kLse, c.lse},
-              {kDQ, c.dq}, {kDK, c.dk}, {kDV, c.dv}},
-             [&] { return goes_astray(c.causal, c.k) ? nullptr : graph_of(c); });
+              {kDQ, c.dq}, {kDK, c.dk}, {kDV, c.dv}});
 }
 
 }  // namespace ashlar::kernels::attention

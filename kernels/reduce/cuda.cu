@@ -48,53 +48,96 @@ __global__ void block_sums(Axes kept, Axes reduced, const T* x, Y* y) {
   }
 }
 
-// x (outer, rows, columns) with contiguous columns. Block (b, chunk, o) sums 32 columns over its chunk of rows, eight rows
-// at a time, into partial (outer, chunks, columns).
+// x (outer, rows, columns) with contiguous columns. Block (b, chunk, o) sums some columns over its chunk of rows into partial
+// (outer, chunks, columns): eight packs of N columns, which are the 128 bytes that a row is read by, or 32 single ones. The
+// block's threads are lanes along a row on as many rows as there are threads for.
 struct ColumnSums {
   Dim outer, rows, columns, chunks;
   Dim x_outer, ld, y_outer;  // steps
 };
-constexpr int kRowLanes = kThreads / kWarp;
+template <int N>
+constexpr int kLanes = N == 1 ? kWarp : 8;
+template <int N>
+constexpr int kColumns = kLanes<N> * N;
+template <int N>
+constexpr int kRowLanes = kThreads / kLanes<N>;
 
-template <class T, class Y>
+template <int N, class T, class Y>
 __global__ void column_sums(ColumnSums s, const T* x, Y* partial) {
   using A = accumulate_t<T>;
-  __shared__ A shared[kRowLanes][kWarp];
-  const int lane = static_cast<int>(threadIdx.x) % kWarp, row_lane = static_cast<int>(threadIdx.x) / kWarp;
-  const Dim c = Dim{blockIdx.x} * kWarp + lane, chunk = blockIdx.y;
+  constexpr int kWarps = kThreads / kWarp;
+  __shared__ A shared[kWarps][N][kLanes<N>];
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % kLanes<N>, row_lane = thread / kLanes<N>;
+  const Dim c = Dim{blockIdx.x} * kColumns<N> + lane * N, chunk = blockIdx.y;
   const Dim begin = s.rows * chunk / s.chunks, end = s.rows * (chunk + 1) / s.chunks;
   for (Dim o = blockIdx.z; o < s.outer; o += gridDim.z) {
-    A sum = 0;
+    A sums[N] = {};
     if (c < s.columns) {
-      for (Dim r = begin + row_lane; r < end; r += kRowLanes) sum += convert<A>(x[o * s.x_outer + r * s.ld + c]);
+#pragma unroll 4
+      for (Dim r = begin + row_lane; r < end; r += kRowLanes<N>) {
+        const Pack<T, N> values = load<N>(x + o * s.x_outer + r * s.ld + c);
+        for (int i = 0; i < N; ++i) sums[i] += convert<A>(values.value[i]);
+      }
+    }
+    for (int step = kLanes<N>; step < kWarp; step *= 2) {
+      for (int i = 0; i < N; ++i) sums[i] += __shfl_xor_sync(kAllLanes, sums[i], step);
     }
     __syncthreads();  // the sums before have been read
-    shared[row_lane][lane] = sum;
+    if (thread % kWarp < kLanes<N>) {
+      for (int i = 0; i < N; ++i) shared[thread / kWarp][i][lane] = sums[i];
+    }
     __syncthreads();
-    if (row_lane > 0 || c >= s.columns) continue;
-    for (int r = 1; r < kRowLanes; ++r) sum += shared[r][lane];
-    partial[o * s.y_outer + chunk * s.columns + c] = convert<Y>(sum);
+    const int in_pack = thread / kLanes<N>;
+    if (in_pack >= N || c >= s.columns) continue;
+    A sum = 0;
+    for (int warp = 0; warp < kWarps; ++warp) sum += shared[warp][in_pack][lane];
+    partial[o * s.y_outer + chunk * s.columns + c + in_pack] = convert<Y>(sum);
   }
+}
+
+// A pack of columns is read at once where all of them are aligned.
+template <class T>
+constexpr int kPack = static_cast<int>(16 / sizeof(T));
+template <class T>
+bool in_packs(const ColumnSums& s, const T* x) {
+  return aligned_for(x, kPack<T>) && s.columns % kPack<T> == 0 && s.ld % kPack<T> == 0 &&
+         (s.outer == 1 || s.x_outer % kPack<T> == 0);
 }
 
 template <class T, class Y>
 void launch_column_sums(const Exec& exec, const ColumnSums& s, const T* x, Y* y) {
-  const dim3 grid(blocks_for(s.columns, kWarp, kMaxBlocks), static_cast<unsigned>(s.chunks), blocks_for(s.outer, 1, 1 << 15));
-  column_sums<<<grid, kThreads, 0, queue(exec)>>>(s, x, y);
+  const auto launch = [&]<int N>() {
+    const dim3 grid(blocks_for(s.columns, kColumns<N>, kMaxBlocks), static_cast<unsigned>(s.chunks),
+                    blocks_for(s.outer, 1, 1 << 15));
+    column_sums<N><<<grid, kThreads, 0, queue(exec)>>>(s, x, y);
+  };
+  if (in_packs(s, x)) launch.template operator()<kPack<T>>();
+  else launch.template operator()<1>();
   ASHLAR_CUDA_CHECK_LAUNCH();
 }
 
-// y (outer, columns) = Σ_rows x. Where there is but one such sum, its rows are cut into chunks.
+// Into how many chunks the rows are cut, each of which needs a row of partial sums and all of them a second pass: into none
+// where a thread has few loads to make, else into as many as fill a large GPU.
+template <class T>
+Dim chunks_of(const ColumnSums& s, const T* x) {
+  constexpr Dim kFewLoads = 16, kRowsPerChunk = 128, kBlocks = 1024;
+  const bool packs = in_packs(s, x);
+  if (s.rows <= kFewLoads * (packs ? kRowLanes<kPack<T>> : kRowLanes<1>)) return 1;
+  const Dim blocks = s.outer * blocks_for(s.columns, packs ? kColumns<kPack<T>> : kColumns<1>, kMaxBlocks);
+  return std::clamp<Dim>(kBlocks / blocks, 1, s.rows / kRowsPerChunk);
+}
+
+// y (outer, columns) = Σ_rows x
 template <class T, class Y>
 void sum_rows(const Exec& exec, ColumnSums s, const T* x, Y* y) {
   using A = accumulate_t<T>;
-  constexpr Dim kRowsPerChunk = 128, kMaxChunks = 256;
-  s.chunks = s.outer > 1 ? 1 : std::clamp<Dim>(s.rows / kRowsPerChunk, 1, kMaxChunks);
+  s.chunks = chunks_of(s, x);
   if (s.chunks == 1) return launch_column_sums(exec, s, x, y);
-  const Array partial = Array::empty({s.chunks, s.columns}, dtype_of<A>(), exec.device);
+  const Array partial = Array::empty({s.outer, s.chunks, s.columns}, dtype_of<A>(), exec.device);
   A* const parts = View(partial).as<A>();
+  ColumnSums last{s.outer, s.chunks, s.columns, 1, s.chunks * s.columns, s.columns, s.y_outer};
+  s.y_outer = last.x_outer;
   launch_column_sums(exec, s, x, parts);
-  const ColumnSums last{1, s.chunks, s.columns, 1, 0, s.columns, 0};
   launch_column_sums(exec, last, static_cast<const A*>(parts), y);
 }
 

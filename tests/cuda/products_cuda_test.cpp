@@ -1,4 +1,5 @@
 // Products, and what is fused with them, on a GPU against the CPU: small and ragged shapes, every dtype that both take.
+#include "autograd/ops.h"
 #include "kernels/blast/blast.h"
 #include "kernels/gelu/gelu.h"
 #include "kernels/low_rank/low_rank.h"
@@ -34,6 +35,49 @@ TEST_CASE("products of any layout", "[cuda]") {
     const Arrays nothing{randn({4, 0}, dtype, 1), randn({0, 5}, dtype, 2), randn({5}, master, 3)};
     same_on_gpu(nothing, {nan_like(randn({4, 5}, dtype, 4))}, gpu_tolerance(dtype), [](const Exec& exec, const Arrays& in, const Arrays& out) {
                   kernels::matmul(exec, in[0], in[1], out[0], {.bias = in[2]});
+                });
+  }
+}
+
+TEST_CASE("gradients of sums of products, whose cotangent is one value repeated", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    INFO(dtype);
+    const Array x = randn({3, 7, 40}, dtype, 1), weight = randn({24, 40}, master_dtype(dtype), 2),
+                bias = randn({24}, master_dtype(dtype), 3), b = randn({40, 24}, dtype, 4);
+    const auto gradients = [&](Device device) {
+      Arrays result;
+      const auto leaf = [&](const Array& a) { return Tensor::leaf(device == a.device() ? a : a.to(device)); };
+      const Tensor xs = leaf(x), w = leaf(weight), c = leaf(bias), left = leaf(x), right = leaf(b);
+      F::sum(F::linear(xs, w, c)).backward();
+      F::sum(F::matmul(left, right)).backward();
+      for (const Tensor& t : {xs, w, c, left, right}) result.push_back(t.grad().to(Device{}));
+      return result;
+    };
+    const Arrays expected = gradients(Device{}), got = gradients(kGpu);
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      INFO("gradient " << i);
+      CHECK(difference(got[i], expected[i]) <= gpu_tolerance(dtype));
+    }
+  }
+}
+
+// What is repeated along a matrix dimension, as rows or columns, in one product or a batch.
+TEST_CASE("products of operands that are repeated along any dimension", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    INFO(dtype);
+    const Array a = randn({3, 12, 20}, dtype, 1), b = randn({3, 20, 16}, dtype, 2), row = randn({20}, dtype, 3),
+                column = randn({20, 1}, dtype, 4), y = randn({3, 12, 16}, dtype, 5), sums = randn({12}, master_dtype(dtype), 6);
+    const Array matrix = y.select(0, 0).as_contiguous();
+    same_on_gpu({a, b, row, column}, {nan_like(y), nan_like(y), nan_like(y), nan_like(matrix), nan_like(sums)},
+                gpu_tolerance(dtype), [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                  const Array rows = in[2].expand({3, 12, 20}), columns = in[3].expand({3, 20, 16});
+                  kernels::matmul(exec, rows, in[1], out[0], {});
+                  kernels::matmul(exec, in[0], columns, out[1], {});
+                  kernels::matmul(exec, rows, columns, out[2], {});
+                  const Array value = in[3].slice(0, 0, 1).expand({12, 20});
+                  kernels::matmul(exec, value, in[1].select(0, 0), out[3], {.row_sums = out[4]});
                 });
   }
 }

@@ -5,6 +5,7 @@
 #include "kernels/layer_norm/layer_norm.h"
 #include "kernels/normalize/normalize.h"
 #include "kernels/reduce/reduce.h"
+#include "kernels/views.h"
 #include "tests/cuda/support.h"
 
 using namespace ashlar;
@@ -147,6 +148,36 @@ TEST_CASE("sums", "[cuda]") {
                   const ConstView view = in[0];
                   kernels::sums_of_squares(exec, {&view, 1}, out[0]);
                 });
+  }
+}
+
+// As the gradients of biases of several blocks, of LayerNorm's weights and of a head ask for them: enough rows for several
+// chunks, and columns that are read in packs or, because of where they lie, one by one.
+TEST_CASE("sums over many rows", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    for (const Dim rows : {512, 1100}) {
+      INFO(dtype << " rows " << rows);
+      const DType master = master_dtype(dtype);
+      const Array x = randn({3, rows, 144}, dtype, 1), odd = randn({rows, 145}, dtype, 2),
+                  apart = randn({3, rows * 144 + 1}, dtype, 3);
+      const auto to = [&](const Shape& shape, DType result) { return Array::full(shape, NAN, result); };
+      same_on_gpu({x, odd, apart}, {to({3, 1, 144}, master), to({3, 1, 144}, dtype), to({3, 1, 72}, master),
+                                    to({3, 1, 72}, master), to({1, 1, 144}, master), to({1, 144}, master), to({1, 2}, master),
+                                    to({1, 144}, master), to({3, 1, 144}, master)},
+                  gpu_tolerance(dtype), [rows](const Exec& exec, const Arrays& in, const Arrays& out) {
+                    kernels::sum_to(exec, in[0], out[0]);
+                    kernels::sum_to(exec, in[0], out[1]);
+                    kernels::sum_to(exec, in[0].slice(2, 8, 80), out[2]);
+                    kernels::sum_to(exec, in[0].slice(2, 1, 73), out[3]);
+                    kernels::sum_to(exec, in[0], out[4]);
+                    kernels::sum_to(exec, in[0].select(0, 1), out[5]);
+                    kernels::sum_to(exec, in[0].select(0, 1).slice(1, 142, 144), out[6]);
+                    kernels::sum_to(exec, in[1].slice(1, 0, 144), out[7]);
+                    const ConstView blocks = in[2];
+                    kernels::sum_to(exec, kernels::strided(blocks, 0, {3, rows, 144}, {blocks.step(0), 144, 1}), out[8]);
+                  });
+    }
   }
 }
 

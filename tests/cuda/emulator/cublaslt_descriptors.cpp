@@ -77,3 +77,14 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
   if (fits && attribute == CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK) std::memcpy(preference, value, bytes);
   return fits ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
 }
+
+// Of the one algorithm, which is no more than the schemes that it was allowed.
+cublasStatus_t cublasLtMatmulAlgoConfigGetAttribute(const cublasLtMatmulAlgo_t* algorithm,
+                                                    cublasLtMatmulAlgoConfigAttributes_t attribute, void* value,
+                                                    std::size_t bytes, std::size_t* written) {
+  const bool scheme = attribute == CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME;
+  const std::uint32_t told = scheme ? static_cast<std::uint32_t>(algorithm->data[0]) : 1;
+  if (bytes != sizeof told) return CUBLAS_STATUS_INVALID_VALUE;
+  std::memcpy(value, &told, *written = sizeof told);
+  return CUBLAS_STATUS_SUCCESS;
+}
