@@ -4,6 +4,8 @@
 
 #include "core/device.h"
 #include "core/view.h"
+#include "kernels/fusion.h"
+#include "kernels/rounding.h"
 
 namespace ashlar::kernels::blast {
 
