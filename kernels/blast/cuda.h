@@ -27,5 +27,11 @@ void coupled_product(const Exec& exec, const ConstView& x, const ConstView& fact
                      const CouplingSteps& steps, const View& a, const View& c);
 // ds_ij = Σ_rows dc_i * a_j: a (R, b2, r), dc (R, b1, r), rows anywhere; ds (b1, b2, r) contiguous, master dtype.
 void couple_gradient(const Exec& exec, const ConstView& a, const ConstView& dc, const View& ds);
+// Into how many chunks it divides the rows, with `tiles` blocks for each: as many as run at once, of `slots` blocks, because a
+// few more would take as long as twice as many; but the sums of chunks have to be worth adding up.
+constexpr Dim gradient_chunks(Dim rows, Dim tiles, Dim slots) {
+  constexpr Dim kLeastRows = 128;
+  return std::max<Dim>(std::min(slots / tiles, rows / kLeastRows), 1);
+}
 
 }  // namespace ashlar::kernels::blast

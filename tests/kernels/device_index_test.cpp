@@ -4,6 +4,7 @@
 #include <set>
 #include <vector>
 
+#include "kernels/blast/cuda.h"
 #include "kernels/block_diagonal/checks.h"
 #include "kernels/blocks/views.h"
 #include "kernels/fragments.h"
@@ -253,6 +254,13 @@ TEST_CASE("column tiles are divided for as many blocks as there are multiprocess
   CHECK(ss1::column_parts(64, 6, 132) == 2);    // 8,192 rows
   CHECK(ss1::column_parts(256, 24, 132) == 1);  // sketches are formed once
   CHECK(ss1::column_parts(1, 6, 132) == 6);
+}
+
+TEST_CASE("rows are divided for as many blocks of the coupling's gradient as run at once", "[device_index]") {
+  CHECK(blast::gradient_chunks(32768, 6, 264) == 44);
+  CHECK(blast::gradient_chunks(1000, 6, 264) == 7);  // of at least 128 rows
+  CHECK(blast::gradient_chunks(1, 6, 264) == 1);
+  CHECK(blast::gradient_chunks(32768, 300, 264) == 1);
 }
 
 TEST_CASE("layouts that a matrix library takes", "[device_index]") {
