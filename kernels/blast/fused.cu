@@ -224,21 +224,19 @@ Choice best_choice(const Exec& exec, Dim blocks, Dim rank) {
   return best;
 }
 
-// Every tile of columns reads x again, from the L2 cache at best, and A's way to memory and back is saved (back alone, if A
-// is kept). Where the former is over four times the latter, by count of values, products and a pass are left to others.
-bool pays(const Exec& exec, const ConstView& x, const ConstView& factor, bool keeps_a) {
+bool pays(const Exec& exec, const ConstView& x, const ConstView& factor, Dim outputs) {
   const Dim blocks = factor.size(0), rank = factor.size(2), columns = best_choice(exec, blocks, rank).columns;
-  const Dim again = (rank + columns - 1) / columns - 1, saved = blocks * rank * (keeps_a ? 1 : 2);
-  return again * x.size(1) <= 4 * saved;
+  const double rate = mma_rate(attribute(exec, cudaDevAttrComputeCapabilityMajor));
+  return fusing_pays({x.size(1), blocks, outputs, rank}, columns, rate);
 }
 
 bool aligned(const ConstView& v) { return reinterpret_cast<std::uintptr_t>(v.data) % 16 == 0; }
 
 }  // namespace
 
-bool fuses(const Exec& exec, const ConstView& x, const ConstView& factor, bool keeps_a) {
+bool fuses(const Exec& exec, const ConstView& x, const ConstView& factor, Dim outputs) {
   return x.dtype == DType::bf16 && factor.size(0) <= 16 && factor.size(1) % 8 == 0 && factor.size(2) % 8 == 0 &&
-         x.size(1) % 8 == 0 && x.step(0) % 8 == 0 && aligned(x) && use_fused(pays(exec, x, factor, keeps_a));
+         x.size(1) % 8 == 0 && x.step(0) % 8 == 0 && aligned(x) && use_fused(pays(exec, x, factor, outputs));
 }
 
 void coupled_product(const Exec& exec, const ConstView& x, const ConstView& factor, const ConstView& s,

@@ -1,35 +1,11 @@
 // SS1's sketches on a GPU against the CPU: by themselves, and inside the products.
 #include "kernels/ss1/ss1.h"
 
-#include <optional>
-
+#include "tests/cuda/environment.h"
 #include "tests/cuda/support.h"
 
 using namespace ashlar;
 using namespace ashlar::test;
-
-namespace {
-
-// For as long as this lives; then it is as before.
-class EnvironmentVariable {
- public:
-  EnvironmentVariable(const char* name, const std::string& value) : name_(name) {
-    if (const char* const set = std::getenv(name)) before_ = set;
-    setenv(name, value.c_str(), 1);
-  }
-  ~EnvironmentVariable() {
-    if (before_) setenv(name_, before_->c_str(), 1);
-    else unsetenv(name_);
-  }
-  EnvironmentVariable(const EnvironmentVariable&) = delete;
-  EnvironmentVariable& operator=(const EnvironmentVariable&) = delete;
-
- private:
-  const char* name_;
-  std::optional<std::string> before_;
-};
-
-}  // namespace
 
 TEST_CASE("sketches", "[cuda]") {
   if (!has_gpu()) return;
