@@ -3,7 +3,7 @@
 // and C once on the way out and once into each product. The backward uses it with dy, U and the transposed coupling.
 //
 // A block of the grid has 128 rows and kRank columns of the rank. X and the factor come in steps of 64 features, two steps
-// ahead, and s for a few outputs at a time, one time ahead. A finished A_j waits for the others in bf16, as which it would lie in
+// ahead, s for a few outputs at a time, one time ahead. A finished A_j waits for the others in bf16, as which it would lie in
 // memory, and goes there, if it is kept, under the products of the next.
 #include "kernels/blast/fused_loads.cuh"
 
@@ -142,8 +142,9 @@ __global__ void __launch_bounds__(kBlockThreads) coupled_products(const __grid_c
   const Dim row = Dim{blockIdx.x / tiles} * kRows;
   const int column = static_cast<int>(blockIdx.x % tiles) * kRank;
 
-  const auto coupling = [&](int first) {  // in turns in two places
-    return reinterpret_cast<float*>(memory + kStages * Stage<kRank>::kBytes) + first / kOutputsAtOnce % 2 * kCoupling<kBlocks, kRank>;
+  float* const couplings = reinterpret_cast<float*>(memory + kStages * Stage<kRank>::kBytes);
+  const auto coupling = [&](int first) {  // in two places in turn
+    return couplings + first / kOutputsAtOnce % 2 * kCoupling<kBlocks, kRank>;
   };
   load_coupling<kBlocks, kRank>(call, 0, column, coupling(0));
 
