@@ -78,8 +78,12 @@ constexpr int kRowWarps = kThreads / kWarp;
 template <int kBlocks>
 constexpr int kRowsOfTurn = kBlocks < 8 ? 2 : 1;
 
+// How many fit on a multiprocessor.
+template <class T>
+constexpr int kGradientBlocks = sizeof(T) == 8 ? 1 : 2;
+
 template <class T, int kBlocks>
-__global__ void __launch_bounds__(kThreads, sizeof(T) == 8 ? 1 : 2)
+__global__ void __launch_bounds__(kThreads, kGradientBlocks<T>)
     gradient_parts(Dim rows, Dim rank, Dim outputs, Dim inputs, const T* a, Dim a_row, const T* dc, Dim dc_row,
                    accumulate_t<T>* partial) {
   using A = accumulate_t<T>;
@@ -170,12 +174,14 @@ void couple(const Exec& exec, const ConstView& a, const ConstView& s, const Coup
 
 void couple_gradient(const Exec& exec, const ConstView& a, const ConstView& dc, const View& ds) {
   const Dim rows = a.size(0), rank = a.size(2), inputs = a.size(1), outputs = dc.size(1);
-  constexpr Dim kRowsPerChunk = 128, kMaxChunks = 64;
-  const Dim chunks = std::clamp<Dim>(rows / kRowsPerChunk, 1, kMaxChunks);
-  const Array partial = Array::empty({chunks, outputs * inputs * rank}, ds.dtype, exec.device);
+  const int multiprocessors = attribute(exec, cudaDevAttrMultiProcessorCount);
+  Array partial;
   const auto launch = [&]<int kBlocks>() {
-    const dim3 grid(blocks_for(rank, kWarp), static_cast<unsigned>(chunks), blocks_for(outputs, kBlocks));
     dispatch_floating(a.dtype, "blast", [&]<class T>() {
+      const Dim tiles = ceil_div(rank, kWarp) * ceil_div(outputs, kBlocks);
+      const Dim chunks = gradient_chunks(rows, tiles, multiprocessors * kGradientBlocks<T>);
+      partial = Array::empty({chunks, outputs * inputs * rank}, ds.dtype, exec.device);
+      const dim3 grid(blocks_for(rank, kWarp), static_cast<unsigned>(chunks), blocks_for(outputs, kBlocks));
       gradient_parts<T, kBlocks><<<grid, kThreads, 0, queue(exec)>>>(rows, rank, outputs, inputs, a.as<T>(), a.step(0),
                                                                      dc.as<T>(), dc.step(0),
                                                                      View(partial).as<accumulate_t<T>>());

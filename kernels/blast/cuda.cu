@@ -73,7 +73,7 @@ void fill(const Exec& exec, const Sizes& sizes, const ConstView& features, const
   const Side &from = transposed ? sizes.out : sizes.in, &to = transposed ? sizes.in : sizes.out;
   const Dim rank = sizes.rank, row = sizes.in.blocks * rank;
   const CouplingSteps steps{to.blocks, from.blocks, transposed ? rank : row, transposed ? row : rank};
-  if (s && fuses(exec, features, factor, static_cast<bool>(values.before))) {
+  if (s && fuses(exec, features, factor, to.blocks)) {
     coupled_product(exec, features, factor, s, steps, values.before, values.after);
     return;
   }
@@ -89,7 +89,8 @@ struct OwnCoupled : Coupled<View> {
 OwnCoupled coupled(const Exec& exec, const Sizes& sizes, const ConstView& features, const ConstView& factor,
                    const ConstView& s, bool transposed, bool needs_before) {
   const Side &from = transposed ? sizes.out : sizes.in, &to = transposed ? sizes.in : sizes.out;
-  const Dim before = needs_before || !s || !fuses(exec, features, factor, false) ? from.blocks : 0, after = s ? to.blocks : 0;
+  const bool has_before = needs_before || !s || !fuses(exec, features, factor, to.blocks);
+  const Dim before = has_before ? from.blocks : 0, after = s ? to.blocks : 0;
   OwnCoupled values;
   values.memory = Array::empty({sizes.rows, before + after, sizes.rank}, features.dtype, exec.device);
   if (before > 0) values.before = values.memory.slice(1, 0, before);

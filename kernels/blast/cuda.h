@@ -1,9 +1,12 @@
 // BLAST on CUDA; without s it is a matrix of low rank (one block on each side).
 #pragma once
+#include <algorithm>
 #include <string_view>
 
 #include "core/device.h"
 #include "core/view.h"
+#include "kernels/fusion.h"
+#include "kernels/rounding.h"
 
 namespace ashlar::kernels::blast {
 
@@ -20,10 +23,28 @@ struct CouplingSteps {
 void couple(const Exec& exec, const ConstView& a, const ConstView& s, const CouplingSteps& steps, const View& c);
 // Both at once where fuses(): a_j = x_j factor_j, written only if `a` is given, and c as above.
 // x (R, n), factor (inputs, length, r).
-bool fuses(const Exec& exec, const ConstView& x, const ConstView& factor, bool keeps_a);
+bool fuses(const Exec& exec, const ConstView& x, const ConstView& factor, Dim outputs);
 void coupled_product(const Exec& exec, const ConstView& x, const ConstView& factor, const ConstView& s,
                      const CouplingSteps& steps, const View& a, const View& c);
+// Whether that takes less time than products and a pass, by the count of kernels/fusion.h. A block of the kernel has so many
+// columns of the rank, and its multiprocessor for itself: it writes C after its products. A is counted as kept: written beside
+// them, it decides nothing.
+struct FusedSizes {
+  Dim features, inputs, outputs, rank;
+};
+constexpr bool fusing_pays(const FusedSizes& s, Dim columns, double rate) {
+  const auto n = static_cast<double>(s.features), r = static_cast<double>(s.rank);
+  const auto a = static_cast<double>(s.inputs) * r, c = static_cast<double>(s.outputs) * r;
+  const auto tiled = static_cast<double>(round_up(s.rank, columns));
+  return time_of(n * tiled, n + a, rate) + time_of(0, c) <= time_of(n * r, n + a) + time_of(0, a + c);
+}
 // ds_ij = Σ_rows dc_i * a_j: a (R, b2, r), dc (R, b1, r), rows anywhere; ds (b1, b2, r) contiguous, master dtype.
 void couple_gradient(const Exec& exec, const ConstView& a, const ConstView& dc, const View& ds);
+// Into how many chunks it divides the rows, with `tiles` blocks for each: as many as run at once, of `slots` blocks, because a
+// few more would take as long as twice as many; but the sums of chunks have to be worth adding up.
+constexpr Dim gradient_chunks(Dim rows, Dim tiles, Dim slots) {
+  constexpr Dim kLeastRows = 128;
+  return std::max<Dim>(std::min(slots / tiles, rows / kLeastRows), 1);
+}
 
 }  // namespace ashlar::kernels::blast

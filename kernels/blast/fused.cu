@@ -3,9 +3,9 @@
 // and C once on the way out and once into each product. The backward uses it with dy, U and the transposed coupling.
 //
 // A block of the grid has 128 rows and kRank columns of the rank. X and the factor come in steps of 64 features, two steps
-// ahead. A finished A_j waits for the others in bf16, as which it would lie in memory; then s takes the place of X.
+// ahead, s for a few outputs at a time, one time ahead. A finished A_j waits for the others in bf16, as which it would lie in
+// memory, and goes there, if it is kept, under the products of the next.
 #include "kernels/blast/fused_loads.cuh"
-#include "kernels/fusion.h"
 
 namespace ashlar::kernels::blast {
 namespace {
@@ -80,14 +80,19 @@ __device__ void add_products(const Stage<kRank>& stage, const Place& place, Frag
   }
 }
 
-// s (kOutputsAtOnce, kBlocks, kRank) for the outputs from `first`, zeros where there is none.
+// Values of s for kOutputsAtOnce outputs: (kOutputsAtOnce, kBlocks, kRank).
+template <int kBlocks, int kRank>
+constexpr int kCoupling = kOutputsAtOnce * kBlocks * kRank;
+
+// Brings them for the outputs from `first` on, zeros where there is none: a group of copies.
 template <int kBlocks, int kRank>
 __device__ void load_coupling(const Call& call, int first, int column, float* s) {
-  for (int at = static_cast<int>(threadIdx.x); at < kOutputsAtOnce * kBlocks * kRank; at += kBlockThreads) {
+  for (int at = static_cast<int>(threadIdx.x); at < kCoupling<kBlocks, kRank>; at += kBlockThreads) {
     const int k = column + at % kRank, j = at / kRank % kBlocks, i = first + at / kRank / kBlocks;
     const bool there = k < call.rank && j < call.blocks && i < call.steps.outputs;
-    s[at] = there ? call.s[i * call.steps.s_out + j * call.steps.s_in + k] : 0;
+    ptx::copy_async(s + at, call.s + i * call.steps.s_out + j * call.steps.s_in + k, there);
   }
+  ptx::commit_copies();
 }
 
 // c_i = Σ_j s_ij * a_j for some outputs and the warp's fragments n of the columns.
@@ -137,11 +142,18 @@ __global__ void __launch_bounds__(kBlockThreads) coupled_products(const __grid_c
   const Dim row = Dim{blockIdx.x / tiles} * kRows;
   const int column = static_cast<int>(blockIdx.x % tiles) * kRank;
 
+  float* const couplings = reinterpret_cast<float*>(memory + kStages * Stage<kRank>::kBytes);
+  const auto coupling = [&](int first) {  // in two places in turn
+    return couplings + first / kOutputsAtOnce % 2 * kCoupling<kBlocks, kRank>;
+  };
+  load_coupling<kBlocks, kRank>(call, 0, column, coupling(0));
+
   Packed a[kBlocks][kM][kN];
   Loads<kRank> loads(call, row, column, memory);
   for (int step = 0; step < kStages - 1; ++step) loads.next();
   const int steps = (call.length + kDepth - 1) / kDepth;
   int stage = 0;
+  const Target to_a(call.a, call.a_row, call, row + place.row, column + place.column, place.lane);
 #pragma unroll
   for (int j = 0; j < kBlocks; ++j) {
     if (j >= call.blocks) break;
@@ -156,30 +168,23 @@ __global__ void __launch_bounds__(kBlockThreads) coupled_products(const __grid_c
 #pragma unroll
     for (int m = 0; m < kM; ++m) {
 #pragma unroll
-      for (int n = 0; n < kN; ++n) a[j][m][n] = Packed(sum[m][n].r);
-    }
-  }
-
-  if (call.a) {
-    const Target to(call.a, call.a_row, call, row + place.row, column + place.column, place.lane);
+      for (int n = 0; n < kN; n += 2) {
 #pragma unroll
-    for (int j = 0; j < kBlocks; ++j) {
-      if (j >= call.blocks) break;
-#pragma unroll
-      for (int m = 0; m < kM; ++m) {
-#pragma unroll
-        for (int n = 0; n < kN; n += 2) to.store(a[j][m][n], a[j][m][n + 1], j, m * kMmaM, n * kMmaN);
+        for (int side = 0; side < 2; ++side) a[j][m][n + side] = Packed(sum[m][n + side].r);
+        if (call.a) to_a.store(a[j][m][n], a[j][m][n + 1], j, m * kMmaM, n * kMmaN);
       }
     }
   }
 
   const int outputs = static_cast<int>(call.steps.outputs);
-  const Target to(call.c, call.c_row, call, row + place.row, column + place.column, place.lane);
-  float* const s = reinterpret_cast<float*>(memory);
+  const Target to_c(call.c, call.c_row, call, row + place.row, column + place.column, place.lane);
   for (int first = 0; first < outputs; first += kOutputsAtOnce) {
+    ptx::wait_for_copies<0>();
+    // All see these values of s, and have done with those that the next ones replace.
     __syncthreads();
-    load_coupling<kBlocks, kRank>(call, first, column, s);
-    __syncthreads();
+    const int next = first + kOutputsAtOnce;
+    if (next < outputs) load_coupling<kBlocks, kRank>(call, next, column, coupling(next));
+    const float* const s = coupling(first);
 #pragma unroll
     for (int n = 0; n < kN; n += 2) {
       Packed c[2][kOutputsAtOnce][kM];
@@ -189,7 +194,7 @@ __global__ void __launch_bounds__(kBlockThreads) coupled_products(const __grid_c
       for (int i = 0; i < kOutputsAtOnce; ++i) {
         if (first + i >= outputs) break;
 #pragma unroll
-        for (int m = 0; m < kM; ++m) to.store(c[0][i][m], c[1][i][m], first + i, m * kMmaM, n * kMmaN);
+        for (int m = 0; m < kM; ++m) to_c.store(c[0][i][m], c[1][i][m], first + i, m * kMmaM, n * kMmaN);
       }
     }
   }
@@ -203,8 +208,7 @@ struct Choice {
 };
 template <int kBlocks, int kRank>
 constexpr Choice choice() {
-  constexpr std::size_t kMemory = kStages * Stage<kRank>::kBytes;
-  static_assert(kMemory >= sizeof(float) * kOutputsAtOnce * kBlocks * kRank);
+  constexpr std::size_t kMemory = kStages * Stage<kRank>::kBytes + 2 * sizeof(float) * kCoupling<kBlocks, kRank>;
   return {&coupled_products<kBlocks, kRank>, kBlocks, kRank, kMemory};
 }
 constexpr Choice kChoices[] = {choice<16, 32>(), choice<8, 64>(), choice<6, 96>(), choice<4, 128>()};
@@ -221,21 +225,19 @@ Choice best_choice(const Exec& exec, Dim blocks, Dim rank) {
   return best;
 }
 
-// Every tile of columns reads x again, from the L2 cache at best, and A's way to memory and back is saved (back alone, if A
-// is kept). Where the former is over four times the latter, by count of values, products and a pass are left to others.
-bool pays(const Exec& exec, const ConstView& x, const ConstView& factor, bool keeps_a) {
+bool pays(const Exec& exec, const ConstView& x, const ConstView& factor, Dim outputs) {
   const Dim blocks = factor.size(0), rank = factor.size(2), columns = best_choice(exec, blocks, rank).columns;
-  const Dim again = (rank + columns - 1) / columns - 1, saved = blocks * rank * (keeps_a ? 1 : 2);
-  return again * x.size(1) <= 4 * saved;
+  const double rate = mma_rate(attribute(exec, cudaDevAttrComputeCapabilityMajor));
+  return fusing_pays({x.size(1), blocks, outputs, rank}, columns, rate);
 }
 
 bool aligned(const ConstView& v) { return reinterpret_cast<std::uintptr_t>(v.data) % 16 == 0; }
 
 }  // namespace
 
-bool fuses(const Exec& exec, const ConstView& x, const ConstView& factor, bool keeps_a) {
+bool fuses(const Exec& exec, const ConstView& x, const ConstView& factor, Dim outputs) {
   return x.dtype == DType::bf16 && factor.size(0) <= 16 && factor.size(1) % 8 == 0 && factor.size(2) % 8 == 0 &&
-         x.size(1) % 8 == 0 && x.step(0) % 8 == 0 && aligned(x) && use_fused(pays(exec, x, factor, keeps_a));
+         x.size(1) % 8 == 0 && x.step(0) % 8 == 0 && aligned(x) && use_fused(pays(exec, x, factor, outputs));
 }
 
 void coupled_product(const Exec& exec, const ConstView& x, const ConstView& factor, const ConstView& s,

@@ -1,5 +1,6 @@
 // Monarch on CUDA, without passes that shuffle: the product of R writes the hidden features where L reads them, c columns
-// for a pair of blocks, and the backward writes dA where R's products read it.
+// for a pair of blocks, and the backward writes dA where R's products read it. A call does all such products that read the same
+// block of x or dy, as a batch, so that those after the first may find it in the cache.
 #include "core/array.h"
 #include "core/cuda/cuda.h"
 #include "kernels/blocks/views.h"
@@ -14,33 +15,47 @@ namespace {
 
 using namespace monarch;
 
-// Of block j of a side with `blocks` blocks: columns for the blocks first … first + count of the other side, c each, in
-// hidden features (R, blocks, others, c): (count, R, c).
-template <class AnyView>
-AnyView pair_columns(const AnyView& hidden, Dim block, Dim others, const BlockRun& run, Dim c) {
-  return strided(hidden, (block * others + run.first) * c, {run.count, hidden.size(0), c}, {c, hidden.step(0), 1});
+// Weights in the dtype of the features, rounded at once instead of in parts by several products.
+class Rounded {
+ public:
+  Rounded(const Exec& exec, const ConstView& weights, DType dtype) : view_(weights) {
+    if (weights.dtype == dtype) return;
+    copy_ = Array::empty(weights.shape, dtype, exec.device);
+    ashlar::cuda::copy(exec.device.index, weights, copy_);
+    view_ = copy_;
+  }
+  operator const ConstView&() const { return view_; }
+
+ private:
+  Array copy_;
+  ConstView view_;
+};
+
+// Features of block `block` of a side, once for each of `others` blocks: (others, R, features).
+ConstView repeated_block(const ConstView& rows, const Side& side, Dim block, Dim others) {
+  return strided(rows, block * side.length, {others, rows.size(0), side.count(block)}, {0, rows.step(0), 1});
+}
+
+// In hidden features (R, others, blocks, c) the columns of block `block`: (others, R, c).
+View pair_columns(const View& hidden, Dim block, Dim blocks, Dim others, Dim c) {
+  return strided(hidden, block * c, {others, hidden.size(0), c}, {blocks * c, hidden.step(0), 1});
 }
 
 // H (R, b1, b2, c) = X_j R_jiᵀ
 void hidden_features(const Exec& exec, const Sizes& p, const ConstView& x, const ConstView& r, const View& h) {
   const Dim b1 = p.out.blocks, b2 = p.in.blocks, q = p.in.length, c = p.rank;
-  for (Dim i = 0; i < b1; ++i) {
-    for (const BlockRun& run : runs_of(p.in)) {
-      const ConstView r_i = strided(r, (run.first * b1 + i) * c * q, {run.count, c, run.inputs}, {b1 * c * q, q, 1});
-      matmul_blocks(exec, block_columns(x, p.in, run, run.inputs), transposed(r_i), pair_columns(h, i, b2, run, c), {});
-    }
+  for (Dim j = 0; j < b2; ++j) {
+    const ConstView r_j = strided(r, j * b1 * c * q, {b1, c, p.in.count(j)}, {c * q, q, 1});
+    matmul_blocks(exec, repeated_block(x, p.in, j, b1), transposed(r_j), pair_columns(h, j, b2, b1, c), {});
   }
 }
 
 // dA (R, b2, b1, c) = dY_i L_ij
 void hidden_gradients(const Exec& exec, const Sizes& p, const ConstView& dy, const ConstView& l, const View& da) {
   const Dim b1 = p.out.blocks, b2 = p.in.blocks, length = p.out.length, c = p.rank;
-  for (Dim j = 0; j < b2; ++j) {
-    for (const BlockRun& run : runs_of(p.out)) {
-      const ConstView l_j =
-          strided(l, run.first * length * b2 * c + j * c, {run.count, run.inputs, c}, {length * b2 * c, b2 * c, 1});
-      matmul_blocks(exec, block_columns(dy, p.out, run, run.inputs), l_j, pair_columns(da, j, b1, run, c), {});
-    }
+  for (Dim i = 0; i < b1; ++i) {
+    const ConstView l_i = strided(l, i * length * b2 * c, {b2, p.out.count(i), c}, {c, b2 * c, 1});
+    matmul_blocks(exec, repeated_block(dy, p.out, i, b2), l_i, pair_columns(da, i, b1, b2, c), {});
   }
 }
 
@@ -56,7 +71,7 @@ void monarch_forward(const Exec& exec, ConstView x, ConstView r, ConstView l, Co
   if (y.numel() == 0) return;
   const Array own = h ? Array() : Array::empty({p.rows, p.h.size}, x.dtype, exec.device);
   const View hidden = h ? h : View(own);
-  hidden_features(exec, p, x, r, hidden);
+  hidden_features(exec, p, x, Rounded(exec, r, x.dtype), hidden);
   for (const BlockRun& run : runs_of(p.out)) {
     matmul_blocks(exec, hidden_blocks(hidden, run, p.h.length), transposed(block_weights(l, run, run.inputs, l.size(2))),
                   block_columns(y, p.out, run, run.inputs), block_bias(bias, p.out, run, run.inputs));
@@ -80,7 +95,7 @@ void monarch_backward(const Exec& exec, ConstView dy, ConstView x, ConstView h, 
   }
   if (!dr && !dx) return;
   const Array da = Array::empty({p.rows, p.a.size}, x.dtype, exec.device);
-  hidden_gradients(exec, p, dy, l, da);
+  hidden_gradients(exec, p, dy, Rounded(exec, l, x.dtype), da);
   for (const BlockRun& run : runs_of(p.in)) {
     const Dim width = p.a.length, q = p.in.length;
     const ConstView da_blocks = hidden_blocks(da, run, width);

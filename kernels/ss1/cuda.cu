@@ -1,7 +1,6 @@
 // SS1 on CUDA: sketches of any type and layout with a thread for each value of the result, and the layer from sketches and
 // products or from the fused kernels.
 #include "kernels/device.cuh"
-#include "kernels/fusion.h"
 #include "kernels/ss1/composed.h"
 #include "kernels/ss1/cuda.h"
 #include "kernels/ss1/ss1.h"
@@ -55,10 +54,16 @@ dim3 grid_of(Dim columns, Dim rows, Dim sketches) {
   return {blocks_for(columns, kThreads, 1 << 12), blocks_for(rows, 1, 1 << 15), static_cast<unsigned>(sketches)};
 }
 
-bool fuses(const Exec& exec, const Sizes& s, Dim outputs, std::initializer_list<ConstView> moved) {
-  // Of products by mma.sync compared with those of the library, which has other instructions from Hopper on.
-  const double rate = attribute(exec, cudaDevAttrComputeCapabilityMajor) >= 9 ? 0.5 : 0.85;
-  return s.sketches == 1 && in_places(s, moved) && use_fused(fusing_pays(s, outputs, rate));
+bool fuses_forward(const Exec& exec, const Sizes& s, const ConstView& x, const ConstView& u, const ConstView& y) {
+  if (s.sketches > 1 || !in_places(s, {x, u, y}) || !holds_sketches(exec, s)) return false;
+  const Dim parts = column_parts(s, y.size(1), attribute(exec, cudaDevAttrMultiProcessorCount));
+  const double rate = mma_rate(attribute(exec, cudaDevAttrComputeCapabilityMajor));
+  return use_fused(fused_forward_pays(s, y.size(1), parts, rate));
+}
+
+bool fuses_gradient(const Exec& exec, const Sizes& s, const ConstView& dy, const ConstView& dx) {
+  const double rate = mma_rate(attribute(exec, cudaDevAttrComputeCapabilityMajor));
+  return s.sketches == 1 && in_places(s, {dx, dy}) && use_fused(fused_gradient_pays(s, dy.size(1), rate));
 }
 
 }  // namespace
@@ -89,18 +94,14 @@ void ss1_sketch_backward(const Exec& exec, ConstView du, ConstView shift, ConstV
 void ss1_forward(const Exec& exec, ConstView x, ConstView shift, ConstView sign, ConstView z, ConstView bias, View u,
                  View y) {
   const Sizes s = check_layer("ss1_forward", x, shift, sign, z, bias, u, y);
-  if (fuses(exec, s, z.size(0), {x, y, u}) && holds_sketches(exec, s)) {
-    return fused_forward(exec, s, table_of(shift, sign), x, z, bias, u, y);
-  }
-  compose_forward(exec, x, shift, sign, z, bias, u, y);
+  if (!fuses_forward(exec, s, x, u, y)) return compose_forward(exec, x, shift, sign, z, bias, u, y);
+  fused_forward(exec, s, table_of(shift, sign), x, z, bias, u, y);
 }
 
 void ss1_backward(const Exec& exec, ConstView dy, ConstView x, ConstView u, ConstView shift, ConstView sign, ConstView z,
                   View dx, View dz, View dbias) {
   const Sizes s = check_layer_gradients("ss1_backward", dy, x, u, shift, sign, z, dx, dz, dbias);
-  if (!dx || !fuses(exec, s, z.size(0), {dx, dy})) {
-    return compose_backward(exec, dy, x, u, shift, sign, z, dx, dz, dbias);
-  }
+  if (!dx || !fuses_gradient(exec, s, dy, dx)) return compose_backward(exec, dy, x, u, shift, sign, z, dx, dz, dbias);
   fused_input_gradient(exec, s, table_of(shift, sign), dy, z, dx);
   parameter_gradients(exec, dy, x, u, shift, sign, dz, dbias);
 }

@@ -167,14 +167,14 @@ bool holds_sketches(const Exec& exec, const Sizes& sizes) {
 void fused_forward(const Exec& exec, const Sizes& sizes, const Table& table, const ConstView& x, const ConstView& z,
                    const ConstView& bias, const View& u, const View& y) {
   const Array narrow = rounded(exec, z);
-  const Dim row_tiles = ceil_div(sizes.rows, kRows), column_tiles = ceil_div(z.size(0), kColumns);
-  const Dim tiles = ceil_div(
-      column_tiles, column_parts(row_tiles, column_tiles, attribute(exec, cudaDevAttrMultiProcessorCount)));
+  const Dim column_tiles = ceil_div(z.size(0), kColumns);
+  const Dim tiles =
+      ceil_div(column_tiles, column_parts(sizes, z.size(0), attribute(exec, cudaDevAttrMultiProcessorCount)));
   const Call call{sizes, table, x.as<bfloat16>(), x.step(0), values(narrow), sizes.width(), bias.as<float>(), u.as<bfloat16>(),
                   static_cast<Bf16*>(y.data), y.step(0), z.size(0), static_cast<int>(tiles)};
   const std::size_t memory = memory_of(sizes);
   allow_shared_memory(exec, sketched_product, memory);
-  const dim3 grid(static_cast<unsigned>(row_tiles), static_cast<unsigned>(ceil_div(column_tiles, tiles)));
+  const dim3 grid(static_cast<unsigned>(ceil_div(sizes.rows, kRows)), static_cast<unsigned>(ceil_div(column_tiles, tiles)));
   sketched_product<<<grid, kBlockThreads, memory, queue(exec)>>>(call);
   ASHLAR_CUDA_CHECK_LAUNCH();
 }

@@ -78,11 +78,12 @@ __device__ void spread(const Call& call, Dim row, int column, const Tile<kColumn
   }
 }
 
-// Blocks (row tiles, column tiles of du).
-__global__ void __launch_bounds__(kBlockThreads) spread_product(const __grid_constant__ Call call) {
+// A block for each tile of du. Neighbours have the same rows, whose dy they find in the cache.
+__global__ void __launch_bounds__(kBlockThreads, 2) spread_product(const __grid_constant__ Call call) {
   extern __shared__ __align__(16) unsigned char memory[];
-  const Dim row = Dim{blockIdx.x} * kRows;
-  const int column = static_cast<int>(blockIdx.y) * kColumns, outputs = static_cast<int>(call.outputs);
+  const unsigned tiles = static_cast<unsigned>(call.width + kColumns - 1) / kColumns;
+  const Dim row = Dim{blockIdx.x / tiles} * kRows;
+  const int column = static_cast<int>(blockIdx.x % tiles) * kColumns, outputs = static_cast<int>(call.outputs);
   const int total = (outputs + kDepth - 1) / kDepth;
   TileLoads<kDepth, kBlockThreads> dy(call.dy + row * call.ld_dy, call.ld_dy, static_cast<int>(min(call.s.rows - row, Dim{kRows})),
                                       outputs);
@@ -134,9 +135,8 @@ void fused_input_gradient(const Exec& exec, const Sizes& sizes, const Table& tab
   const Array narrow = rounded(exec, z);
   const Call call{sizes, table, values(dy), dy.step(0), dy.size(1), values(narrow), sizes.width(), dx.as<bfloat16>(), dx.step(0)};
   allow_shared_memory(exec, spread_product, kMemory);
-  const dim3 grid(static_cast<unsigned>(ceil_div(sizes.rows, kRows)),
-                  static_cast<unsigned>(ceil_div(sizes.width(), kColumns)));
-  spread_product<<<grid, kBlockThreads, kMemory, queue(exec)>>>(call);
+  const Dim tiles = ceil_div(sizes.rows, kRows) * ceil_div(sizes.width(), kColumns);
+  spread_product<<<static_cast<unsigned>(tiles), kBlockThreads, kMemory, queue(exec)>>>(call);
   ASHLAR_CUDA_CHECK_LAUNCH();
 }
 

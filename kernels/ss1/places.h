@@ -3,6 +3,7 @@
 #pragma once
 #include <algorithm>
 
+#include "kernels/fusion.h"
 #include "kernels/ss1/checks.h"
 
 namespace ashlar::kernels::ss1 {
@@ -32,21 +33,29 @@ constexpr Place place_at(const Sizes& s, int column) {
   return {column / block, column % block};
 }
 
-// Whether the product of sketches and weights with the sketch fused into it, at `rate` times the speed of the library's
-// products, takes less time than a pass for the sketches and a product: by count, in the time that a byte takes to cross device
-// memory, in which the library does about 160 FLOPs (790 TFLOP/s and 4.8 TB/s of an H200). The same forward and backward.
-constexpr bool fusing_pays(const Sizes& s, Dim outputs, double rate) {
-  constexpr double kFlopsPerByte = 160;
-  const auto n = static_cast<double>(s.features), u = static_cast<double>(s.width()), m = static_cast<double>(outputs);
-  const double product = 2 * u * m / kFlopsPerByte;  // of a row, in bf16
-  const double fused = std::max(product / rate, 2 * (n + m)), apart = 2 * (n + u) + std::max(product, 2 * (u + m));
-  return fused <= apart;
+// The tile of results of a block of the fused kernels, and the step of the inner dimension.
+constexpr int kRows = 128, kColumns = 128, kDepth = 32;
+
+// Into how many parts the column tiles of y are divided. More parts fill more of the machine, but each forms the sketches of
+// its rows again: as many as there are multiprocessors for. Two blocks on one would form them twice and multiply no faster.
+constexpr Dim column_parts(const Sizes& s, Dim outputs, Dim multiprocessors) {
+  return std::clamp<Dim>(multiprocessors / ceil_div(s.rows, kRows), 1, ceil_div(outputs, kColumns));
 }
 
-// Into how many parts the column tiles of y are divided. More parts fill more of the machine, but each forms the sketches
-// of its rows again: as many as there are multiprocessors for.
-constexpr Dim column_parts(Dim row_tiles, Dim column_tiles, Dim multiprocessors) {
-  return std::clamp<Dim>(multiprocessors / row_tiles, 1, column_tiles);
+// Whether the fused kernels, whose products run at `rate`, take less time than a pass for the sketches or their gradient and a
+// product, by the count of kernels/fusion.h. In the forward, which keeps u, each part of the columns forms its sketches before
+// it multiplies, and all blocks do so at the same time; in the backward two blocks of a multiprocessor overlap each other's
+// phases.
+constexpr bool fused_forward_pays(const Sizes& s, Dim outputs, Dim parts, double rate) {
+  const auto n = static_cast<double>(s.features), u = static_cast<double>(s.width()), m = static_cast<double>(outputs);
+  const auto tiled = static_cast<double>(round_up(s.width(), kDepth) * round_up(outputs, kColumns));
+  const double fused = time_of(0, static_cast<double>(parts) * n + u) + time_of(tiled, m, rate);
+  return fused <= time_of(0, n + u) + time_of(u * m, u + m);
+}
+constexpr bool fused_gradient_pays(const Sizes& s, Dim outputs, double rate) {
+  const auto n = static_cast<double>(s.features), u = static_cast<double>(s.width()), m = static_cast<double>(outputs);
+  const auto tiled = static_cast<double>(round_up(s.width(), kColumns) * round_up(outputs, kDepth));
+  return time_of(tiled, m + n, rate) <= time_of(u * m, m + u) + time_of(0, u + n);
 }
 
 }  // namespace ashlar::kernels::ss1

@@ -12,7 +12,7 @@ namespace ashlar::kernels::ss1 {
 using namespace device;
 using namespace tensor;
 
-constexpr int kRows = 128, kColumns = 128, kDepth = 32, kStages = 3, kBlockThreads = 256;
+constexpr int kStages = 3, kBlockThreads = 256;
 constexpr int kWarpRows = 32, kWarpColumns = 64, kColumnWarps = kColumns / kWarpColumns;
 
 // The results of a warp, 32 rows by 64 columns from (row, column) of the tile on.

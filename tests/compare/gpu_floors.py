@@ -1,14 +1,19 @@
 """Prints the floors of tests/gpu_results.md: what an H200 could reach if every kernel of the CUDA backend ran at its peak.
 
 A kernel takes the longer of its FLOPs at 790 TFLOP/s and its bytes at 4.8 TB/s; kernels follow each other. Operands cross
-memory once a kernel, in bf16; nothing is found in the L2 cache. Launches cost nothing. Usage: gpu_floors.py
+memory once a kernel, in bf16; nothing is found in the L2 cache. Launches cost nothing. The fused kernels of BLAST and SS1
+multiply at half that speed and are taken where the count of kernels/fusion.h takes them. Usage: gpu_floors.py
 """
-FLOPS, BYTES = 790e12, 4.8e12
+FLOPS, BYTES, OWN_RATE = 790e12, 4.8e12, 0.5
 
 
-def kernel(macs, elements, extra_bytes=0):
-    """Seconds a row: MACs and bf16 elements of a row, and other bytes."""
-    return max(2 * macs / FLOPS, (2 * elements + extra_bytes) / BYTES)
+def kernel(macs, elements, extra_bytes=0, rate=1):
+    """Seconds a row: MACs, at `rate` times the speed, and bf16 elements of a row, and other bytes."""
+    return max(2 * macs / FLOPS / rate, (2 * elements + extra_bytes) / BYTES)
+
+
+def round_up(value, multiple):
+    return -(-value // multiple) * multiple
 
 
 class Layer:
@@ -52,19 +57,24 @@ class LowRank(Layer):
 
 
 class Blast(Layer):
-    """The coupling inside the product from x or dy; A and C kept by the forward."""
+    """The coupling inside the product from x or dy, or a pass; A and C kept by the forward. Tiles are those of 6 blocks."""
 
     def __init__(self, n, m, rows, blocks, rank):
         super().__init__(n, m, rows)
         self.b, self.r, self.macs = blocks, rank, rank * (n + m + blocks * blocks)
 
+    def coupled(self, side):  # from x or dy to values of the rank on both sides of the coupling
+        r, a = self.r, self.b * self.r
+        fused = kernel(side * round_up(r, 96), side + a, rate=OWN_RATE) + kernel(0, a)
+        return min(fused, kernel(side * r, side + a) + kernel(0, 2 * a))
+
     def forward(self):
         n, m, r, a = self.n, self.m, self.r, self.b * self.r
-        return self.weights(n * r, m * r) + kernel(n * r, n + 2 * a) + kernel(m * r, a + m)
+        return self.weights(n * r, m * r) + self.coupled(n) + kernel(m * r, a + m)
 
     def backward(self):
         n, m, r, a = self.n, self.m, self.r, self.b * self.r
-        from_dy, coupling = kernel(m * r, m + 2 * a), kernel(0, 2 * a)
+        from_dy, coupling = self.coupled(m), kernel(0, 2 * a)
         factors_and_dx = kernel(m * r, m + a) + 2 * kernel(n * r, n + a)
         return self.weights(n * r, m * r) + from_dy + coupling + factors_and_dx
 
@@ -85,17 +95,21 @@ class Monarch(Layer):
 
 
 class Ss1(Layer):
-    """Sketch inside the products; the forward writes it for the backward."""
+    """Sketch inside the products, or a pass; the forward writes it for the backward."""
 
     def __init__(self, n, m, rows, reduction):
         super().__init__(n, m, rows)
         self.u, self.macs = n // reduction, m * n // reduction
 
     def forward(self):
-        return self.weights(self.macs) + kernel(self.macs, self.n + self.u + self.m)
+        n, m, u = self.n, self.m, self.u
+        product = min(kernel(round_up(u, 32) * round_up(m, 128), m, rate=OWN_RATE), kernel(self.macs, u + m))
+        return self.weights(self.macs) + kernel(0, n + u) + product
 
     def backward(self):
-        return self.weights(self.macs) + kernel(self.macs, self.m + self.n) + kernel(self.macs, self.m + self.u)
+        n, m, u = self.n, self.m, self.u
+        fused = kernel(round_up(u, 128) * m, m + n, rate=OWN_RATE)
+        return self.weights(self.macs) + min(fused, kernel(self.macs, m + u) + kernel(0, u + n)) + kernel(self.macs, m + u)
 
 
 class BlockDiagonal(Dense):

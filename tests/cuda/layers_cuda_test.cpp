@@ -25,7 +25,7 @@ const std::vector<MapCase> kMaps{{"dense", 40, 56},
                                  {"blast:out_blocks=8,in_blocks=7,rank=64", 224, 320},
                                  {"blast:blocks=6,rank=88", 192, 384},
                                  {"blast:out_blocks=4,in_blocks=2,rank=136", 176, 160},
-                                 // Not fused, because x would be read too often.
+                                 // Not fused, because there are too many features for the values of the rank.
                                  {"blast:out_blocks=4,in_blocks=1,rank=136", 1200, 160},
                                  // More blocks than the coupling holds in registers.
                                  {"blast:out_blocks=2,in_blocks=18,rank=8", 144, 64},
@@ -37,7 +37,8 @@ const std::vector<MapCase> kMaps{{"dense", 40, 56},
                                  {"ss1:reduction=4", 64, 96},
                                  {"ss1:reduction=4,classes=3", 50, 37},
                                  {"ss1:reduction=2,block=16,classes=3", 128, 96},
-                                 // With the sketch fused into the products in bf16: shifts by vectors, without, ragged.
+                                 // In vectors in bf16, with the sketch in the products where that pays: ragged, shifts
+                                 // by vectors and without.
                                  {"ss1:reduction=2", 128, 320},
                                  {"ss1:reduction=8,block=16", 376, 136},
                                  {"ss1:reduction=4,block=24,classes=1", 184, 72}};

@@ -4,6 +4,7 @@
 #include <set>
 #include <vector>
 
+#include "kernels/blast/cuda.h"
 #include "kernels/block_diagonal/checks.h"
 #include "kernels/blocks/views.h"
 #include "kernels/fragments.h"
@@ -237,22 +238,62 @@ TEST_CASE("vectors of places and of features cover each other", "[device_index]"
   }
 }
 
-TEST_CASE("SS1's fused products are used where memory is what limits them", "[device_index]") {
-  const auto pays = [](Dim features, Dim outputs, double rate) {
-    return ss1::fusing_pays({.rows = 1, .features = features, .sketches = 1, .groups = features / 128, .reduction = 4, .block = 32},
-                            outputs, rate);
+namespace {
+ss1::Sizes ss1_sizes(Dim features, Dim rows = 1) {
+  return {.rows = rows, .features = features, .sketches = 1, .groups = features / 128, .reduction = 4, .block = 32};
+}
+constexpr double kHopper = mma_rate(9), kAmpere = mma_rate(8);
+}  // namespace
+
+TEST_CASE("SS1's fused forward is used where reading u again would take longer than slower products", "[device_index]") {
+  const auto pays = [](Dim features, Dim outputs, Dim parts, double rate) {
+    return ss1::fused_forward_pays(ss1_sizes(features), outputs, parts, rate);
   };
-  CHECK(pays(768, 768, 0.5));
-  CHECK(!pays(768, 3072, 0.5));
-  CHECK(!pays(3072, 3072, 0.5));
-  CHECK(pays(768, 3072, 0.85));
-  CHECK(pays(3072, 3072, 0.85));
+  CHECK(pays(384, 384, 1, kHopper));
+  CHECK(!pays(384, 384, 2, kHopper));  // each part reads x
+  CHECK(!pays(384, 264, 1, kHopper));  // three tiles of columns like 384
+  CHECK(!pays(768, 768, 1, kHopper));
+  CHECK(!pays(3072, 768, 1, kHopper));
+  CHECK(pays(384, 1536, 1, kAmpere));
+  CHECK(!pays(768, 768, 1, kAmpere));
+}
+
+TEST_CASE("SS1's fused backward is used where memory is what limits it", "[device_index]") {
+  const auto pays = [](Dim features, Dim outputs, double rate) {
+    return ss1::fused_gradient_pays(ss1_sizes(features), outputs, rate);
+  };
+  CHECK(pays(384, 384, kHopper));
+  CHECK(!pays(768, 768, kHopper));  // 192 columns of du take two tiles
+  CHECK(!pays(768, 3072, kHopper));
+  CHECK(pays(3072, 768, kHopper));
+  CHECK(pays(768, 768, kAmpere));
+}
+
+TEST_CASE("BLAST's fused products are used from few features", "[device_index]") {
+  const auto pays = [](Dim features, Dim rank, double rate) { return blast::fusing_pays({features, 6, 6, rank}, 96, rate); };
+  CHECK(pays(768, 192, kHopper));
+  CHECK(pays(1536, 192, kHopper));
+  CHECK(!pays(1536, 152, kHopper));  // in as many tiles of columns as 192
+  CHECK(!pays(2304, 192, kHopper));
+  CHECK(!pays(3072, 192, kHopper));
+  CHECK(pays(3072, 192, kAmpere));
+  CHECK(blast::fusing_pays({768, 6, 1, 192}, 96, kHopper));
+  CHECK(!blast::fusing_pays({1200, 1, 4, 136}, 128, kHopper));  // no A to speak of
 }
 
 TEST_CASE("column tiles are divided for as many blocks as there are multiprocessors", "[device_index]") {
-  CHECK(ss1::column_parts(64, 6, 132) == 2);    // 8,192 rows
-  CHECK(ss1::column_parts(256, 24, 132) == 1);  // sketches are formed once
-  CHECK(ss1::column_parts(1, 6, 132) == 6);
+  const auto parts = [](Dim rows, Dim outputs) { return ss1::column_parts(ss1_sizes(768, rows), outputs, 132); };
+  CHECK(parts(8192, 768) == 2);
+  CHECK(parts(32768, 3072) == 1);  // sketches are formed once
+  CHECK(parts(8192, 100) == 1);
+  CHECK(parts(1, 768) == 6);
+}
+
+TEST_CASE("rows are divided for as many blocks of the coupling's gradient as run at once", "[device_index]") {
+  CHECK(blast::gradient_chunks(32768, 6, 264) == 44);
+  CHECK(blast::gradient_chunks(1000, 6, 264) == 7);  // of at least 128 rows
+  CHECK(blast::gradient_chunks(1, 6, 264) == 1);
+  CHECK(blast::gradient_chunks(32768, 300, 264) == 1);
 }
 
 TEST_CASE("layouts that a matrix library takes", "[device_index]") {

@@ -11,6 +11,7 @@
 #include "tests/cuda/emulator/support.h"
 #include "tests/cuda/emulator/watch.h"
 #include "tests/cuda/support.h"
+#include "tests/support/environment.h"
 
 using namespace ashlar;
 using namespace ashlar::test;
@@ -55,7 +56,9 @@ Traffic traffic_of_step(const Model& model, const Loss& loss_of) {
   });
 }
 
+// With the fused kernels of BLAST and SS1, whether or not they would pay.
 Traffic traffic_of_gpt(const std::string& spec) {
+  const EnvironmentVariable fused("ASHLAR_FUSED", "on");
   GptConfig config{.vocab = 512, .context = 128, .width = 384, .depth = 1, .heads = 6};
   config.linear.qkv = config.linear.fc1 = config.linear.fc2 = spec;
   Gpt2 model(Scope::root(DType::bf16, 3, kGpu), config);
