@@ -106,7 +106,8 @@ reason() {
   if head -n 1 "$1" | grep -q '^<?xml'; then
     python3 tests/gpu/cases.py failed "$1" | head -n 1
   else
-    { grep -m 1 -A 2 -E 'error|Error|FAILED|failed:|cuda:' "$1" || tail -n 1 "$1"; } | tr -s '\n ' ' '
+    # Lines that begin with cuda: are those of ASHLAR_CUDA_LOG.
+    { grep -v '^cuda: ' "$1" | grep -m 1 -A 2 -E 'error|Error|FAILED|failed:|cuda:' || tail -n 1 "$1"; } | tr -s '\n ' ' '
   fi
 }
 

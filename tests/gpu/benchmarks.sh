@@ -38,12 +38,18 @@ layers() {
   [ ! -f "$logs/$1.log" ] || cat "$logs/$1.log" >>"$summary"
 }
 
-# plans BASE: what the libraries choose for the products and the attention of such a run, in three steps of one block.
+# plans BASE: what the libraries choose for such a run, in three steps of one block. Sums may take any order, so that cuDNN is
+# asked for attention's backward too. All answers go to the summary; cuDNN's, and what cuBLASLt has no plan for, are shown.
 plans() {
   local -n base=$1
-  ASHLAR_CUDA_LOG=1 trained "plans_$1" "$work/run" "${base[@]}" --depth 1 --steps 3 --overwrite
+  ASHLAR_CUDA_LOG=1 trained "plans_$1" "$work/run" "${base[@]}" --depth 1 --steps 3 --allow-nondeterministic --overwrite
   rm -rf "$work/run"
-  [ ! -f "$logs/plans_$1.log" ] || grep '^cuda: ' "$logs/plans_$1.log" >>"$summary"
+  grep '^cuda: ' "$logs/plans_$1.log" >"$work/plans" 2>/dev/null || return 0
+  grep '^cuda: cuDNN' "$work/plans" >"$work/shown" || echo "cuDNN was not asked" >"$work/shown"
+  echo "cuBLASLt: $(grep -c SUCCESS "$work/plans") plans; none for:" >>"$work/shown"
+  grep '^cuda: cuBLASLt' "$work/plans" | grep -v SUCCESS >>"$work/shown" || echo "nothing" >>"$work/shown"
+  note "$(sed 's/^/        /' "$work/shown")"
+  cat "$work/plans" >>"$summary"
 }
 
 # variant NAME BASE TOLERANCE [OPTION…]: BASE, an array with a command, trained with OPTIONs; its losses are those of BASE_1.
