@@ -16,6 +16,7 @@
 # ASHLAR_GPU_MINUTES limits a single step (3; most tests and benchmarks 1, sanitizers 8): one that takes longer is stopped and
 # counts as failed. ASHLAR_GPU_DEADLINE, in seconds, limits the whole script: what would begin later is skipped.
 set -uo pipefail
+shopt -s nullglob
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 
 usage="usage: bash tests/gpu.sh BUNDLE [tests] [programs] [benchmarks] [sanitizers] [cpu]"
@@ -107,7 +108,7 @@ reason() {
     python3 tests/gpu/cases.py failed "$1" | head -n 1
   else
     # Lines that begin with cuda: are those of ASHLAR_CUDA_LOG.
-    { grep -v '^cuda: ' "$1" | grep -m 1 -A 2 -E 'error|Error|FAILED|failed:|cuda:' || tail -n 1 "$1"; } | tr -s '\n ' ' '
+    { grep -m 1 -A 2 -E 'error|Error|FAILED|failed:|cuda:' < <(grep -v '^cuda: ' "$1") || tail -n 1 "$1"; } | tr -s '\n ' ' '
   fi
 }
 
