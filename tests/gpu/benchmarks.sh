@@ -46,7 +46,7 @@ plans() {
   rm -rf "$work/run"
   grep '^cuda: ' "$logs/plans_$1.log" >"$work/plans" 2>/dev/null || return 0
   grep '^cuda: cuDNN' "$work/plans" >"$work/shown" || echo "cuDNN was not asked" >"$work/shown"
-  echo "cuBLASLt: $(grep -c SUCCESS "$work/plans") plans; none for:" >>"$work/shown"
+  echo "cuBLASLt: $(grep -c '^cuda: cuBLASLt.*SUCCESS' "$work/plans") plans; none for:" >>"$work/shown"
   grep '^cuda: cuBLASLt' "$work/plans" | grep -v SUCCESS >>"$work/shown" || echo "nothing" >>"$work/shown"
   note "$(sed 's/^/        /' "$work/shown")"
   cat "$work/plans" >>"$summary"
