@@ -59,6 +59,25 @@ Array random_array(const Shape& shape, DType dtype, std::uint64_t key) {
   return values.to(dtype);
 }
 
+// What the passes of a layer read: on a GPU another copy for each that is recorded, as in training, where no layer finds in
+// the cache what the one before it has read.
+struct Given {
+  std::vector<Tensor> inputs;
+  std::vector<Array> gradients;  // of the outputs
+};
+constexpr std::size_t kRecorded = 10;  // passes in a recording, one after another
+
+Given random_given(const MapShape& shape, Dim tokens, DType dtype, Device device) {
+  const Array x = random_array({tokens, shape.in}, dtype, 1).to(device);
+  const Array dy = random_array({tokens, shape.out}, dtype, 2).to(device);
+  Given given{{Tensor::leaf(x)}, {dy}};
+  while (device.type == DeviceType::cuda && given.inputs.size() < kRecorded) {
+    given.inputs.push_back(Tensor::leaf(x.clone()));
+    given.gradients.push_back(dy.clone());
+  }
+  return given;
+}
+
 struct Times {
   std::vector<double> forward, backward;  // milliseconds, one for each repeat
 };
@@ -66,55 +85,62 @@ struct Times {
 // The passes of a layer, forward and backward, with the gradients of the input and of every parameter.
 class Passes {
  public:
-  Passes(const Linear& layer, const Tensor& x, const Array& dy) : layer_(layer), x_(x), dy_(dy) {
+  Passes(const Linear& layer, const Given& given) : layer_(layer), given_(given), device_(given.gradients.front().device()) {
     Times warm_up;
     for (int i = 0; i < 2; ++i) time_calls(warm_up);
-    if (x.device().type != DeviceType::cuda) return;
+  }
+
+  // Has time() replay recorded passes: what they take a GPU among the others of a recorded step. Launching one by itself would
+  // take the host as long. Error if the device cannot record them.
+  void record() {
     std::vector<Tensor> results(kRecorded);
-    forward_ = cuda::record(x.device().index, [&] {
-      for (Tensor& y : results) y = layer_(x_);
+    forward_ = cuda::record(device_.index, [&] {
+      for (std::size_t i = 0; i < kRecorded; ++i) results[i] = layer_(given_.inputs[i]);
     });
-    backward_ = cuda::record(x.device().index, [&] {
-      for (Tensor& y : results) {
-        y.backward(dy_);
-        forget_gradients();
+    backward_ = cuda::record(device_.index, [&] {
+      for (std::size_t i = 0; i < kRecorded; ++i) {
+        results[i].backward(given_.gradients[i]);
+        forget_gradients_of_parameters();
       }
+      // Not before: each has memory of its own then.
+      for (const Tensor& x : given_.inputs) x.zero_grad();
     });
+  }
+  void forget_recordings() {
+    forward_.reset();
+    backward_.reset();
   }
 
   void time(Times& times) const {
-    if (!forward_) return time_calls(times);
+    if (!backward_) return time_calls(times);
     times.forward.push_back(time_replays(*forward_));
     times.backward.push_back(time_replays(*backward_));
   }
 
  private:
   void time_calls(Times& times) const {
-    const auto start = now_on(x_.device());
-    const Tensor y = layer_(x_);
-    times.forward.push_back(milliseconds_since(start, x_.device()));
-    const auto middle = now_on(x_.device());
-    y.backward(dy_);
-    times.backward.push_back(milliseconds_since(middle, x_.device()));
-    forget_gradients();
+    const auto start = now_on(device_);
+    const Tensor y = layer_(given_.inputs.front());
+    times.forward.push_back(milliseconds_since(start, device_));
+    const auto middle = now_on(device_);
+    y.backward(given_.gradients.front());
+    times.backward.push_back(milliseconds_since(middle, device_));
+    forget_gradients_of_parameters();
+    given_.inputs.front().zero_grad();
   }
-  // What a pass takes a GPU among the others of a recorded step: launching it by itself would take the host as long.
   double time_replays(cuda::Recording& recording) const {
     constexpr int kReplays = 3;
-    const auto start = now_on(x_.device());
+    const auto start = now_on(device_);
     for (int i = 0; i < kReplays; ++i) recording.replay();
-    return milliseconds_since(start, x_.device()) / (kReplays * kRecorded);
+    return milliseconds_since(start, device_) / (kReplays * static_cast<double>(kRecorded));
   }
-  void forget_gradients() const {
-    x_.zero_grad();
+  void forget_gradients_of_parameters() const {
     for (const Parameter& parameter : layer_.map().parameters()) parameter.tensor.zero_grad();
   }
 
-  static constexpr int kRecorded = 10;  // passes in a recording, one after another
-
   const Linear& layer_;
-  Tensor x_;
-  Array dy_;
+  const Given& given_;
+  Device device_;
   std::unique_ptr<cuda::Recording> forward_, backward_;
 };
 
@@ -150,9 +176,20 @@ void bench(const Settings& s, const std::string& spec, const MapShape& shape, Di
   const Device device = Device::parse(s.device);
   const Scope scope = Scope::root(dtype, 1, device);
   const Linear layer(scope, shape.in, shape.out, spec), dense(scope, shape.in, shape.out, "dense");
-  const Tensor x = Tensor::leaf(random_array({tokens, shape.in}, dtype, 1).to(device));
-  const Array dy = random_array({tokens, shape.out}, dtype, 2).to(device);
-  const Passes dense_passes(dense, x, dy), passes(layer, x, dy);
+  const Given given = random_given(shape, tokens, dtype, device);
+  Passes dense_passes(dense, given), passes(layer, given);
+  if (device.type == DeviceType::cuda) {
+    try {
+      dense_passes.record();
+      passes.record();
+    } catch (const Error& error) {
+      // Both, so that they can be compared.
+      dense_passes.forget_recordings();
+      passes.forget_recordings();
+      std::fprintf(stderr, "bench_layers: %s: not recorded as a CUDA graph, times are those of calls: %s\n", spec.c_str(),
+                   error.what());
+    }
+  }
   Times times, dense_times;
   for (int i = 0; i < s.repeats; ++i) {
     dense_passes.time(dense_times);

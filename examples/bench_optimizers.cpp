@@ -1,6 +1,7 @@
 // bench_optimizers: what the update of each optimizer costs, as a share of the whole training step, on the small models
 // of the example configs.
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <ctime>
 
@@ -30,10 +31,13 @@ struct Settings {
   bool table = false;
 };
 
-// A model with its loss on a batch of random inputs, which cost what real ones do.
+using Batch = std::array<Array, 2>;  // inputs and targets
+
+// A model with batches of random inputs, which cost what real ones do, and its loss on one.
 struct Bench {
   std::shared_ptr<Module> model;
-  std::function<Tensor(std::uint64_t key)> loss;
+  std::function<Batch(std::uint64_t key)> batch;  // in the memory of the host
+  std::function<Tensor(const Batch& batch)> loss;
 };
 
 Array random_ids(const Shape& shape, Dim count, std::uint64_t key) {
@@ -50,20 +54,25 @@ Bench gpt_mini(const Scope& scope, const std::string& layer, Dim batch) {
   const GptConfig config{.vocab = kVocab, .context = kContext, .width = 256, .depth = 6, .heads = 4,
                          .linear = BlockSpecs::everywhere(layer)};
   const auto model = std::make_shared<Gpt2>(scope, config);
-  return {model, [model, batch](std::uint64_t key) {
-            return model->loss(Tensor(random_ids({batch, kContext}, kVocab, key)),
-                               random_ids({batch, kContext}, kVocab, key + 1));
-          }};
+  return {model,
+          [batch](std::uint64_t key) {
+            return Batch{random_ids({batch, kContext}, kVocab, key), random_ids({batch, kContext}, kVocab, key + 1)};
+          },
+          [model, batch](const Batch& given) { return model->loss(Tensor(given[0]), given[1], batch * kContext); }};
 }
 
 // As in examples/configs/vit_tiny_cifar10.json.
 Bench vit_tiny(const Scope& scope, const std::string& layer, Dim batch) {
   const VitConfig config{.class_token = false, .linear = BlockSpecs::everywhere(layer)};
   const auto model = std::make_shared<Vit>(scope, config);
-  return {model, [model, batch](std::uint64_t key) {
+  return {model,
+          [batch](std::uint64_t key) {
             Array images = Array::empty({batch, 3, 32, 32});
             init::normal(1.0)(images, key);
-            return F::cross_entropy((*model)(Tensor(images)), {random_ids({batch}, 10, key)});
+            return Batch{images, random_ids({batch}, 10, key)};
+          },
+          [model, batch](const Batch& given) {
+            return F::cross_entropy((*model)(Tensor(given[0])), {.target = given[1], .counted = batch});
           }};
 }
 
@@ -95,6 +104,18 @@ double milliseconds(Device device, const std::function<void()>& work) {
   return 1e3 * static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
 }
 
+// `work` as training has a GPU do it, where launches by the host would take longer than what they launch. Null on the CPU, and
+// where it cannot be recorded: then it is timed as it is called, as training would call it.
+std::unique_ptr<cuda::Recording> recorded(Device device, const std::function<void()>& work) {
+  if (device.type != DeviceType::cuda) return nullptr;
+  try {
+    return cuda::record(device.index, work);
+  } catch (const Error& error) {
+    std::fprintf(stderr, "bench_optimizers: not recorded as a CUDA graph, times are those of calls: %s\n", error.what());
+    return nullptr;
+  }
+}
+
 // Milliseconds a step.
 struct Times {
   double forward_backward = 0, clip = 0;  // median
@@ -110,20 +131,43 @@ using Gradients = std::vector<Array>;
 Times measure(const Bench& bench, optim::Optimizer& optimizer, Dim interval, int passes) {
   const Parameters parameters = bench.model->parameters();
   const Device device = bench.model->scope().device();
+  Batch batch;
+  const auto forget_gradients = [&] {
+    for (const Parameter& parameter : parameters) parameter.tensor.zero_grad();
+  };
+  const auto forward_and_backward = [&] { bench.loss(batch).backward(); };
+  optim::Clip clipped;
+  const auto clip_gradients = [&] { clipped = optim::clip_grad_norm_on_device(parameters, 1, 1); };
   std::vector<double> forward_backward, clip, updates;
   std::vector<Gradients> gradients;
   for (int pass = -1; pass < passes; ++pass) {
-    for (const Parameter& parameter : parameters) parameter.tensor.zero_grad();
+    forget_gradients();
     bench.model->train(static_cast<std::uint64_t>(pass + 1));
-    const double time = milliseconds(device, [&] { bench.loss(static_cast<std::uint64_t>(2 * pass + 10)).backward(); });
-    const double clip_time = milliseconds(device, [&] { optim::clip_grad_norm(parameters, 1, 1); });
+    batch = bench.batch(static_cast<std::uint64_t>(2 * pass + 10));
+    for (Array& array : batch) array = array.to(device);
+    const double time = milliseconds(device, forward_and_backward), clip_time = milliseconds(device, clip_gradients);
     if (pass < 0) continue;  // makes the primitives
     forward_backward.push_back(time);
     clip.push_back(clip_time);
     gradients.emplace_back();
     for (const Parameter& parameter : parameters) gradients.back().push_back(parameter.tensor.grad());
   }
+  forget_gradients();
+  clipped = {};  // a recording must not be the one to free it
+  const auto pass_recording = recorded(device, forward_and_backward);
+  const auto clip_recording = pass_recording ? recorded(device, clip_gradients) : nullptr;
+  for (int pass = 0; clip_recording && pass < passes; ++pass) {
+    forward_backward[static_cast<std::size_t>(pass)] = milliseconds(device, [&] { pass_recording->replay(); });
+    clip[static_cast<std::size_t>(pass)] = milliseconds(device, [&] { clip_recording->replay(); });
+  }
+  std::unique_ptr<cuda::Recording> update_recording;
   const auto update = [&](std::size_t step) {
+    if (update_recording) {
+      return milliseconds(device, [&] {
+        optimizer.begin_replay([](const optim::Slot&) { return 1.0; });
+        update_recording->replay();
+      });
+    }
     const Gradients& of_step = gradients[step % gradients.size()];
     for (std::size_t i = 0; i < parameters.size(); ++i) parameters[i].tensor.set_grad(of_step[i]);
     return milliseconds(device, [&] { optimizer.step(); });
@@ -132,6 +176,7 @@ Times measure(const Bench& bench, optim::Optimizer& optimizer, Dim interval, int
   // The first steps make primitives and initial bases; the interval that is averaged comes after them.
   times.first_update = update(0);
   for (std::size_t step = 1; step <= 3; ++step) update(step);
+  if (optimizer.can_record()) update_recording = recorded(device, [&] { optimizer.record_step(); });
   const auto count = static_cast<std::size_t>(std::max<Dim>(interval, (20 + interval - 1) / interval * interval));
   for (std::size_t step = 4; step < 4 + count; ++step) updates.push_back(update(step));
   times.forward_backward = median(forward_backward);
@@ -178,7 +223,8 @@ void print(const Settings& s, const Model& model, const std::string& layer, cons
 void run(int argc, char** argv) {
   Settings s;
   Options options("bench_optimizers",
-                  "Times each optimizer's update as a share of the training step, in processor time; on a GPU, on the clock.");
+                  "Times each optimizer's update as a share of the training step, in processor time; on a GPU, on the clock, "
+                  "recorded and replayed as in training.");
   options.add("models", s.models, "gpt_mini, vit_tiny, separated by commas").value_name("LIST");
   options.add("layers", s.layers, "specs, separated by semicolons; default: dense and the model's BLAST").value_name("LIST");
   options.add("optimizers", s.optimizers, "separated by commas, or all").value_name("LIST");

@@ -22,6 +22,8 @@ def main():
     parser.add_argument("--device", default="cuda", help="cpu tries the script where there is no GPU")
     args = parser.parse_args()
     on_gpu = args.device == "cuda"
+    if on_gpu and not torch.cuda.is_available():
+        raise SystemExit(f"torch {torch.__version__} sees no GPU")
     torch.manual_seed(1)
     torch.set_float32_matmul_precision("high")
     model = Gpt2(args.vocab, args.context, args.width, args.depth, args.width // 64).to(args.device)
