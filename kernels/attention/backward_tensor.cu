@@ -2,8 +2,8 @@
 // (dk, dv), one owns queries and walks the keys (dq). Both compute p and ds again, 7 products instead of 5: the price of
 // the same bits every time.
 //   p = exp(scale q kᵀ - lse)   ds = p (d_o vᵀ - delta)   dv = pᵀ d_o   dk = scale dsᵀ q   dq = scale ds k
+#include "kernels/attention/backward_tiles.cuh"
 #include "kernels/attention/cuda.h"
-#include "kernels/attention/tiles.cuh"
 
 namespace ashlar::kernels::attention {
 namespace {
@@ -20,62 +20,6 @@ struct Call {
   float scale;
   bool causal;
 };
-
-// The 16 rows of a warp as left operand: kept in registers where they have room.
-template <int D, bool kHeld>
-class OwnRows {
- public:
-  __device__ OwnRows(const Tile<D>& tile, int row, int lane) : tile_(tile), row_(row), lane_(lane) {}
-  // Once the tile has arrived.
-  __device__ void hold() {
-    if constexpr (kHeld) {
-      for (int step = 0; step < D / kMmaK; ++step) held_[step] = tile_.left(row_, step * kMmaK, lane_);
-    }
-  }
-  __device__ FragmentA operator[](int step) const {
-    if constexpr (kHeld) return held_[step];
-    else return tile_.left(row_, step * kMmaK, lane_);
-  }
-
- private:
-  Tile<D> tile_;
-  int row_, lane_;
-  FragmentA held_[kHeld ? D / kMmaK : 1];
-};
-
-// s = own otherᵀ for `used` fragments of the rows of `other`.
-template <int D, bool kHeld, class Used>
-__device__ void multiply_rows(const OwnRows<D, kHeld>& own, const Tile<D>& other, Used used, int lane,
-                              FragmentC (&s)[kFragments]) {
-#pragma unroll
-  for (int step = 0; step < D / kMmaK; step += 2) {
-    const FragmentA first = own[step], second = own[step + 1];
-#pragma unroll
-    for (int n = 0; n < kFragments; ++n) {
-      if (n >= used) break;
-      const FragmentB b = other.right_of_rows(n * kMmaN, step * kMmaK, lane);
-      multiply(first, b, 0, s[n]);
-      multiply(second, b, 1, s[n]);
-    }
-  }
-}
-
-// sums (16, D) += w tile for w (16, kStep) in fragments and the rows of the tile.
-template <int D, class Used>
-__device__ void add_products(const FragmentC (&w)[kFragments], const Tile<D>& tile, Used used, int lane,
-                             FragmentC (&sums)[D / kMmaN]) {
-#pragma unroll
-  for (int step = 0; step < kStep / kMmaK; ++step) {
-    if (2 * step >= used) break;
-    const FragmentA a = as_left(w, step);
-#pragma unroll
-    for (int n = 0; n < D / kMmaN; n += 2) {
-      const FragmentB b = tile.right(step * kMmaK, n * kMmaN, lane);
-      multiply(a, b, 0, sums[n]);
-      multiply(a, b, 1, sums[n + 1]);
-    }
-  }
-}
 
 // Shared memory of both kernels: two tiles of the block's own, and two stages of two that are walked over, with two numbers
 // for each of their rows.
@@ -156,8 +100,8 @@ __global__ void __launch_bounds__(W * device::kWarp, D <= 64 && W == 4 ? 3 : 2)
     const Tile<D> queries = memory.other(stage, 0), gradients = memory.other(stage, 1);
     FragmentC p[kFragments], ds[kFragments];  // (16 keys, kStep queries)
     for_used_fragments<kStep>(begin, length, [&](auto used) {
-      multiply_rows(keys, queries, used, lane, p);
-      multiply_rows(values, gradients, used, lane, ds);
+      multiply_rows(keys, queries, 0, used, lane, p);
+      multiply_rows(values, gradients, 0, used, lane, ds);
     });
     const bool masked = call.causal && row + kMmaM - 1 > begin;
     const int ahead = masked ? row - begin : 0;  // of the first key before the first query
@@ -175,8 +119,8 @@ __global__ void __launch_bounds__(W * device::kWarp, D <= 64 && W == 4 ? 3 : 2)
       }
     }
     for_used_fragments<kStep>(begin, length, [&](auto used) {
-      add_products(p, gradients, used, lane, sum_v);
-      add_products(ds, queries, used, lane, sum_k);
+      add_products<kStep / kMmaK>([&](int step) { return as_left(p, step); }, gradients, used, lane, sum_v);
+      add_products<kStep / kMmaK>([&](int step) { return as_left(ds, step); }, queries, used, lane, sum_k);
     });
   }
   const float one[2] = {1, 1}, scale[2] = {call.scale, call.scale};
@@ -227,8 +171,8 @@ __global__ void __launch_bounds__(W * device::kWarp) query_gradients(const __gri
     const Tile<D> keys = memory.other(stage, 0), values = memory.other(stage, 1);
     FragmentC p[kFragments], ds[kFragments];  // (16 queries, kStep keys)
     for_used_fragments<kStep>(begin, length, [&](auto used) {
-      multiply_rows(queries, keys, used, lane, p);
-      multiply_rows(gradients, values, used, lane, ds);
+      multiply_rows(queries, keys, 0, used, lane, p);
+      multiply_rows(gradients, values, 0, used, lane, ds);
     });
     const bool masked = begin + kStep > length || (call.causal && begin + kStep - 1 > row);
     for (int half = 0; half < 2; ++half) {
@@ -245,7 +189,9 @@ __global__ void __launch_bounds__(W * device::kWarp) query_gradients(const __gri
         }
       }
     }
-    for_used_fragments<kStep>(begin, length, [&](auto used) { add_products(ds, keys, used, lane, sums); });
+    for_used_fragments<kStep>(begin, length, [&](auto used) {
+      add_products<kStep / kMmaK>([&](int step) { return as_left(ds, step); }, keys, used, lane, sums);
+    });
   }
   const float scale[2] = {call.scale, call.scale};
   store_rows<D>(sums, scale, dq.head(place), dq.ld, row, length, lane);
