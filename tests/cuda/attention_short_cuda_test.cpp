@@ -1,4 +1,4 @@
-// The backward of attention over contexts that a block holds (kernels/attention/backward_short.cu).
+// Attention by the kernels whose shape depends on that of the call: backward_short.cu and plain.cu.
 #include "kernels/attention/attention.h"
 #include "tests/cuda/support.h"
 
@@ -37,5 +37,22 @@ TEST_CASE("backward of attention over short contexts", "[cuda]") {
         CHECK(bitwise_equal(got, gradients(kGpu, DType::bf16)));
       }
     }
+  }
+}
+
+TEST_CASE("attention of heads that are no tensor core's", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const Dim depth : {1, 32, 33, 64, 65, 128, 129, 256}) {  // around what a lane holds one, two, four and eight of
+    INFO("D " << depth);
+    const Shape heads{1, 2, 5, depth};
+    const Array q = randn(heads, DType::f32, 1), k = randn(heads, DType::f32, 2), v = randn(heads, DType::f32, 3);
+    const Array d_o = randn(heads, DType::f32, 4), lse = nan_like(Array::empty({1, 2, 5}, DType::f32));
+    const double scale = 1 / std::sqrt(static_cast<double>(depth));
+    same_on_gpu({q, k, v, d_o}, {nan_like(q), lse, nan_like(q), nan_like(k), nan_like(v)}, gpu_tolerance(DType::f32),
+                [=](const Exec& exec, const Arrays& in, const Arrays& out) {
+                  kernels::attention_forward(exec, in[0], in[1], in[2], scale, true, out[0], out[1]);
+                  kernels::attention_backward(exec, in[3], in[0], in[1], in[2], out[0], out[1], scale, true, out[2], out[3],
+                                              out[4]);
+                });
   }
 }
