@@ -1,9 +1,9 @@
-// FlashAttention-2 (Dao 2023), backward, in two kernels that write without atomics: one owns keys and walks the queries
-// (dk, dv), one owns queries and walks the keys (dq). Both compute p and ds again, 7 products instead of 5: the price of
-// the same bits every time.
+// FlashAttention-2 (Dao 2023), backward, in two kernels that write without atomics: one owns queries and walks the keys (dq,
+// and delta for the other), one owns keys and walks the queries (dk, dv). Both compute p and ds again, 7 products instead of
+// 5: the price of the same bits every time.
 //   p = exp(scale q kᵀ - lse)   ds = p (d_o vᵀ - delta)   dv = pᵀ d_o   dk = scale dsᵀ q   dq = scale ds k
+#include "kernels/attention/backward_tiles.cuh"
 #include "kernels/attention/cuda.h"
-#include "kernels/attention/tiles.cuh"
 
 namespace ashlar::kernels::attention {
 namespace {
@@ -11,71 +11,18 @@ namespace {
 // A block has 16 rows of results for each of its W warps.
 constexpr int kStep = 32;  // rows of the tiles that are walked over, one tile ahead
 constexpr int kFragments = kStep / kMmaN;
+template <int D, int W>
+constexpr int kBlocks = D <= 64 && W == 4 ? 3 : 2;  // that a multiprocessor's registers shall hold
 
 struct Call {
   Heads d_o, q, k, v;
-  const float *lse, *delta;
+  const float* lse;
+  float* delta;
   int length;
   unsigned heads, tiles;  // of a batch, of a head's rows; the latter set by the launch, which knows their size
   float scale;
   bool causal;
 };
-
-// The 16 rows of a warp as left operand: kept in registers where they have room.
-template <int D, bool kHeld>
-class OwnRows {
- public:
-  __device__ OwnRows(const Tile<D>& tile, int row, int lane) : tile_(tile), row_(row), lane_(lane) {}
-  // Once the tile has arrived.
-  __device__ void hold() {
-    if constexpr (kHeld) {
-      for (int step = 0; step < D / kMmaK; ++step) held_[step] = tile_.left(row_, step * kMmaK, lane_);
-    }
-  }
-  __device__ FragmentA operator[](int step) const {
-    if constexpr (kHeld) return held_[step];
-    else return tile_.left(row_, step * kMmaK, lane_);
-  }
-
- private:
-  Tile<D> tile_;
-  int row_, lane_;
-  FragmentA held_[kHeld ? D / kMmaK : 1];
-};
-
-// s = own otherᵀ for `used` fragments of the rows of `other`.
-template <int D, bool kHeld, class Used>
-__device__ void multiply_rows(const OwnRows<D, kHeld>& own, const Tile<D>& other, Used used, int lane,
-                              FragmentC (&s)[kFragments]) {
-#pragma unroll
-  for (int step = 0; step < D / kMmaK; step += 2) {
-    const FragmentA first = own[step], second = own[step + 1];
-#pragma unroll
-    for (int n = 0; n < kFragments; ++n) {
-      if (n >= used) break;
-      const FragmentB b = other.right_of_rows(n * kMmaN, step * kMmaK, lane);
-      multiply(first, b, 0, s[n]);
-      multiply(second, b, 1, s[n]);
-    }
-  }
-}
-
-// sums (16, D) += w tile for w (16, kStep) in fragments and the rows of the tile.
-template <int D, class Used>
-__device__ void add_products(const FragmentC (&w)[kFragments], const Tile<D>& tile, Used used, int lane,
-                             FragmentC (&sums)[D / kMmaN]) {
-#pragma unroll
-  for (int step = 0; step < kStep / kMmaK; ++step) {
-    if (2 * step >= used) break;
-    const FragmentA a = as_left(w, step);
-#pragma unroll
-    for (int n = 0; n < D / kMmaN; n += 2) {
-      const FragmentB b = tile.right(step * kMmaK, n * kMmaN, lane);
-      multiply(a, b, 0, sums[n]);
-      multiply(a, b, 1, sums[n + 1]);
-    }
-  }
-}
 
 // Shared memory of both kernels: two tiles of the block's own, and two stages of two that are walked over, with two numbers
 // for each of their rows.
@@ -95,25 +42,8 @@ struct Memory {
   }
 };
 
-// delta (heads, T) = Σ d_o o of each row, by D / 8 neighbouring lanes.
-template <int D>
-__global__ void row_sums(const __grid_constant__ Call call, const __grid_constant__ Heads o, float* delta) {
-  constexpr int kLanes = D / 8;
-  const Place place = place_of_block(call.tiles, call.heads);
-  const int row = (place.tile * kTileThreads + static_cast<int>(threadIdx.x)) / kLanes;
-  const int lane = static_cast<int>(threadIdx.x) % kLanes;
-  float sum = 0;
-  if (row < call.length) {
-    const auto a = device::load<8>(call.d_o.head(place) + row * call.d_o.ld + lane * 8);
-    const auto b = device::load<8>(o.head(place) + row * o.ld + lane * 8);
-    for (int i = 0; i < 8; ++i) sum += __bfloat162float(a.value[i]) * __bfloat162float(b.value[i]);
-  }
-  for (int step = kLanes / 2; step > 0; step /= 2) sum += __shfl_xor_sync(device::kAllLanes, sum, step);
-  if (row < call.length && lane == 0) delta[place.head * call.length + row] = sum;
-}
-
 template <int D, int W>
-__global__ void __launch_bounds__(W * device::kWarp, D <= 64 && W == 4 ? 3 : 2)
+__global__ void __launch_bounds__(W * device::kWarp, kBlocks<D, W>)
     key_gradients(const __grid_constant__ Call call, Heads dk, Heads dv) {
   extern __shared__ __align__(16) unsigned char shared[];
   constexpr int kThreads = W * device::kWarp, kRows = W * kMmaM;
@@ -156,8 +86,8 @@ __global__ void __launch_bounds__(W * device::kWarp, D <= 64 && W == 4 ? 3 : 2)
     const Tile<D> queries = memory.other(stage, 0), gradients = memory.other(stage, 1);
     FragmentC p[kFragments], ds[kFragments];  // (16 keys, kStep queries)
     for_used_fragments<kStep>(begin, length, [&](auto used) {
-      multiply_rows(keys, queries, used, lane, p);
-      multiply_rows(values, gradients, used, lane, ds);
+      multiply_rows(keys, queries, 0, used, lane, p);
+      multiply_rows(values, gradients, 0, used, lane, ds);
     });
     const bool masked = call.causal && row + kMmaM - 1 > begin;
     const int ahead = masked ? row - begin : 0;  // of the first key before the first query
@@ -175,8 +105,8 @@ __global__ void __launch_bounds__(W * device::kWarp, D <= 64 && W == 4 ? 3 : 2)
       }
     }
     for_used_fragments<kStep>(begin, length, [&](auto used) {
-      add_products(p, gradients, used, lane, sum_v);
-      add_products(ds, queries, used, lane, sum_k);
+      add_products<kStep / kMmaK>([&](int step) { return as_left(p, step); }, gradients, used, lane, sum_v);
+      add_products<kStep / kMmaK>([&](int step) { return as_left(ds, step); }, queries, used, lane, sum_k);
     });
   }
   const float one[2] = {1, 1}, scale[2] = {call.scale, call.scale};
@@ -185,7 +115,8 @@ __global__ void __launch_bounds__(W * device::kWarp, D <= 64 && W == 4 ? 3 : 2)
 }
 
 template <int D, int W>
-__global__ void __launch_bounds__(W * device::kWarp) query_gradients(const __grid_constant__ Call call, Heads dq) {
+__global__ void __launch_bounds__(W * device::kWarp, kBlocks<D, W>)
+    query_gradients(const __grid_constant__ Call call, const __grid_constant__ Heads o, Heads dq) {
   extern __shared__ __align__(16) unsigned char shared[];
   constexpr int kThreads = W * device::kWarp, kRows = W * kMmaM;
   const Memory<D, W> memory{shared};
@@ -211,8 +142,13 @@ __global__ void __launch_bounds__(W * device::kWarp) query_gradients(const __gri
     const int query = row + c_row(lane, 2 * half);
     // A query beyond the end has p = exp(-inf) = 0.
     lse2[half] = query < length ? call.lse[place.head * length + query] * kLog2E : INFINITY;
-    delta[half] = query < length ? call.delta[place.head * length + query] : 0;
   }
+  const RowSums<D, kRows, kThreads> row_sums(o, place, first, length);
+  float* const deltas = memory.numbers(0, 0);
+  static_assert(kRows <= 4 * kStep);
+  __syncwarp();  // else the compiler moves the reads of o behind the wait
+  ptx::wait_for_copies<0>();
+  row_sums.write(memory.own(1), deltas);
 
   OwnRows<D, true> queries(memory.own(0), warp * kMmaM, lane), gradients(memory.own(1), warp * kMmaM, lane);
   FragmentC sums[D / kMmaN];
@@ -222,13 +158,20 @@ __global__ void __launch_bounds__(W * device::kWarp) query_gradients(const __gri
     ptx::wait_for_copies<0>();  // this tile has arrived
     __syncthreads();            // for all, and all have done with the tile before it
     load_keys(begin + kStep, 1 - stage);
-    if (begin == 0) queries.hold(), gradients.hold();
+    if (begin == 0) {
+      queries.hold(), gradients.hold();
+      for (int half = 0; half < 2; ++half) {
+        const int own = row - first + c_row(lane, 2 * half);
+        delta[half] = deltas[own];
+        if (lane % 4 == 0 && first + own < length) call.delta[place.head * length + first + own] = delta[half];
+      }
+    }
     if (row >= length || (call.causal && begin > row + kMmaM - 1)) continue;  // sees none of these keys
     const Tile<D> keys = memory.other(stage, 0), values = memory.other(stage, 1);
     FragmentC p[kFragments], ds[kFragments];  // (16 queries, kStep keys)
     for_used_fragments<kStep>(begin, length, [&](auto used) {
-      multiply_rows(queries, keys, used, lane, p);
-      multiply_rows(gradients, values, used, lane, ds);
+      multiply_rows(queries, keys, 0, used, lane, p);
+      multiply_rows(gradients, values, 0, used, lane, ds);
     });
     const bool masked = begin + kStep > length || (call.causal && begin + kStep - 1 > row);
     for (int half = 0; half < 2; ++half) {
@@ -245,7 +188,9 @@ __global__ void __launch_bounds__(W * device::kWarp) query_gradients(const __gri
         }
       }
     }
-    for_used_fragments<kStep>(begin, length, [&](auto used) { add_products(ds, keys, used, lane, sums); });
+    for_used_fragments<kStep>(begin, length, [&](auto used) {
+      add_products<kStep / kMmaK>([&](int step) { return as_left(ds, step); }, keys, used, lane, sums);
+    });
   }
   const float scale[2] = {call.scale, call.scale};
   store_rows<D>(sums, scale, dq.head(place), dq.ld, row, length, lane);
@@ -259,8 +204,8 @@ void launch_gradients(const Exec& exec, const BackwardCall& c, Call call) {
   device::allow_shared_memory(exec, query_gradients<D, W>, kMemory);
   const unsigned blocks = static_cast<unsigned>(c.q.size(0) * c.q.size(1)) * call.tiles;
   constexpr int kThreads = W * device::kWarp;
+  query_gradients<D, W><<<blocks, kThreads, kMemory, device::queue(exec)>>>(call, heads_of(c.o), heads_of(c.dq));
   key_gradients<D, W><<<blocks, kThreads, kMemory, device::queue(exec)>>>(call, heads_of(c.dk), heads_of(c.dv));
-  query_gradients<D, W><<<blocks, kThreads, kMemory, device::queue(exec)>>>(call, heads_of(c.dq));
   ASHLAR_CUDA_CHECK_LAUNCH();
 }
 
@@ -272,13 +217,10 @@ unsigned warps_of_head(Dim length, int warps) {
 template <int D>
 void launch(const Exec& exec, const BackwardCall& c) {
   const Dim length = c.q.size(2);
-  Call call{heads_of(c.d_o), heads_of(c.q), heads_of(c.k), heads_of(c.v), c.lse.as<float>(), c.delta.as<float>(),
-            static_cast<int>(length), static_cast<unsigned>(c.q.size(1)), 0, static_cast<float>(c.scale), c.causal};
-  call.tiles = device::blocks_for(length * (D / 8), kTileThreads);
-  row_sums<D><<<static_cast<unsigned>(c.q.size(0)) * call.heads * call.tiles, kTileThreads, 0, device::queue(exec)>>>(
-      call, heads_of(c.o), c.delta.as<float>());
-  // The 65 tokens of a small ViT fill the warps of a block of five, and of two blocks of four 5 of 8. Wider heads have no
-  // registers for that.
+  const Call call{heads_of(c.d_o), heads_of(c.q), heads_of(c.k), heads_of(c.v), c.lse.as<float>(), c.delta.as<float>(),
+                  static_cast<int>(length), static_cast<unsigned>(c.q.size(1)), 0, static_cast<float>(c.scale), c.causal};
+  // 150 rows fill the warps of two blocks of five, and of three blocks of four 10 of 12. Wider heads have no registers for
+  // that.
   if constexpr (D <= 64) {
     if (warps_of_head(length, 5) < warps_of_head(length, 4)) return launch_gradients<D, 5>(exec, c, call);
   }

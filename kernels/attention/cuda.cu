@@ -48,9 +48,11 @@ void attention_backward(const Exec& exec, ConstView d_o, ConstView q, ConstView 
 #ifdef ASHLAR_HAS_CUDNN
   if (backward_cudnn(exec, call)) return;
 #endif
+  const bool tensor_cores = for_tensor_cores(q, k, v, d_o, o, dq, dk, dv);
+  if (tensor_cores && q.size(2) <= kShortContext) return backward_short(exec, call);
   const Array delta = Array::empty(lse.shape, lse.dtype, exec.device);
   call.delta = delta;
-  if (for_tensor_cores(q, k, v, d_o, o, dq, dk, dv)) backward_tensor_cores(exec, call);
+  if (tensor_cores) backward_tensor_cores(exec, call);
   else backward_plain(exec, call);
 }
 

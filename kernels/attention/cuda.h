@@ -1,5 +1,6 @@
 // The parts of attention on CUDA: cuDNN's kernels for bf16 in training, where the build has cuDNN, and backward if the order
-// of sums is free; on tensor cores for bf16 heads of 32, 64 or 128 features; plain for the rest.
+// of sums is free; on tensor cores for bf16 heads of 32, 64 or 128 features, backward by one kernel where the context is short;
+// plain for the rest.
 #pragma once
 #include <cstdint>
 
@@ -39,5 +40,8 @@ void forward_tensor_cores(const Exec& exec, const ForwardCall& call);
 
 void backward_plain(const Exec& exec, const BackwardCall& call);
 void backward_tensor_cores(const Exec& exec, const BackwardCall& call);
+// For at most kShortContext positions; needs no delta.
+constexpr Dim kShortContext = 80;
+void backward_short(const Exec& exec, const BackwardCall& call);
 
 }  // namespace ashlar::kernels::attention

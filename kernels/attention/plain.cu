@@ -9,7 +9,7 @@ namespace {
 using namespace device;
 
 constexpr int kWarps = kThreads / kWarp;
-constexpr int kPerLane = 8, kMaxDepth = kPerLane * kWarp;
+constexpr int kMaxDepth = 8 * kWarp;
 
 // The rows of all heads of a (B, H, T, D) view; row r is position r % T of head r / T.
 template <class T>
@@ -25,33 +25,33 @@ HeadRows<T> rows_of(const AnyView& v) {
   return {static_cast<T*>(v.data), v.step(0), v.step(1), v.step(2), v.size(1), v.size(2)};
 }
 
-// A row of a head in registers: lane l holds features l, l + 32, …
-template <class A>
+// A row of a head in registers: lane l holds features l, l + 32, … of at most 32 N.
+template <class A, int N>
 struct Row {
-  A value[kPerLane];
+  A value[N];
 
   __device__ void clear() {
     for (A& v : value) v = 0;
   }
   template <class T>
   __device__ void load(const T* from, Dim depth, int lane, A factor = 1) {
-    for (int k = 0; k < kPerLane; ++k) {
+    for (int k = 0; k < N; ++k) {
       const int d = lane + k * kWarp;
       value[k] = d < depth ? convert<A>(from[d]) * factor : A{0};
     }
   }
   template <class T>
   __device__ void store(T* to, Dim depth, int lane, A factor) const {
-    for (int k = 0; k < kPerLane; ++k) {
+    for (int k = 0; k < N; ++k) {
       if (lane + k * kWarp < depth) to[lane + k * kWarp] = convert<T>(value[k] * factor);
     }
   }
   __device__ void add(const Row& other, A factor) {
-    for (int k = 0; k < kPerLane; ++k) value[k] += factor * other.value[k];
+    for (int k = 0; k < N; ++k) value[k] += factor * other.value[k];
   }
   __device__ A dot(const Row& other) const {
     A sum = 0;
-    for (int k = 0; k < kPerLane; ++k) sum += value[k] * other.value[k];
+    for (int k = 0; k < N; ++k) sum += value[k] * other.value[k];
     return warp_sum(sum);
   }
 };
@@ -63,7 +63,7 @@ __device__ Dim own_row(Dim rows) {
 }
 unsigned blocks_of(Dim rows) { return static_cast<unsigned>((rows + kWarps - 1) / kWarps); }
 
-template <class T, class A>
+template <int N, class T, class A>
 __global__ void forward_rows(Dim rows, Dim depth, HeadRows<const T> q, HeadRows<const T> k, HeadRows<const T> v, A scale,
                              bool causal, HeadRows<T> o, A* lse) {
   const Dim row = own_row(rows);
@@ -71,7 +71,7 @@ __global__ void forward_rows(Dim rows, Dim depth, HeadRows<const T> q, HeadRows<
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const Dim head = row / q.length, position = row % q.length;
   const Dim keys = causal ? k.length - q.length + position + 1 : k.length;
-  Row<A> query, sums, other;
+  Row<A, N> query, sums, other;
   query.load(q.row(head, position), depth, lane, scale);
   sums.clear();
   A max = -INFINITY, sum = 0;
@@ -82,7 +82,7 @@ __global__ void forward_rows(Dim rows, Dim depth, HeadRows<const T> q, HeadRows<
     max = next;
     sum = sum * factor + p;
     other.load(v.row(head, key), depth, lane);
-    for (int i = 0; i < kPerLane; ++i) sums.value[i] = sums.value[i] * factor + p * other.value[i];
+    for (int i = 0; i < N; ++i) sums.value[i] = sums.value[i] * factor + p * other.value[i];
   }
   sums.store(o.row(head, position), depth, lane, 1 / sum);
   if (lse && lane == 0) lse[row] = max + log(sum);
@@ -109,13 +109,13 @@ struct Operands {
   bool causal;
 };
 
-template <class T, class A>
+template <int N, class T, class A>
 __global__ void query_gradients(Dim rows, Dim depth, Operands<T, A> call, HeadRows<T> dq) {
   const Dim row = own_row(rows);
   if (row < 0) return;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const Dim head = row / dq.length, position = row % dq.length, keys = call.causal ? position + 1 : dq.length;
-  Row<A> query, gradient, sums, key_row, value_row;
+  Row<A, N> query, gradient, sums, key_row, value_row;
   query.load(call.q.row(head, position), depth, lane, call.scale);
   gradient.load(call.d_o.row(head, position), depth, lane);
   sums.clear();
@@ -128,13 +128,13 @@ __global__ void query_gradients(Dim rows, Dim depth, Operands<T, A> call, HeadRo
   sums.store(dq.row(head, position), depth, lane, call.scale);
 }
 
-template <class T, class A>
+template <int N, class T, class A>
 __global__ void key_gradients(Dim rows, Dim depth, Operands<T, A> call, HeadRows<T> dk, HeadRows<T> dv) {
   const Dim row = own_row(rows);
   if (row < 0) return;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const Dim length = dk.length, head = row / length, position = row % length;
-  Row<A> key, value, sum_k, sum_v, query, gradient;
+  Row<A, N> key, value, sum_k, sum_v, query, gradient;
   key.load(call.k.row(head, position), depth, lane, call.scale);
   value.load(call.v.row(head, position), depth, lane);
   sum_k.clear();
@@ -157,14 +157,25 @@ void check_depth(const ConstView& q) {
                kMaxDepth, " (use more heads)");
 }
 
+// body.template operator()<N, T>() with the type of q and the least power of two for Row.
+template <class Body>
+void dispatch(std::string_view operation, const ConstView& q, const Body& body) {
+  check_depth(q);
+  dispatch_floating(q.dtype, operation, [&]<class T>() {
+    if (q.size(3) <= kWarp) body.template operator()<1, T>();
+    else if (q.size(3) <= 2 * kWarp) body.template operator()<2, T>();
+    else if (q.size(3) <= 4 * kWarp) body.template operator()<4, T>();
+    else body.template operator()<kMaxDepth / kWarp, T>();
+  });
+}
+
 }  // namespace
 
 void forward_plain(const Exec& exec, const ForwardCall& c) {
-  check_depth(c.q);
   const Dim rows = rows_in(c.q);
-  dispatch_floating(c.q.dtype, "attention_forward", [&]<class T>() {
+  dispatch("attention_forward", c.q, [&]<int N, class T>() {
     using A = accumulate_t<T>;
-    forward_rows<T, A><<<blocks_of(rows), kThreads, 0, queue(exec)>>>(
+    forward_rows<N, T, A><<<blocks_of(rows), kThreads, 0, queue(exec)>>>(
         rows, c.q.size(3), rows_of<const T>(c.q), rows_of<const T>(c.k), rows_of<const T>(c.v), static_cast<A>(c.scale),
         c.causal, rows_of<T>(c.o), c.lse.as<A>());
   });
@@ -172,16 +183,15 @@ void forward_plain(const Exec& exec, const ForwardCall& c) {
 }
 
 void backward_plain(const Exec& exec, const BackwardCall& c) {
-  check_depth(c.q);
   const Dim rows = rows_in(c.q), depth = c.q.size(3);
-  dispatch_floating(c.q.dtype, "attention_backward", [&]<class T>() {
+  dispatch("attention_backward", c.q, [&]<int N, class T>() {
     using A = accumulate_t<T>;
     products<<<blocks_of(rows), kThreads, 0, queue(exec)>>>(rows, depth, rows_of<const T>(c.d_o), rows_of<const T>(c.o),
                                                             c.delta.as<A>());
     const Operands<T, A> call{rows_of<const T>(c.d_o), rows_of<const T>(c.q), rows_of<const T>(c.k), rows_of<const T>(c.v),
                               c.lse.as<A>(),           c.delta.as<A>(),       static_cast<A>(c.scale), c.causal};
-    query_gradients<<<blocks_of(rows), kThreads, 0, queue(exec)>>>(rows, depth, call, rows_of<T>(c.dq));
-    key_gradients<<<blocks_of(rows), kThreads, 0, queue(exec)>>>(rows, depth, call, rows_of<T>(c.dk), rows_of<T>(c.dv));
+    query_gradients<N><<<blocks_of(rows), kThreads, 0, queue(exec)>>>(rows, depth, call, rows_of<T>(c.dq));
+    key_gradients<N><<<blocks_of(rows), kThreads, 0, queue(exec)>>>(rows, depth, call, rows_of<T>(c.dk), rows_of<T>(c.dv));
   });
   ASHLAR_CUDA_CHECK_LAUNCH();
 }

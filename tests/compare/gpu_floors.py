@@ -139,7 +139,11 @@ def transformer(width, depth, context, rows, causal, tanh_gelu, parameters, stru
               linear(4 * width, width, "fc2")]
     total = sum(layer.forward() + layer.backward() for layer in layers)
     keys = context * width * (0.5 if causal else 1)  # MACs of one of the products of attention
-    total += kernel(2 * keys, 4 * width) + kernel(0, 2 * width) + kernel(4 * keys, 6 * width) + kernel(3 * keys, 5 * width)
+    total += kernel(2 * keys, 4 * width)
+    if context <= 80:  # a block holds a head
+        total += kernel(5 * keys, 8 * width)
+    else:
+        total += kernel(3 * keys, 6 * width) + kernel(4 * keys, 6 * width)
     total += 2 * (kernel(0, 4 * width) + kernel(0, 4 * width))  # norms with their residual sums, forward and backward
     if structured or not tanh_gelu:
         total += kernel(0, 8 * width) + kernel(0, 12 * width)  # GELU, forward and backward, as passes

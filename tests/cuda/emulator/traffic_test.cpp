@@ -114,17 +114,19 @@ TEST_CASE("a warp's sectors and turns", "[emulator]") {
 
 TEST_CASE("a training step moves whole sectors, and banks are not in conflict", "[emulator]") {
   if (!emulated::watch::kOn) return;
-  // A lane needs 32 bytes of weight and bias, which it reads in two requests; g++ splits what the other reads at once.
-  const std::map<std::string, double> waste{{"forward_rows<T, kVectors>", 1.6}, {"row_sums<D>", 8}};
+  // Of sectors and of turns. A lane needs 32 bytes of weight and bias, which it reads in two requests; g++ splits what the
+  // others read at once of o and d_o.
+  const std::map<std::string, std::pair<double, double>> waste{
+      {"forward_rows<T, kVectors>", {1.6, 1.05}}, {"all_gradients<D, W>", {1.4, 1.1}}, {"query_gradients<D, W>", {1.45, 1.15}}};
   for (const Traffic& traffic : {traffic_of_gpt("blast:blocks=6,rank=96"), traffic_of_gpt("ss1:reduction=4"), traffic_of_vit()}) {
     Counts step;
     for (const auto& [kernel, instructions] : traffic) step += total(instructions);
     for (const auto& [kernel, instructions] : traffic) {
       const Counts c = total(instructions);
       INFO(kernel << ": " << c.asked << " bytes in " << c.sectors << ", " << c.turns << " turns of " << c.least_turns);
-      const double most = waste.contains(kernel) ? waste.at(kernel) : 1.1;
-      if (c.sectors > step.sectors / 1000) CHECK(static_cast<double>(c.sectors) <= most * static_cast<double>(c.asked));
-      if (c.turns > step.turns / 1000) CHECK(static_cast<double>(c.turns) <= 1.05 * static_cast<double>(c.least_turns));
+      const auto [sectors, turns] = waste.contains(kernel) ? waste.at(kernel) : std::pair(1.1, 1.05);
+      if (c.sectors > step.sectors / 1000) CHECK(static_cast<double>(c.sectors) <= sectors * static_cast<double>(c.asked));
+      if (c.turns > step.turns / 1000) CHECK(static_cast<double>(c.turns) <= turns * static_cast<double>(c.least_turns));
     }
   }
 }

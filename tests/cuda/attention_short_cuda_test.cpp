@@ -1,0 +1,58 @@
+// Attention by the kernels whose shape depends on that of the call: backward_short.cu and plain.cu.
+#include "kernels/attention/attention.h"
+#include "tests/cuda/support.h"
+
+using namespace ashlar;
+using namespace ashlar::test;
+
+TEST_CASE("backward of attention over short contexts", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const Dim depth : {32, 64, 128}) {
+    // Whole rows of warps and not, blocks of one to five warps, and the first context that is too long.
+    for (const Dim length : {1, 7, 16, 33, 48, 63, 64, 65, 80, 81}) {
+      for (const bool causal : {false, true}) {
+        INFO("T " << length << " D " << depth << (causal ? " causal" : ""));
+        const Dim batch = 2, heads = 2;
+        const Array qkv = randn({batch, length, 3, heads, depth}, DType::bf16, 1);
+        const Array dy = randn({batch, length, heads, depth}, DType::bf16, 2);
+        const double scale = 1 / std::sqrt(static_cast<double>(depth));
+        // (B, H, T, D) inside of (B, T, 3, H, D)
+        const auto part = [](const Array& a, Dim which) { return a.select(2, which).transpose(1, 2); };
+        const Array o = empty_like(dy), lse = Array::empty({batch, heads, length}, DType::f32);
+        kernels::attention_forward(Exec{}, part(qkv, 0), part(qkv, 1), part(qkv, 2), scale, causal, o.transpose(1, 2), lse);
+        const auto gradients = [&](Device device, DType dtype) {
+          const auto there = [&](const Array& a) { return a.to(dtype).to(device); };
+          const Array x = there(qkv), d_o = there(dy), y = there(o), dx = there(nan_like(qkv));
+          kernels::attention_backward(x.exec(), d_o.transpose(1, 2), part(x, 0), part(x, 1), part(x, 2), y.transpose(1, 2),
+                                      lse.to(device), scale, causal, part(dx, 0), part(dx, 1), part(dx, 2));
+          return dx.to(Device{});
+        };
+        const Array expected = gradients(Device{}, DType::f32), got = gradients(kGpu, DType::bf16);
+        for (const Dim which : {0, 1, 2}) {
+          INFO("gradient " << which);
+          const Array exact = part(expected, which), rounded = part(got, which).to(DType::f32);
+          if (norm(exact) < 1e-5) CHECK(norm(rounded) < 1e-5);  // of a single score
+          else CHECK(relative_error(rounded, exact) <= 4e-3);
+        }
+        CHECK(bitwise_equal(got, gradients(kGpu, DType::bf16)));
+      }
+    }
+  }
+}
+
+TEST_CASE("attention of heads that are no tensor core's", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const Dim depth : {1, 32, 33, 64, 65, 128, 129, 256}) {  // around what a lane holds one, two, four and eight of
+    INFO("D " << depth);
+    const Shape heads{1, 2, 5, depth};
+    const Array q = randn(heads, DType::f32, 1), k = randn(heads, DType::f32, 2), v = randn(heads, DType::f32, 3);
+    const Array d_o = randn(heads, DType::f32, 4), lse = nan_like(Array::empty({1, 2, 5}, DType::f32));
+    const double scale = 1 / std::sqrt(static_cast<double>(depth));
+    same_on_gpu({q, k, v, d_o}, {nan_like(q), lse, nan_like(q), nan_like(k), nan_like(v)}, gpu_tolerance(DType::f32),
+                [=](const Exec& exec, const Arrays& in, const Arrays& out) {
+                  kernels::attention_forward(exec, in[0], in[1], in[2], scale, true, out[0], out[1]);
+                  kernels::attention_backward(exec, in[3], in[0], in[1], in[2], out[0], out[1], scale, true, out[2], out[3],
+                                              out[4]);
+                });
+  }
+}
