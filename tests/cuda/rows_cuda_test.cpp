@@ -82,6 +82,22 @@ TEST_CASE("cross entropy with mixed targets and in place", "[cuda]") {
   }
 }
 
+TEST_CASE("cross entropy of classes that are masked", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    for (const Dim classes : {Dim{100}, Dim{6000}}) {  // whole threads see nothing but -inf
+      INFO(dtype << " " << classes);
+      const Array logits = randn({3, classes}, dtype, 1), losses = Array::zeros({3}, master_dtype(dtype));
+      fill(logits.slice(1, 0, classes / 2), -std::numeric_limits<double>::infinity());
+      const Array target = Array::full({3}, static_cast<double>(classes - 1), DType::i32);
+      same_on_gpu({logits, target}, {nan_like(losses), nan_like(logits)}, gpu_tolerance(dtype),
+                  [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                    kernels::cross_entropy(exec, in[0], {.target = in[1]}, 0.5, out[0], out[1]);
+                  });
+    }
+  }
+}
+
 // The host cannot see them, unlike those of the CPU.
 TEST_CASE("the loss of a class outside the logits is NaN, and only its", "[cuda]") {
   if (!has_gpu()) return;
