@@ -141,6 +141,41 @@ TEST_CASE("embedding", "[cuda]") {
   }
 }
 
+// The CPU adds in the order of the rows too: the bits are the same.
+TEST_CASE("embedding's gradient adds the rows of an id in order, however many and far apart", "[cuda]") {
+  if (!has_gpu()) return;
+  const Dim rows = 7000;
+  const Array ids = random_ids({rows}, 3, 1);
+  fill(ids.slice(0, 0, 5000), 1);
+  fill(ids.slice(0, 0, 1), 3);
+  fill(ids.slice(0, rows - 1, rows), 4);
+  for (const DType dtype : kFloating) {
+    for (const Dim columns : {Dim{7}, Dim{8}, Dim{1100}}) {
+      INFO(dtype << " " << columns);
+      const Array dy = randn({rows, columns}, dtype, 2), dtable = randn({6, columns}, master_dtype(dtype), 3);
+      same_on_gpu({ids, dy}, {dtable}, 0, [](const Exec& exec, const Arrays& in, const Arrays& out) {
+        kernels::embedding_backward(exec, in[0], in[1], out[0]);
+      });
+    }
+  }
+}
+
+// The host cannot see them, unlike those of the CPU.
+TEST_CASE("an id outside the table gives a row of NaN and no gradient", "[cuda]") {
+  if (!has_gpu()) return;
+  const Array ids = Array::from(std::vector<std::int32_t>{1, -1, 4, 0}, {4}).to(kGpu);
+  for (const Dim columns : {Dim{3}, Dim{8}}) {
+    const Array table = randn({4, columns}, DType::f32, 1).to(kGpu), y = Array::zeros({4, columns}, DType::f32, kGpu);
+    kernels::embedding_forward(table.exec(), table, ids, y);
+    CHECK(bitwise_equal(y.slice(0, 0, 1).to(Device{}), table.slice(0, 1, 2).to(Device{})));
+    for (const double value : y.slice(0, 1, 3).to_vector<double>()) CHECK(std::isnan(value));
+    const Array dtable = Array::zeros({4, columns}, DType::f32, kGpu);
+    kernels::embedding_backward(table.exec(), ids, table, dtable);
+    CHECK(bitwise_equal(dtable.slice(0, 0, 1).to(Device{}), table.slice(0, 3, 4).to(Device{})));
+    CHECK(all_equal(dtable.slice(0, 2, 4), 0));
+  }
+}
+
 TEST_CASE("embedding's gradient in any order", "[cuda]") {
   if (!has_gpu()) return;
   struct AnyOrder {
