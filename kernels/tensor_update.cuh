@@ -18,35 +18,44 @@ constexpr int kTableItems = static_cast<int>((kParameterBytes - kOtherParameters
 template <class Item>
 using ParameterTable = TensorTable<Item, kTableItems<Item>>;
 
-template <class Item>
+// N: elements that are updated at once.
+template <int N, class Item>
 __global__ void update_chunks(const __grid_constant__ ParameterTable<Item> table) {
   const int tensor = table.find(blockIdx.x);
   const Item& item = table.item[tensor];
   const Dim begin = (blockIdx.x - table.first[tensor]) * kTensorChunk, end = min(begin + kTensorChunk, item.count);
-  for (Dim i = begin + threadIdx.x; i < end; i += kThreads) item.update(i);
+  const Dim in_packs = end - (end - begin) % N;
+  for (Dim i = begin + Dim{threadIdx.x} * N; i < in_packs; i += kThreads * N) item.template update<N>(i);
+  if (const Dim i = in_packs + threadIdx.x; i < end) item.template update<1>(i);
 }
 
-template <class Item>
+template <int N, class Item>
 void launch_updates(const Exec& exec, ParameterTable<Item>& table) {
   if (table.blocks() > 0) {
-    update_chunks<<<static_cast<unsigned>(table.blocks()), kThreads, 0, queue(exec)>>>(table);
+    update_chunks<N><<<static_cast<unsigned>(table.blocks()), kThreads, 0, queue(exec)>>>(table);
     ASHLAR_CUDA_CHECK_LAUNCH();
   }
   table = {};
 }
 
-// Calls item_of(tensor).update(i) on the device for every tensor that is `wanted` and i < item_of(tensor).count.
+// Updates on the device every tensor that is `wanted`: item_of(tensor) has their `count` and update<N>(i), which updates the
+// elements from i on; N is kWide where all its arrays are aligned(kWide), otherwise 1.
 template <class Tensor, class Wanted, class ItemOf>
 void update_tensors(const Exec& exec, std::span<const Tensor> tensors, const Wanted& wanted, const ItemOf& item_of) {
   using Item = decltype(item_of(tensors.front()));
-  ParameterTable<Item> table;
-  for (const Tensor& tensor : tensors) {
-    if (!wanted(tensor)) continue;
-    if (table.full()) launch_updates(exec, table);
-    const Item item = item_of(tensor);
-    table.add(item, item.count);
-  }
-  launch_updates(exec, table);
+  const auto update = [&]<int N>() {
+    ParameterTable<Item> table;
+    for (const Tensor& tensor : tensors) {
+      if (!wanted(tensor)) continue;
+      const Item item = item_of(tensor);
+      if (item.aligned(Item::kWide) != (N == Item::kWide)) continue;
+      if (table.full()) launch_updates<N>(exec, table);
+      table.add(item, item.count);
+    }
+    launch_updates<N>(exec, table);
+  };
+  update.template operator()<Item::kWide>();
+  update.template operator()<1>();
 }
 
 }  // namespace ashlar::kernels::device

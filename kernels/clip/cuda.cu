@@ -17,13 +17,20 @@ __global__ void clip_factor(Dim count, const double* squares, ClipRule rule, dou
 
 template <class A>
 struct Gradient {
+  static constexpr int kWide = static_cast<int>(16 / sizeof(A));
   Dim count;
   A* values;
   const double* factor;
 
+  bool aligned(int n) const { return aligned_for(values, n); }
+
+  template <int N>
   __device__ void update(Dim i) const {
     const auto scale = static_cast<A>(*factor);
-    if (scale != 1) values[i] *= scale;
+    if (scale == 1) return;
+    auto pack = load<N>(values + i);
+    for (int k = 0; k < N; ++k) pack.value[k] *= scale;
+    store<N>(pack, values + i);
   }
 };
 

@@ -13,7 +13,10 @@ namespace {
 
 using namespace device;
 
-constexpr int kMostThreads = 1024;
+// A multiprocessor has registers for two such blocks, with kAtOnce vectors on the way for every thread: one row's loads go on
+// while the other's threads wait for each other. Of more rows at a time the L2 cache would not keep what the gradient reads
+// again.
+constexpr int kMostThreads = 512, kAtOnce = 4;
 
 struct TargetRows {
   const std::int32_t *target, *other;
@@ -22,72 +25,88 @@ struct TargetRows {
   double smoothing;
 };
 
-// Of differences of logits of type T; those of bf16 are worth no more than the hardware's own exponential.
+// exp(x - max) of logits of type T; those of bf16 are worth no more than the hardware's own exponential, whose argument takes
+// one instruction so.
 template <class T>
-__device__ accumulate_t<T> exponential(accumulate_t<T> x) {
+__device__ accumulate_t<T> exponential(accumulate_t<T> x, accumulate_t<T> max) {
   constexpr float kLog2E = std::numbers::log2e_v<float>;
-  if constexpr (std::is_same_v<T, bfloat16>) return ptx::exp2_approximate(x * kLog2E);
-  else return exp(x);
+  if constexpr (std::is_same_v<T, bfloat16>) return ptx::exp2_approximate(x * kLog2E - max * kLog2E);
+  else return exp(x - max);
 }
 
 // Maximum of a row and, relative to it, the sum of exponentials (online softmax, Milakov and Gimelshein 2018).
 template <class T>
 struct Softmax {
   using A = accumulate_t<T>;
-  A max = std::numeric_limits<A>::lowest(), sum = 0;
+  A max = std::numeric_limits<A>::lowest() / 2, sum = 0;  // finite also in units of log 2: logits may be -inf
 
   template <int N>
   __device__ void add(const Pack<T, N>& logits) {
     A largest = convert<A>(logits.value[0]);
     for (int i = 1; i < N; ++i) largest = fmax(largest, convert<A>(logits.value[i]));
     if (largest > max) {
-      sum *= exponential<T>(max - largest);
+      sum *= exponential<T>(max, largest);
       max = largest;
     }
-    for (int i = 0; i < N; ++i) sum += exponential<T>(convert<A>(logits.value[i]) - max);
+    for (int i = 0; i < N; ++i) sum += exponential<T>(convert<A>(logits.value[i]), max);
   }
   // The row's, from those of the threads.
   __device__ void combine(A* shared) {
     const A own = max;
     max = block_max(own, shared);
-    sum = block_sum(sum * exponential<T>(own - max), shared);
+    sum = block_sum(sum * exponential<T>(own, max), shared);
   }
 };
 
-// body(pack, first class) for all logits of a row, in packs of kWide and, at its end, of one.
+// body(pack, first class) for all logits of a row, in packs of kWide and, at its end, of one. kAtOnce packs are loaded
+// before the first of them is used.
 template <int kWide, class T, class Body>
-__device__ void for_packs(const T* row, Dim classes, const Body& body) {
-  const Dim packs = classes / kWide;
-  for (Dim p = threadIdx.x; p < packs; p += blockDim.x) body(load<kWide>(row + p * kWide), p * kWide);
-  for (Dim c = packs * kWide + threadIdx.x; c < classes; c += blockDim.x) body(load<1>(row + c), c);
+__device__ void for_packs(const T* row, int classes, const Body& body) {
+  const int packs = classes / kWide, threads = static_cast<int>(blockDim.x);
+  for (int first = static_cast<int>(threadIdx.x); first < packs; first += kAtOnce * threads) {
+    Pack<T, kWide> pack[kAtOnce];
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      const int p = first + i * threads;
+      pack[i] = load<kWide>(row + (p < packs ? p : first) * kWide);
+    }
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      if (const int p = first + i * threads; p < packs) body(pack[i], p * kWide);
+    }
+  }
+  for (int c = packs * kWide + static_cast<int>(threadIdx.x); c < classes; c += threads) body(load<1>(row + c), c);
 }
 
 template <int kWide, class T, class G>
-__global__ void __launch_bounds__(kMostThreads)
-    rows_of_logits(Dim rows, Dim classes, const T* logits, Dim ld, TargetRows targets, double gradient_scale,
+__global__ void __launch_bounds__(kMostThreads, sizeof(T) < 8 ? 2 : 1)
+    rows_of_logits(Dim rows, int classes, const T* logits, Dim ld, TargetRows targets, double gradient_scale,
                    accumulate_t<T>* losses, Dim loss_step, G* dlogits, Dim ld_d) {
   using A = accumulate_t<T>;
   __shared__ A shared[kWarp];
   for (Dim row = blockIdx.x; row < rows; row += gridDim.x) {
     const T* const x = logits + row * ld;
     G* const dx = dlogits ? dlogits + row * ld_d : nullptr;
-    const Dim target = targets.target[row * targets.target_step];
+    const std::int32_t target = targets.target[row * targets.target_step];
     if (target == -1) {
       if (threadIdx.x == 0) losses[row * loss_step] = 0;
-      for (Dim c = threadIdx.x; dx && c < classes; c += blockDim.x) dx[c] = convert<G>(A{0});
+      for (int c = static_cast<int>(threadIdx.x); dx && c < classes; c += static_cast<int>(blockDim.x)) dx[c] = convert<G>(A{0});
       continue;
     }
     // The target distribution: `hard` at target, `hard_other` at other, `soft` everywhere.
-    const Dim other = targets.other ? targets.other[row * targets.other_step] : target;
+    const std::int32_t other = targets.other ? targets.other[row * targets.other_step] : target;
     const A weight = targets.weight ? static_cast<A>(targets.weight[row * targets.weight_step]) : A{1};
     const A rest = static_cast<A>(1 - targets.smoothing), hard = rest * weight, hard_other = rest * (1 - weight);
     const A soft = static_cast<A>(targets.smoothing / static_cast<double>(classes));
     // A class outside the logits, which the host cannot see, makes the loss NaN instead of a stray read.
     const bool known = target >= 0 && target < classes && other >= 0 && other < classes;
+    // Read before the barriers, behind which other threads may overwrite them.
+    const A x_target = known ? convert<A>(x[target]) : std::numeric_limits<A>::quiet_NaN();
+    const A x_other = known ? convert<A>(x[other]) : x_target;
 
     Softmax<T> softmax;
     A sum = 0;
-    for_packs<kWide>(x, classes, [&]<int N>(const Pack<T, N>& pack, Dim) {
+    for_packs<kWide>(x, classes, [&]<int N>(const Pack<T, N>& pack, int) {
       softmax.add(pack);
       for (int i = 0; soft != 0 && i < N; ++i) sum += convert<A>(pack.value[i]);
     });
@@ -95,27 +114,30 @@ __global__ void __launch_bounds__(kMostThreads)
     if (soft != 0) sum = block_sum(sum, shared);
     if (threadIdx.x == 0) {
       // A term of weight 0 is left out: its logit may be -inf. The hard and soft weights add up to 1.
-      A loss = log(softmax.sum);
-      if (!known) loss = std::numeric_limits<A>::quiet_NaN();
-      if (known && hard != 0) loss -= hard * (convert<A>(x[target]) - softmax.max);
-      if (known && hard_other != 0) loss -= hard_other * (convert<A>(x[other]) - softmax.max);
+      A loss = known ? log(softmax.sum) : std::numeric_limits<A>::quiet_NaN();
+      if (hard != 0) loss -= hard * (x_target - softmax.max);
+      if (hard_other != 0) loss -= hard_other * (x_other - softmax.max);
       if (soft != 0) loss -= soft * sum - static_cast<A>(targets.smoothing) * softmax.max;
       losses[row * loss_step] = loss;
     }
     if (!dx) continue;
-    __syncthreads();  // the loss has read its logits
     const A scale = static_cast<A>(gradient_scale), per_sum = scale / softmax.sum;
-    for_packs<kWide>(x, classes, [&]<int N>(const Pack<T, N>& pack, Dim first) {
-      Pack<G, N> gradient;
+    for_packs<kWide>(x, classes, [&]<int N>(const Pack<T, N>& pack, int first) {
+      A gradient[N];
       for (int i = 0; i < N; ++i) {
-        const Dim c = first + i;
-        A share = soft;
-        if (c == target) share += hard;
-        if (c == other) share += hard_other;
-        gradient.value[i] =
-            rounded<G>(per_sum * exponential<T>(convert<A>(pack.value[i]) - softmax.max) - scale * share);
+        gradient[i] = per_sum * exponential<T>(convert<A>(pack.value[i]), softmax.max) - scale * soft;
       }
-      store<N>(gradient, dx + first);
+      const auto subtract = [&](std::int32_t c, A share) {
+        if (c < first || c >= first + N) return;  // of most packs: they are not to compare every class
+        for (int i = 0; i < N; ++i) {
+          if (first + i == c) gradient[i] -= scale * share;
+        }
+      };
+      subtract(target, hard);
+      subtract(other, hard_other);
+      Pack<G, N> result;
+      for (int i = 0; i < N; ++i) result.value[i] = rounded<G>(gradient[i]);
+      store<N>(result, dx + first);
     });
   }
 }
@@ -135,7 +157,7 @@ void cross_entropy(const Exec& exec, ConstView logits, CrossEntropyTargets targe
   dispatch_floating(logits.dtype, "cross_entropy", [&]<class T>() {
     const auto run = [&](auto* kernel, auto* gradient) {
       kernel<<<blocks_for(rows, 1), threads, 0, queue(exec)>>>(
-          rows, classes, logits.as<T>(), logits.step(0), by_row, gradient_scale, losses.as<accumulate_t<T>>(),
+          rows, static_cast<int>(classes), logits.as<T>(), logits.step(0), by_row, gradient_scale, losses.as<accumulate_t<T>>(),
           losses.step(0), gradient, dlogits ? dlogits.step(0) : Dim{0});
     };
     constexpr int kWide = static_cast<int>(16 / sizeof(T));

@@ -20,6 +20,11 @@ struct Product {
   __device__ A operator()(A a, A b) const { return a * b; }
 };
 template <class A>
+struct TimesOne {
+  const A* factor;
+  __device__ A operator()(A a) const { return a * *factor; }
+};
+template <class A>
 struct Scaled {
   A alpha;
   __device__ A operator()(A x, A) const { return alpha * x; }
@@ -46,6 +51,13 @@ void run_typed(const Exec& exec, const F& f, const ConstView& a, const ConstView
   const auto g = grid_of_rows(rows.rows(), rows.columns());
   strided_rows<<<g.grid, g.block, 0, queue(exec)>>>(rows, f, a.as<A>(), b.as<B>(), y.as<Y>());
   ASHLAR_CUDA_CHECK_LAUNCH();
+}
+
+bool repeats_one_value(const ConstView& v) {
+  for (int d = 0; d < v.shape.ndim(); ++d) {
+    if (v.size(d) > 1 && v.step(d) != 0) return false;
+  }
+  return true;
 }
 
 // make_f(A{}) gives the functor for arithmetic in A.
@@ -78,6 +90,13 @@ void linear_combination(const Exec& exec, ConstView a, double alpha, ConstView b
 void multiply(const Exec& exec, ConstView a, ConstView b, View y) {
   check_same_width("multiply", a, y);
   check_same_width("multiply", b, y);
+  // A gradient times that of a scalar loss stays in vectors.
+  if (a.dtype == y.dtype && b.dtype == master_dtype(y.dtype) && a.contiguous() && y.contiguous() && repeats_one_value(b)) {
+    return dispatch_floating(y.dtype, "multiply", [&]<class T>() {
+      using A = accumulate_t<T>;
+      map(exec, y.numel(), TimesOne<A>{b.as<A>()}, y.as<T>(), a.as<T>());
+    });
+  }
   run(exec, [](auto like) { return Product<decltype(like)>{}; }, a, b, y);
 }
 

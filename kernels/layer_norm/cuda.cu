@@ -18,49 +18,77 @@ using namespace layer_norm;
 
 constexpr int kWarps = kThreads / kWarp;
 
+// Values that threads move at once where rows are in such packs, and 1 otherwise: N below.
+template <class T>
+constexpr int kPack = static_cast<int>(16 / sizeof(accumulate_t<T>));
+
 // sum = x + branch, where branch is given, and the norm of it; sum may be x or branch: a value is read before it is
 // written, and afterwards by the lane that wrote it.
-template <class T>
+template <int N, class T>
 __global__ void forward_rows(Dim rows, Dim columns, Rows<const T> x, Rows<const T> branch, const accumulate_t<T>* weight,
                              const accumulate_t<T>* bias, accumulate_t<T> eps, Rows<T> sum, Rows<T> y,
                              accumulate_t<T>* mean, accumulate_t<T>* rstd) {
   using A = accumulate_t<T>;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const auto for_packs = [&](const auto& body) {  // body(column)
+    for (Dim c = lane * N; c < columns; c += kWarp * N) body(c);
+  };
   for (Dim r = Dim{blockIdx.x} * kWarps + threadIdx.x / kWarp; r < rows; r += Dim{gridDim.x} * kWarps) {
     // Three passes over a row: the first reads it from memory, the others from the caches.
     const T* from = x.row(r);
     A total = 0;
     if (branch.data) {
-      const T* const added = branch.row(r);
       T* const kept = sum.row(r);
-      for (Dim c = lane; c < columns; c += kWarp) {
-        const T value = convert<T>(convert<A>(from[c]) + convert<A>(added[c]));
-        kept[c] = value;
-        total += convert<A>(value);  // rounded, as the other passes and backward read it
-      }
+      for_packs([&](Dim c) {
+        auto values = load<N>(from + c);
+        const auto added = load<N>(branch.row(r) + c);
+        for (int i = 0; i < N; ++i) {
+          values.value[i] = convert<T>(convert<A>(values.value[i]) + convert<A>(added.value[i]));
+          total += convert<A>(values.value[i]);  // rounded, as the other passes and backward read it
+        }
+        store<N>(values, kept + c);
+      });
       from = kept;
     } else {
-      for (Dim c = lane; c < columns; c += kWarp) total += convert<A>(from[c]);
+      for_packs([&](Dim c) {
+        const auto values = load<N>(from + c);
+        for (int i = 0; i < N; ++i) total += convert<A>(values.value[i]);
+      });
     }
     const A average = warp_sum(total) / static_cast<A>(columns);
     A squares = 0;
-    for (Dim c = lane; c < columns; c += kWarp) {
-      const A centered = convert<A>(from[c]) - average;
-      squares += centered * centered;
-    }
+    for_packs([&](Dim c) {
+      const auto values = load<N>(from + c);
+      for (int i = 0; i < N; ++i) {
+        const A centered = convert<A>(values.value[i]) - average;
+        squares += centered * centered;
+      }
+    });
     const A scale = 1 / sqrt(warp_sum(squares) / static_cast<A>(columns) + eps);
-    T* const to = y.row(r);
-    for (Dim c = lane; c < columns; c += kWarp) {
-      to[c] = convert<T>((convert<A>(from[c]) - average) * scale * weight[c] + bias[c]);
-    }
+    for_packs([&](Dim c) {
+      auto values = load<N>(from + c);
+      const auto factors = load<N>(weight + c), shifts = load<N>(bias + c);
+      for (int i = 0; i < N; ++i) {
+        values.value[i] =
+            convert<T>((convert<A>(values.value[i]) - average) * scale * factors.value[i] + shifts.value[i]);
+      }
+      store<N>(values, y.row(r) + c);
+    });
     if (lane == 0) mean[r] = average, rstd[r] = scale;
   }
+}
+
+template <class A, int N>
+__device__ void add_to(A* sum, const Pack<A, N>& values) {
+  auto total = load<N>(sum);
+  for (int i = 0; i < N; ++i) total.value[i] += values.value[i];
+  store<N>(total, sum);
 }
 
 // With n = (x - mean) rstd and g = dy weight:
 //   dx = rstd (g - mean(g) - n mean(g n)) + add      dweight = Σ_rows dy n      dbias = Σ_rows dy
 // partial (2, blocks, columns): the sums of each block; absent when neither gradient is wanted.
-template <class T>
+template <int N, class T>
 __global__ void backward_rows(Dim rows, Dim columns, Rows<const T> dy, Rows<const T> x, const accumulate_t<T>* weight,
                               const accumulate_t<T>* mean, const accumulate_t<T>* rstd, Rows<const T> add, Rows<T> dx,
                               accumulate_t<T>* partial) {
@@ -69,39 +97,51 @@ __global__ void backward_rows(Dim rows, Dim columns, Rows<const T> dy, Rows<cons
   A* const dweight = reinterpret_cast<A*>(memory);  // (columns); each thread owns its columns
   A* const dbias = dweight + columns;
   __shared__ A shared[2][kWarp];
+  const auto for_packs = [&](const auto& body) {  // body(column)
+    for (Dim c = Dim{threadIdx.x} * N; c < columns; c += kThreads * N) body(c);
+  };
   if (partial) {
-    for (Dim c = threadIdx.x; c < columns; c += kThreads) dweight[c] = dbias[c] = 0;
+    for_packs([&](Dim c) { store<N>(Pack<A, N>{}, dweight + c), store<N>(Pack<A, N>{}, dbias + c); });
   }
   const Dim begin = rows * blockIdx.x / gridDim.x, end = rows * (blockIdx.x + Dim{1}) / gridDim.x;
   for (Dim r = begin; r < end; ++r) {
-    const T *const dy_row = dy.row(r), *const x_row = x.row(r);
     const A average = mean[r], scale = rstd[r];
     A sum_g = 0, sum_gn = 0;
-    for (Dim c = threadIdx.x; c < columns; c += kThreads) {
-      const A d = convert<A>(dy_row[c]), n = (convert<A>(x_row[c]) - average) * scale, g = d * weight[c];
-      sum_g += g;
-      sum_gn += g * n;
-      if (partial) {
-        dweight[c] += d * n;
-        dbias[c] += d;
+    for_packs([&](Dim c) {
+      const auto gradient = load<N>(dy.row(r) + c), values = load<N>(x.row(r) + c);
+      const auto factors = load<N>(weight + c);
+      Pack<A, N> to_weight{}, to_bias{};
+      for (int i = 0; i < N; ++i) {
+        const A d = convert<A>(gradient.value[i]), n = (convert<A>(values.value[i]) - average) * scale;
+        const A g = d * factors.value[i];
+        sum_g += g;
+        sum_gn += g * n;
+        to_weight.value[i] = d * n;
+        to_bias.value[i] = d;
       }
-    }
+      if (partial) add_to(dweight + c, to_weight), add_to(dbias + c, to_bias);
+    });
     if (!dx.data) continue;
     const A mean_g = block_sum(sum_g, shared[0]) / static_cast<A>(columns);
     const A mean_gn = block_sum(sum_gn, shared[1]) / static_cast<A>(columns);
-    T* const to = dx.row(r);
-    for (Dim c = threadIdx.x; c < columns; c += kThreads) {
-      const A n = (convert<A>(x_row[c]) - average) * scale, g = convert<A>(dy_row[c]) * weight[c];
-      A value = scale * (g - mean_g - n * mean_gn);
-      if (add.data) value += convert<A>(add.row(r)[c]);
-      to[c] = convert<T>(value);
-    }
+    for_packs([&](Dim c) {
+      const auto gradient = load<N>(dy.row(r) + c), values = load<N>(x.row(r) + c);
+      const auto factors = load<N>(weight + c);
+      const auto added = add.data ? load<N>(add.row(r) + c) : Pack<T, N>{};
+      Pack<T, N> result;
+      for (int i = 0; i < N; ++i) {
+        const A n = (convert<A>(values.value[i]) - average) * scale, g = convert<A>(gradient.value[i]) * factors.value[i];
+        const A value = scale * (g - mean_g - n * mean_gn);
+        result.value[i] = convert<T>(add.data ? value + convert<A>(added.value[i]) : value);
+      }
+      store<N>(result, dx.row(r) + c);
+    });
   }
   if (!partial) return;
-  for (Dim c = threadIdx.x; c < columns; c += kThreads) {
-    partial[blockIdx.x * columns + c] = dweight[c];
-    partial[(gridDim.x + blockIdx.x) * columns + c] = dbias[c];
-  }
+  for_packs([&](Dim c) {
+    store<N>(load<N>(dweight + c), partial + blockIdx.x * columns + c);
+    store<N>(load<N>(dbias + c), partial + (gridDim.x + blockIdx.x) * columns + c);
+  });
 }
 
 }  // namespace
@@ -116,9 +156,13 @@ void layer_norm_forward(const Exec& exec, ConstView x, ConstView branch, ConstVi
   }
   dispatch_floating(x.dtype, "layer_norm_forward", [&]<class T>() {
     using A = accumulate_t<T>;
-    forward_rows<T><<<blocks_for(rows, kWarps), kThreads, 0, queue(exec)>>>(
-        rows, columns, rows_of<const T>(x), rows_of<const T>(branch), weight.as<A>(), bias.as<A>(), static_cast<A>(eps),
-        rows_of<T>(sum), rows_of<T>(y), mean.as<A>(), rstd.as<A>());
+    const auto run = [&](auto* kernel) {
+      kernel<<<blocks_for(rows, kWarps), kThreads, 0, queue(exec)>>>(
+          rows, columns, rows_of<const T>(x), rows_of<const T>(branch), weight.as<A>(), bias.as<A>(), static_cast<A>(eps),
+          rows_of<T>(sum), rows_of<T>(y), mean.as<A>(), rstd.as<A>());
+    };
+    const bool packs = in_packs(kPack<T>, {x, branch, sum, y}) && in_packs(kPack<T>, {as_row(weight), as_row(bias)});
+    run(packs ? forward_rows<kPack<T>, T> : forward_rows<1, T>);
   });
   ASHLAR_CUDA_CHECK_LAUNCH();
 }
@@ -145,10 +189,14 @@ void layer_norm_backward(const Exec& exec, ConstView dy, ConstView x, ConstView 
     dispatch_floating(x.dtype, "layer_norm_backward", [&]<class T>() {
       using A = accumulate_t<T>;
       const std::size_t memory = sums ? 2 * sizeof(A) * static_cast<std::size_t>(columns) : 0;
-      allow_shared_memory(exec, backward_rows<T>, memory);
-      backward_rows<T><<<blocks, kThreads, memory, queue(exec)>>>(
-          rows, columns, rows_of<const T>(dy), rows_of<const T>(x), weight.as<A>(), mean.as<A>(), rstd.as<A>(),
-          rows_of<const T>(add), rows_of<T>(dx), parts.as<A>());
+      const auto run = [&](auto* kernel) {
+        allow_shared_memory(exec, kernel, memory);
+        kernel<<<blocks, kThreads, memory, queue(exec)>>>(
+            rows, columns, rows_of<const T>(dy), rows_of<const T>(x), weight.as<A>(), mean.as<A>(), rstd.as<A>(),
+            rows_of<const T>(add), rows_of<T>(dx), parts.as<A>());
+      };
+      const bool packs = in_packs(kPack<T>, {dy, x, add, dx}) && in_packs(kPack<T>, {as_row(weight)});
+      run(packs ? backward_rows<kPack<T>, T> : backward_rows<1, T>);
     });
     ASHLAR_CUDA_CHECK_LAUNCH();
   }

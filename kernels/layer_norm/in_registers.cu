@@ -6,7 +6,7 @@ namespace {
 
 using namespace device;
 
-constexpr int kWarps = kThreads / kWarp, kMaxVectors = 4;  // of a lane
+constexpr int kWarps = kThreads / kWarp, kMaxValues = 32;  // of a lane
 
 template <class T>
 constexpr int kWide = static_cast<int>(16 / sizeof(T));  // values of a vector
@@ -120,23 +120,26 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// Of a block. With three vectors a lane (768 columns in bf16) a multiprocessor has registers for two blocks of six warps, but
-// for only one of eight.
-template <int kVectors>
-constexpr int kBackwardWarps = kVectors == 3 ? 6 : 8;
+template <class T, int kVectors>
+constexpr int kValues = kVectors * kWide<T>;  // of a lane
+
+// Of a block. With 24 values a lane (768 columns) a multiprocessor has registers for two blocks of six warps, but for only one
+// of eight.
+template <class T, int kVectors>
+constexpr int kBackwardWarps = kValues<T, kVectors> == 24 ? 6 : 8;
 
 // Values of the longest row for that many vectors.
 template <class T, int kVectors>
-constexpr int kRow = kVectors * kWide<T> * kWarp;
+constexpr int kRow = kValues<T, kVectors> * kWarp;
 
 // As backward_rows in cuda.cu, a warp for each row of the block's share; the sums of its warps are added in order. The weights
 // wait in shared memory, where they take no registers.
 template <class T, int kVectors>
-__global__ void __launch_bounds__(kBackwardWarps<kVectors> * kWarp, kVectors < kMaxVectors ? 2 : 1)
+__global__ void __launch_bounds__(kBackwardWarps<T, kVectors> * kWarp, kValues<T, kVectors> < kMaxValues ? 2 : 1)
     backward_rows(Dim rows, int columns, Rows<const T> dy, Rows<const T> x, const float* weight, const float* mean,
                   const float* rstd, Rows<const T> add, Rows<T> dx, float* partial) {
   using Own = Part<T, kVectors>;
-  constexpr int kOwnWarps = kBackwardWarps<kVectors>, kOwnThreads = kOwnWarps * kWarp;
+  constexpr int kOwnWarps = kBackwardWarps<T, kVectors>, kOwnThreads = kOwnWarps * kWarp;
   extern __shared__ __align__(16) unsigned char memory[];
   float* const weights = reinterpret_cast<float*>(memory);      // of a row, in quads
   float *const sums_w = weights + kRow<T, kVectors>, *const sums_b = sums_w + kRow<T, kVectors>;  // the same
@@ -203,11 +206,12 @@ __global__ void __launch_bounds__(kBackwardWarps<kVectors> * kWarp, kVectors < k
 template <class Body>
 void dispatch(const ConstView& x, const Body& body) {
   dispatch_f32_bf16(x.dtype, [&]<class T>() {
-    switch ((x.size(1) - 1) / (kWide<T> * kWarp)) {
-      case 0: return body.template operator()<T, 1>();
-      case 1: return body.template operator()<T, 2>();
-      case 2: return body.template operator()<T, 3>();
-      default: return body.template operator()<T, kMaxVectors>();
+    constexpr int kStep = 8 / kWide<T>;  // from eight values a lane on
+    switch ((x.size(1) - 1) / (8 * kWarp)) {
+      case 0: return body.template operator()<T, kStep>();
+      case 1: return body.template operator()<T, 2 * kStep>();
+      case 2: return body.template operator()<T, 3 * kStep>();
+      default: return body.template operator()<T, kMaxValues / kWide<T>>();
     }
   });
 }
@@ -218,9 +222,7 @@ bool fits_registers(std::initializer_list<ConstView> matrices, std::initializer_
   const auto in_quads = [](const ConstView& f) { return f.dtype == DType::f32 && aligned_for(f.as<float>(), kQuad); };
   return std::ranges::all_of(factors, in_quads) && std::ranges::all_of(matrices, [](const ConstView& m) {
     if (!m) return true;
-    const Dim wide = 16 / static_cast<Dim>(size_of(m.dtype));
-    return m.dtype != DType::f64 && m.size(1) % wide == 0 && m.size(1) <= kMaxVectors * wide * kWarp &&
-           m.step(0) % wide == 0 && reinterpret_cast<std::uintptr_t>(m.data) % 16 == 0;
+    return m.dtype != DType::f64 && m.size(1) <= kMaxValues * kWarp && in_packs(16 / static_cast<Dim>(size_of(m.dtype)), {m});
   });
 }
 
@@ -244,7 +246,7 @@ void backward_in_registers(const Exec& exec, ConstView dy, ConstView x, ConstVie
   const int columns = static_cast<int>(x.size(1));
   dispatch(x, [&]<class T, int kVectors>() {
     constexpr std::size_t kMemory = 3 * sizeof(float) * kRow<T, kVectors>;
-    backward_rows<T, kVectors><<<blocks, kBackwardWarps<kVectors> * kWarp, kMemory, queue(exec)>>>(
+    backward_rows<T, kVectors><<<blocks, kBackwardWarps<T, kVectors> * kWarp, kMemory, queue(exec)>>>(
         rows, columns, rows_of<const T>(dy), rows_of<const T>(x), weight.as<float>(), mean.as<float>(), rstd.as<float>(),
         rows_of<const T>(add), rows_of<T>(dx), partial.as<float>());
   });

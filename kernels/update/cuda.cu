@@ -10,7 +10,11 @@ using namespace device;
 using namespace updates;
 
 template <class A>
+constexpr int kVector = static_cast<int>(16 / sizeof(A));
+
+template <class A>
 struct SgdItem {
+  static constexpr int kWide = kVector<A>;
   Dim count;
   const A* dw;
   A *w, *buffer;
@@ -18,46 +22,71 @@ struct SgdItem {
   A momentum, weight_decay, grad_scale;
   bool nesterov;
 
+  bool aligned(int n) const { return aligned_for(dw, n) && aligned_for(w, n) && aligned_for(buffer, n); }
+
+  template <int N>
   __device__ void update(Dim i) const {
     const auto lr = static_cast<A>(*numbers);
-    const A g = grad_scale * dw[i] + weight_decay * w[i];
-    if (!buffer) {
-      w[i] -= lr * g;
-      return;
+    const auto gradient = load<N>(dw + i);
+    auto weight = load<N>(w + i), seen = buffer ? load<N>(buffer + i) : Pack<A, N>{};
+    for (int k = 0; k < N; ++k) {
+      const A g = grad_scale * gradient.value[k] + weight_decay * weight.value[k];
+      const A b = buffer ? momentum * seen.value[k] + g : g;
+      seen.value[k] = b;
+      weight.value[k] -= lr * (buffer && nesterov ? g + momentum * b : b);
     }
-    const A b = momentum * buffer[i] + g;
-    buffer[i] = b;
-    w[i] -= lr * (nesterov ? g + momentum * b : b);
+    if (buffer) store<N>(seen, buffer + i);
+    store<N>(weight, w + i);
   }
 };
 
 template <class A>
 struct AdamWItem {
+  static constexpr int kWide = kVector<A>;
   Dim count;
   const A* dw;
   A *w, *m, *v;
   const double* numbers;
   A grad_scale, new1, beta2, new2, eps;
 
+  bool aligned(int n) const { return aligned_for(dw, n) && aligned_for(w, n) && aligned_for(m, n) && aligned_for(v, n); }
+
+  template <int N>
   __device__ void update(Dim i) const {
     const auto keep = static_cast<A>(numbers[0]), step_size = static_cast<A>(numbers[1]);
     const auto v_scale = static_cast<A>(numbers[2]);
-    const A g = grad_scale * dw[i];
-    const A m_new = m[i] + new1 * (g - m[i]), v_new = beta2 * v[i] + new2 * g * g;
-    m[i] = m_new;
-    v[i] = v_new;
-    w[i] = keep * w[i] - step_size * (m_new / (sqrt(v_new) * v_scale + eps));
+    const auto gradient = load<N>(dw + i);
+    auto weight = load<N>(w + i), first = load<N>(m + i), second = load<N>(v + i);
+    for (int k = 0; k < N; ++k) {
+      const A g = grad_scale * gradient.value[k];
+      A &own_m = first.value[k], &own_v = second.value[k];
+      own_m = own_m + new1 * (g - own_m);
+      own_v = beta2 * own_v + new2 * g * g;
+      weight.value[k] = keep * weight.value[k] - step_size * (own_m / (sqrt(own_v) * v_scale + eps));
+    }
+    store<N>(first, m + i);
+    store<N>(second, v + i);
+    store<N>(weight, w + i);
   }
 };
 
 template <class A>
 struct AverageItem {
+  static constexpr int kWide = kVector<A>;
   Dim count;
   const A* w;
   A* average;
   A decay, rest;
 
-  __device__ void update(Dim i) const { average[i] = decay * average[i] + rest * w[i]; }
+  bool aligned(int n) const { return aligned_for(w, n) && aligned_for(average, n); }
+
+  template <int N>
+  __device__ void update(Dim i) const {
+    const auto fresh = load<N>(w + i);
+    auto seen = load<N>(average + i);
+    for (int k = 0; k < N; ++k) seen.value[k] = decay * seen.value[k] + rest * fresh.value[k];
+    store<N>(seen, average + i);
+  }
 };
 
 template <class A>

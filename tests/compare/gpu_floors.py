@@ -150,7 +150,8 @@ def transformer(width, depth, context, rows, causal, tanh_gelu, parameters, stru
     total *= depth
     if vocabulary:
         total += kernel(width * vocabulary, width + vocabulary) * 3 + kernel(0, 2 * vocabulary)
-    return total + (4 + 28) * parameters / rows / BYTES
+    # Squares of the gradients, their scaling where the norm is above its limit, AdamW.
+    return total + (4 + 8 + 28) * parameters / rows / BYTES
 
 
 def main():

@@ -135,6 +135,21 @@ TEST_CASE("dropout draws the same masks", "[cuda]") {
   }
 }
 
+TEST_CASE("a product with one value for all elements", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    const Array x = randn({33, 71}, dtype, 1), one = randn({1}, master_dtype(dtype), 2), columns = randn({33, 1}, one.dtype(), 3);
+    same_on_gpu({x, one, columns}, {nan_like(x), x, nan_like(x), nan_like(x)}, gpu_tolerance(dtype),
+                [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                  const Array all = in[1].reshape(Shape{}).expand(in[0].shape());
+                  kernels::multiply(exec, in[0], all, out[0]);
+                  kernels::multiply(exec, out[1], all, out[1]);
+                  kernels::multiply(exec, in[0].transpose(0, 1), all.transpose(0, 1), out[2].transpose(0, 1));
+                  kernels::multiply(exec, in[0], in[2].expand(in[0].shape()), out[3]);
+                });
+  }
+}
+
 TEST_CASE("updates of many parameters", "[cuda]") {
   if (!has_gpu()) return;
   for (const DType dtype : {DType::f64, DType::f32}) {

@@ -34,6 +34,16 @@ TEST_CASE("layer norm", "[cuda]") {
   }
 }
 
+TEST_CASE("layer norm's sums where shared memory for them is just not there unasked", "[cuda]") {
+  if (!has_gpu()) return;
+  const Array x = randn({3, 6130}, DType::f32, 1), dy = randn({3, 6130}, DType::f32, 2), w = randn({6130}, DType::f32, 3);
+  const Array mean = Array::zeros({3}), rstd = Array::full({3}, 1);
+  same_on_gpu({x, dy, w, mean, rstd}, {nan_like(x), nan_like(w), nan_like(w)}, gpu_tolerance(DType::f32),
+              [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                kernels::layer_norm_backward(exec, in[1], in[0], in[2], in[3], in[4], {}, out[0], out[1], out[2]);
+              });
+}
+
 TEST_CASE("the norm of a residual sum is that of the sum as it is stored", "[cuda]") {
   if (!has_gpu()) return;
   for (const DType dtype : kFloating) {
@@ -83,6 +93,22 @@ TEST_CASE("cross entropy with mixed targets and in place", "[cuda]") {
   }
 }
 
+TEST_CASE("cross entropy of classes that are masked", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    for (const Dim classes : {Dim{100}, Dim{6000}}) {  // whole threads see nothing but -inf
+      INFO(dtype << " " << classes);
+      const Array logits = randn({3, classes}, dtype, 1), losses = Array::zeros({3}, master_dtype(dtype));
+      fill(logits.slice(1, 0, classes / 2), -std::numeric_limits<double>::infinity());
+      const Array target = Array::full({3}, static_cast<double>(classes - 1), DType::i32);
+      same_on_gpu({logits, target}, {nan_like(losses), nan_like(logits)}, gpu_tolerance(dtype),
+                  [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                    kernels::cross_entropy(exec, in[0], {.target = in[1]}, 0.5, out[0], out[1]);
+                  });
+    }
+  }
+}
+
 // The host cannot see them, unlike those of the CPU.
 TEST_CASE("the loss of a class outside the logits is NaN, and only its", "[cuda]") {
   if (!has_gpu()) return;
@@ -113,6 +139,41 @@ TEST_CASE("embedding", "[cuda]") {
                 [](const Exec& exec, const Arrays& in, const Arrays& out) {
                   kernels::embedding_backward(exec, in[0], in[1], out[0]);
                 });
+  }
+}
+
+// The CPU adds in the order of the rows too: the bits are the same.
+TEST_CASE("embedding's gradient adds the rows of an id in order, however many and far apart", "[cuda]") {
+  if (!has_gpu()) return;
+  const Dim rows = 7000;
+  const Array ids = random_ids({rows}, 3, 1);
+  fill(ids.slice(0, 0, 5000), 1);
+  fill(ids.slice(0, 0, 1), 3);
+  fill(ids.slice(0, rows - 1, rows), 4);
+  for (const DType dtype : kFloating) {
+    for (const Dim columns : {Dim{7}, Dim{8}, Dim{1100}}) {
+      INFO(dtype << " " << columns);
+      const Array dy = randn({rows, columns}, dtype, 2), dtable = randn({6, columns}, master_dtype(dtype), 3);
+      same_on_gpu({ids, dy}, {dtable}, 0, [](const Exec& exec, const Arrays& in, const Arrays& out) {
+        kernels::embedding_backward(exec, in[0], in[1], out[0]);
+      });
+    }
+  }
+}
+
+// The host cannot see them, unlike those of the CPU.
+TEST_CASE("an id outside the table gives a row of NaN and no gradient", "[cuda]") {
+  if (!has_gpu()) return;
+  const Array ids = Array::from(std::vector<std::int32_t>{1, -1, 4, 0}, {4}).to(kGpu);
+  for (const Dim columns : {Dim{3}, Dim{8}}) {
+    const Array table = randn({4, columns}, DType::f32, 1).to(kGpu), y = Array::zeros({4, columns}, DType::f32, kGpu);
+    kernels::embedding_forward(table.exec(), table, ids, y);
+    CHECK(bitwise_equal(y.slice(0, 0, 1).to(Device{}), table.slice(0, 1, 2).to(Device{})));
+    for (const double value : y.slice(0, 1, 3).to_vector<double>()) CHECK(std::isnan(value));
+    const Array dtable = Array::zeros({4, columns}, DType::f32, kGpu);
+    kernels::embedding_backward(table.exec(), ids, table, dtable);
+    CHECK(bitwise_equal(dtable.slice(0, 0, 1).to(Device{}), table.slice(0, 3, 4).to(Device{})));
+    CHECK(all_equal(dtable.slice(0, 2, 4), 0));
   }
 }
 

@@ -77,8 +77,9 @@ std::vector<cudaStream_t>& strict_captures() {
 }
 
 // Dynamic shared memory that a kernel may have: 48 KiB less its static arrays, which are taken to be 1 KiB, until it asks
-// for more. A launch does not know its kernel's address: it is held against the largest limit of all.
-constexpr int kSharedUnasked = 47 << 10;
+// for more; the limit that it is told is 48 KiB. A launch does not know its kernel's address: it is held against the largest
+// limit of all.
+constexpr int kStaticShared = 1 << 10, kSharedUnasked = (48 << 10) - kStaticShared;
 std::map<const void*, int>& shared_limits() {
   static std::map<const void*, int> limits;
   return limits;
@@ -144,9 +145,9 @@ cudaError_t check_launch(dim3 grid, dim3 block, std::size_t shared) {
   return shared <= static_cast<std::size_t>(largest_shared_limit()) ? cudaSuccess : cudaErrorInvalidValue;
 }
 
-cudaError_t get_shared_limit(const void* kernel, int* bytes) {
+cudaError_t get_shared_limits(const void* kernel, cudaFuncAttributes* attributes) {
   const auto asked = shared_limits().find(kernel);
-  *bytes = asked == shared_limits().end() ? kSharedUnasked : asked->second;
+  *attributes = {asked == shared_limits().end() ? kSharedUnasked + kStaticShared : asked->second, kStaticShared};
   return cudaSuccess;
 }
 cudaError_t set_shared_limit(const void* kernel, int bytes) {

@@ -86,14 +86,15 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph);
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
 struct cudaFuncAttributes {
   int maxDynamicSharedSizeBytes;
+  std::size_t sharedSizeBytes;
 };
 namespace ashlar::emulated {
-cudaError_t get_shared_limit(const void* kernel, int* bytes);
+cudaError_t get_shared_limits(const void* kernel, cudaFuncAttributes* attributes);
 cudaError_t set_shared_limit(const void* kernel, int bytes);
 }  // namespace ashlar::emulated
 template <class Kernel>
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, Kernel* kernel) {
-  return ashlar::emulated::get_shared_limit(reinterpret_cast<const void*>(kernel), &attributes->maxDynamicSharedSizeBytes);
+  return ashlar::emulated::get_shared_limits(reinterpret_cast<const void*>(kernel), attributes);
 }
 template <class Kernel>
 cudaError_t cudaFuncSetAttribute(Kernel* kernel, cudaFuncAttribute, int bytes) {

@@ -41,7 +41,7 @@ constexpr T max(T a, T b) {
   return a < b ? b : a;
 }
 inline float __uint_as_float(unsigned bits) { return __builtin_bit_cast(float, bits); }
-inline int __ffs(int value) { return __builtin_ffs(value); }
+inline int __popc(unsigned value) { return __builtin_popcount(value); }
 
 namespace ashlar::emulated {
 
@@ -92,6 +92,11 @@ T __shfl_xor_sync(unsigned lanes, T value, int mask) {
 template <class T>
 T __shfl_sync(unsigned lanes, T value, int from) {
   return ashlar::emulated::exchange("__shfl_sync", lanes, value, from % ashlar::emulated::kLanes);
+}
+template <class T>
+T __shfl_up_sync(unsigned lanes, T value, unsigned step) {
+  const int own = ashlar::emulated::lane(), from = own - static_cast<int>(step);
+  return ashlar::emulated::exchange("__shfl_up_sync", lanes, value, from < 0 ? own : from);
 }
 inline unsigned __ballot_sync(unsigned lanes, bool predicate) {
   struct Lane {
