@@ -48,7 +48,8 @@ Trained train(const support::TrainingTask& task, const Settings& settings, bool 
                              [&](const std::string& text) { result.said.push_back(text); });
   for (std::int64_t step = 0; step < settings.steps; ++step) {
     const double left = static_cast<double>(settings.steps - step);
-    const support::StepResult told = runner.run(step, [=](const optim::Slot& slot) { return (slot.weight_decay > 0 ? 0.2 : 0.1) * left; });
+    const auto lr_factor = [=](const optim::Slot& slot) { return (slot.weight_decay > 0 ? 0.2 : 0.1) * left; };
+    const support::StepResult told = runner.run(step, lr_factor);
     result.losses.push_back(told.loss());
     result.norms.push_back(told.clip.norm());
     if (!settings.average) continue;
@@ -191,7 +192,8 @@ TEST_CASE("a step that is not finite is told when the next one has begun, by the
     };
     const support::TrainingTask task = task_of(model, batch, loss);
     const auto optimizer = optim::make_optimizer(model.parameters(), {});
-    support::StepRunner runner(task, *optimizer, {.max_norm = 1, .record = recorded}, [](const std::string& text) { FAIL(text); });
+    support::StepRunner runner(task, *optimizer, {.max_norm = 1, .record = recorded},
+                               [](const std::string& text) { FAIL(text); });
     support::StepResult last;
     for (std::int64_t step = 0; step <= kBad + 1; ++step) {
       const support::StepResult result = runner.run(step, [](const optim::Slot&) { return 1.0; });

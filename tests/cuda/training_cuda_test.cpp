@@ -47,7 +47,7 @@ void check_same(const Training& got, const Training& expected, DType dtype) {
   }
   for (std::size_t i = 0; i < expected.gradients.size(); ++i) {
     INFO(expected.gradients[i].first);
-    CHECK(difference(got.gradients[i].second, expected.gradients[i].second) <= (dtype == DType::f32 ? 1e-4 : 0.1));
+    CHECK(difference(got.gradients[i].second, expected.gradients[i].second) <= 5 * gpu_tolerance(dtype));
   }
 }
 
