@@ -1,7 +1,5 @@
-// Work that is recorded and replayed, values that are read late, and the training step that uses both.
+// Work that is recorded and replayed, and values that are read late.
 #include "core/host_copy.h"
-#include "examples/models/gpt2.h"
-#include "examples/support/step_runner.h"
 #include "kernels/clip/clip.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/reduce/reduce.h"
@@ -14,50 +12,6 @@ using namespace ashlar;
 using namespace ashlar::test;
 using ashlar::test::contains;
 using ashlar::test::error_of;
-
-namespace {
-
-// A small GPT-2 with dropout, trained on the GPU `recorded` or op by op.
-struct Trained {
-  std::vector<double> losses, norms;
-  std::vector<Array> weights;
-  optim::State state;
-  std::vector<std::string> said;
-};
-Trained train(const std::string& optimizer_name, bool recorded, std::int64_t accumulate, Dim odd_step) {
-  const GptConfig config{.vocab = 97, .context = 16, .width = 32, .depth = 1, .heads = 2, .dropout = 0.1};
-  Gpt2 model(Scope::root(DType::f32, 3, kGpu), config);
-  const Parameters parameters = model.parameters();
-  const support::TrainingTask task{
-      .program = "test",
-      .model = model,
-      .event = {},
-      .batch =
-          [&](std::int64_t index) {
-            const auto key = static_cast<std::uint64_t>(2 * index);
-            const Dim rows = index == odd_step ? 3 : 2;
-            return support::Batch{{random_ids({rows, 16}, 97, key), random_ids({rows, 16}, 97, key + 1)}, rows * 16};
-          },
-      .loss = [&](const support::Batch& b) { return model.loss(b.arrays[0], b.arrays[1], b.counted); },
-      .evaluate = {},
-      .save_model = {},
-  };
-  Trained result;
-  const auto optimizer = optim::make_optimizer(parameters, {.name = optimizer_name});
-  support::StepRunner runner(task, *optimizer, {accumulate, 0.5, recorded},
-                             [&](const std::string& text) { result.said.push_back(text); });
-  for (std::int64_t step = 0; step < 6; ++step) {
-    const support::StepResult told =
-        runner.run(step, [&](const optim::Slot& slot) { return (slot.weight_decay > 0 ? 0.2 : 0.1) * static_cast<double>(6 - step); });
-    result.losses.push_back(told.loss());
-    result.norms.push_back(told.clip.norm());
-  }
-  for (const auto& [name, values] : optimizer->state()) result.state[name] = values.to(Device{}).clone();
-  for (const Parameter& p : parameters) result.weights.push_back(p.tensor.value().to(Device{}));
-  return result;
-}
-
-}  // namespace
 
 TEST_CASE("a replay computes with what the arrays hold then", "[cuda]") {
   if (!has_gpu()) return;
@@ -199,24 +153,6 @@ TEST_CASE("clipping of many gradients", "[cuda]") {
         kernels::sums_of_squares(exec, std::vector<ConstView>(out.begin(), out.end()), squares);
         kernels::clip_gradients(exec, std::vector<View>(out.begin(), out.end()), squares, {max_norm, accumulated});
       });
-    }
-  }
-}
-
-TEST_CASE("recorded steps are the steps op by op, dropout, schedule and optimizer included", "[cuda][training]") {
-  if (!has_gpu()) return;
-  // The update of the last works on the host too: it follows the recording.
-  for (const std::string& optimizer : amount<std::vector<std::string>>({"adamw", "sgd", "muon", "soap"}, {"adamw", "soap"})) {
-    for (const std::int64_t accumulate : {1, 2}) {
-      for (const Dim odd_step : {-1, 3}) {
-        INFO(optimizer << ", accumulate " << accumulate << ", odd batch " << odd_step);
-        const Trained expected = train(optimizer, false, accumulate, odd_step), got = train(optimizer, true, accumulate, odd_step);
-        CHECK(got.said.empty());
-        CHECK(got.losses == expected.losses);
-        CHECK(got.norms == expected.norms);
-        for (std::size_t i = 0; i < expected.weights.size(); ++i) CHECK(bitwise_equal(got.weights[i], expected.weights[i]));
-        for (const auto& [name, values] : expected.state) CHECK(bitwise_equal(got.state.at(name), values));
-      }
     }
   }
 }

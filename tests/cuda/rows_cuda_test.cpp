@@ -1,5 +1,4 @@
 // What goes through rows, and sums, on a GPU against the CPU: small and ragged shapes, every dtype that both take.
-#include "core/determinism.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/layer_norm/layer_norm.h"
@@ -179,10 +178,6 @@ TEST_CASE("an id outside the table gives a row of NaN and no gradient", "[cuda]"
 
 TEST_CASE("embedding's gradient in any order", "[cuda]") {
   if (!has_gpu()) return;
-  struct AnyOrder {
-    AnyOrder() { set_deterministic(false); }
-    ~AnyOrder() { set_deterministic(true); }
-  };
   for (const DType dtype : kFloating) {
     const Array ids = random_ids({700}, 50, 2), dy = randn({700, 300}, dtype, 3);
     const Array expected = randn({50, 300}, master_dtype(dtype), 4), got = expected.to(kGpu);
