@@ -33,7 +33,7 @@ void attention_forward(const Exec& exec, ConstView q, ConstView k, ConstView v, 
 #ifdef ASHLAR_HAS_CUDNN
   if (forward_cudnn(exec, call)) return;
 #endif
-  if (scale > 0 && for_tensor_cores(q, k, v, o)) forward_tensor_cores(exec, call);
+  if (scale > 0 && !is_decoding(call) && for_tensor_cores(q, k, v, o)) forward_tensor_cores(exec, call);
   else forward_plain(exec, call);
 }
 

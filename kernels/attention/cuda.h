@@ -35,6 +35,9 @@ inline bool rows_aligned(const ConstView& v) {
 bool forward_cudnn(const Exec& exec, const ForwardCall& call);
 bool backward_cudnn(const Exec& exec, const BackwardCall& call);
 
+// A query a head and its cached keys: a read of memory, for which tensor cores have too few rows.
+inline bool is_decoding(const ForwardCall& call) { return call.q.size(2) == 1 && call.k.size(2) > 1; }
+
 void forward_plain(const Exec& exec, const ForwardCall& call);
 void forward_tensor_cores(const Exec& exec, const ForwardCall& call);
 

@@ -63,6 +63,43 @@ __device__ Dim own_row(Dim rows) {
 }
 unsigned blocks_of(Dim rows) { return static_cast<unsigned>((rows + kWarps - 1) / kWarps); }
 
+// What a warp knows of a query after some keys: Σ p v and Σ p, where p = exp(score - max).
+template <class A, int N>
+struct Attended {
+  Row<A, N> sums;
+  A max = -INFINITY, sum = 0;
+
+  // Keys first, first + step, … before `end`, several at once, so that their reads and reductions wait side by side.
+  template <class T>
+  __device__ void add(const Row<A, N>& query, const HeadRows<const T>& k, const HeadRows<const T>& v, Dim head, Dim first,
+                      Dim end, Dim step, Dim depth, int lane) {
+    constexpr int kAtOnce = 8 / N;
+    for (Dim key = first; key < end; key += kAtOnce * step) {
+      Row<A, N> keys[kAtOnce], values[kAtOnce];
+      for (int i = 0; i < kAtOnce; ++i) {
+        const Dim at = min(key + i * step, end - 1);
+        keys[i].load(k.row(head, at), depth, lane);
+        values[i].load(v.row(head, at), depth, lane);
+      }
+      A score[kAtOnce], next = max;
+      for (int i = 0; i < kAtOnce; ++i) {
+        score[i] = query.dot(keys[i]);
+        if (key + i * step >= end) score[i] = -INFINITY;
+        next = score[i] > next ? score[i] : next;
+      }
+      const A factor = exp(max - next);
+      max = next;
+      sum *= factor;
+      for (int d = 0; d < N; ++d) sums.value[d] *= factor;
+      for (int i = 0; i < kAtOnce; ++i) {
+        const A p = exp(score[i] - next);
+        sum += p;
+        sums.add(values[i], p);
+      }
+    }
+  }
+};
+
 template <int N, class T, class A>
 __global__ void forward_rows(Dim rows, Dim depth, HeadRows<const T> q, HeadRows<const T> k, HeadRows<const T> v, A scale,
                              bool causal, HeadRows<T> o, A* lse) {
@@ -70,22 +107,39 @@ __global__ void forward_rows(Dim rows, Dim depth, HeadRows<const T> q, HeadRows<
   if (row < 0) return;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const Dim head = row / q.length, position = row % q.length;
-  const Dim keys = causal ? k.length - q.length + position + 1 : k.length;
-  Row<A, N> query, sums, other;
+  Row<A, N> query;
   query.load(q.row(head, position), depth, lane, scale);
-  sums.clear();
-  A max = -INFINITY, sum = 0;
-  for (Dim key = 0; key < keys; ++key) {
-    other.load(k.row(head, key), depth, lane);
-    const A score = query.dot(other), next = score > max ? score : max;
-    const A factor = exp(max - next), p = exp(score - next);
-    max = next;
-    sum = sum * factor + p;
-    other.load(v.row(head, key), depth, lane);
-    for (int i = 0; i < N; ++i) sums.value[i] = sums.value[i] * factor + p * other.value[i];
+  Attended<A, N> attended;
+  attended.sums.clear();
+  attended.add(query, k, v, head, Dim{0}, causal ? k.length - q.length + position + 1 : k.length, Dim{1}, depth, lane);
+  attended.sums.store(o.row(head, position), depth, lane, 1 / attended.sum);
+  if (lse && lane == 0) lse[row] = attended.max + log(attended.sum);
+}
+
+// One query a head, and a block for it: each warp has some of the keys.
+template <int N, class T, class A>
+__global__ void forward_query(Dim depth, HeadRows<const T> q, HeadRows<const T> k, HeadRows<const T> v, A scale,
+                              HeadRows<T> o, A* lse) {
+  __shared__ A maxima[kWarps], sums[kWarps], products[kWarps * N * kWarp];
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp, warp = thread / kWarp;
+  const Dim head = blockIdx.x;
+  Row<A, N> query;
+  query.load(q.row(head, 0), depth, lane, scale);
+  Attended<A, N> attended;
+  attended.sums.clear();
+  attended.add(query, k, v, head, Dim{warp}, k.length, Dim{kWarps}, depth, lane);
+  attended.sums.store(products + warp * N * kWarp, N * kWarp, lane, A{1});
+  if (lane == 0) maxima[warp] = attended.max, sums[warp] = attended.sum;
+  __syncthreads();
+  A max = maxima[0], sum = 0, product = 0;  // warp 0 has a key
+  for (int i = 1; i < kWarps; ++i) max = maxima[i] > max ? maxima[i] : max;
+  for (int i = 0; i < kWarps; ++i) {
+    const A factor = exp(maxima[i] - max);
+    sum += factor * sums[i];
+    if (thread < depth) product += factor * products[i * N * kWarp + thread];
   }
-  sums.store(o.row(head, position), depth, lane, 1 / sum);
-  if (lse && lane == 0) lse[row] = max + log(sum);
+  if (thread < depth) o.row(head, 0)[thread] = convert<T>(product / sum);
+  if (lse && thread == 0) lse[head] = max + log(sum);
 }
 
 template <class T, class A>
@@ -172,12 +226,18 @@ void dispatch(std::string_view operation, const ConstView& q, const Body& body) 
 }  // namespace
 
 void forward_plain(const Exec& exec, const ForwardCall& c) {
-  const Dim rows = rows_in(c.q);
+  const Dim rows = rows_in(c.q), depth = c.q.size(3);
   dispatch("attention_forward", c.q, [&]<int N, class T>() {
     using A = accumulate_t<T>;
-    forward_rows<N, T, A><<<blocks_of(rows), kThreads, 0, queue(exec)>>>(
-        rows, c.q.size(3), rows_of<const T>(c.q), rows_of<const T>(c.k), rows_of<const T>(c.v), static_cast<A>(c.scale),
-        c.causal, rows_of<T>(c.o), c.lse.as<A>());
+    const auto q = rows_of<const T>(c.q), k = rows_of<const T>(c.k), v = rows_of<const T>(c.v);
+    const A scale = static_cast<A>(c.scale);
+    if (is_decoding(c)) {
+      forward_query<N, T, A><<<static_cast<unsigned>(rows), kThreads, 0, queue(exec)>>>(depth, q, k, v, scale,
+                                                                                        rows_of<T>(c.o), c.lse.as<A>());
+    } else {
+      forward_rows<N, T, A><<<blocks_of(rows), kThreads, 0, queue(exec)>>>(rows, depth, q, k, v, scale, c.causal,
+                                                                           rows_of<T>(c.o), c.lse.as<A>());
+    }
   });
   ASHLAR_CUDA_CHECK_LAUNCH();
 }

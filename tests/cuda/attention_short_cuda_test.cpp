@@ -56,3 +56,20 @@ TEST_CASE("attention of heads that are no tensor core's", "[cuda]") {
                 });
   }
 }
+
+TEST_CASE("attention of a decoder's query", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    for (const Dim depth : {20, 64, 128, 256}) {
+      for (const Dim keys : {2, 7, 8, 65, 300}) {  // fewer than a block has warps, and more than they take at once
+        INFO(dtype << " keys " << keys << " D " << depth);
+        const Array q = randn({2, 3, 1, depth}, dtype, 1), k = randn({2, 3, keys, depth}, dtype, 2);
+        const Array v = randn({2, 3, keys, depth}, dtype, 3), lse = nan_like(Array::zeros({2, 3, 1}, master_dtype(dtype)));
+        same_on_gpu({q, k, v}, {nan_like(q), lse}, gpu_tolerance(dtype),
+                    [=](const Exec& exec, const Arrays& in, const Arrays& out) {
+                      kernels::attention_forward(exec, in[0], in[1], in[2], 0.3, true, out[0], out[1]);
+                    });
+      }
+    }
+  }
+}
