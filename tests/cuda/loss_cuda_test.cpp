@@ -23,7 +23,8 @@ TEST_CASE("the head and its loss agree with the CPU, whatever the size of the vo
       const Arrays got = results(kGpu), again = results(kGpu), expected = results(Device{});
       for (std::size_t i = 0; i < got.size(); ++i) {
         INFO("loss, dx, dweight: " << i);
-        CHECK(difference(got[i], expected[i]) <= gpu_tolerance(dtype));
+        // In bf16 a GPU rounds the logits and their gradient too.
+        CHECK(difference(got[i], expected[i]) <= (dtype == DType::bf16 ? 2 : 1) * gpu_tolerance(dtype));
         CHECK(bitwise_equal(got[i], again[i]));
       }
     }
