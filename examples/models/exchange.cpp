@@ -14,8 +14,11 @@ struct Place {
 
 std::vector<Place> places(const Module& model, const Exchange& exchange) {
   std::vector<Place> all;
-  for (const Parameter& parameter : model.parameters()) all.push_back({parameter.tensor.value(), exchange(parameter), {}});
-  for (const Buffer& b : model.buffers()) all.push_back({b.value, {b.name, b.value.shape()}, b.check});
+  const auto add = [&](const Array& value, ForeignTensor foreign, std::function<void(const Array&)> check) {
+    all.push_back({value, std::move(foreign), std::move(check)});
+  };
+  for (const Parameter& parameter : model.parameters()) add(parameter.tensor.value(), exchange(parameter), {});
+  for (const Buffer& b : model.buffers()) add(b.value, {b.name, b.value.shape()}, b.check);
   return all;
 }
 
