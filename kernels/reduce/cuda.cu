@@ -66,7 +66,8 @@ template <int N, class T, class Y>
 __global__ void column_sums(ColumnSums s, const T* x, Y* partial) {
   using A = accumulate_t<T>;
   constexpr int kWarps = kThreads / kWarp;
-  __shared__ A shared[kWarps][N][kLanes<N>];
+  // Wider than its lanes where columns, by which it is read, would else be in banks in conflict.
+  __shared__ A shared[kWarps][N][N == 8 ? 12 : kLanes<N>];
   const int thread = static_cast<int>(threadIdx.x), lane = thread % kLanes<N>, row_lane = thread / kLanes<N>;
   const Dim c = Dim{blockIdx.x} * kColumns<N> + lane * N, chunk = blockIdx.y;
   const Dim begin = s.rows * chunk / s.chunks, end = s.rows * (chunk + 1) / s.chunks;
@@ -87,11 +88,11 @@ __global__ void column_sums(ColumnSums s, const T* x, Y* partial) {
       for (int i = 0; i < N; ++i) shared[thread / kWarp][i][lane] = sums[i];
     }
     __syncthreads();
-    const int in_pack = thread / kLanes<N>;
-    if (in_pack >= N || c >= s.columns) continue;
+    const Dim column = Dim{blockIdx.x} * kColumns<N> + thread;
+    if (thread >= kColumns<N> || column >= s.columns) continue;
     A sum = 0;
-    for (int warp = 0; warp < kWarps; ++warp) sum += shared[warp][in_pack][lane];
-    partial[o * s.y_outer + chunk * s.columns + c + in_pack] = convert<Y>(sum);
+    for (int warp = 0; warp < kWarps; ++warp) sum += shared[warp][thread % N][thread / N];
+    partial[o * s.y_outer + chunk * s.columns + column] = convert<Y>(sum);
   }
 }
 
