@@ -148,7 +148,7 @@ void embedding_forward(const Exec& exec, ConstView table, ConstView ids, View y)
 void embedding_backward(const Exec& exec, ConstView ids, ConstView dy, View dtable) {
   check_embedding("embedding_backward", dtable, ids, dy);
   check_embedding_gradient(dy, dtable);
-  if (dy.numel() == 0) return;
+  if (dy.numel() == 0 || dtable.numel() == 0) return;
   const Dim rows = dy.size(0), columns = dy.size(1), vocabulary = dtable.size(0);
   const auto* const numbers = ids.as<std::int32_t>();
   Array counts;

@@ -100,10 +100,18 @@ TEST_CASE("cross entropy of classes that are masked", "[cuda]") {
       const Array logits = randn({3, classes}, dtype, 1), losses = Array::zeros({3}, master_dtype(dtype));
       fill(logits.slice(1, 0, classes / 2), -std::numeric_limits<double>::infinity());
       const Array target = Array::full({3}, static_cast<double>(classes - 1), DType::i32);
-      same_on_gpu({logits, target}, {nan_like(losses), nan_like(logits)}, gpu_tolerance(dtype),
-                  [](const Exec& exec, const Arrays& in, const Arrays& out) {
-                    kernels::cross_entropy(exec, in[0], {.target = in[1]}, 0.5, out[0], out[1]);
-                  });
+      // As far from zero as the dtype goes, where masks are such numbers: all of a row, one of it, and two.
+      const double largest = dtype == DType::f64 ? 0x1.fp1023 : 0x1.fp127;
+      const Array far = Array::zeros({3, classes}, dtype), first = Array::zeros({3}, DType::i32);
+      fill(far.slice(0, 0, 1), -largest);
+      fill(far.slice(0, 1, 3).slice(1, 0, 1), largest);
+      fill(far.slice(0, 2, 3).slice(1, 1, 2), largest);
+      for (const auto& [scores, wanted] : {std::pair{logits, target}, {far, first}}) {
+        same_on_gpu({scores, wanted}, {nan_like(losses), nan_like(logits)}, gpu_tolerance(dtype),
+                    [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                      kernels::cross_entropy(exec, in[0], {.target = in[1]}, 0.5, out[0], out[1]);
+                    });
+      }
     }
   }
 }
@@ -173,6 +181,10 @@ TEST_CASE("an id outside the table gives a row of NaN and no gradient", "[cuda]"
     kernels::embedding_backward(table.exec(), ids, table, dtable);
     CHECK(bitwise_equal(dtable.slice(0, 0, 1).to(Device{}), table.slice(0, 3, 4).to(Device{})));
     CHECK(all_equal(dtable.slice(0, 2, 4), 0));
+    const Array empty = Array::zeros({0, columns}, DType::f32, kGpu);
+    kernels::embedding_backward(table.exec(), ids, table, empty);
+    kernels::embedding_forward(table.exec(), empty, ids, y);
+    for (const double value : y.to_vector<double>()) CHECK(std::isnan(value));
   }
 }
 
