@@ -202,7 +202,7 @@ Call call_of(const Exec& exec, const Problem& p) {
           p.m() == 1 ? p.n() : y.step(-2), step(p.a), step(p.b), step(y),
           alignment(p.a), alignment(p.b), alignment(y), vector_step, p.options.bias && in_epilogue(nullptr),
           p.options.accumulate, gelu, gelu && p.options.gelu_at,
-          const_cast<void*>(pre_activation_of(p).data),  // the library takes what it reads and what it writes alike
+          gelu ? const_cast<void*>(pre_activation_of(p).data) : nullptr,  // read or written, as the epilogue says
           sums && sums.dtype == y.dtype && in_epilogue(sums.data) ? sums.data : nullptr};
 }
 

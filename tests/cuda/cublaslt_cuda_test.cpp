@@ -90,6 +90,7 @@ TEST_CASE("products end as ASHLAR_EPILOGUES says, with the same results", "[cuda
   cudaDeviceGetAttribute(&capability, cudaDevAttrComputeCapabilityMajor, kGpu.index);
   const bool gelu = allowed == "all" && capability == 9;
   CHECK(call_of(gpu, layer.forward_gelu()).gelu == gelu);
+  CHECK(call_of(gpu, layer.forward_gelu()).pre_activation == (gelu ? View(layer.z).data : nullptr));
   CHECK(call_of(gpu, layer.input_gradient()).derivative == gelu);
 
   const Linear host(70, 96, 192, Device{});
