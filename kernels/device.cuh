@@ -89,15 +89,16 @@ inline int attribute(const Exec& exec, cudaDeviceAttr which) {
 }
 
 // Lets a kernel have `bytes` of dynamic shared memory; Error where the device has less. Unasked it has 48 KiB less what its
-// static arrays take, which the limit that CUDA tells may leave out. The limit never falls: launches that are recorded may
-// need what was asked for before.
+// static arrays take, which the limit that CUDA tells may leave out; a larger limit was asked for, and is of dynamic memory
+// alone. It never falls: launches that are recorded may need what was asked for before.
 template <class Kernel>
 void allow_shared_memory(const Exec& exec, Kernel* kernel, std::size_t bytes) {
   queue(exec);  // makes its device the current one
   cudaFuncAttributes has{};
   ASHLAR_CUDA_CHECK(cudaFuncGetAttributes(&has, kernel));
-  const std::size_t limit = static_cast<std::size_t>(has.maxDynamicSharedSizeBytes), in_all = bytes + has.sharedSizeBytes;
-  if (in_all <= (std::size_t{48} << 10) || in_all <= limit) return;
+  constexpr std::size_t kUnasked = std::size_t{48} << 10;
+  const auto limit = static_cast<std::size_t>(has.maxDynamicSharedSizeBytes);
+  if (bytes + has.sharedSizeBytes <= kUnasked || (limit > kUnasked && bytes <= limit)) return;
   const int asked = static_cast<int>(std::max(bytes, limit));
   ASHLAR_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, asked));
 }
