@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "autograd/function.h"
+#include "autograd/logits_limit.h"
 #include "autograd/ops.h"
 #include "kernels/cross_entropy/checks.h"
 #include "kernels/cross_entropy/cross_entropy.h"
@@ -13,13 +14,13 @@
 namespace ashlar::F {
 namespace {
 
-// Rows of logits that linear_cross_entropy holds at a time, in parts of about equal size: together at most 16 MiB in f32
-// on the CPU, where they should stay near the cache, and 2 GiB in bf16 on a GPU, where each part but the first reads and
-// writes the gradient of the weight once more.
-Dim rows_at_once(Dim rows, Dim vocabulary, Device device) {
+// Rows of logits, of `row_bytes` each, that linear_cross_entropy holds at a time, in parts of about equal size: together at
+// most 16 MiB on the CPU, where they should stay near the cache, and most_logit_bytes on a GPU, in whole tiles of its products;
+// more only where a single row is larger.
+Dim rows_at_once(Dim rows, Dim row_bytes, Device device) {
   const bool cpu = device.type == DeviceType::cpu;
-  const Dim elements = Dim{1} << (cpu ? 22 : 30), tile = cpu ? 1 : 128;
-  const Dim most = std::max<Dim>(elements / std::max<Dim>(vocabulary, 1), 1);
+  const Dim fitting = std::max<Dim>((cpu ? Dim{16} << 20 : most_logit_bytes) / std::max<Dim>(row_bytes, 1), 1);
+  const Dim tile = cpu || fitting < 128 ? 1 : 128, most = fitting / tile * tile;
   const Dim parts = std::max<Dim>(kernels::ceil_div(rows, most), 1);
   return std::clamp<Dim>(kernels::round_up(kernels::ceil_div(rows, parts), tile), 1, std::max<Dim>(rows, 1));
 }
@@ -29,7 +30,7 @@ Dim logits_stride(Dim vocabulary, Device device) {
 }
 
 // A copy of weight (V, C) in another dtype, with rows of zeros after it up to `rows`.
-Array converted(const Array& weight, DType dtype, Dim rows) {
+Array converted_and_padded(const Array& weight, DType dtype, Dim rows) {
   if (rows == weight.size(0)) return weight.to(dtype);
   Array padded = Array::empty({rows, weight.size(1)}, dtype, weight.device());
   copy(weight, padded.slice(0, 0, weight.size(0)));
@@ -126,7 +127,7 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
     // Products of tensor cores want every extent in whole vectors: a copy of the weight has them, with zeros that make
     // logits and gradients of zero in the padding.
     const Dim stride = logits_stride(vocabulary, device), columns = convert ? stride : vocabulary;
-    const Array w = convert ? converted(weight, x.dtype(), columns) : weight;
+    const Array w = convert ? converted_and_padded(weight, x.dtype(), columns) : weight;
     const double row = row_weight(targets);
     const Targets here = on_device(targets, vocabulary, device);
     const bool need_x = ctx.needs_grad(0), need_weight = ctx.needs_grad(1);
@@ -134,7 +135,7 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
     Array losses = Array::empty({rows}, master, x.device());
     Array dx = need_x ? Array::empty(x.shape(), x.dtype(), x.device()) : Array();
     Array dweight = need_weight ? Array::empty({columns, weight.size(1)}, master, x.device()) : Array();
-    const Dim chunk = rows_at_once(rows, vocabulary, device);
+    const Dim chunk = rows_at_once(rows, stride * static_cast<Dim>(size_of(logits_dtype)), device);
     const Array logits = Array::empty({chunk, stride}, logits_dtype, device).slice(1, 0, columns);
     Array dlogits;
     if (need_x || need_weight) {
