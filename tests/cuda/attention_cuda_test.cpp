@@ -11,7 +11,7 @@ TEST_CASE("attention, forward and backward", "[cuda]") {
   for (const DType dtype : kFloating) {
     for (const bool causal : {false, true}) {
       // Heads of 32, 64 and 128 in bf16 go to the tensor cores; lengths around the sizes of their tiles, which five warps
-      // fill better than four (65, 150, 200) or not.
+      // fill better than four (150, 200) or not.
       for (const auto& [length, depth] : {std::pair<Dim, Dim>{1, 64}, {65, 64}, {64, 32}, {130, 128}, {190, 64}, {200, 64},
                                           {150, 32}, {33, 20}}) {
         const Dim time = dtype == DType::bf16 ? length : amount(length, std::min<Dim>(length, 65));

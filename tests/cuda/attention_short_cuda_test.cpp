@@ -65,9 +65,10 @@ TEST_CASE("attention of a decoder's query", "[cuda]") {
         INFO(dtype << " keys " << keys << " D " << depth);
         const Array q = randn({2, 3, 1, depth}, dtype, 1), k = randn({2, 3, keys, depth}, dtype, 2);
         const Array v = randn({2, 3, keys, depth}, dtype, 3), lse = nan_like(Array::zeros({2, 3, 1}, master_dtype(dtype)));
-        same_on_gpu({q, k, v}, {nan_like(q), lse}, gpu_tolerance(dtype),
+        same_on_gpu({q, k, v}, {nan_like(q), lse, nan_like(q)}, gpu_tolerance(dtype),
                     [=](const Exec& exec, const Arrays& in, const Arrays& out) {
                       kernels::attention_forward(exec, in[0], in[1], in[2], 0.3, true, out[0], out[1]);
+                      kernels::attention_forward(exec, in[0], in[1], in[2], 0.3, true, out[2], {});
                     });
       }
     }

@@ -152,6 +152,7 @@ TEST_CASE("a product with one value for all elements", "[cuda]") {
 
 TEST_CASE("updates of many parameters", "[cuda]") {
   if (!has_gpu()) return;
+  const bool nesterov = GENERATE(true, false);
   for (const DType dtype : {DType::f64, DType::f32}) {
     Arrays gradients, state;
     for (std::uint64_t i = 0; i < 30; ++i) {
@@ -163,7 +164,7 @@ TEST_CASE("updates of many parameters", "[cuda]") {
       state.push_back(randn(shape, dtype, 300 + i));                 // w of SGD
       state.push_back(randn(shape, dtype, 400 + i));                 // its buffer
     }
-    same_on_gpu(gradients, state, gpu_tolerance(dtype), [](const Exec& exec, const Arrays& in, const Arrays& out) {
+    same_on_gpu(gradients, state, gpu_tolerance(dtype), [=](const Exec& exec, const Arrays& in, const Arrays& out) {
       Arrays numbers;
       std::vector<kernels::AdamWTensor> adam;
       std::vector<kernels::SgdTensor> sgd;
@@ -172,8 +173,10 @@ TEST_CASE("updates of many parameters", "[cuda]") {
         numbers.push_back(Array::from(std::span<const double>(own), {3}).to(exec.device));
         adam.push_back({.grad_scale = 0.5, .numbers = numbers.back(), .dw = in[i], .w = out[5 * i], .m = out[5 * i + 1],
                         .v = out[5 * i + 2]});
-        sgd.push_back({.momentum = 0.9, .weight_decay = 0.01, .nesterov = true, .numbers = numbers.back().slice(0, 1, 2),
-                       .dw = in[i], .w = out[5 * i + 3], .buffer = out[5 * i + 4]});
+        const bool plain = i % 3 == 0;  // without a buffer
+        sgd.push_back({.momentum = plain ? 0 : 0.9, .weight_decay = 0.01, .nesterov = nesterov && !plain,
+                       .numbers = numbers.back().slice(0, 1, 2), .dw = in[i], .w = out[5 * i + 3],
+                       .buffer = plain ? View() : View(out[5 * i + 4])});
       }
       kernels::adamw_update(exec, adam);
       kernels::sgd_update(exec, sgd);

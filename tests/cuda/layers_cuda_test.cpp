@@ -20,6 +20,7 @@ const std::vector<MapCase> kMaps{{"dense", 40, 56},
                                  {"blast:out_blocks=10,in_blocks=9,rank=40", 136, 240},
                                  {"blast:out_blocks=8,in_blocks=7,rank=64", 224, 320},
                                  {"blast:blocks=6,rank=88", 192, 384},
+                                 {"blast:out_blocks=4,in_blocks=3,rank=120", 120, 160},
                                  {"blast:out_blocks=4,in_blocks=2,rank=136", 176, 160},
                                  // Not fused, because there are too many features for the values of the rank.
                                  {"blast:out_blocks=4,in_blocks=1,rank=136", 1200, 160},

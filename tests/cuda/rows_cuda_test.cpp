@@ -13,7 +13,7 @@ using namespace ashlar::test;
 TEST_CASE("layer norm", "[cuda]") {
   if (!has_gpu()) return;
   for (const DType dtype : kFloating) {
-    for (const auto& [rows, columns] : {std::pair<Dim, Dim>{1, 5}, {70, 384}, {1030, 96}, {40, 768}, {9, 1000}, {33, 3072}}) {
+    for (const auto& [rows, columns] : {std::pair<Dim, Dim>{1, 5}, {70, 384}, {1030, 96}, {40, 768}, {9, 1000}, {33, 3072}, {33, 1029}}) {
       INFO(dtype << " " << rows << " x " << columns);
       const DType master = master_dtype(dtype);
       const Shape shape{rows, columns};
@@ -133,19 +133,21 @@ TEST_CASE("the loss of a class outside the logits is NaN, and only its", "[cuda]
 TEST_CASE("embedding", "[cuda]") {
   if (!has_gpu()) return;
   for (const DType dtype : kFloating) {
-    const Array table = randn({50, 300}, master_dtype(dtype), 1), ids = random_ids({700}, 50, 2);
-    const Array dy = randn({700, 300}, dtype, 3);
-    same_on_gpu({table, ids, dy}, {nan_like(dy), randn({50, 300}, master_dtype(dtype), 4)}, gpu_tolerance(dtype),
-                [](const Exec& exec, const Arrays& in, const Arrays& out) {
-                  kernels::embedding_forward(exec, in[0], in[1], out[0]);
-                  kernels::embedding_backward(exec, in[1], in[2], out[1]);
-                });
-    // Few ids, each of them often.
-    const Array frequent = random_ids({700}, 2, 5);
-    same_on_gpu({frequent, dy}, {randn({50, 300}, master_dtype(dtype), 4)}, gpu_tolerance(dtype),
-                [](const Exec& exec, const Arrays& in, const Arrays& out) {
-                  kernels::embedding_backward(exec, in[0], in[1], out[0]);
-                });
+    for (const Dim columns : {300, 301}) {  // in vectors, and more single ones than a block has threads
+      INFO(dtype << " " << columns);
+      const Array table = randn({50, columns}, master_dtype(dtype), 1), ids = random_ids({700}, 50, 2);
+      const Array dy = randn({700, columns}, dtype, 3), dtable = randn(table.shape(), table.dtype(), 4);
+      same_on_gpu({table, ids, dy}, {nan_like(dy), dtable}, gpu_tolerance(dtype),
+                  [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                    kernels::embedding_forward(exec, in[0], in[1], out[0]);
+                    kernels::embedding_backward(exec, in[1], in[2], out[1]);
+                  });
+      // Few ids, each of them often.
+      const Array frequent = random_ids({700}, 2, 5);
+      same_on_gpu({frequent, dy}, {dtable}, gpu_tolerance(dtype), [](const Exec& exec, const Arrays& in, const Arrays& out) {
+        kernels::embedding_backward(exec, in[0], in[1], out[0]);
+      });
+    }
   }
 }
 

@@ -32,7 +32,7 @@ TEST_CASE("sketches inside the products, and apart", "[cuda]") {
     std::uint32_t step;  // shifts are multiples of it
   };
   const std::vector<Case> cases{{70, 128, 320, 2, 32, 8}, {257, 376, 136, 8, 16, 1}, {1, 184, 72, 4, 24, 8},
-                                {300, 768, 256, 4, 32, 8}};
+                                {300, 768, 256, 4, 32, 8}, {5, 1600, 72, 2, 32, 8}};  // the last with sketches too wide to fuse
   for (const Case& c : cases) {
     INFO("rows " << c.rows << " features " << c.features << ", fused: " << fused);
     const Shape table{1, (c.features + c.reduction * c.block - 1) / (c.reduction * c.block), c.reduction};
