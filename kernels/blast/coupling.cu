@@ -78,9 +78,12 @@ constexpr int kRowWarps = kThreads / kWarp;
 template <int kBlocks>
 constexpr int kRowsOfTurn = kBlocks < 8 ? 2 : 1;
 
-// How many fit on a multiprocessor.
+// How many fit on a multiprocessor, and on the 132 of an H200: on every chip, because the number of chunks is part of the order
+// of the sums.
 template <class T>
 constexpr int kGradientBlocks = sizeof(T) == 8 ? 1 : 2;
+template <class T>
+constexpr Dim kGradientSlots = 132 * kGradientBlocks<T>;
 
 template <class T, int kBlocks>
 __global__ void __launch_bounds__(kThreads, kGradientBlocks<T>)
@@ -174,12 +177,11 @@ void couple(const Exec& exec, const ConstView& a, const ConstView& s, const Coup
 
 void couple_gradient(const Exec& exec, const ConstView& a, const ConstView& dc, const View& ds) {
   const Dim rows = a.size(0), rank = a.size(2), inputs = a.size(1), outputs = dc.size(1);
-  const int multiprocessors = attribute(exec, cudaDevAttrMultiProcessorCount);
   Array partial;
   const auto launch = [&]<int kBlocks>() {
     dispatch_floating(a.dtype, "blast", [&]<class T>() {
       const Dim tiles = ceil_div(rank, kWarp) * ceil_div(outputs, kBlocks);
-      const Dim chunks = gradient_chunks(rows, tiles, multiprocessors * kGradientBlocks<T>);
+      const Dim chunks = gradient_chunks(rows, tiles, kGradientSlots<T>);
       partial = Array::empty({chunks, outputs * inputs * rank}, ds.dtype, exec.device);
       const dim3 grid(blocks_for(rank, kWarp), static_cast<unsigned>(chunks), blocks_for(outputs, kBlocks));
       gradient_parts<T, kBlocks><<<grid, kThreads, 0, queue(exec)>>>(rows, rank, outputs, inputs, a.as<T>(), a.step(0),
