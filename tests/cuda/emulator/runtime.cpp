@@ -1,38 +1,14 @@
-// The CUDA runtime on memory of the host. A stream does its work as late as it may: when somebody waits for it. So the host
-// is always ahead, and what it reads or changes too early shows. While a stream captures, it records the work instead.
+// The CUDA runtime on memory of the host: its device, memory, copies and errors. streams.cpp has the rest.
 #include <algorithm>
 #include <cstring>
-#include <deque>
 #include <map>
-#include <memory>
 #include <utility>
 #include <vector>
 
 #include "core/error.h"
 #include "tests/cuda/emulator/include/cuda_runtime.h"
 #include "tests/cuda/emulator/memory.h"
-
-using Work = std::vector<std::function<void()>>;
-
-struct CUgraph_st {
-  Work work;
-};
-struct CUgraphExec_st {
-  Work work;
-};
-struct CUstream_st {
-  std::deque<std::function<void()>> pending;
-  unsigned long long done = 0;          // before what is pending
-  std::unique_ptr<CUgraph_st> capture;  // what is recorded while it captures
-  bool invalidated = false;
-  cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
-  unsigned long long capture_id = 0;
-};
-struct CUevent_st {
-  cudaStream_t stream = nullptr;
-  unsigned long long position = 0;  // what the stream has done when the event occurs
-  bool captured = false;
-};
+#include "tests/cuda/emulator/streams.h"
 
 namespace ashlar::emulated {
 namespace {
@@ -51,31 +27,6 @@ GuardedMemory& pinned() {
   return *own;
 }
 
-std::vector<cudaStream_t>& streams() {
-  static std::vector<cudaStream_t> all;
-  return all;
-}
-
-// Until the stream has done as much as `position`.
-void advance(cudaStream_t stream, unsigned long long position) {
-  if (!stream) return;
-  while (stream->done < position) {
-    const std::function<void()> work = std::move(stream->pending.front());
-    stream->pending.pop_front();
-    ++stream->done;
-    work();
-  }
-}
-void finish(cudaStream_t stream) {
-  if (stream) advance(stream, stream->done + stream->pending.size());
-}
-
-// Streams that capture in any mode but the relaxed one.
-std::vector<cudaStream_t>& strict_captures() {
-  static std::vector<cudaStream_t> streams;
-  return streams;
-}
-
 // Dynamic shared memory that a kernel may have: 48 KiB less its static arrays, which are taken to be 1 KiB, until it asks
 // for more; the limit that it is told is 48 KiB. A launch does not know its kernel's address: it is held against the largest
 // limit of all.
@@ -90,28 +41,14 @@ int largest_shared_limit() {
   return largest;
 }
 
-cudaError_t result(cudaError_t status) {
-  report(status);
-  return status;
-}
-
-// What must not be done while a stream captures ends the capture.
-cudaError_t refuse_in_capture(cudaStream_t stream) {
-  stream->invalidated = true;
-  return result(cudaErrorStreamCaptureUnsupported);
-}
-bool capturing(cudaStream_t stream) { return stream && stream->capture; }
-
-// Calls that a stream cannot take part in, like those for pinned memory, are refused while any stream captures.
-bool refused_anywhere() {
-  for (cudaStream_t stream : strict_captures()) refuse_in_capture(stream);
-  return !strict_captures().empty();
-}
-
 }  // namespace
 
 void report(cudaError_t status) {
   if (status != cudaSuccess) last_error = status;
+}
+cudaError_t result(cudaError_t status) {
+  report(status);
+  return status;
 }
 
 bool on_device(const void* data, std::size_t bytes) { return memory().holds(data, bytes); }
@@ -119,22 +56,6 @@ void check_memory() {
   memory().check();
   pinned().check();
 }
-
-cudaError_t enqueue(cudaStream_t stream, std::function<void()> work) {
-  if (!stream) {
-    work();
-    return cudaSuccess;
-  }
-  if (!stream->capture) {
-    stream->pending.push_back(std::move(work));
-    return cudaSuccess;
-  }
-  if (stream->invalidated) return cudaErrorStreamCaptureInvalidated;
-  stream->capture->work.push_back(std::move(work));
-  return cudaSuccess;
-}
-
-bool captures() { return std::ranges::any_of(streams(), capturing); }
 
 cudaError_t check_launch(dim3 grid, dim3 block, std::size_t shared) {
   const bool grid_fits =
@@ -201,48 +122,6 @@ cudaError_t cudaGetDevice(int* device) {
   return cudaSuccess;
 }
 cudaError_t cudaSetDevice(int device) { return result(device == 0 ? cudaSuccess : cudaErrorInvalidDevice); }
-cudaError_t cudaDeviceSynchronize() {
-  if (refused_anywhere()) return cudaErrorStreamCaptureUnsupported;
-  for (cudaStream_t stream : streams()) finish(stream);
-  check_memory();
-  return cudaSuccess;
-}
-
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-  *stream = streams().emplace_back(new CUstream_st);
-  return cudaSuccess;
-}
-cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-  finish(stream);
-  std::erase(streams(), stream);
-  delete stream;
-  return cudaSuccess;
-}
-cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
-  if (capturing(stream)) return refuse_in_capture(stream);
-  finish(stream);
-  check_memory();
-  return cudaSuccess;
-}
-
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-  *event = new CUevent_st;
-  return cudaSuccess;
-}
-cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  delete event;
-  return cudaSuccess;
-}
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  *event = {stream, stream ? stream->done + stream->pending.size() : 0, capturing(stream)};
-  return cudaSuccess;
-}
-cudaError_t cudaEventSynchronize(cudaEvent_t event) {
-  if (event->captured && capturing(event->stream)) return refuse_in_capture(event->stream);
-  advance(event->stream, event->position);
-  return cudaSuccess;
-}
-
 cudaError_t cudaMallocAsync(void** data, std::size_t bytes, cudaStream_t stream) {
   if (capturing(stream)) return refuse_in_capture(stream);
   *data = memory().allocate(bytes);
@@ -287,55 +166,4 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
 cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t stream) {
   if (bytes > 0 && !memory().holds(to, bytes)) return result(cudaErrorInvalidValue);
   return result(enqueue(stream, [=] { std::memset(to, value, bytes); }));
-}
-
-cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
-  static unsigned long long captures = 0;
-  if (!stream || stream->capture) return result(cudaErrorIllegalState);
-  stream->capture = std::make_unique<CUgraph_st>();
-  stream->invalidated = false;
-  stream->mode = mode;
-  stream->capture_id = ++captures;
-  if (mode != cudaStreamCaptureModeRelaxed) strict_captures().push_back(stream);
-  return cudaSuccess;
-}
-cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
-  *graph = nullptr;
-  if (!capturing(stream)) return result(cudaErrorIllegalState);
-  std::erase(strict_captures(), stream);
-  std::unique_ptr<CUgraph_st> captured = std::move(stream->capture);
-  if (stream->invalidated) return result(cudaErrorStreamCaptureInvalidated);
-  *graph = captured.release();
-  return cudaSuccess;
-}
-cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
-  *status = !capturing(stream)     ? cudaStreamCaptureStatusNone
-            : stream->invalidated ? cudaStreamCaptureStatusInvalidated
-                                  : cudaStreamCaptureStatusActive;
-  return cudaSuccess;
-}
-cudaError_t cudaStreamGetCaptureInfo(cudaStream_t stream, cudaStreamCaptureStatus* status, unsigned long long* id) {
-  if (id && capturing(stream)) *id = stream->capture_id;
-  return cudaStreamIsCapturing(stream, status);
-}
-
-cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
-  *executable = new CUgraphExec_st{graph->work};
-  return cudaSuccess;
-}
-cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long flags) {
-  return cudaGraphInstantiate(executable, graph, flags);
-}
-cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
-  return result(enqueue(stream, [work = executable->work] {
-    for (const auto& step : work) step();
-  }));
-}
-cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
-  delete executable;
-  return cudaSuccess;
-}
-cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
-  delete graph;
-  return cudaSuccess;
 }

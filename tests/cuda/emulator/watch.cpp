@@ -4,73 +4,25 @@
 
 #ifdef ASHLAR_EMULATED_WATCH
 
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
-#include <map>
-#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "core/error.h"
 #include "tests/cuda/emulator/traffic.h"
+#include "tests/cuda/emulator/watched_memory.h"
 
 extern "C" const char __executable_start;  // by the linker
 
 namespace ashlar::emulated::watch {
 namespace {
 
-using Address = std::uintptr_t;
-
-constexpr std::size_t kArena = std::size_t{1} << 36, kGranule = 256;
 constexpr unsigned kLanes = 32;
-
-// Who touched a byte last. Intervals between barriers are numbered through all blocks and launches.
-struct Access {
-  std::uint32_t interval = 0;
-  std::uint32_t code = 0;           // address of the instruction, from the beginning of the program
-  std::uint16_t thread = 0;         // or one of the marks below
-  std::uint16_t warp_barriers = 0;  // that its warp had passed
-};
-constexpr std::uint16_t kAsynchronous = 0x1000;  // with the thread that issued a copy and has not yet waited for it
-constexpr std::uint16_t kOneWarp = 0x2000;       // with a lane: several lanes of its warp
-constexpr std::uint16_t kManyWarps = 0x4000;
-constexpr std::uint16_t kOtherBlocks = 0x8000;   // and other blocks of the launch before
-unsigned number(const Access& access) { return access.thread % kAsynchronous; }
-
-struct Cell {
-  Access written, read;
-};
-
-// A mapping that takes memory only where it is touched, and is zero there.
-template <class T>
-T* reserve(std::size_t count) {
-  void* const at = mmap(nullptr, count * sizeof(T), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (at == MAP_FAILED) throw Error("emulator: the system refuses the address space that watching takes");
-  return static_cast<T*>(at);
-}
-
-struct Arena {
-  unsigned char* const begin = reserve<unsigned char>(kArena);
-  Cell* const cells = reserve<Cell>(kArena);
-  std::uint16_t* const allowed = reserve<std::uint16_t>(kArena / kGranule);  // bytes of each granule
-  std::mutex mutex;
-  std::size_t used = 0;
-  std::map<void*, std::size_t> blocks;
-  std::multimap<std::size_t, void*> free;
-};
-Arena& arena() {
-  static auto* const own = new Arena;
-  return *own;
-}
-// What says how much of a block may be touched, from its first granule on.
-std::uint16_t* allowed_of(void* data) {
-  return arena().allowed + (static_cast<unsigned char*>(data) - arena().begin) / kGranule;
-}
 
 // Blocks run one after another in this build.
 struct Shared {
@@ -215,36 +167,6 @@ std::uint32_t code_of(const void* instruction) {
 }
 
 }  // namespace
-
-void* take(std::size_t, std::size_t bytes) {
-  Arena& device = arena();
-  const std::lock_guard lock(device.mutex);
-  void* data = nullptr;
-  if (const auto same = device.free.find(bytes); same != device.free.end()) {
-    data = same->second;
-    device.free.erase(same);
-  } else {
-    if (bytes > kArena - device.used) return nullptr;
-    data = device.begin + device.used;
-    device.used += bytes;
-  }
-  device.blocks[data] = bytes;
-  return data;
-}
-void give_back(void* data) {
-  Arena& device = arena();
-  const std::lock_guard lock(device.mutex);
-  const auto block = device.blocks.find(data);
-  std::fill_n(allowed_of(data), block->second / kGranule, std::uint16_t{0});
-  device.free.emplace(block->second, data);
-  device.blocks.erase(block);
-}
-void allow(void* data, std::size_t bytes) {
-  std::uint16_t* granule = allowed_of(data);
-  for (std::size_t done = 0; done < bytes; done += kGranule) {
-    *granule++ = static_cast<std::uint16_t>(std::min(kGranule, bytes - done));
-  }
-}
 
 void begin_launch(const char* kernel) {
   launch_begin = ++now;
