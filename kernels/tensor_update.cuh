@@ -38,7 +38,7 @@ void launch_updates(const Exec& exec, ParameterTable<Item>& table) {
   table = {};
 }
 
-// Updates on the device every tensor that is `wanted`: item_of(tensor) has their `count` and update<N>(i), which updates the
+// Updates on the device every tensor that is `wanted`: item_of(tensor) has its `count` and update<N>(i), which updates the
 // elements from i on; N is kWide where all its arrays are aligned(kWide), otherwise 1.
 template <class Tensor, class Wanted, class ItemOf>
 void update_tensors(const Exec& exec, std::span<const Tensor> tensors, const Wanted& wanted, const ItemOf& item_of) {

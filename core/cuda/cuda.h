@@ -1,5 +1,5 @@
-// The seam between core and CUDA. A build with CUDA links runtime.cpp and copy.cu beside this file, one without links
-// absent.cpp: callers need not know which. Everything on a device happens in the order of its one stream.
+// The seam between core and CUDA. A build with CUDA links runtime.cpp, copy.cu and graph.cu beside this file, one without
+// links absent.cpp: callers need not know which. Everything on a device happens in the order of its one stream.
 #pragma once
 #include <functional>
 #include <memory>

@@ -21,9 +21,10 @@ struct Call {
   bool causal;
 };
 
-// Blocks of W warps that a multiprocessor's registers shall hold.
+// Blocks of W warps that a multiprocessor's registers shall hold: for D 128 as many as its shared memory does, else 16 warps, and
+// a fifth block of four warps, the ViT's 64 tokens: a sixth would spill.
 template <int D, int W>
-constexpr int kBlocks = D == 128 ? 12 / W : W == 4 ? 5 : 16 / W;
+[[maybe_unused]] constexpr int kBlocks = D == 128 ? 12 / W : W == 4 ? 5 : 16 / W;
 
 template <int D, int W>
 struct Memory {
