@@ -8,8 +8,8 @@
 namespace ashlar::kernels::device {
 
 using ashlar::cuda::aligned_for, ashlar::cuda::blocks_for, ashlar::cuda::for_elements, ashlar::cuda::grid_of_rows,
-    ashlar::cuda::kMaxBlocks, ashlar::cuda::kThreads, ashlar::cuda::load, ashlar::cuda::Pack, ashlar::cuda::rounded,
-    ashlar::cuda::store;
+    ashlar::cuda::kMaxBlocks, ashlar::cuda::kThreads, ashlar::cuda::kWide, ashlar::cuda::load, ashlar::cuda::Pack,
+    ashlar::cuda::rounded, ashlar::cuda::store;
 
 constexpr int kWarp = 32;
 constexpr unsigned kAllLanes = 0xffffffffu;
@@ -68,10 +68,10 @@ __global__ void map_values(Dim count, F f, Y* y, const X*... x) {
 template <class F, class Y, class... X>
 void map(const Exec& exec, Dim count, const F& f, Y* y, const X*... x) {
   if (count == 0) return;
-  constexpr int kWide = static_cast<int>(16 / std::max({sizeof(Y), sizeof(X)...}));
-  const bool aligned = (aligned_for(x, kWide) && ... && aligned_for(y, kWide));
-  const unsigned blocks = blocks_for(count, kThreads * (aligned ? kWide : 1));
-  if (aligned) map_values<kWide><<<blocks, kThreads, 0, queue(exec)>>>(count, f, y, x...);
+  constexpr int N = kWide<Y, X...>;
+  const bool aligned = (aligned_for(x, N) && ... && aligned_for(y, N));
+  const unsigned blocks = blocks_for(count, kThreads * (aligned ? N : 1));
+  if (aligned) map_values<N><<<blocks, kThreads, 0, queue(exec)>>>(count, f, y, x...);
   else map_values<1><<<blocks, kThreads, 0, queue(exec)>>>(count, f, y, x...);
   ASHLAR_CUDA_CHECK_LAUNCH();
 }
@@ -87,6 +87,7 @@ inline int attribute(const Exec& exec, cudaDeviceAttr which) {
   ASHLAR_CUDA_CHECK(cudaDeviceGetAttribute(&value, which, exec.device.index));
   return value;
 }
+inline int capability_major(const Exec& exec) { return attribute(exec, cudaDevAttrComputeCapabilityMajor); }
 
 // Lets a kernel have `bytes` of dynamic shared memory; Error where the device has less. Unasked it has 48 KiB less what its
 // static arrays take, which the limit that CUDA tells may leave out; a larger limit was asked for, and is of dynamic memory

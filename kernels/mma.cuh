@@ -7,6 +7,8 @@
 namespace ashlar::kernels::tensor {
 
 using Bf16 = __nv_bfloat16;
+inline const Bf16* values(const ConstView& v) { return static_cast<const Bf16*>(v.data); }
+inline Bf16* values(const View& v) { return static_cast<Bf16*>(v.data); }
 
 struct FragmentA {  // (16, 16)
   unsigned r[4];

@@ -56,19 +56,19 @@ void copy(int index, const ConstView& from, const View& to) {
   const StridedRows<2> rows(from.shape, {from.stride, to.stride});
   dispatch_all(from.dtype, [&]<class From>() {
     dispatch_all(to.dtype, [&]<class To>() {
-      constexpr int kWide = static_cast<int>(16 / std::max(sizeof(From), sizeof(To)));
-      const bool aligned = aligned_for(from.as<From>(), kWide) && aligned_for(to.as<To>(), kWide);
+      constexpr int N = kWide<From, To>;
+      const bool aligned = aligned_for(from.as<From>(), N) && aligned_for(to.as<To>(), N);
       if constexpr (kConvertsContiguous<From, To>) {
         if (aligned && from.contiguous() && to.contiguous()) {
-          const unsigned blocks = blocks_for(from.numel(), kThreads * kWide);
-          convert_values<kWide><<<blocks, kThreads, 0, queue(index)>>>(from.numel(), from.as<From>(), to.as<To>());
+          const unsigned blocks = blocks_for(from.numel(), kThreads * N);
+          convert_values<N><<<blocks, kThreads, 0, queue(index)>>>(from.numel(), from.as<From>(), to.as<To>());
           return;
         }
       }
-      const auto packs = rows.in_packs(kWide);
+      const auto packs = rows.in_packs(N);
       const auto& parts = aligned && packs ? *packs : rows;
       const RowGrid g = grid_of_rows(parts.rows(), parts.columns());
-      if (aligned && packs) copy_rows<kWide><<<g.grid, g.block, 0, queue(index)>>>(parts, from.as<From>(), to.as<To>());
+      if (aligned && packs) copy_rows<N><<<g.grid, g.block, 0, queue(index)>>>(parts, from.as<From>(), to.as<To>());
       else copy_rows<1><<<g.grid, g.block, 0, queue(index)>>>(parts, from.as<From>(), to.as<To>());
     });
   });

@@ -25,6 +25,10 @@ struct alignas(sizeof(T) * N) Pack {
   T value[N];
 };
 
+// As many as a thread moves at once where they are aligned: 16 bytes of the largest of several types.
+template <class... T>
+constexpr int kWide = static_cast<int>(16 / std::max({sizeof(T)...}));
+
 template <int N, class T>
 __device__ Pack<T, N> load(const T* from) {
   return *reinterpret_cast<const Pack<T, N>*>(from);

@@ -2,6 +2,7 @@
 #include "kernels/attention/checks.h"
 #include "kernels/attention/cuda.h"
 #include "kernels/device.cuh"
+#include "kernels/vectors.h"
 
 namespace ashlar::kernels::cuda {
 namespace {

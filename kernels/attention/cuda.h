@@ -1,9 +1,7 @@
 // The parts of attention on CUDA: cuDNN's kernels for bf16 in training, where the build has cuDNN, and backward if the order
 // of sums is free; on tensor cores for bf16 heads of 32, 64 or 128 features, backward by one kernel where the context is short;
-// plain for the rest.
+// plain for the rest, of which a decoder's single query is one.
 #pragma once
-#include <cstdint>
-
 #include "core/device.h"
 #include "core/view.h"
 
@@ -22,13 +20,6 @@ struct BackwardCall {
   bool causal;
   View dq, dk, dv;
 };
-
-// Whether the rows of all heads (B, H, T, D) in bf16 can be read and written 16 bytes at a time.
-inline bool rows_aligned(const ConstView& v) {
-  constexpr Dim kVector = 8;
-  return v.step(0) % kVector == 0 && v.step(1) % kVector == 0 && v.step(2) % kVector == 0 &&
-         reinterpret_cast<std::uintptr_t>(v.data) % 16 == 0;
-}
 
 // False, and nothing done, where cuDNN is missing or has no kernel for such a call, without lse, and where the environment
 // says ASHLAR_CUDNN=off; backward also in a fixed order, and where T is not a multiple of 128.

@@ -14,6 +14,7 @@
 #include "core/cuda/cuda.h"
 #include "core/cuda/log.h"
 #include "core/determinism.h"
+#include "kernels/vectors.h"
 
 namespace ashlar::kernels::attention {
 namespace {

@@ -1,7 +1,8 @@
-// Attention for every dtype and head size up to 256, a warp for each row: what the tensor cores do not take (f32, f64, odd
-// sizes), and the reference for what they do.
+// Attention for every dtype and head size up to 256, a warp for each row and a block for a decoder's: what the tensor cores do
+// not take (f32, f64, odd sizes) and, in bf16 too, a single query of several keys.
 #include "kernels/attention/cuda.h"
 #include "kernels/device.cuh"
+#include "kernels/rounding.h"
 
 namespace ashlar::kernels::attention {
 namespace {
@@ -61,7 +62,7 @@ __device__ Dim own_row(Dim rows) {
   const Dim row = Dim{blockIdx.x} * kWarps + threadIdx.x / kWarp;
   return row < rows ? row : -1;
 }
-unsigned blocks_of(Dim rows) { return static_cast<unsigned>((rows + kWarps - 1) / kWarps); }
+unsigned blocks_of(Dim rows) { return static_cast<unsigned>(ceil_div(rows, kWarps)); }
 
 // What a warp knows of a query after some keys: Σ p v and Σ p, where p = exp(score - max).
 template <class A, int N>

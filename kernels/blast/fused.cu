@@ -6,6 +6,8 @@
 // ahead, s for a few outputs at a time, one time ahead. A finished A_j waits for the others in bf16, as which it would lie in
 // memory, and goes there, if it is kept, under the products of the next.
 #include "kernels/blast/fused_loads.cuh"
+#include "kernels/rounded_weights.h"
+#include "kernels/vectors.h"
 
 namespace ashlar::kernels::blast {
 namespace {
@@ -217,7 +219,7 @@ constexpr Choice kChoices[] = {choice<16, 32>(), choice<8, 64>(), choice<6, 96>(
 // tiles of columns, the factor once for its rows.
 Choice best_choice(const Exec& exec, Dim blocks, Dim rank) {
   const auto limit = static_cast<std::size_t>(attribute(exec, cudaDevAttrMaxSharedMemoryPerBlockOptin));
-  const auto reads = [&](const Choice& c) { return (rank + c.columns - 1) / c.columns * (kRows + c.columns); };
+  const auto reads = [&](const Choice& c) { return ceil_div(rank, c.columns) * (kRows + c.columns); };
   Choice best = kChoices[0];
   for (const Choice& c : kChoices) {
     if (blocks <= c.blocks && c.memory <= limit && reads(c) < reads(best)) best = c;
@@ -227,31 +229,26 @@ Choice best_choice(const Exec& exec, Dim blocks, Dim rank) {
 
 bool pays(const Exec& exec, const ConstView& x, const ConstView& factor, Dim outputs) {
   const Dim blocks = factor.size(0), rank = factor.size(2), columns = best_choice(exec, blocks, rank).columns;
-  const double rate = mma_rate(attribute(exec, cudaDevAttrComputeCapabilityMajor));
+  const double rate = mma_rate(capability_major(exec));
   return fusing_pays({x.size(1), blocks, outputs, rank}, columns, rate);
 }
-
-bool aligned(const ConstView& v) { return reinterpret_cast<std::uintptr_t>(v.data) % 16 == 0; }
 
 }  // namespace
 
 bool fuses(const Exec& exec, const ConstView& x, const ConstView& factor, Dim outputs) {
   return x.dtype == DType::bf16 && factor.size(0) <= 16 && factor.size(1) % 8 == 0 && factor.size(2) % 8 == 0 &&
-         x.size(1) % 8 == 0 && x.step(0) % 8 == 0 && aligned(x) && use_fused(pays(exec, x, factor, outputs));
+         rows_in_vectors(x) && use_fused(pays(exec, x, factor, outputs));
 }
 
 void coupled_product(const Exec& exec, const ConstView& x, const ConstView& factor, const ConstView& s,
                      const CouplingSteps& steps, const View& a, const View& c) {
-  // Master weights are rounded once for all blocks of the grid.
-  const Array narrow = Array::empty(factor.shape, DType::bf16, exec.device);
-  ashlar::cuda::copy(exec.device.index, factor, narrow);
-  const auto values = [](const auto& v) { return static_cast<Bf16*>(const_cast<void*>(static_cast<const void*>(v.data))); };
+  const RoundedWeights narrow(exec, factor, DType::bf16);
   const auto size = [](const ConstView& v, int d) { return static_cast<int>(v.size(d)); };
-  const Call call{values(x), values(ConstView(narrow)), x.size(0), x.step(0), size(x, 1), size(factor, 0), size(factor, 1),
+  const Call call{values(x), values(narrow), x.size(0), x.step(0), size(x, 1), size(factor, 0), size(factor, 1),
                   size(factor, 2), s.as<float>(), steps, values(a), values(c), a.step(0), c.step(0)};
   const Choice best = best_choice(exec, call.blocks, call.rank);
   allow_shared_memory(exec, best.kernel, best.memory);
-  const Dim tiles = (call.rows + kRows - 1) / kRows * ((call.rank + best.columns - 1) / best.columns);
+  const Dim tiles = ceil_div(call.rows, kRows) * ceil_div(call.rank, best.columns);
   const auto kernel = best.kernel;
   kernel<<<static_cast<unsigned>(tiles), kBlockThreads, best.memory, queue(exec)>>>(call);
   ASHLAR_CUDA_CHECK_LAUNCH();

@@ -17,7 +17,7 @@ __global__ void clip_factor(Dim count, const double* squares, ClipRule rule, dou
 
 template <class A>
 struct Gradient {
-  static constexpr int kWide = static_cast<int>(16 / sizeof(A));
+  static constexpr int kWide = device::kWide<A>;
   Dim count;
   A* values;
   const double* factor;

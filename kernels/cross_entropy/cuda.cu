@@ -7,6 +7,7 @@
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/device.cuh"
 #include "kernels/ptx.cuh"
+#include "kernels/vectors.h"
 
 namespace ashlar::kernels::cuda {
 namespace {
@@ -57,27 +58,27 @@ struct Softmax {
   }
 };
 
-// body(pack, first class) for all logits of a row, in packs of kWide and, at its end, of one. kAtOnce packs are loaded
+// body(pack, first class) for all logits of a row, in packs of kPack and, at its end, of one. kAtOnce packs are loaded
 // before the first of them is used.
-template <int kWide, class T, class Body>
+template <int kPack, class T, class Body>
 __device__ void for_packs(const T* row, int classes, const Body& body) {
-  const int packs = classes / kWide, threads = static_cast<int>(blockDim.x);
+  const int packs = classes / kPack, threads = static_cast<int>(blockDim.x);
   for (int first = static_cast<int>(threadIdx.x); first < packs; first += kAtOnce * threads) {
-    Pack<T, kWide> pack[kAtOnce];
+    Pack<T, kPack> pack[kAtOnce];
 #pragma unroll
     for (int i = 0; i < kAtOnce; ++i) {
       const int p = first + i * threads;
-      pack[i] = load<kWide>(row + (p < packs ? p : first) * kWide);
+      pack[i] = load<kPack>(row + (p < packs ? p : first) * kPack);
     }
 #pragma unroll
     for (int i = 0; i < kAtOnce; ++i) {
-      if (const int p = first + i * threads; p < packs) body(pack[i], p * kWide);
+      if (const int p = first + i * threads; p < packs) body(pack[i], p * kPack);
     }
   }
-  for (int c = packs * kWide + static_cast<int>(threadIdx.x); c < classes; c += threads) body(load<1>(row + c), c);
+  for (int c = packs * kPack + static_cast<int>(threadIdx.x); c < classes; c += threads) body(load<1>(row + c), c);
 }
 
-template <int kWide, class T, class G>
+template <int kPack, class T, class G>
 __global__ void __launch_bounds__(kMostThreads, sizeof(T) < 8 ? 2 : 1)
     rows_of_logits(Dim rows, int classes, const T* logits, Dim ld, TargetRows targets, double gradient_scale,
                    accumulate_t<T>* losses, Dim loss_step, G* dlogits, Dim ld_d) {
@@ -105,7 +106,7 @@ __global__ void __launch_bounds__(kMostThreads, sizeof(T) < 8 ? 2 : 1)
 
     Softmax<T> softmax;
     A sum = 0;
-    for_packs<kWide>(x, classes, [&]<int N>(const Pack<T, N>& pack, int) {
+    for_packs<kPack>(x, classes, [&]<int N>(const Pack<T, N>& pack, int) {
       softmax.add(pack);
       for (int i = 0; soft != 0 && i < N; ++i) sum += convert<A>(pack.value[i]);
     });
@@ -121,7 +122,7 @@ __global__ void __launch_bounds__(kMostThreads, sizeof(T) < 8 ? 2 : 1)
     }
     if (!dx) continue;
     const A scale = static_cast<A>(gradient_scale), per_sum = scale / softmax.sum;
-    for_packs<kWide>(x, classes, [&]<int N>(const Pack<T, N>& pack, int first) {
+    for_packs<kPack>(x, classes, [&]<int N>(const Pack<T, N>& pack, int first) {
       A gradient[N];
       for (int i = 0; i < N; ++i) {
         gradient[i] = per_sum * exponential<T>(convert<A>(pack.value[i]), softmax.max) - scale * soft;
@@ -159,12 +160,8 @@ void cross_entropy(const Exec& exec, ConstView logits, CrossEntropyTargets targe
           rows, static_cast<int>(classes), logits.as<T>(), logits.step(0), by_row, gradient_scale, losses.as<accumulate_t<T>>(),
           losses.step(0), gradient, dlogits ? dlogits.step(0) : Dim{0});
     };
-    constexpr int kWide = static_cast<int>(16 / sizeof(T));
-    const auto in_packs = [](const ConstView& v) {
-      return !v || (v.step(0) % kWide == 0 && aligned_for(v.as<T>(), kWide));
-    };
     if (dlogits && dlogits.dtype != logits.dtype) run(rows_of_logits<1, T, OtherGradient<T>>, dlogits.as<OtherGradient<T>>());
-    else if (in_packs(logits) && in_packs(dlogits)) run(rows_of_logits<kWide, T, T>, dlogits.as<T>());
+    else if (rows_aligned(logits) && rows_aligned(dlogits)) run(rows_of_logits<kWide<T>, T, T>, dlogits.as<T>());
     else run(rows_of_logits<1, T, T>, dlogits.as<T>());
   });
   ASHLAR_CUDA_CHECK_LAUNCH();

@@ -87,12 +87,9 @@ void drop_path(const Exec& exec, ConstView x, DropMask mask, View y) {
       kernel<<<grid, kThreads, 0, queue(exec)>>>(samples, size, Draws(mask), drop::threshold_of(mask),
                                                  static_cast<accumulate_t<T>>(1 / (1 - mask.p)), x.as<T>(), y.as<T>());
     };
-    constexpr int kWide = static_cast<int>(16 / sizeof(T));
-    if (size % kWide == 0 && aligned_for(x.as<T>(), kWide) && aligned_for(y.as<T>(), kWide)) {
-      run(drop_samples<kWide, T>, kWide);
-    } else {
-      run(drop_samples<1, T>, 1);
-    }
+    constexpr int N = kWide<T>;
+    if (size % N == 0 && aligned_for(x.as<T>(), N) && aligned_for(y.as<T>(), N)) run(drop_samples<N, T>, N);
+    else run(drop_samples<1, T>, 1);
   });
   ASHLAR_CUDA_CHECK_LAUNCH();
 }

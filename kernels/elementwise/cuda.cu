@@ -20,7 +20,7 @@ struct Product {
   __device__ A operator()(A a, A b) const { return a * b; }
 };
 template <class A>
-struct TimesOne {
+struct TimesValue {
   const A* factor;
   __device__ A operator()(A a) const { return a * *factor; }
 };
@@ -94,7 +94,7 @@ void multiply(const Exec& exec, ConstView a, ConstView b, View y) {
   if (a.dtype == y.dtype && b.dtype == master_dtype(y.dtype) && a.contiguous() && y.contiguous() && repeats_one_value(b)) {
     return dispatch_floating(y.dtype, "multiply", [&]<class T>() {
       using A = accumulate_t<T>;
-      map(exec, y.numel(), TimesOne<A>{b.as<A>()}, y.as<T>(), a.as<T>());
+      map(exec, y.numel(), TimesValue<A>{b.as<A>()}, y.as<T>(), a.as<T>());
     });
   }
   run(exec, [](auto like) { return Product<decltype(like)>{}; }, a, b, y);

@@ -8,18 +8,14 @@
 #include "kernels/device.cuh"
 #include "kernels/embedding/checks.h"
 #include "kernels/embedding/embedding.h"
+#include "kernels/vectors.h"
 
 namespace ashlar::kernels::cuda {
 namespace {
 
 using namespace device;
 
-constexpr int kWide = 4;  // neighbouring columns of a thread, where rows are in such vectors
-
-template <class T>
-bool in_vectors(const T* data, Dim ld, Dim columns) {
-  return columns % kWide == 0 && ld % kWide == 0 && aligned_for(data, kWide);
-}
+constexpr int kColumns = 4;  // neighbouring ones of a thread, where rows are in such vectors
 
 // An id outside the table, which the host cannot see, makes a row of NaN instead of a stray read.
 template <int N, class T, class Y>
@@ -134,12 +130,12 @@ void embedding_forward(const Exec& exec, ConstView table, ConstView ids, View y)
   dispatch_floating(table.dtype, "embedding_forward", [&]<class T>() {
     dispatch_floating(y.dtype, "embedding_forward", [&]<class Y>() {
       const Dim rows = y.size(0), columns = y.size(1);
-      const bool vectors = in_vectors(table.as<T>(), table.step(0), columns) && in_vectors(y.as<Y>(), y.step(0), columns);
+      const bool vectors = rows_in_vectors(table, kColumns) && rows_in_vectors(y, kColumns);
       const auto run = [&](auto* kernel) {
         kernel<<<blocks_for(rows, 1), kThreads, 0, queue(exec)>>>(rows, columns, table.size(0), table.as<T>(), table.step(0),
                                                                   ids.as<std::int32_t>(), ids.step(0), y.as<Y>(), y.step(0));
       };
-      run(vectors ? lookup<kWide, T, Y> : lookup<1, T, Y>);
+      run(vectors ? lookup<kColumns, T, Y> : lookup<1, T, Y>);
     });
   });
   ASHLAR_CUDA_CHECK_LAUNCH();
@@ -161,13 +157,13 @@ void embedding_backward(const Exec& exec, ConstView ids, ConstView dy, View dtab
   dispatch_floating(dy.dtype, "embedding_backward", [&]<class T>() {
     using A = accumulate_t<T>;
     if (deterministic()) {
-      const bool vectors = in_vectors(dy.as<T>(), dy.step(0), columns) && in_vectors(dtable.as<A>(), dtable.step(0), columns);
-      const dim3 grid(static_cast<unsigned>(vocabulary), blocks_for(columns, kThreads * (vectors ? kWide : 1)));
+      const bool vectors = rows_in_vectors(dy, kColumns) && rows_in_vectors(dtable, kColumns);
+      const dim3 grid(static_cast<unsigned>(vocabulary), blocks_for(columns, kThreads * (vectors ? kColumns : 1)));
       const auto run = [&](auto* kernel) {
         kernel<<<grid, kThreads, 0, queue(exec)>>>(rows, columns, numbers, ids.step(0), View(counts).as<std::int32_t>(),
                                                    dy.as<T>(), dy.step(0), dtable.as<A>(), dtable.step(0));
       };
-      run(vectors ? accumulate<kWide, T> : accumulate<1, T>);
+      run(vectors ? accumulate<kColumns, T> : accumulate<1, T>);
     } else {
       add_in_any_order<T><<<blocks_for(rows, 1), kThreads, 0, queue(exec)>>>(
           rows, columns, vocabulary, numbers, ids.step(0), dy.as<T>(), dy.step(0), dtable.as<A>(), dtable.step(0));

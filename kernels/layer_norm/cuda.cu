@@ -5,6 +5,7 @@
 #include "kernels/layer_norm/cuda.cuh"
 #include "kernels/layer_norm/layer_norm.h"
 #include "kernels/reduce/reduce.h"
+#include "kernels/vectors.h"
 #include "kernels/views.h"
 
 namespace ashlar::kernels::cuda {
@@ -18,9 +19,14 @@ using namespace layer_norm;
 
 constexpr int kWarps = kThreads / kWarp;
 
-// Values that threads move at once where rows are in such packs, and 1 otherwise: N below.
+// Columns that a thread takes at once where all rows are in such packs, and 1 otherwise: N below. The largest values are those
+// of weights and sums.
 template <class T>
-constexpr int kPack = static_cast<int>(16 / sizeof(accumulate_t<T>));
+constexpr int kColumns = kWide<accumulate_t<T>>;
+template <class T>
+bool in_packs(std::initializer_list<ConstView> matrices) {
+  return std::ranges::all_of(matrices, [](const ConstView& m) { return rows_in_vectors(m, kColumns<T>); });
+}
 
 // sum = x + branch, where branch is given, and the norm of it; sum may be x or branch: a value is read before it is
 // written, and afterwards by the lane that wrote it.
@@ -161,8 +167,7 @@ void layer_norm_forward(const Exec& exec, ConstView x, ConstView branch, ConstVi
           rows, columns, rows_of<const T>(x), rows_of<const T>(branch), weight.as<A>(), bias.as<A>(), static_cast<A>(eps),
           rows_of<T>(sum), rows_of<T>(y), mean.as<A>(), rstd.as<A>());
     };
-    const bool packs = in_packs(kPack<T>, {x, branch, sum, y}) && in_packs(kPack<T>, {as_row(weight), as_row(bias)});
-    run(packs ? forward_rows<kPack<T>, T> : forward_rows<1, T>);
+    run(in_packs<T>({x, branch, sum, y, weight, bias}) ? forward_rows<kColumns<T>, T> : forward_rows<1, T>);
   });
   ASHLAR_CUDA_CHECK_LAUNCH();
 }
@@ -195,8 +200,7 @@ void layer_norm_backward(const Exec& exec, ConstView dy, ConstView x, ConstView 
             rows, columns, rows_of<const T>(dy), rows_of<const T>(x), weight.as<A>(), mean.as<A>(), rstd.as<A>(),
             rows_of<const T>(add), rows_of<T>(dx), parts.as<A>());
       };
-      const bool packs = in_packs(kPack<T>, {dy, x, add, dx}) && in_packs(kPack<T>, {as_row(weight)});
-      run(packs ? backward_rows<kPack<T>, T> : backward_rows<1, T>);
+      run(in_packs<T>({dy, x, add, dx, weight}) ? backward_rows<kColumns<T>, T> : backward_rows<1, T>);
     });
     ASHLAR_CUDA_CHECK_LAUNCH();
   }

@@ -17,13 +17,6 @@ Rows<T> rows_of(const AnyView& view) {
   return {static_cast<T*>(view.data), view.step(0)};
 }
 
-// Whether the rows of all matrices consist of whole, aligned packs of n values.
-inline bool in_packs(Dim n, std::initializer_list<ConstView> matrices) {
-  return std::ranges::all_of(matrices, [n](const ConstView& m) {
-    const auto bytes = static_cast<std::size_t>(n) * size_of(m.dtype);
-    return !m || (m.size(1) % n == 0 && m.step(0) % n == 0 && reinterpret_cast<std::uintptr_t>(m.data) % bytes == 0);
-  });
-}
 // Whether rows fit into the registers of a warp, and so cross memory once; all of `matrices` and the weight and bias
 // (`factors`) in vectors of 16 bytes.
 bool fits_registers(std::initializer_list<ConstView> matrices, std::initializer_list<ConstView> factors);

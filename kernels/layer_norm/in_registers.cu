@@ -1,5 +1,6 @@
 // Layer normalisation of rows that a warp holds in its registers, in f32: each value crosses memory once.
 #include "kernels/layer_norm/cuda.cuh"
+#include "kernels/vectors.h"
 
 namespace ashlar::kernels::layer_norm {
 namespace {
@@ -8,10 +9,7 @@ using namespace device;
 
 constexpr int kWarps = kThreads / kWarp, kMaxValues = 32;  // of a lane
 
-template <class T>
-constexpr int kWide = static_cast<int>(16 / sizeof(T));  // values of a vector
-
-// A lane's part of a row: the vectors lane, lane + 32, …
+// A lane's part of a row: the vectors lane, lane + 32, … of kWide values each.
 template <class T, int kVectors>
 struct Part {
   float value[kVectors][kWide<T>];
@@ -222,7 +220,7 @@ bool fits_registers(std::initializer_list<ConstView> matrices, std::initializer_
   const auto in_quads = [](const ConstView& f) { return f.dtype == DType::f32 && aligned_for(f.as<float>(), kQuad); };
   return std::ranges::all_of(factors, in_quads) && std::ranges::all_of(matrices, [](const ConstView& m) {
     if (!m) return true;
-    return m.dtype != DType::f64 && m.size(1) <= kMaxValues * kWarp && in_packs(16 / static_cast<Dim>(size_of(m.dtype)), {m});
+    return m.dtype != DType::f64 && m.size(1) <= kMaxValues * kWarp && rows_in_vectors(m);
   });
 }
 

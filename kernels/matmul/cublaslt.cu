@@ -45,7 +45,7 @@ bool has_gelu_epilogue(const Exec& exec, const Problem& p) {
   const ConstView z = pre_activation_of(p);
   const bool z_fits = !z || (p.n() % 8 == 0 && alignment_of(z.data, z.dtype, 0) >= kVectorAlignment);
   return p.options.gelu == Gelu::tanh && p.y.dtype == DType::bf16 && z_fits &&
-         device::attribute(exec, cudaDevAttrComputeCapabilityMajor) == 9;
+         device::capability_major(exec) == 9;
 }
 
 const char* name_of(cublasLtEpilogue_t epilogue) {

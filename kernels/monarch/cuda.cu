@@ -1,11 +1,10 @@
 // Monarch on CUDA, without passes that shuffle: the product of R writes the hidden features where L reads them, c columns
 // for a pair of blocks, and the backward writes dA where R's products read it. A call does all such products that read the same
 // block of x or dy, as a batch, so that those after the first may find it in the cache.
-#include "core/array.h"
-#include "core/cuda/cuda.h"
 #include "kernels/blocks/views.h"
 #include "kernels/matmul/cuda.h"
 #include "kernels/monarch/checks.h"
+#include "kernels/rounded_weights.h"
 
 namespace ashlar::kernels::cuda {
 
@@ -14,22 +13,6 @@ void sum_to(const Exec& exec, ConstView x, View y);
 namespace {
 
 using namespace monarch;
-
-// Weights in the dtype of the features, rounded at once instead of in parts by several products.
-class Rounded {
- public:
-  Rounded(const Exec& exec, const ConstView& weights, DType dtype) : view_(weights) {
-    if (weights.dtype == dtype) return;
-    copy_ = Array::empty(weights.shape, dtype, exec.device);
-    ashlar::cuda::copy(exec.device.index, weights, copy_);
-    view_ = copy_;
-  }
-  operator const ConstView&() const { return view_; }
-
- private:
-  Array copy_;
-  ConstView view_;
-};
 
 // Features of block `block` of a side, once for each of `others` blocks: (others, R, features).
 ConstView repeated_block(const ConstView& rows, const Side& side, Dim block, Dim others) {
@@ -59,11 +42,6 @@ void hidden_gradients(const Exec& exec, const Sizes& p, const ConstView& dy, con
   }
 }
 
-// The hidden features of the blocks of a run: (count, R, width).
-ConstView hidden_blocks(const ConstView& hidden, const BlockRun& run, Dim width) {
-  return strided(hidden, run.first * width, {run.count, hidden.size(0), width}, {width, hidden.step(0), 1});
-}
-
 }  // namespace
 
 void monarch_forward(const Exec& exec, ConstView x, ConstView r, ConstView l, ConstView bias, View h, View y) {
@@ -71,9 +49,9 @@ void monarch_forward(const Exec& exec, ConstView x, ConstView r, ConstView l, Co
   if (y.numel() == 0) return;
   const Array own = h ? Array() : Array::empty({p.rows, p.h.size}, x.dtype, exec.device);
   const View hidden = h ? h : View(own);
-  hidden_features(exec, p, x, Rounded(exec, r, x.dtype), hidden);
+  hidden_features(exec, p, x, RoundedWeights(exec, r, x.dtype), hidden);
   for (const BlockRun& run : runs_of(p.out)) {
-    matmul_blocks(exec, hidden_blocks(hidden, run, p.h.length), transposed(block_weights(l, run, run.inputs, l.size(2))),
+    matmul_blocks(exec, block_columns(hidden, p.h, run, p.h.length), transposed(block_weights(l, run, run.inputs, l.size(2))),
                   block_columns(y, p.out, run, run.inputs), block_bias(bias, p.out, run, run.inputs));
   }
 }
@@ -89,16 +67,16 @@ void monarch_backward(const Exec& exec, ConstView dy, ConstView x, ConstView h, 
   if (p.rows == 0) return;
   if (dl) {
     for (const BlockRun& run : runs_of(p.out)) {
-      matmul_blocks(exec, transposed(block_columns(dy, p.out, run, run.inputs)), hidden_blocks(h, run, p.h.length),
+      matmul_blocks(exec, transposed(block_columns(dy, p.out, run, run.inputs)), block_columns(h, p.h, run, p.h.length),
                     block_weights(dl, run, run.inputs, dl.size(2)), {}, block_values(dbias, p.out, run, run.inputs));
     }
   }
   if (!dr && !dx) return;
   const Array da = Array::empty({p.rows, p.a.size}, x.dtype, exec.device);
-  hidden_gradients(exec, p, dy, Rounded(exec, l, x.dtype), da);
+  hidden_gradients(exec, p, dy, RoundedWeights(exec, l, x.dtype), da);
   for (const BlockRun& run : runs_of(p.in)) {
     const Dim width = p.a.length, q = p.in.length;
-    const ConstView da_blocks = hidden_blocks(da, run, width);
+    const ConstView da_blocks = block_columns(ConstView(da), p.a, run, width);
     // R_j (b1 c, q) without the padding of q: (count, b1 c, features)
     const auto of_run = [&](const auto& factor) {
       return strided(factor, run.first * width * q, {run.count, width, run.inputs}, {width * q, q, 1});

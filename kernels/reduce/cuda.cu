@@ -1,4 +1,5 @@
-// Sums on CUDA. Work is cut by the shape alone and pieces are added in order, so a result has the same bits every time.
+// Sums on CUDA. Work is cut by shape and alignment alone and pieces are added in order, so a result has the same bits every
+// time; where x lies elsewhere, it may have others.
 #include "kernels/device.cuh"
 #include "kernels/reduce/checks.h"
 #include "kernels/reduce/layout.h"
@@ -98,11 +99,9 @@ __global__ void column_sums(ColumnSums s, const T* x, Y* partial) {
 
 // A pack of columns is read at once where all of them are aligned.
 template <class T>
-constexpr int kPack = static_cast<int>(16 / sizeof(T));
-template <class T>
 bool in_packs(const ColumnSums& s, const T* x) {
-  return aligned_for(x, kPack<T>) && s.columns % kPack<T> == 0 && s.ld % kPack<T> == 0 &&
-         (s.outer == 1 || s.x_outer % kPack<T> == 0);
+  return aligned_for(x, kWide<T>) && s.columns % kWide<T> == 0 && s.ld % kWide<T> == 0 &&
+         (s.outer == 1 || s.x_outer % kWide<T> == 0);
 }
 
 template <class T, class Y>
@@ -112,7 +111,7 @@ void launch_column_sums(const Exec& exec, const ColumnSums& s, const T* x, Y* y)
                     blocks_for(s.outer, 1, 1 << 15));
     column_sums<N><<<grid, kThreads, 0, queue(exec)>>>(s, x, y);
   };
-  if (in_packs(s, x)) launch.template operator()<kPack<T>>();
+  if (in_packs(s, x)) launch.template operator()<kWide<T>>();
   else launch.template operator()<1>();
   ASHLAR_CUDA_CHECK_LAUNCH();
 }
@@ -123,8 +122,8 @@ template <class T>
 Dim chunks_of(const ColumnSums& s, const T* x) {
   constexpr Dim kFewLoads = 16, kRowsPerChunk = 128, kBlocks = 1024;
   const bool packs = in_packs(s, x);
-  if (s.rows <= kFewLoads * (packs ? kRowLanes<kPack<T>> : kRowLanes<1>)) return 1;
-  const Dim blocks = s.outer * blocks_for(s.columns, packs ? kColumns<kPack<T>> : kColumns<1>, kMaxBlocks);
+  if (s.rows <= kFewLoads * (packs ? kRowLanes<kWide<T>> : kRowLanes<1>)) return 1;
+  const Dim blocks = s.outer * blocks_for(s.columns, packs ? kColumns<kWide<T>> : kColumns<1>, kMaxBlocks);
   return std::clamp<Dim>(kBlocks / blocks, 1, s.rows / kRowsPerChunk);
 }
 

@@ -57,12 +57,12 @@ dim3 grid_of(Dim columns, Dim rows, Dim sketches) {
 bool fuses_forward(const Exec& exec, const Sizes& s, const ConstView& x, const ConstView& u, const ConstView& y) {
   if (s.sketches > 1 || !in_places(s, {x, u, y}) || !holds_sketches(exec, s)) return false;
   const Dim parts = column_parts(s, y.size(1), attribute(exec, cudaDevAttrMultiProcessorCount));
-  const double rate = mma_rate(attribute(exec, cudaDevAttrComputeCapabilityMajor));
+  const double rate = mma_rate(capability_major(exec));
   return use_fused(fused_forward_pays(s, y.size(1), parts, rate));
 }
 
 bool fuses_gradient(const Exec& exec, const Sizes& s, const ConstView& dy, const ConstView& dx) {
-  const double rate = mma_rate(attribute(exec, cudaDevAttrComputeCapabilityMajor));
+  const double rate = mma_rate(capability_major(exec));
   return s.sketches == 1 && in_places(s, {dx, dy}) && use_fused(fused_gradient_pays(s, dy.size(1), rate));
 }
 

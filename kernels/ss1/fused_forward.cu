@@ -3,6 +3,7 @@
 // block, and u, a c-th of x, is written once for the backward or not at all.
 #include "kernels/ss1/places.cuh"
 #include "kernels/ss1/tiles.cuh"
+#include "kernels/vectors.h"
 
 namespace ashlar::kernels::ss1 {
 namespace {
@@ -147,16 +148,11 @@ __global__ void __launch_bounds__(kBlockThreads, 2) sketched_product(const __gri
   }
 }
 
-// Whether there are rows, in whole vectors of eight values.
-bool in_vectors(const ConstView& v) {
-  return v.numel() > 0 && v.size(-1) % 8 == 0 && v.step(0) % 8 == 0 && reinterpret_cast<std::uintptr_t>(v.data) % 16 == 0;
-}
-
 }  // namespace
 
 bool in_places(const Sizes& sizes, std::initializer_list<ConstView> moved) {
   return sizes.block % kPlaces == 0 && std::ranges::all_of(moved, [](const ConstView& v) {
-    return !v || (v.dtype == DType::bf16 && in_vectors(v));
+    return !v || (v.numel() > 0 && v.dtype == DType::bf16 && rows_in_vectors(v));
   });
 }
 
@@ -166,12 +162,12 @@ bool holds_sketches(const Exec& exec, const Sizes& sizes) {
 
 void fused_forward(const Exec& exec, const Sizes& sizes, const Table& table, const ConstView& x, const ConstView& z,
                    const ConstView& bias, const View& u, const View& y) {
-  const Array narrow = rounded(exec, z);
+  const RoundedWeights narrow(exec, z, DType::bf16);
   const Dim column_tiles = ceil_div(z.size(0), kColumns);
   const Dim tiles =
       ceil_div(column_tiles, column_parts(sizes, z.size(0), attribute(exec, cudaDevAttrMultiProcessorCount)));
   const Call call{sizes, table, x.as<bfloat16>(), x.step(0), values(narrow), sizes.width(), bias.as<float>(), u.as<bfloat16>(),
-                  static_cast<Bf16*>(y.data), y.step(0), z.size(0), static_cast<int>(tiles)};
+                  values(y), y.step(0), z.size(0), static_cast<int>(tiles)};
   const std::size_t memory = memory_of(sizes);
   allow_shared_memory(exec, sketched_product, memory);
   const dim3 grid(static_cast<unsigned>(ceil_div(sizes.rows, kRows)), static_cast<unsigned>(ceil_div(column_tiles, tiles)));

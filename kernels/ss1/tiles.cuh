@@ -4,6 +4,7 @@
 // that two blocks fit on a multiprocessor and 12 reads by ldmatrix feed 32 products. Operands come through shared memory
 // in steps of 32 of the inner dimension, two steps ahead.
 #pragma once
+#include "kernels/rounded_weights.h"
 #include "kernels/ss1/cuda.h"
 #include "kernels/tile_loads.cuh"
 
@@ -26,14 +27,5 @@ struct Warp {
     column = warp % kColumnWarps * kWarpColumns;
   }
 };
-
-inline const Bf16* values(const ConstView& v) { return static_cast<const Bf16*>(v.data); }
-
-// Master weights, rounded once for all blocks of the grid.
-inline Array rounded(const Exec& exec, const ConstView& z) {
-  const Array narrow = Array::empty(z.shape, DType::bf16, exec.device);
-  ashlar::cuda::copy(exec.device.index, z, narrow);
-  return narrow;
-}
 
 }  // namespace ashlar::kernels::ss1

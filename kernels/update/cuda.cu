@@ -10,11 +10,8 @@ using namespace device;
 using namespace updates;
 
 template <class A>
-constexpr int kVector = static_cast<int>(16 / sizeof(A));
-
-template <class A>
 struct SgdItem {
-  static constexpr int kWide = kVector<A>;
+  static constexpr int kWide = device::kWide<A>;
   Dim count;
   const A* dw;
   A *w, *buffer;
@@ -42,7 +39,7 @@ struct SgdItem {
 
 template <class A>
 struct AdamWItem {
-  static constexpr int kWide = kVector<A>;
+  static constexpr int kWide = device::kWide<A>;
   Dim count;
   const A* dw;
   A *w, *m, *v;
@@ -72,7 +69,7 @@ struct AdamWItem {
 
 template <class A>
 struct AverageItem {
-  static constexpr int kWide = kVector<A>;
+  static constexpr int kWide = device::kWide<A>;
   Dim count;
   const A* w;
   A* average;
