@@ -5,6 +5,7 @@
 #endif
 
 #include <algorithm>
+#include <limits>
 
 #include "core/array.h"
 #include "core/parallel.h"
@@ -76,21 +77,24 @@ void add_threads_option(Options& options, int& threads) {
 DType parse_dtype(const std::string& dtype) { return dtype == "bf16" ? DType::bf16 : DType::f32; }
 
 double measured_matmul_rate(const Device& device, DType dtype) {
-  const Dim size = device.type == DeviceType::cuda ? 8192 : 1024;
   // Random values, as in training: of equal ones a GPU draws less power and multiplies faster. A million, made on the host in
   // some 20 ms, fill the matrix block below block.
-  const Dim rows = (Dim{1} << 20) / size;
-  Array values = Array::empty({rows, size});
+  Array values = Array::empty({Dim{1} << 20});
   init::normal(1.0)(values, /*key=*/1);
-  const Array a = values.to(dtype).to(device).expand({size / rows, rows, size}).reshape({size, size});
-  const Array b = a.clone(), y = empty_like(a);
-  double best = 0;
-  for (int run = 0; run < 8; ++run) {
-    const auto start = now_on(device);
-    kernels::matmul(a.exec(), a, b, y, {});
-    best = std::max(best, 2e3 * static_cast<double>(size * size * size) / milliseconds_since(start, device));
+  values = values.to(dtype).to(device);
+  // A product of less than a millisecond measures how it is started, and keeps no GPU warm.
+  for (Dim size = 1024;; size *= 2) {
+    const Dim rows = values.numel() / size;
+    const Array a = values.reshape({1, rows, size}).expand({size / rows, rows, size}).reshape({size, size});
+    const Array b = a.clone(), y = empty_like(a);
+    double best = std::numeric_limits<double>::infinity();
+    for (int run = 0; run < 8; ++run) {
+      const auto start = now_on(device);
+      kernels::matmul(a.exec(), a, b, y, {});
+      best = std::min(best, milliseconds_since(start, device));
+    }
+    if (best >= 1 || size == 8192) return 2e3 * static_cast<double>(size * size * size) / best;
   }
-  return best;
 }
 
 std::string startup_line(const std::string& program, const std::string& device, int threads, const std::string& dtype) {

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# The programs with --device cuda, on the emulator: what they do around a step, against the CPU.
+#   programs_test.sh BIN   (the folder with the programs)
+here=$(dirname "${BASH_SOURCE[0]}")
+source "$here/../../examples/programs/support.sh"
+
+# agree A B TOLERANCE: the losses of two runs
+agree() {
+  if python3 "$here/../../gpu/losses.py" "$3" "$work/$1/metrics.jsonl" "$work/$2/metrics.jsonl" >"$work/out" 2>&1; then ok
+  else bad "losses of $1 and $2: $(tail -n 1 "$work/out")"; fi
+}
+
+# A schedule that does not depend on the length of the run, which resuming changes.
+settings=(--warmup 0 --decay constant --ema 0.9 --eval-every 3)
+for name in vit gpt; do
+  declare -n command=$name
+  run() { expect 0 "" "${command[@]}" "${settings[@]}" --out "$work/$name-$1" "${@:2}"; }
+  run cpu --steps 6
+  run f32 --steps 6 --device cuda
+  agree "$name-f32" "$name-cpu" 1e-4
+  run bf16 --steps 6 --device cuda --dtype bf16
+  agree "$name-bf16" "$name-cpu" 2e-2
+  run op-by-op --steps 6 --device cuda --dtype bf16 --no-cuda-graph
+  same "a recorded run and one that is not ($name)" "$work/$name-bf16/model.safetensors" "$work/$name-op-by-op/model.safetensors"
+  run stopped --steps 4 --device cuda --dtype bf16
+  run stopped --steps 6 --device cuda --dtype bf16 --resume
+  same "a run that was stopped and resumed ($name)" "$work/$name-bf16/model.safetensors" "$work/$name-stopped/model.safetensors"
+  expect 1 "lower --lr" "${command[@]}" --lr 1e30 --clip 0 --steps 6 --device cuda --out "$work/$name-diverged"
+done
+expect 2 "cuda:99" "${gpt[@]}" --steps 1 --device cuda:99 --out "$work/none"
+
+# A model that has learnt something: what the text shows depends on all that it has read.
+expect 0 "" "${gpt[@]}" --steps 300 --lr 0.01 --out "$work/trained"
+expect 0 "" "$bin/compress" --in "$work/trained/model.safetensors" --layer low_rank:rank=12 --calibrate "$work/text" --samples 4 \
+  --data "$work/text" --device cuda --out "$work/small"
+for how in "cpu f32" "cuda f32" "cuda f32 --no-cache"; do
+  read -r device dtype option <<<"$how"
+  # shellcheck disable=SC2086  # there may be no option
+  expect 0 "" "$bin/generate" --model "$work/small" --tokens 24 --device "$device" --dtype "$dtype" $option
+  cp "$work/out" "$work/text-${how// /-}"
+done
+same "text of the GPU" "$work/text-cpu-f32" "$work/text-cuda-f32"
+same "text without a cache" "$work/text-cpu-f32" "$work/text-cuda-f32---no-cache"
+
+expect 0 "" "$bin/bench_layers" --device cuda --dtype bf16 --tokens 64 --shapes 32x48 --repeats 1 \
+  --layers "blast:blocks=2,ratio=0.5;monarch:blocks=2;ss1:reduction=2;low_rank:rank=4"
+if [ "$(grep -c '"layer":' "$work/out")" -ge 8 ]; then ok; else bad "bench_layers has not measured all layers: $(cat "$work/out")"; fi
+finish
