@@ -7,6 +7,7 @@
 #   MINUTES=0.9   training time of each model
 #   OUT=runs/demo where the runs and the report go
 set -euo pipefail
+trap 'exit 130' INT  # a training only notes it
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 minutes=${MINUTES:-0.9}
 out=${OUT:-runs/demo}

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstddef>
 #include <iterator>
 
 #include "core/error.h"
@@ -27,6 +28,19 @@ extern "C" void note_signal(int) {
   }
 }
 
+// While they multiply, kernels of oneDNN before March 2026 have the stack pointer in the heap (uxlfoundation/oneDNN#4845), where
+// a handler would overwrite what lies below. So it has memory of its own, in every thread that multiplies.
+void set_handlers_apart() {
+#pragma omp parallel
+  {
+    alignas(std::max_align_t) thread_local std::byte memory[1 << 16];
+    stack_t stack{};
+    stack.ss_sp = memory;
+    stack.ss_size = sizeof memory;
+    ::sigaltstack(&stack, nullptr);
+  }
+}
+
 }  // namespace
 
 double steady_seconds() {
@@ -35,9 +49,10 @@ double steady_seconds() {
 
 SignalGuard::SignalGuard() {
   signal_received = 0;
+  set_handlers_apart();
   struct sigaction action {};
   action.sa_handler = note_signal;
-  action.sa_flags = SA_RESTART;
+  action.sa_flags = SA_RESTART | SA_ONSTACK;
   for (std::size_t i = 0; i < std::size(kStopping); ++i) {
     ::sigaction(kStopping[i], nullptr, &old_stopping[i]);
     const bool nohup = kStopping[i] == SIGHUP && old_stopping[i].sa_handler == SIG_IGN;

@@ -69,15 +69,16 @@ class Run {
       if (due(options_.eval_every) && !SignalGuard::received()) evaluate();
       if (due(options_.checkpoint_every)) save();
     }
-    save();  // first: whoever sent a signal may not wait for an evaluation
-    if (metrics_.evaluated_at() != state_.step) evaluate();
+    save();
+    const bool stopped = limits_.stopped_by() == "signal";  // whoever sent it does not wait for an evaluation
+    if (!stopped && metrics_.evaluated_at() != state_.step) evaluate();
     if (average_) average_->swap();
     task_.save_model(folder_);
     const auto peak = static_cast<std::int64_t>(allocator(Device::parse(options_.device)).stats().peak);
     metrics_.write(EndEvent{state_.step, limits_.elapsed(), peak, limits_.stopped_by()});
     write_report(folder_.report(), task_.program, {read_run(folder_.name(), folder_.root)});
-    progress_.message(concat("done: ", state_.step, " steps in ", format_duration(limits_.elapsed()), ", results in ",
-                             folder_.root.string()));
+    progress_.message(concat(stopped ? "stopped by a signal, --resume goes on: " : "done: ", state_.step, " steps in ",
+                             format_duration(limits_.elapsed()), ", results in ", folder_.root.string()));
   }
 
  private:

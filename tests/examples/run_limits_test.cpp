@@ -2,9 +2,16 @@
 #include "examples/support/run_limits.h"
 
 #include <signal.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cmath>
+#include <thread>
 
+#include "kernels/matmul/matmul.h"
+#include "layers/init.h"
 #include "tests/examples/test_clock.h"
 #include "tests/support/catch.h"
 #include "tests/support/errors.h"
@@ -132,6 +139,47 @@ TEST_CASE("without a guard signals mean what they meant, and a second one is not
     ::sigaction(other, nullptr, &action);
     CHECK(action.sa_handler == SIG_DFL);
   }
+}
+
+TEST_CASE("a signal leaves alone what is being multiplied") {
+  const SignalGuard guard;
+  int threads = 0, apart = 0;
+#pragma omp parallel reduction(+ : threads, apart)
+  {
+    stack_t stack{};
+    ::sigaltstack(nullptr, &stack);
+    ++threads;
+    apart += (stack.ss_flags & SS_DISABLE) == 0 && stack.ss_size >= 1 << 15;
+  }
+  CHECK(apart == threads);
+
+  // Signals that are handled as the guard's are, but as often as one likes.
+  struct sigaction of_guard {}, often {}, before {};
+  ::sigaction(SIGTERM, nullptr, &of_guard);
+  often.sa_handler = [](int) {};
+  often.sa_flags = of_guard.sa_flags;
+  ::sigaction(SIGUSR1, &often, &before);
+  Array x = Array::empty({384, 384});
+  init::normal(1.0)(x, /*key=*/1);
+  const auto squared = [&] {
+    const Array y = empty_like(x);
+    kernels::matmul(x.exec(), x, x, y, {});
+    return y.to_vector<float>();
+  };
+  const std::vector<float> expected = squared();
+  std::atomic<bool> done = false;
+  std::thread sender([&] {
+    while (!done) {
+      ::kill(::getpid(), SIGUSR1);
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+    }
+  });
+  bool same = true;
+  for (int i = 0; i < 100; ++i) same = same && squared() == expected;
+  done = true;
+  sender.join();
+  ::sigaction(SIGUSR1, &before, nullptr);
+  CHECK(same);
 }
 
 TEST_CASE("a closed terminal stops the run after the step, unless that is ignored; a closed pipe never does") {
