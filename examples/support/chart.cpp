@@ -26,8 +26,8 @@ circle.c3 { fill: var(--c3); } circle.c4 { fill: var(--c4); } circle.c5 { fill: 
 
 namespace {
 
-// The picture, in units of its viewBox.
-constexpr double kWidth = 640, kHeight = 320, kLeft = 62, kRight = 24, kTop = 12, kBottom = 46;
+// The picture, in units of its viewBox. Left of the plot are the title of the axis and tick labels of up to eight digits.
+constexpr double kWidth = 640, kHeight = 320, kLeft = 80, kRight = 24, kTop = 12, kBottom = 46;
 
 std::string number(double value) { return printed("%.1f", value); }
 
@@ -174,8 +174,8 @@ std::vector<double> axis_ticks(double low, double high, int count, bool logarith
 }
 
 std::string format_tick(double value, bool percent) {
+  if (std::abs(value) < 1e-12) return percent ? "0%" : "0";  // also -0
   if (percent) return printed("%.4g%%", 100 * value);
-  if (std::abs(value) < 1e-12) return "0";
   if (std::abs(value) >= 1e6) return printed("%.4gM", value / 1e6);
   if (std::abs(value) >= 10'000) return printed("%.4gk", value / 1e3);
   return printed("%.4g", value);

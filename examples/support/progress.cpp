@@ -84,15 +84,18 @@ void Progress::update(const ProgressState& state) {
 std::string Progress::bar(const ProgressState& s) const {
   const std::string step = concat("step ", s.step, "/", s.total_steps);
   const std::string rest =
-      concat(printed("%3.0f%%", 100 * s.fraction), "  loss ", printed("%.4f", s.loss), "  ", format_count(s.rate), " ",
-             name_of(unit_), "s/s  ", format_duration(s.seconds_left), " left");
+      concat(printed("%3.0f%%", 100 * s.fraction), "  loss ", printed("%.4f", s.loss), rate(s), "  ",
+             format_duration(s.seconds_left), " left");
   return with_bar(step, s.fraction, rest, line_.columns());
 }
 
 std::string Progress::plain(const ProgressState& s) const {
   return concat("step ", s.step, "/", s.total_steps, "  loss ", printed("%.4f", s.loss), "  lr ", printed("%.3g", s.lr),
-                "  ", format_count(s.rate), " ", name_of(unit_), "s/s  elapsed ", format_duration(s.elapsed), "  left ",
-                format_duration(s.seconds_left));
+                rate(s), "  elapsed ", format_duration(s.elapsed), "  left ", format_duration(s.seconds_left));
+}
+
+std::string Progress::rate(const ProgressState& s) const {
+  return std::isnan(s.rate) ? "" : concat("  ", format_count(s.rate), " ", name_of(unit_), "s/s");
 }
 
 ItemProgress::ItemProgress() : ItemProgress(std::cout, ::isatty(STDOUT_FILENO) == 1, 0) {}

@@ -13,7 +13,7 @@ struct ProgressState {
   std::int64_t step = 0, total_steps = 0;
   double fraction = 0;  // of the run, [0, 1]
   double loss = 0, lr = 0;
-  double rate = 0;  // samples or tokens a second
+  double rate = 0;  // samples or tokens a second; NaN while it is not known
   double elapsed = 0, seconds_left = 0;
 };
 
@@ -60,6 +60,7 @@ class Progress {
  private:
   std::string bar(const ProgressState& state) const;
   std::string plain(const ProgressState& state) const;
+  std::string rate(const ProgressState& state) const;  // with the space before it; empty of NaN
 
   StatusLine line_;
   Unit unit_;

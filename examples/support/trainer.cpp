@@ -1,6 +1,7 @@
 #include "examples/support/trainer.h"
 
 #include <cmath>
+#include <limits>
 
 #include "core/allocator.h"
 #include "examples/support/checkpoint.h"
@@ -159,7 +160,7 @@ class Run {
   Progress progress_;
   optim::Decay decay_ = optim::parse_decay(options_.decay);
   std::int64_t last_log_step_ = 0;
-  double last_log_time_ = 0, rate_ = 0;
+  double last_log_time_ = 0, rate_ = std::numeric_limits<double>::quiet_NaN();  // none before the first logged step
   StepRunner runner_;
   Metrics metrics_;
   // A GPU is given the next step before the numbers of the last are looked at.

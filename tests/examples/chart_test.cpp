@@ -23,6 +23,13 @@ TEST_CASE("a picture of its own has all charts, their titles and their legends, 
   CHECK(contains(svg, ">1e-14</text>"));  // and not 0
 }
 
+TEST_CASE("an axis of shares begins at 0%, without a sign") {
+  const Chart chart{"Accuracy", "step", "accuracy", false, true, {{"", 0, LineStyle::solid, {{0, 0}, {10, 0.226}}}}};
+  const std::string html = render(chart);
+  CHECK(contains(html, ">0%</text>"));
+  CHECK_FALSE(contains(html, ">-0%</text>"));
+}
+
 TEST_CASE("the progress of things shows how many are done on a terminal, and only messages elsewhere") {
   std::ostringstream terminal, file;
   double time = 0;

@@ -3,6 +3,7 @@
 #include "examples/support/progress.h"
 
 #include <cmath>
+#include <limits>
 #include <sstream>
 
 #include "examples/support/system.h"
@@ -35,6 +36,18 @@ TEST_CASE("on a terminal the bar redraws itself at most ten times a second and l
     CHECK(contains(out.str(), "\r\x1b[Kevaluated\n\rstep 100/100"));
   }
   CHECK(out.str().ends_with("\r\x1b[K"));
+}
+
+TEST_CASE("a rate that is not known yet is not shown") {
+  for (const bool terminal : {true, false}) {
+    TestClock time;
+    std::ostringstream out;
+    Progress progress(out, terminal, 120, Unit::sample, time.clock());
+    progress.update({7, 100, 0.07, 1.5, 1e-3, std::numeric_limits<double>::quiet_NaN(), 1, 272});
+    CAPTURE(out.str());
+    CHECK(contains(out.str(), "loss 1.5000"));
+    CHECK_FALSE(contains(out.str(), "samples/s"));
+  }
 }
 
 TEST_CASE("a narrow terminal gets a shorter line, not two") {
