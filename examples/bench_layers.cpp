@@ -224,7 +224,7 @@ void run(int argc, char** argv) {
   std::vector<Dim> tokens;
   for (const std::string& count : split(s.tokens, ',')) tokens.push_back(positive(count, "--tokens"));
   ASHLAR_CHECK(!shapes.empty() && !layers.empty() && !tokens.empty(),
-               "bench_layers: --layers, --shapes and --tokens must name at least one each");
+               "--layers, --shapes and --tokens must name at least one each");
   // What cannot be made is told before anything is measured.
   for (const std::string& layer : layers) {
     for (const MapShape& shape : shapes) make_linear_map(Scope::root().for_loading(), shape.in, shape.out, layer, {});

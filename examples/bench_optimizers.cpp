@@ -243,7 +243,7 @@ void run(int argc, char** argv) {
     return s.layers.empty() ? std::vector<std::string>{"dense", model.blast} : split(s.layers, ';');
   };
   ASHLAR_CHECK(!models.empty() && !optimizers.empty() && (s.layers.empty() || !split(s.layers, ';').empty()),
-               "bench_optimizers: --models, --optimizers and --layers must name at least one each");
+               "--models, --optimizers and --layers must name at least one each");
   // What cannot be made is told before anything is measured.
   for (const std::string& name : optimizers) optim::default_settings(name);
   for (const Model* model : models) {

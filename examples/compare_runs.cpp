@@ -27,7 +27,7 @@ void run(int argc, char** argv) {
   options.positional("RUN", folders);
   options.add("out", out, "the report to write").value_name("FILE");
   if (!options.parse(argc, argv)) return;
-  ASHLAR_CHECK(!folders.empty(), "compare_runs: no runs given; name the --out folders of some, see --help");
+  ASHLAR_CHECK(!folders.empty(), "no runs given; name the --out folders of some, see --help");
   std::vector<RunRecord> runs;
   for (const std::string& folder : folders) {
     const RunFolder run{folder};

@@ -7,6 +7,7 @@
 #include "data/image_loader.h"
 #include "data/locate.h"
 #include "examples/models/saved.h"
+#include "examples/support/child.h"
 #include "examples/support/evaluate.h"
 #include "examples/support/format.h"
 #include "examples/support/program.h"
@@ -248,8 +249,8 @@ void compress(const Settings& s, const SafetensorsFile& weights, const Subject<M
   if (subject.tokenizer) subject.tokenizer->save(s.out);
   write_safetensors(out.model(), subject.save(*new_model));
   std::printf("written to %s; train on with: %s --config %s --init-from %s --out %s\n", s.out.string().c_str(),
-              subject.train_on.c_str(), out.config().string().c_str(), out.model().string().c_str(),
-              (s.out / ".." / (out.name() + "-trained")).lexically_normal().string().c_str());
+              subject.train_on.c_str(), shell_word(out.config().string()).c_str(), shell_word(out.model().string()).c_str(),
+              shell_word((s.out / ".." / (out.name() + "-trained")).lexically_normal().string()).c_str());
 }
 
 void run(int argc, char** argv) {
@@ -270,15 +271,15 @@ void run(int argc, char** argv) {
       .choices({"activation", "fisher"});
   options.add("samples", s.samples, "images or text windows that --calibrate looks at, rounded up to whole batches").at_least(1);
   options.add("data", s.data, "folder with the data to evaluate on before and after").value_name("DIR");
-  options.add("tokenizer", s.tokenizer, "folder with encoder.json and vocab.bpe, if not beside the model").value_name("DIR");
+  options.add("tokenizer", s.tokenizer, concat(kTokenizerFolder, "; default: those beside --in")).value_name("DIR");
   options.add("batch", s.batch, "images at a time; of a text, windows to calibrate with, and an eighth as many to evaluate").at_least(1);
   options.add("eval_windows", s.eval_windows, "evaluate a GPT-2 on the first N windows only; 0: on all").at_least(0);
   add_device_option(options, s.device);
   add_threads_option(options, s.threads);
   if (!options.parse(argc, argv)) return;
-  ASHLAR_CHECK(!s.in.empty() && !s.layer.empty() && !s.out.empty(), "compress: --in FILE, --layer SPEC and --out DIR are needed");
+  ASHLAR_CHECK(!s.in.empty() && !s.layer.empty() && !s.out.empty(), "--in FILE, --layer SPEC and --out DIR are needed");
   std::error_code not_there;  // then they are not the same
-  ASHLAR_CHECK(!std::filesystem::equivalent(s.out, s.in.parent_path() / ".", not_there), "compress: --out ", s.out.string(),
+  ASHLAR_CHECK(!std::filesystem::equivalent(s.out, s.in.parent_path() / ".", not_there), "--out ", s.out.string(),
                " is the folder of --in; give another one");
   RunFolder{s.out}.check(s.start());
   set_num_threads(s.threads);

@@ -27,7 +27,7 @@ struct Settings {
 void add_options(Options& options, Settings& s) {
   s.training.out = "runs/gpt";
   s.training.batch = 16;
-  add_training_options(options, s.training);
+  add_training_options(options, s.training, "wiki.{train,valid}.{tokens,raw}, or one *train*.txt and one *valid*.txt");
   options.group("Model");
   options.add("width", s.gpt.width, "width of the residual stream").at_least(1);
   options.add("depth", s.gpt.depth, "number of blocks").at_least(0);
@@ -37,8 +37,8 @@ void add_options(Options& options, Settings& s) {
   options.add("dropout", s.gpt.dropout, "dropout on the embedding and the branches").at_least(0).at_most(0.99);
   options.add("recompute", s.gpt.checkpoint, "recompute each block in backward instead of keeping its activations");
   options.group("Text");
-  options.add("tokenizer", s.tokenizer, "folder with encoder.json and vocab.bpe; default: learned from the training split; "
-                                         "a resumed run keeps its own")
+  options.add("tokenizer", s.tokenizer,
+              concat(kTokenizerFolder, "; default: learned from the training split; a resumed run keeps its own"))
       .value_name("DIR");
   options.add("vocab", s.gpt.vocab, "tokens of a vocabulary that is learned").at_least(257);
   options.add("eval_windows", s.eval_windows, "evaluate on the first N windows of the valid split only; 0: on all of it")

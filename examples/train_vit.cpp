@@ -27,7 +27,7 @@ struct Settings {
 
 void add_options(Options& options, Settings& s) {
   s.training.out = "runs/vit";
-  add_training_options(options, s.training);
+  add_training_options(options, s.training, "CIFAR-10 or CIFAR-100 (binary), or images in train/CLASS/ and test/CLASS/");
   options.group("Model");
   options.add("width", s.vit.width, "width of the residual stream").at_least(1);
   options.add("depth", s.vit.depth, "number of blocks").at_least(0);
@@ -72,7 +72,8 @@ void run(int argc, char** argv) {
               static_cast<long long>(dataset.train.size()), static_cast<long long>(dataset.test.size()),
               dataset.class_names.size());
   const Shape& shape = dataset.train.images.shape();
-  ASHLAR_CHECK(shape[2] == shape[3], "train_vit: images must be square, these are ", shape[2], " x ", shape[3]);
+  ASHLAR_CHECK(shape[2] == shape[3], "--data ", t.data.string(), ": images must be square, these are ", shape[2], " x ",
+               shape[3]);
   s.vit.image = shape[2];
   s.vit.classes = static_cast<Dim>(dataset.class_names.size());
   s.vit.linear = t.linear;

@@ -9,6 +9,9 @@
 
 namespace ashlar {
 
+// What --tokenizer of the programs names, for their --help.
+inline constexpr const char* kTokenizerFolder = "folder with encoder.json and vocab.bpe, or vocab.json and merges.txt";
+
 // The keys by which Hugging Face transformers knows a GPT-2.
 OrderedJson huggingface_config(const GptConfig& config);
 

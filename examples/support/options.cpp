@@ -253,8 +253,13 @@ std::string Options::help() const {
     start.resize(width + 2, ' ');
     text += wrapped(start, option.help_line());
   }
-  return text + "\nThe keys of a --config file are the options' names with _ for -; a name with a dot is a key inside an "
-                "object:\n  {\"eval_every\": 100, \"linear\": {\"qkv\": \"dense\"}}\n";
+  text += "\nThe keys of a --config file are the options' names with _ for -";
+  const auto dotted = std::ranges::find_if(
+      options_, [](const Option& o) { return o.in_config_ && o.name_.find('.') != std::string::npos; });
+  if (dotted == options_.end()) return text + ".\n";
+  const std::size_t dot = dotted->name_.find('.');
+  return concat(text, "; a name with a dot is a key inside an object:\n  {\"", dotted->name_.substr(0, dot), "\": {\"",
+                dotted->name_.substr(dot + 1), "\": ", dotted->get_().dump(), "}}\n");
 }
 
 OrderedJson Options::resolved() const {

@@ -14,8 +14,10 @@ std::array<path, 4> results(const RunFolder& run) { return {run.checkpoint(), ru
 
 void check_contents(const RunFolder& run, RunStart start) {
   const bool checkpoint = std::filesystem::exists(run.checkpoint());
+  const bool others = std::filesystem::exists(run.model()) || std::filesystem::exists(run.metrics());
   ASHLAR_CHECK(start != RunStart::resume || checkpoint, "--resume: there is no checkpoint ", run.checkpoint().string(),
-               "; leave --resume out to begin a new run");
+               others ? "; give --overwrite in place of --resume to replace what the folder holds by a new run"
+                      : "; leave --resume out to begin a new run");
   if (start != RunStart::fresh) return;
   ASHLAR_CHECK(!checkpoint, "--out ", run.root.string(),
                " holds the checkpoint of an earlier run; --resume goes on from it, --overwrite replaces the run");

@@ -49,6 +49,14 @@ void resolve_optimizer(const Options& options, TrainingOptions& values) {
   }
 }
 
+// Whether the run in --out began with the weights of --init-from, as a command that is given again with --resume says.
+bool began_with_them(const TrainingOptions& values) {
+  const std::filesystem::path file = RunFolder{values.out}.config();
+  if (!std::filesystem::exists(file)) return false;
+  const Json config = read_json(file);
+  return config.contains("init_from") && config["init_from"] == values.init_from.string();
+}
+
 }  // namespace
 
 std::vector<std::string> parse_places(const std::string& list) {
@@ -67,9 +75,9 @@ void TrainingOptions::find_data(const std::function<std::optional<std::filesyste
   if (const auto found = downloaded()) data = std::filesystem::absolute(*found);
 }
 
-void add_training_options(Options& options, TrainingOptions& values) {
+void add_training_options(Options& options, TrainingOptions& values, const std::string& data) {
   options.group("Data and files");
-  options.add("data", values.data, "folder with the data; default: what data/download.sh fetched, else made up")
+  options.add("data", values.data, "folder with " + data + "; default: what data/download.sh fetched, else made up")
       .value_name("DIR");
   options.add("out", values.out, "folder for config, metrics, weights, checkpoint and report").value_name("DIR");
   options.add("resume", values.resume, "go on from the checkpoint in --out").flag_only();
@@ -139,6 +147,9 @@ void add_training_options(Options& options, TrainingOptions& values) {
   });
   options.then([&options, &values] {
     ASHLAR_CHECK(!values.resume || !values.overwrite, "--resume and --overwrite exclude each other; give one of them");
+    ASHLAR_CHECK(!values.resume || options.source("init_from") != Source::flag || began_with_them(values),
+                 "--resume and --init-from ", values.init_from.string(),
+                 ", with which the run did not begin, exclude each other; give one of them");
     ASHLAR_CHECK(!values.overwrite || !RunFolder{values.out}.replaces(values.init_from), "--init-from ",
                  values.init_from.string(), " is a file that --overwrite would remove; give another --out");
     resolve_layer(options, values);

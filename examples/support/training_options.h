@@ -60,7 +60,7 @@ struct TrainingOptions {
 // "qkv,fc1": places of a block where a weight matrix stands, for --layer-at.
 std::vector<std::string> parse_places(const std::string& list);
 
-// With --resume and no --config, the config of the run in --out is read.
-void add_training_options(Options& options, TrainingOptions& values);
+// `data` says what --data holds. With --resume and no --config, the config of the run in --out is read.
+void add_training_options(Options& options, TrainingOptions& values, const std::string& data);
 
 }  // namespace ashlar::support

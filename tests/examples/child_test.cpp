@@ -30,6 +30,17 @@ TEST_CASE("a child's end is known and what it prints is kept") {
   CHECK(contains(error_of([&] { run_child({"true"}, folder / "x" / "log", [] {}); }), "No such file"));
 }
 
+TEST_CASE("a text in a printed command is one word, in quotes where it needs them") {
+  CHECK(shell_word("runs/vit-a_1/model.safetensors") == "runs/vit-a_1/model.safetensors");
+  const TemporaryFolder folder;
+  const auto log = folder / "log.txt";
+  for (const std::string text : {"", "my runs/a", "it's", "$HOME `x` \"y\" \\ * ~"}) {
+    CAPTURE(text);
+    run_child({"sh", "-c", "printf '<%s>' " + shell_word(text)}, log, [] {});
+    CHECK(read_file(log) == "<" + text + ">");
+  }
+}
+
 TEST_CASE("a signal that asks a program to stop is passed on to its child once") {
   const TemporaryFolder folder;
   const auto log = folder / "log.txt";

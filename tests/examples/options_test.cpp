@@ -200,6 +200,10 @@ TEST_CASE("the help names every option with its default") {
     INFO(part);
     CHECK(contains(help, part));
   }
+  CHECK(help.ends_with("with _ for -.\n"));
+  std::string layer = "dense";
+  options.add("linear.qkv", layer, "weights");
+  CHECK(options.help().ends_with("a name with a dot is a key inside an object:\n  {\"linear\": {\"qkv\": \"dense\"}}\n"));
 }
 
 TEST_CASE("the nearest name is one of small edit distance or none") {

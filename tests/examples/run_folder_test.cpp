@@ -19,6 +19,9 @@ TEST_CASE("a fresh run spares an earlier one, an overwriting run clears it, a re
   };
   CHECK(contains(error_of([&] { begin(RunStart::resume, {}); }), "there is no checkpoint"));
   CHECK_FALSE(std::filesystem::exists(root));
+  make_writable_folder(folder / "killed");
+  write_file(folder / "killed/metrics.jsonl", "x");
+  CHECK(contains(error_of([&] { RunFolder{folder / "killed"}.check(RunStart::resume); }), "--overwrite in place of --resume"));
 
   begin(RunStart::fresh, {{"lr", 1}});
   CHECK(read_json(run.config())["lr"] == 1);

@@ -18,7 +18,7 @@ TrainingOptions parse_training(std::vector<const char*> arguments, OrderedJson* 
   TrainingOptions values;
   values.epochs = 10;
   Options options("train", "Trains.");
-  add_training_options(options, values);
+  add_training_options(options, values, "the data");
   arguments.insert(arguments.begin(), "train");
   const bool go_on = options.parse(static_cast<int>(arguments.size()), arguments.data());
   REQUIRE(go_on);
@@ -157,6 +157,12 @@ TEST_CASE("what would be found out too late, or would be lost, is refused among 
   CHECK(contains(error_of([&] { parse_training({"--out", out.c_str(), "--overwrite", "--init-from", model.c_str()}); }),
                  "is a file that --overwrite would remove; give another --out"));
   CHECK(parse_training({"--out", "elsewhere", "--overwrite", "--init-from", model.c_str()}).init_from == model);
+  const auto resume = [&] { return parse_training({"--out", out.c_str(), "--resume", "--init-from", model.c_str()}); };
+  CHECK(contains(error_of(resume), "did not begin, exclude each other; give one of them"));
+  write_json(folder / "config.json", {{"init_from", "other"}});
+  CHECK(contains(error_of(resume), "did not begin, exclude each other"));
+  write_json(folder / "config.json", {{"init_from", model}});
+  CHECK(resume().init_from == model);
 }
 
 TEST_CASE("one switch scales the learning rates of factors, and the resolved config records it") {

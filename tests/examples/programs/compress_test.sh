@@ -109,10 +109,11 @@ train_on() {
   expect 0 "" "$bin/compress" --layer dense "$@"
   local printed
   printed=$(grep -o "train_[a-z]* .*--config .*" "$work/out")
-  expect 0 "" "$bin/"$printed --steps 1
+  eval "expect 0 '' \"\$bin\"/$printed --steps 1"
 }
 cp -r "$work/vit-a" "$work/vit-copy"
 train_on --in "$work/vit-copy/model.safetensors" --out "$work/vit-small/"
+train_on --in "$work/vit-copy/model.safetensors" --out "$work/vit of a user's"
 if diff -r "$work/vit-a" "$work/vit-copy" && [ -s "$work/vit-small-trained/model.safetensors" ]; then ok; else bad "training on from a compressed ViT"; fi
 # once more, from a run that began with weights of another
 train_on --in "$work/vit-small-trained/model.safetensors" --out "$work/vit-smaller"
