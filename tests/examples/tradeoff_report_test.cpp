@@ -58,8 +58,8 @@ TEST_CASE("the page draws a curve for each family, in the order of its cost") {
     CHECK(contains(page, part));
   }
   // Two curves, of one and of two points; x grows from 500k to 1M, a quarter and a half of the axis.
-  CHECK(contains(page, "d=\"M200.5 "));
-  CHECK(contains(page, "L339.0 "));
+  CHECK(contains(page, "d=\"M214.0 "));
+  CHECK(contains(page, "L348.0 "));
 }
 
 TEST_CASE("the results of texts are word perplexities") {
