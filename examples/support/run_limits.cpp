@@ -9,6 +9,7 @@
 #include <iterator>
 
 #include "core/error.h"
+#include "core/parallel.h"
 
 namespace ashlar::support {
 namespace {
@@ -31,14 +32,13 @@ extern "C" void note_signal(int) {
 // While they multiply, kernels of oneDNN before March 2026 have the stack pointer in the heap (uxlfoundation/oneDNN#4845), where
 // a handler would overwrite what lies below. So it has memory of its own, in every thread that multiplies.
 void set_handlers_apart() {
-#pragma omp parallel
-  {
+  on_threads(num_threads(), [] {
     alignas(std::max_align_t) thread_local std::byte memory[1 << 16];
     stack_t stack{};
     stack.ss_sp = memory;
     stack.ss_size = sizeof memory;
     ::sigaltstack(&stack, nullptr);
-  }
+  });
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <thread>
 
+#include "core/parallel.h"
 #include "kernels/matmul/matmul.h"
 #include "layers/init.h"
 #include "tests/examples/test_clock.h"
@@ -142,14 +143,13 @@ TEST_CASE("without a guard signals mean what they meant, and a second one is not
 
 TEST_CASE("a signal leaves alone what is being multiplied") {
   const SignalGuard guard;
-  int threads = 0, apart = 0;
-#pragma omp parallel reduction(+ : threads, apart)
-  {
+  std::atomic<int> threads = 0, apart = 0;
+  on_threads(num_threads(), [&] {
     stack_t stack{};
     ::sigaltstack(nullptr, &stack);
     ++threads;
     apart += (stack.ss_flags & SS_DISABLE) == 0 && stack.ss_size >= 1 << 15;
-  }
+  });
   CHECK(apart == threads);
 
   // Signals that are handled as the guard's are, but as often as one likes.
