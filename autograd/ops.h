@@ -22,14 +22,17 @@ Tensor cast(const Tensor& x, DType dtype);
 Tensor add(const Tensor& a, const Tensor& b);
 Tensor sub(const Tensor& a, const Tensor& b);
 Tensor mul(const Tensor& a, const Tensor& b);
+Tensor div(const Tensor& a, const Tensor& b);
 Tensor scale(const Tensor& x, double alpha);
+Tensor affine(const Tensor& x, double alpha, double beta);  // alpha x + beta
 Tensor gelu(const Tensor& x, kernels::Gelu kind = kernels::Gelu::erf);
 Tensor dropout(const Tensor& x, const kernels::DropMask& mask);
 Tensor drop_path(const Tensor& x, const kernels::DropMask& mask);  // one decision for each index of dimension 0
 
 // ---- reductions
-Tensor sum(const Tensor& x);             // ()
-Tensor mean(const Tensor& x, int dim);   // without the dimension
+Tensor sum(const Tensor& x);               // ()
+Tensor sum(const Tensor& x, int dim);      // without the dimension
+Tensor mean(const Tensor& x, int dim);     // without the dimension
 
 // ---- products
 // (…, M, K) (…, K, N) -> (…, M, N) in a's dtype, batch dimensions broadcast
@@ -91,5 +94,13 @@ namespace ashlar {
 inline Tensor operator+(const Tensor& a, const Tensor& b) { return F::add(a, b); }
 inline Tensor operator-(const Tensor& a, const Tensor& b) { return F::sub(a, b); }
 inline Tensor operator*(const Tensor& a, const Tensor& b) { return F::mul(a, b); }
+inline Tensor operator/(const Tensor& a, const Tensor& b) { return F::div(a, b); }
+inline Tensor operator-(const Tensor& a) { return F::scale(a, -1); }
 inline Tensor operator*(const Tensor& a, double alpha) { return F::scale(a, alpha); }
+inline Tensor operator*(double alpha, const Tensor& a) { return F::scale(a, alpha); }
+inline Tensor operator/(const Tensor& a, double alpha) { return F::scale(a, 1 / alpha); }
+inline Tensor operator+(const Tensor& a, double beta) { return F::affine(a, 1, beta); }
+inline Tensor operator+(double beta, const Tensor& a) { return F::affine(a, 1, beta); }
+inline Tensor operator-(const Tensor& a, double beta) { return F::affine(a, 1, -beta); }
+inline Tensor operator-(double beta, const Tensor& a) { return F::affine(a, -1, beta); }
 }  // namespace ashlar

@@ -1,5 +1,6 @@
 // Operations on each element, and reductions.
 #include "autograd/broadcast.h"
+#include "autograd/checks.h"
 #include "autograd/function.h"
 #include "autograd/ops.h"
 #include "kernels/elementwise/elementwise.h"
@@ -8,56 +9,57 @@ namespace ashlar::F {
 namespace {
 
 using autograd::broadcast_shape;
+using autograd::check_defined;
+using autograd::check_same_dtype;
 using autograd::reuse;
 using autograd::sum_to_shape;
 
-void check_dtypes(std::string_view operation, const Array& a, const Array& b) {
-  ASHLAR_CHECK(a.dtype() == b.dtype(), operation, ": dtypes ", a.dtype(), " and ", b.dtype(),
-               " differ; cast one of them");
+Array scaled(const Array& x, double alpha) {
+  Array y = empty_like(x);
+  kernels::scale(x.exec(), x, alpha, y);
+  return y;
 }
 
-struct AddShapes {
-  Shape a, b;
-  double beta;
-};
+// kernel(a, b, y) on what both broadcast to.
+Array broadcast(const char* name, const auto& kernel, const Array& a, const Array& b) {
+  const Shape shape = broadcast_shape(a.shape(), b.shape(), name);
+  Array y = Array::empty(shape, a.dtype(), a.device());
+  kernel(a.exec(), a.expand(shape), b.expand(shape), y);
+  return y;
+}
 
 // y = a + beta b
-struct Add : Function<Add> {
-  static constexpr const char* name = "add";
-  static Array forward(Context& ctx, const Array& a, const Array& b, const double& beta) {
-    check_dtypes(name, a, b);
-    const Shape shape = broadcast_shape(a.shape(), b.shape(), name);
-    Array y = Array::empty(shape, a.dtype(), a.device());
-    kernels::linear_combination(a.exec(), a.expand(shape), 1.0, b.expand(shape), beta, y);
-    ctx.keep(AddShapes{a.shape(), b.shape(), beta});
-    return y;
+template <class Op, int beta>
+struct Sum : Function<Op> {
+  static Array forward(Context& ctx, const Array& a, const Array& b) {
+    check_same_dtype(Op::name, a, b);
+    ctx.keep(std::pair(a.shape(), b.shape()));
+    const auto sum = [](const Exec& exec, const Array& left, const Array& right, const Array& y) {
+      kernels::linear_combination(exec, left, 1, right, beta, y);
+    };
+    return broadcast(Op::name, sum, a, b);
   }
   static std::array<Array, 2> backward(Context& ctx, const Array& dy) {
-    const auto& [a, b, beta] = ctx.kept<AddShapes>();
+    const auto& [a, b] = ctx.kept<std::pair<Shape, Shape>>();
     std::array<Array, 2> gradients;
     if (ctx.needs_grad(0)) gradients[0] = sum_to_shape(dy, a);
-    if (ctx.needs_grad(1)) {
-      gradients[1] = sum_to_shape(dy, b);
-      if (beta != 1.0) {
-        Array scaled = Array::empty(b, dy.dtype(), dy.device());
-        kernels::scale(dy.exec(), gradients[1], beta, scaled);
-        gradients[1] = scaled;
-      }
-    }
+    if (ctx.needs_grad(1)) gradients[1] = sum_to_shape(dy, b);
+    if (beta != 1 && gradients[1].defined()) gradients[1] = scaled(gradients[1], beta);
     return gradients;
   }
+};
+struct Add : Sum<Add, 1> {
+  static constexpr const char* name = "add";
+};
+struct Sub : Sum<Sub, -1> {
+  static constexpr const char* name = "sub";
 };
 
 struct Mul : Function<Mul> {
   static constexpr const char* name = "mul";
-  static Array product(const Array& a, const Array& b) {
-    const Shape shape = broadcast_shape(a.shape(), b.shape(), name);
-    Array y = Array::empty(shape, a.dtype(), a.device());
-    kernels::multiply(a.exec(), a.expand(shape), b.expand(shape), y);
-    return y;
-  }
+  static Array product(const Array& a, const Array& b) { return broadcast(name, kernels::multiply, a, b); }
   static Array forward(Context& ctx, const Array& a, const Array& b) {
-    check_dtypes(name, a, b);
+    check_same_dtype(name, a, b);
     ctx.save(a, b);
     return product(a, b);
   }
@@ -70,13 +72,32 @@ struct Mul : Function<Mul> {
   }
 };
 
+// y = a / b: da = dy / b, db = -dy y / b. Saved for backward: b and y.
+struct Div : Function<Div> {
+  static constexpr const char* name = "div";
+  static Array quotient(const Array& a, const Array& b) { return broadcast(name, kernels::divide, a, b); }
+  static Array forward(Context& ctx, const Array& a, const Array& b) {
+    check_same_dtype(name, a, b);
+    Array y = quotient(a, b);
+    ctx.save(b, y);
+    ctx.keep(a.shape());
+    return y;
+  }
+  static std::array<Array, 2> backward(Context& ctx, const Array& dy) {
+    const Array &b = ctx.saved(0), &y = ctx.saved(1), da = quotient(dy, b);
+    std::array<Array, 2> gradients;
+    if (ctx.needs_grad(0)) gradients[0] = sum_to_shape(da, ctx.kept<Shape>());
+    if (ctx.needs_grad(1)) gradients[1] = scaled(sum_to_shape(broadcast(name, kernels::multiply, da, y), b.shape()), -1);
+    return gradients;
+  }
+};
+
 struct Scale : Function<Scale> {
   static constexpr const char* name = "scale";
   static Array forward(Context& ctx, const Array& x, const double& alpha) {
-    Array y = Array::empty(x.shape(), x.dtype(), x.device());
-    kernels::scale(x.exec(), x, alpha, y);
+    check_defined(name, x);
     ctx.keep(alpha);
-    return y;
+    return scaled(x, alpha);
   }
   static std::array<Array, 1> backward(Context& ctx, const Array& dy) {
     Array dx = reuse(dy);
@@ -85,9 +106,23 @@ struct Scale : Function<Scale> {
   }
 };
 
+// y = alpha x + beta
+struct Affine : Function<Affine> {
+  static constexpr const char* name = "affine";
+  static Array forward(Context& ctx, const Array& x, const double& alpha, const double& beta) {
+    check_defined(name, x);
+    Array y = empty_like(x);
+    kernels::affine(x.exec(), x, alpha, beta, y);
+    ctx.keep(alpha);
+    return y;
+  }
+  static std::array<Array, 1> backward(Context& ctx, const Array& dy) { return Scale::backward(ctx, dy); }
+};
+
 struct Expand : Function<Expand> {
   static constexpr const char* name = "expand";
   static Array forward(Context& ctx, const Array& x, const Shape& shape) {
+    check_defined(name, x);
     ctx.keep(x.shape());
     return x.expand(shape);
   }
@@ -128,6 +163,7 @@ struct Drop : Function<Op> {
     return y;
   }
   static Array forward(Context& ctx, const Array& x, const kernels::DropMask& mask) {
+    check_defined(Op::name, x);
     ctx.keep(mask);
     return apply_mask(x, mask);
   }
@@ -144,15 +180,18 @@ struct DropPath : Drop<DropPath, kernels::drop_path> {
 
 }  // namespace
 
-Tensor add(const Tensor& a, const Tensor& b) { return Add::apply(a, b, 1.0); }
-Tensor sub(const Tensor& a, const Tensor& b) { return Add::apply(a, b, -1.0); }
+Tensor add(const Tensor& a, const Tensor& b) { return Add::apply(a, b); }
+Tensor sub(const Tensor& a, const Tensor& b) { return Sub::apply(a, b); }
 Tensor mul(const Tensor& a, const Tensor& b) { return Mul::apply(a, b); }
+Tensor div(const Tensor& a, const Tensor& b) { return Div::apply(a, b); }
 Tensor scale(const Tensor& x, double alpha) { return Scale::apply(x, alpha); }
+Tensor affine(const Tensor& x, double alpha, double beta) { return Affine::apply(x, alpha, beta); }
 Tensor expand(const Tensor& x, const Shape& shape) { return Expand::apply(x, shape); }
 Tensor gelu(const Tensor& x, kernels::Gelu kind) { return gelu(activate(x, kind)); }
 Tensor gelu(const Activation& x) { return GeluOp::apply(x.z, x); }
 
 Activation activate(const Tensor& z, kernels::Gelu kind) {
+  check_defined("gelu", z);
   const Array x = z.value().as_contiguous(), y = empty_like(x);
   kernels::gelu_forward(x.exec(), x, kind, y);
   return {z, y, kind};
@@ -169,14 +208,21 @@ Tensor drop_path(const Tensor& x, const kernels::DropMask& mask) {
 }
 
 Tensor sum(const Tensor& x) {
+  check_defined("sum", x);
   const std::vector<Dim> ones(static_cast<std::size_t>(x.value().ndim()), 1);
   return reshape(SumTo::apply(x, Shape(ones)), {});
 }
 
+Tensor sum(const Tensor& x, int dim) {
+  check_defined("sum", x);
+  const int d = normalize_dim(dim, x.value().ndim(), "sum");
+  return reshape(SumTo::apply(x, x.shape().with(d, 1)), x.shape().without(d));
+}
+
 Tensor mean(const Tensor& x, int dim) {
+  check_defined("mean", x);
   const int d = normalize_dim(dim, x.value().ndim(), "mean");
-  const Tensor total = reshape(SumTo::apply(x, x.shape().with(d, 1)), x.shape().without(d));
-  return scale(total, 1.0 / static_cast<double>(x.size(d)));
+  return scale(sum(x, d), 1.0 / static_cast<double>(x.size(d)));
 }
 
 }  // namespace ashlar::F

@@ -16,9 +16,9 @@
 namespace ashlar::kernels {
 namespace {
 
-enum class Operation : unsigned char { linear_combination, multiply };
+enum class Operation : unsigned char { linear_combination, multiply, divide };
 
-// y = alpha a + beta b or y = a b.
+// y = alpha a + beta b, y = a b or y = a / b.
 struct Work {
   Operation operation;
   ConstView a, b;
@@ -81,6 +81,9 @@ void rows_of(const Work& work, Dim row_begin, Dim row_end, Dim column_begin, Dim
       case Operation::multiply:
         row_of(d, count, [](auto u, auto v) HWY_ATTR { return hn::Mul(u, v); }, a, b, y, step);
         break;
+      case Operation::divide:
+        row_of(d, count, [](auto u, auto v) HWY_ATTR { return hn::Div(u, v); }, a, b, y, step);
+        break;
     }
   }
 }
@@ -137,6 +140,14 @@ void run(Operation operation, const ConstView& a, double alpha, const ConstView&
                 });
 }
 
+// The same with one value for b, which strides of 0 repeat.
+void run_with_value(Operation operation, const ConstView& a, double alpha, double b, double beta, const View& y) {
+  const auto narrow = static_cast<float>(b);
+  const bool wide = y.dtype == DType::f64;
+  const ConstView repeated(wide ? static_cast<const void*>(&b) : &narrow, wide ? DType::f64 : DType::f32, y.shape, {});
+  run(operation, a, alpha, repeated, beta, y);
+}
+
 }  // namespace
 
 void linear_combination(const Exec&, ConstView a, double alpha, ConstView b, double beta, View y) {
@@ -151,14 +162,20 @@ void multiply(const Exec&, ConstView a, ConstView b, View y) {
   run(Operation::multiply, a, 1, b, 1, y);
 }
 
+void divide(const Exec&, ConstView a, ConstView b, View y) {
+  check_same_width("divide", a, y);
+  check_same_width("divide", b, y);
+  run(Operation::divide, a, 1, b, 1, y);
+}
+
 void scale(const Exec&, ConstView x, double alpha, View y) {
   check_same_width("scale", x, y);
-  // A product with a factor that is repeated by strides of 0.
-  const auto factor = static_cast<float>(alpha);
-  const bool wide = y.dtype == DType::f64;
-  const ConstView repeated(wide ? static_cast<const void*>(&alpha) : &factor, wide ? DType::f64 : DType::f32, y.shape,
-                           {});
-  run(Operation::multiply, x, 1, repeated, 1, y);
+  run_with_value(Operation::multiply, x, 1, alpha, 1, y);
+}
+
+void affine(const Exec&, ConstView x, double alpha, double beta, View y) {
+  check_same_width("affine", x, y);
+  run_with_value(Operation::linear_combination, x, alpha, 1, beta, y);
 }
 
 void cast(const Exec&, ConstView x, View y) {

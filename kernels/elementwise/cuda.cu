@@ -20,14 +20,18 @@ struct Product {
   __device__ A operator()(A a, A b) const { return a * b; }
 };
 template <class A>
+struct Quotient {
+  __device__ A operator()(A a, A b) const { return a / b; }
+};
+template <class A>
 struct TimesValue {
   const A* factor;
   __device__ A operator()(A a) const { return a * *factor; }
 };
 template <class A>
-struct Scaled {
-  A alpha;
-  __device__ A operator()(A x, A) const { return alpha * x; }
+struct Affine {
+  A alpha, beta;
+  __device__ A operator()(A x, A) const { return alpha * x + beta; }
 };
 
 template <class F, class A, class B, class Y>
@@ -75,6 +79,14 @@ void run(const Exec& exec, const MakeF& make_f, const ConstView& a, const ConstV
   });
 }
 
+void run_affine(const Exec& exec, const ConstView& x, double alpha, double beta, const View& y) {
+  const auto make_f = [=](auto like) {
+    using A = decltype(like);
+    return Affine<A>{static_cast<A>(alpha), static_cast<A>(beta)};
+  };
+  run(exec, make_f, x, x, y);
+}
+
 }  // namespace
 
 void linear_combination(const Exec& exec, ConstView a, double alpha, ConstView b, double beta, View y) {
@@ -100,9 +112,20 @@ void multiply(const Exec& exec, ConstView a, ConstView b, View y) {
   run(exec, [](auto like) { return Product<decltype(like)>{}; }, a, b, y);
 }
 
+void divide(const Exec& exec, ConstView a, ConstView b, View y) {
+  check_same_width("divide", a, y);
+  check_same_width("divide", b, y);
+  run(exec, [](auto like) { return Quotient<decltype(like)>{}; }, a, b, y);
+}
+
 void scale(const Exec& exec, ConstView x, double alpha, View y) {
   check_same_width("scale", x, y);
-  run(exec, [=](auto like) { return Scaled<decltype(like)>{static_cast<decltype(like)>(alpha)}; }, x, x, y);
+  run_affine(exec, x, alpha, -0.0, y);  // adding -0 changes no bit, where +0 would change the sign of -0
+}
+
+void affine(const Exec& exec, ConstView x, double alpha, double beta, View y) {
+  check_same_width("affine", x, y);
+  run_affine(exec, x, alpha, beta, y);
 }
 
 void cast(const Exec& exec, ConstView x, View y) {

@@ -84,6 +84,33 @@ TEST_CASE("elementwise operations", "[cuda]") {
   }
 }
 
+TEST_CASE("quotients, and numbers added", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    for (const Dim size : {Dim{1}, Dim{1000}, Dim{4099}}) {
+      INFO(dtype << " " << size);
+      const Array a = randn({3, size}, dtype, 1), b = empty_like(a);
+      kernels::affine({}, randn({3, size}, dtype, 2), 0.125, 2, b);  // away from zero
+      const Array row = b.select(0, 1).clone();
+      same_on_gpu({a, b, row}, {nan_like(a), nan_like(a), nan_like(a), nan_like(a), nan_like(a)}, gpu_tolerance(dtype),
+                  [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                    kernels::divide(exec, in[0], in[1], out[0]);
+                    kernels::divide(exec, in[0], in[2].expand(in[0].shape()), out[1]);
+                    kernels::divide(exec, in[2].expand(in[0].shape()), in[1], out[2]);
+                    kernels::affine(exec, in[0], -2.5, 0.75, out[3]);
+                    kernels::affine(exec, in[0].transpose(0, 1), 1, 3, out[4].transpose(0, 1));
+                  });
+    }
+  }
+  // Signs of zeros are kept.
+  const Array zeros = Array::from(std::vector<float>{0, -0.0f}, {2});
+  same_on_gpu({zeros}, {nan_like(zeros)}, 0, [](const Exec& exec, const Arrays& in, const Arrays& out) {
+    kernels::scale(exec, in[0], 2, out[0]);
+    if (exec.device != Device{}) CHECK(std::signbit(out[0].to_vector<float>()[1]));
+    if (exec.device != Device{}) CHECK(!std::signbit(out[0].to_vector<float>()[0]));
+  });
+}
+
 TEST_CASE("gelu", "[cuda]") {
   if (!has_gpu()) return;
   for (const DType dtype : kFloating) {

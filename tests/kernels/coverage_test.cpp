@@ -71,6 +71,7 @@ const std::map<std::string, Probe>& probes() {
          const kernels::AdamWTensor tensor{.numbers = numbers(3), .dw = matrix(t), .w = matrix(t), .m = matrix(t), .v = matrix(t)};
          kernels::adamw_update(cpu, {&tensor, 1});
        }},
+      {"affine", [=](DType t) { kernels::affine(cpu, matrix(t), 1, 1, matrix(t)); }},
       {"attention_backward",
        [=](DType t) {
          kernels::attention_backward(cpu, heads(t), heads(t), heads(t), heads(t), heads(t), factor(t, {1, 1, 2}), 1, true,
@@ -116,6 +117,7 @@ const std::map<std::string, Probe>& probes() {
          const Array target = ids();
          kernels::cross_entropy(cpu, matrix(t), {.target = target}, 1, vector(t, 2), matrix(t));
        }},
+      {"divide", [=](DType t) { kernels::divide(cpu, matrix(t), matrix(t), matrix(t)); }},
       {"drop_path", [=](DType t) { kernels::drop_path(cpu, matrix(t), {}, matrix(t)); }},
       {"dropout", [=](DType t) { kernels::dropout(cpu, matrix(t), {}, matrix(t)); }},
       {"embedding_backward",

@@ -10,22 +10,32 @@ namespace {
 
 constexpr double kAlpha = 0.75, kBeta = -1.5;
 
-enum class Op { linear_combination, multiply, scale };
+enum class Op { linear_combination, multiply, divide, scale, affine };
 
 void run(Op op, const Array& a, const Array& b, const Array& y) {
   switch (op) {
     case Op::linear_combination: return kernels::linear_combination(a.exec(), a, kAlpha, b, kBeta, y);
     case Op::multiply: return kernels::multiply(a.exec(), a, b, y);
+    case Op::divide: return kernels::divide(a.exec(), a, b, y);
     case Op::scale: return kernels::scale(a.exec(), a, kAlpha, y);
+    case Op::affine: return kernels::affine(a.exec(), a, kAlpha, kBeta, y);
   }
 }
 
+double reference(Op op, double a, double b) {
+  switch (op) {
+    case Op::linear_combination: return kAlpha * a + kBeta * b;
+    case Op::multiply: return a * b;
+    case Op::divide: return a / b;
+    case Op::scale: return kAlpha * a;
+    case Op::affine: return kAlpha * a + kBeta;
+  }
+  return NAN;
+}
 Array reference(Op op, const Array& a, const Array& b) {
   auto x = a.to_vector<double>();
   const auto z = b.to_vector<double>();
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    x[i] = op == Op::multiply ? x[i] * z[i] : kAlpha * x[i] + (op == Op::scale ? 0 : kBeta * z[i]);
-  }
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = reference(op, x[i], z[i]);
   return Array::from(x, a.shape());
 }
 
@@ -33,7 +43,7 @@ Array reference(Op op, const Array& a, const Array& b) {
 
 TEST_CASE("elementwise kernels match their formulas", "[elementwise]") {
   const IsaLimit isa(GENERATE("baseline", "environment"));
-  const Op op = GENERATE(Op::linear_combination, Op::multiply, Op::scale);
+  const Op op = GENERATE(Op::linear_combination, Op::multiply, Op::divide, Op::scale, Op::affine);
   const DType dtype = GENERATE(DType::f64, DType::f32, DType::bf16);
   const Shape shape = GENERATE(Shape{}, Shape{1}, Shape{3, 5, 7}, Shape{37, 1021}, Shape{2, 0, 3});
   CAPTURE(kernels::isa_name(), static_cast<int>(op), name_of(dtype), shape);
@@ -44,7 +54,7 @@ TEST_CASE("elementwise kernels match their formulas", "[elementwise]") {
 
 TEST_CASE("elementwise kernels take any strides", "[elementwise]") {
   const IsaLimit isa(GENERATE("baseline", "environment"));
-  const Op op = GENERATE(Op::linear_combination, Op::multiply, Op::scale);
+  const Op op = GENERATE(Op::linear_combination, Op::multiply, Op::divide, Op::scale, Op::affine);
   const DType dtype = GENERATE(DType::f64, DType::f32, DType::bf16);
   const Array base = randn({5, 9, 13}, dtype, 3);
   const Array square = randn({13, 9, 5}, dtype, 4).permute({2, 1, 0});
@@ -72,7 +82,7 @@ TEST_CASE("elementwise kernels take any strides", "[elementwise]") {
 }
 
 TEST_CASE("elementwise kernels mix f32 and bf16", "[elementwise]") {
-  const Op op = GENERATE(Op::linear_combination, Op::multiply, Op::scale);
+  const Op op = GENERATE(Op::linear_combination, Op::multiply, Op::divide, Op::scale, Op::affine);
   const DType da = GENERATE(DType::f32, DType::bf16), db = GENERATE(DType::f32, DType::bf16),
               dy = GENERATE(DType::f32, DType::bf16);
   const Array a = randn({7, 33}, da, 1), b = randn({33}, db, 2).expand({7, 33}), y = Array::empty({7, 33}, dy);
@@ -81,7 +91,7 @@ TEST_CASE("elementwise kernels mix f32 and bf16", "[elementwise]") {
 }
 
 TEST_CASE("elementwise kernels work in place", "[elementwise]") {
-  const Op op = GENERATE(Op::linear_combination, Op::multiply, Op::scale);
+  const Op op = GENERATE(Op::linear_combination, Op::multiply, Op::divide, Op::scale, Op::affine);
   const DType dtype = GENERATE(DType::f64, DType::f32, DType::bf16);
   const bool strided = GENERATE(false, true);
   const auto make = [&](std::uint64_t key) {
@@ -93,7 +103,7 @@ TEST_CASE("elementwise kernels work in place", "[elementwise]") {
   const Array first = make(1), second = make(2);
   run(op, first, b, first);
   CHECK(bitwise_equal(first, expected));
-  if (op == Op::scale) return;
+  if (op == Op::scale || op == Op::affine) return;
   run(op, a, second, second);
   CHECK(bitwise_equal(second, expected));
 }

@@ -1,0 +1,88 @@
+// Quotients, numbers beside tensors, sums over a dimension, and what arithmetic says of operands that it cannot take.
+#include "autograd/ops.h"
+#include "tests/support/catch.h"
+#include "tests/support/gradcheck.h"
+
+using namespace ashlar;
+using namespace ashlar::test;
+
+namespace {
+
+Array r(const Shape& shape, std::uint64_t key) { return randn(shape, DType::f64, key); }
+
+// Values of 0.5 and more, to divide by.
+Array divisors(const Shape& shape, std::uint64_t key) {
+  std::vector<double> values = r(shape, key).to_vector<double>();
+  for (double& v : values) v = 0.5 + std::abs(v);
+  return Array::from(values, shape);
+}
+
+}  // namespace
+
+TEST_CASE("quotients: gradients match finite differences, shapes broadcast") {
+  REQUIRE_GRADIENTS([](const auto& t) { return t[0] / t[1]; }, r({2, 3, 5}, 5), divisors({3, 5}, 6));
+  REQUIRE_GRADIENTS([](const auto& t) { return t[0] / t[1]; }, r({7}, 7), divisors({2, 7}, 8));
+  REQUIRE_GRADIENTS([](const auto& t) { return t[0] / t[1]; }, r({2, 3, 1}, 9), divisors({1, 5}, 10));
+  REQUIRE_GRADIENTS([](const auto& t) { return t[0] / t[0] + t[0] / (t[0] * t[0]); }, divisors({11}, 11));
+  const Tensor a = r({2, 3}, 12), b = divisors({3}, 13);
+  REQUIRE_GRADIENTS([=](const auto& t) { return t[0] / b; }, a.value());
+  REQUIRE_GRADIENTS([=](const auto& t) { return a / t[0]; }, b.value());
+  REQUIRE(relative_error(F::mul(F::div(a, b), b).value(), a.value()) <= 1e-15);
+}
+
+TEST_CASE("numbers and tensors: gradients match finite differences") {
+  REQUIRE_GRADIENTS([](const auto& t) { return -t[0]; }, r({3, 4}, 14));
+  REQUIRE_GRADIENTS([](const auto& t) { return 2.5 * t[0] / 3 + 1 - (0.5 - t[0]) * (t[0] - 2); }, r({3, 4}, 15));
+  REQUIRE_GRADIENTS([](const auto& t) { return F::affine(F::transpose(t[0], 0, 1), -3, 0.5); }, r({3, 4}, 16));
+}
+
+TEST_CASE("numbers and tensors: values") {
+  for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+    const Tensor x = Array::full({2}, 3, dtype);
+    const auto is = [&](const Tensor& y, double value) { return y.dtype() == dtype && all_equal(y.value(), value); };
+    REQUIRE(is(-x, -3));
+    REQUIRE(is(2 * x, 6));
+    REQUIRE(is(x * 2, 6));
+    REQUIRE(is(x / 2, 1.5));
+    REQUIRE(is(x + 2, 5));
+    REQUIRE(is(2 + x, 5));
+    REQUIRE(is(x - 2, 1));
+    REQUIRE(is(2 - x, -1));
+    REQUIRE(is(F::affine(x, 2, 1), 7));
+  }
+}
+
+TEST_CASE("sums over a dimension: gradients match finite differences, values are those of the formula") {
+  for (const int dim : {0, 1, 2, -1}) {
+    REQUIRE_GRADIENTS([=](const auto& t) { return F::sum(t[0], dim); }, r({3, 4, 2}, 17));
+  }
+  const Tensor x = Array::from(std::vector<double>{1, 2, 3, 4, 5, 6}, {2, 3});
+  REQUIRE(F::sum(x, 0).value().to_vector<double>() == std::vector<double>{5, 7, 9});
+  REQUIRE(F::sum(x, 1).value().to_vector<double>() == std::vector<double>{6, 15});
+  REQUIRE(F::mean(x, -1).value().to_vector<double>() == std::vector<double>{2, 5});
+}
+
+TEST_CASE("operations name themselves and the operand that is undefined") {
+  const Tensor none;
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const Tensor x = randn({2, 3}, dtype, 25);
+    using Binary = Tensor (*)(const Tensor&, const Tensor&);
+    for (const auto& [name, op] : std::initializer_list<std::pair<std::string, Binary>>{
+             {"add", F::add}, {"sub", F::sub}, {"mul", F::mul}, {"div", F::div}}) {
+      REQUIRE_THROWS_WITH(op(none, x), name + ": operand 1 is undefined; it must be given a value first");
+      REQUIRE_THROWS_WITH(op(x, none), name + ": operand 2 is undefined; it must be given a value first");
+      REQUIRE_THROWS_WITH(op(x, r({2, 3}, 26)), says(name + ": dtypes ") && says("cast"));
+      REQUIRE_THROWS_WITH(op(x, randn({4}, dtype, 27)), name + ": shapes (2, 3) and (4) do not broadcast");
+    }
+  }
+  const auto refused = [](const char* name) { return says(std::string(name) + ": operand 1 is undefined"); };
+  REQUIRE_THROWS_WITH(F::gelu(none), refused("gelu"));
+  REQUIRE_THROWS_WITH(none * 2, refused("scale"));
+  REQUIRE_THROWS_WITH(none + 2, refused("affine"));
+  REQUIRE_THROWS_WITH(F::expand(none, {2}), refused("expand"));
+  REQUIRE_THROWS_WITH(F::drop_path(none, {0.5, 1, 2}), refused("drop_path"));
+  REQUIRE_THROWS_WITH(F::sum(none), refused("sum"));
+  REQUIRE_THROWS_WITH(F::sum(none, 0), refused("sum"));
+  REQUIRE_THROWS_WITH(F::mean(none, 0), refused("mean"));
+  REQUIRE_THROWS_WITH(F::sum(r({2, 3}, 28), 2), says("sum: dimension 2 does not exist"));
+}
