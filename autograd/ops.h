@@ -25,6 +25,13 @@ Tensor mul(const Tensor& a, const Tensor& b);
 Tensor div(const Tensor& a, const Tensor& b);
 Tensor scale(const Tensor& x, double alpha);
 Tensor affine(const Tensor& x, double alpha, double beta);  // alpha x + beta
+Tensor relu(const Tensor& x);
+Tensor sigmoid(const Tensor& x);
+Tensor silu(const Tensor& x);  // x sigmoid(x)
+Tensor tanh(const Tensor& x);
+Tensor exp(const Tensor& x);
+Tensor log(const Tensor& x);
+Tensor sqrt(const Tensor& x);
 Tensor gelu(const Tensor& x, kernels::Gelu kind = kernels::Gelu::erf);
 Tensor dropout(const Tensor& x, const kernels::DropMask& mask);
 Tensor drop_path(const Tensor& x, const kernels::DropMask& mask);  // one decision for each index of dimension 0
@@ -33,6 +40,7 @@ Tensor drop_path(const Tensor& x, const kernels::DropMask& mask);  // one decisi
 Tensor sum(const Tensor& x);               // ()
 Tensor sum(const Tensor& x, int dim);      // without the dimension
 Tensor mean(const Tensor& x, int dim);     // without the dimension
+Tensor softmax(const Tensor& x, int dim);  // of x's shape; sums over the dimension are 1
 
 // ---- products
 // (…, M, K) (…, K, N) -> (…, M, N) in a's dtype, batch dimensions broadcast

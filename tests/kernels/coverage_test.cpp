@@ -23,7 +23,9 @@
 #include "kernels/monarch/monarch.h"
 #include "kernels/normalize/normalize.h"
 #include "kernels/reduce/reduce.h"
+#include "kernels/softmax/softmax.h"
 #include "kernels/ss1/ss1.h"
+#include "kernels/unary/unary.h"
 #include "kernels/update/update.h"
 #include "tests/support/catch.h"
 #include "tests/support/compare.h"
@@ -166,6 +168,8 @@ const std::map<std::string, Probe>& probes() {
          const kernels::SgdTensor tensor{.numbers = numbers(1), .dw = matrix(t), .w = matrix(t), .buffer = matrix(t)};
          kernels::sgd_update(cpu, {&tensor, 1});
        }},
+      {"softmax_backward", [=](DType t) { kernels::softmax_backward(cpu, matrix(t), matrix(t), matrix(t)); }},
+      {"softmax_forward", [=](DType t) { kernels::softmax_forward(cpu, matrix(t), matrix(t)); }},
       {"ss1_backward",
        [=](DType t) {
          kernels::ss1_backward(cpu, matrix(t), {}, Array::zeros({1, 2, 2}, t), turns(), ones(), factor(t, {3, 2}), matrix(t),
@@ -185,6 +189,9 @@ const std::map<std::string, Probe>& probes() {
          const ConstView view = x;
          kernels::sums_of_squares(cpu, {&view, 1}, Array::zeros({1}, DType::f64));
        }},
+      {"unary_backward",
+       [=](DType t) { kernels::unary_backward(cpu, matrix(t), matrix(t), kernels::Unary::exp, matrix(t)); }},
+      {"unary_forward", [=](DType t) { kernels::unary_forward(cpu, matrix(t), kernels::Unary::exp, matrix(t)); }},
   };
   return table;
 }
