@@ -1,8 +1,8 @@
 // GPT-2 (Radford et al. 2019): pre-norm decoder with learned positions and a head tied to the token embedding, with the
 // parameter names of Hugging Face transformers.
 #pragma once
-#include "examples/models/exchange.h"
 #include "layers/transformer.h"
+#include "layers/weights.h"
 
 namespace ashlar {
 

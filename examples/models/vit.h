@@ -1,7 +1,7 @@
 // Vision transformer (Dosovitskiy et al. 2021), with the parameter names of timm.
 #pragma once
-#include "examples/models/exchange.h"
 #include "layers/transformer.h"
+#include "layers/weights.h"
 
 namespace ashlar {
 

@@ -4,7 +4,7 @@
 #include <limits>
 
 #include "core/safetensors.h"
-#include "examples/models/exchange.h"
+#include "layers/weights.h"
 
 namespace ashlar::support {
 namespace {
@@ -32,8 +32,6 @@ T number(const SafetensorsFile& file, const std::string& key) {
   return value;
 }
 
-// Our own names and layouts.
-ForeignTensor as_it_is(const Parameter& parameter) { return {parameter.name, parameter.tensor.shape()}; }
 bool is_no_weight(const std::string& name) { return name.starts_with(kOptimizer) || name.starts_with(kAverage); }
 
 // What stands under a prefix, without it.

@@ -1,12 +1,19 @@
-// Weights of a model in a safetensors file, in the names and layouts of other libraries (timm, transformers), so that
-// files travel both ways.
+// Weights of a model in a safetensors file: in its own names and layouts, or in those of other libraries (timm,
+// transformers), so that files travel both ways.
 #pragma once
+#include <filesystem>
 #include <functional>
 
 #include "core/safetensors.h"
 #include "layers/module.h"
 
 namespace ashlar {
+
+// The parameters and buffers of a model, or of a part of one, under their own names. The file is replaced atomically.
+void save_weights(const std::filesystem::path& path, const Module& model);
+// Copies the values of such a file into a model of the same names and shapes; InputError of check_weights(), and nothing has
+// changed then. A model made in Scope::for_loading() draws no random numbers before.
+void load_weights(const std::filesystem::path& path, const Module& model);
 
 // How a parameter is called and laid out in the file.
 struct ForeignTensor {
@@ -15,6 +22,7 @@ struct ForeignTensor {
   bool transposed = false;  // … unless it is stored as (in, out)
 };
 using Exchange = std::function<ForeignTensor(const Parameter& parameter)>;
+ForeignTensor as_it_is(const Parameter& parameter);  // the model's own names and layouts
 
 // The parameters and buffers of a model as they stand in a file; copies nothing.
 NamedArrays export_weights(const Module& model, const Exchange& exchange);

@@ -1,5 +1,6 @@
-#include "examples/models/exchange.h"
+#include "layers/weights.h"
 
+#include <algorithm>
 #include <set>
 
 namespace ashlar {
@@ -43,6 +44,16 @@ std::string list_of(const std::vector<std::string>& names, std::string_view titl
 }
 
 }  // namespace
+
+void save_weights(const std::filesystem::path& path, const Module& model) {
+  write_safetensors(path, export_weights(model, as_it_is));
+}
+
+void load_weights(const std::filesystem::path& path, const Module& model) {
+  import_weights(model, SafetensorsFile(path), as_it_is);
+}
+
+ForeignTensor as_it_is(const Parameter& parameter) { return {parameter.name, parameter.tensor.shape()}; }
 
 Array in_foreign_layout(const Array& value, const ForeignTensor& foreign) {
   return foreign.transposed ? value.transpose(0, 1) : value.reshape(foreign.shape);
