@@ -46,7 +46,7 @@ struct Subject {
   std::string train_on;                             // the program that trains on, and what it has to be told besides
   OrderedJson config;                               // for it, without "linear"
   std::optional<data::Tokenizer> tokenizer;         // of a text model, if there is one
-  std::function<EvalEvent(const Model&)> evaluate;  // empty without data
+  std::function<EvalEvent(const Model&, const EvalProgress&)> evaluate;  // empty without data
   // The loss of batch `index`, of so many samples, of the data to calibrate with.
   std::function<std::function<Tensor(const Model&, Dim index)>(Dim batch)> calibration_loss;
 };
@@ -79,7 +79,7 @@ Subject<Vit> vit_subject(const Settings& s, const SafetensorsFile& weights) {
   if (!s.data.empty()) {
     const data::ImageDataset dataset = data::load_images(s.data);
     const data::ImageEvaluation test(dataset.test, s.batch, data::channel_statistics(dataset.train));
-    subject.evaluate = [test](const Vit& model) { return evaluate(model, test, 0); };
+    subject.evaluate = [test](const Vit& model, const EvalProgress& progress) { return evaluate(model, test, 0, progress); };
   }
   if (!s.calibrate.empty()) {
     const data::ImageSplit train = data::load_images(s.calibrate).train;
@@ -138,7 +138,7 @@ Subject<Gpt2> gpt_subject(const Settings& s) {
   if (!s.data.empty()) {
     const TextSplit split = validation_split(data::load_text(s.data), tokenizer, std::max<Dim>(1, s.batch / 8), config.context,
                                              s.eval_windows);
-    subject.evaluate = [split](const Gpt2& model) { return evaluate(model, split, 0); };
+    subject.evaluate = [split](const Gpt2& model, const EvalProgress& progress) { return evaluate(model, split, 0, progress); };
   }
   if (!s.calibrate.empty()) {
     const auto tokens = tokenizer.encode(data::load_text(s.calibrate).train);
@@ -158,16 +158,16 @@ std::string fixed(double value) { return printed("%.4f", value); }
 template <class Model>
 void judge(const char* when, const Subject<Model>& subject, Model& model) {
   const ModelCost cost = cost_of(model);
-  std::printf("%s: %lld parameters, %lld in the weight matrices (%.1f %% of dense)", when,
-              static_cast<long long>(cost.parameters), static_cast<long long>(cost.linear_parameters),
-              100 * static_cast<double>(cost.linear_parameters) / static_cast<double>(cost.dense_linear_parameters));
+  const double share = static_cast<double>(cost.linear_parameters) / static_cast<double>(cost.dense_linear_parameters);
+  ItemProgress progress;
+  std::string result;
   if (subject.evaluate) {
     model.eval();
     const NoGrad no_grad;
-    std::printf("; %s", describe(subject.evaluate(model)).c_str());
+    result = "; " + describe(subject.evaluate(model, [&](Dim done, Dim count) { progress.update(done, count, "evaluating"); }));
   }
-  std::printf("\n");
-  std::fflush(stdout);
+  progress.message(concat(when, ": ", cost.parameters, " parameters, ", cost.linear_parameters, " in the weight matrices (",
+                          printed("%.1f", 100 * share), " % of dense)", result));
 }
 
 // The maps that change, which must all be of kinds that take weights.

@@ -98,7 +98,7 @@ void run(int argc, char** argv) {
             return Batch{{batch.inputs, batch.targets}, batch.predictions};
           },
       .loss = [&](const Batch& batch) { return model.loss(batch.arrays[0], batch.arrays[1], batch.counted); },
-      .evaluate = [&](std::int64_t step) { return evaluate(model, valid, step); },
+      .evaluate = [&](std::int64_t step, const EvalProgress& progress) { return evaluate(model, valid, step, progress); },
       .save_vocabulary = [&](const RunFolder& folder) { tokenizer.save(folder.root); },
       .save_model =
           [&](const RunFolder& folder) { write_safetensors(folder.model(), export_weights(model, Gpt2::huggingface())); },

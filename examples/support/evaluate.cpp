@@ -6,10 +6,11 @@
 
 namespace ashlar::support {
 
-EvalEvent evaluate(const Vit& model, const data::ImageEvaluation& split, std::int64_t step) {
+EvalEvent evaluate(const Vit& model, const data::ImageEvaluation& split, std::int64_t step, const EvalProgress& progress) {
   double loss = 0;
   Dim correct = 0, count = 0;
   for (Dim index = 0; index < split.batches(); ++index) {
+    if (progress) progress(index, split.batches());
     const data::ImageBatch batch = split.at(index);
     const Tensor logits = model(batch.images);
     loss += F::cross_entropy(logits, {.target = batch.labels}).item() * static_cast<double>(batch.size());
@@ -38,10 +39,11 @@ TextSplit validation_split(const data::TextDataset& text, const data::Tokenizer&
   return {data::TokenEvaluation(std::move(tokens), batch, context), words_per_token};
 }
 
-EvalEvent evaluate(const Gpt2& model, const TextSplit& split, std::int64_t step) {
+EvalEvent evaluate(const Gpt2& model, const TextSplit& split, std::int64_t step, const EvalProgress& progress) {
   double loss = 0;
   Dim predictions = 0;
   for (Dim index = 0; index < split.windows.batches(); ++index) {
+    if (progress) progress(index, split.windows.batches());
     const data::TokenBatch batch = split.windows.at(index);
     loss += model.loss(batch.inputs, batch.targets).item() * static_cast<double>(batch.predictions);
     predictions += batch.predictions;

@@ -10,7 +10,7 @@
 
 namespace ashlar::support {
 
-EvalEvent evaluate(const Vit& model, const data::ImageEvaluation& split, std::int64_t step);
+EvalEvent evaluate(const Vit& model, const data::ImageEvaluation& split, std::int64_t step, const EvalProgress& progress = {});
 
 // What the perplexity of a split is averaged over.
 struct TextSplit {
@@ -20,7 +20,7 @@ struct TextSplit {
 // The validation split of a text in windows of `context` tokens; the first `limit` windows of it, or all for 0.
 TextSplit validation_split(const data::TextDataset& text, const data::Tokenizer& tokenizer, Dim batch, Dim context,
                            Dim limit = 0);
-EvalEvent evaluate(const Gpt2& model, const TextSplit& split, std::int64_t step);
+EvalEvent evaluate(const Gpt2& model, const TextSplit& split, std::int64_t step, const EvalProgress& progress = {});
 
 // "test loss 1.2, accuracy 60 %"
 std::string describe(const EvalEvent& event);

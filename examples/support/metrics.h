@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -35,6 +36,9 @@ struct EvalEvent {
   std::optional<double> accuracy;                     // a fraction
   std::optional<double> perplexity, word_perplexity;
 };
+
+// Is told before each batch of an evaluation how many are done.
+using EvalProgress = std::function<void(std::int64_t done, std::int64_t count)>;
 
 struct EndEvent {
   std::int64_t steps = 0;

@@ -81,6 +81,18 @@ void Progress::update(const ProgressState& state) {
   if (line_.due()) line_.show(line_.terminal() ? bar(state) : plain(state));
 }
 
+void Progress::evaluating(std::int64_t done, std::int64_t count) {
+  const bool begins = done == 0;
+  if (begins) evaluation_began_ = line_.now();
+  const double fraction = static_cast<double>(done) / static_cast<double>(count);
+  const std::string percent = printed("%.0f %%", 100 * fraction);
+  if (line_.terminal()) {
+    if (begins || line_.due()) line_.show(with_bar("evaluating", fraction, percent, line_.columns()));
+  } else if (line_.now() - evaluation_began_ >= kLineSeconds && line_.due()) {
+    line_.show("evaluating " + percent);
+  }
+}
+
 std::string Progress::bar(const ProgressState& s) const {
   const std::string step = concat("step ", s.step, "/", s.total_steps);
   const std::string rest =

@@ -54,6 +54,9 @@ class Progress {
 
   // Cheap: draws at most ten times a second, without a terminal the first time and then every five seconds.
   void update(const ProgressState& state);
+  // In its place while an evaluation has done so many of its batches, from 0 on; without a terminal only of one that takes
+  // longer than the lines' interval.
+  void evaluating(std::int64_t done, std::int64_t count);
   // A line that stays, such as the result of an evaluation; the bar goes on below it.
   void message(const std::string& text) { line_.message(text); }
 
@@ -64,6 +67,7 @@ class Progress {
 
   StatusLine line_;
   Unit unit_;
+  double evaluation_began_ = 0;
 };
 
 // How many of a number of things are done: a bar on a terminal, and nothing but the messages elsewhere.

@@ -133,7 +133,8 @@ class Run {
     task_.model.eval();
     const NoGrad no_grad;
     if (average_) average_->swap();
-    const EvalEvent event = task_.evaluate(state_.step);
+    const EvalEvent event =
+        task_.evaluate(state_.step, [this](std::int64_t done, std::int64_t count) { progress_.evaluating(done, count); });
     if (average_) average_->swap();
     metrics_.write(event);
     progress_.message(concat("step ", state_.step, ": ", describe(event)));

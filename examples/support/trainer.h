@@ -31,7 +31,7 @@ struct TrainingTask {
   // Records its mean loss.
   std::function<Tensor(const Batch& batch)> loss;
   // Without gradients, over the whole evaluation split.
-  std::function<EvalEvent(std::int64_t step)> evaluate;
+  std::function<EvalEvent(std::int64_t step, const EvalProgress& progress)> evaluate;
   // Writes what the model needs beside its weights, when a new run begins; may be empty.
   std::function<void(const RunFolder& folder)> save_vocabulary = {};
   // Writes the weights of the finished model.

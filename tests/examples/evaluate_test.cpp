@@ -49,7 +49,11 @@ TEST_CASE("accuracy and loss of images are those over all of them, though the la
     loss += std::log(std::exp(begin[0]) + std::exp(begin[1]) + std::exp(begin[2])) - begin[label];
   }
   split.labels = Array::from(labels, {7});
-  const EvalEvent event = evaluate(model, data::ImageEvaluation(split, 4, normalisation), 9);
+  std::vector<Dim> told;
+  const EvalEvent event = evaluate(model, data::ImageEvaluation(split, 4, normalisation), 9, [&](Dim done, Dim count) {
+    told.insert(told.end(), {done, count});
+  });
+  CHECK(told == std::vector<Dim>{0, 2, 1, 2});
   CHECK((event.step == 9 && event.split == "test" && !event.perplexity));
   CHECK(*event.accuracy == Approx(3. / 7));
   CHECK(event.loss == Approx(loss / 7).epsilon(1e-6));
@@ -78,7 +82,12 @@ TEST_CASE("perplexity is over all tokens but the first, word perplexity over wor
     for (const double logit : logits) sum += std::exp(logit);
     loss += std::log(sum) - logits[static_cast<std::size_t>(tokens[static_cast<std::size_t>(i) + 1])];
   }
-  const EvalEvent event = evaluate(model, validation_split(text, tokenizer, 3, kContext), 9);
+  Dim told = 0, batches = 0;
+  const EvalEvent event = evaluate(model, validation_split(text, tokenizer, 3, kContext), 9, [&](Dim done, Dim of) {
+    CHECK(done == told++);
+    batches = of;
+  });
+  CHECK((told > 0 && told == batches));
   CHECK((event.step == 9 && event.split == "valid" && !event.accuracy));
   CHECK(event.loss == Approx(loss / static_cast<double>(count)).epsilon(1e-6));
   CHECK(*event.perplexity == Approx(std::exp(loss / static_cast<double>(count))).epsilon(1e-5));

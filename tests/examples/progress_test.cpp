@@ -38,6 +38,35 @@ TEST_CASE("on a terminal the bar redraws itself at most ten times a second and l
   CHECK(out.str().ends_with("\r\x1b[K"));
 }
 
+TEST_CASE("on a terminal an evaluation takes the place of the bar from its beginning, and leaves it to the steps that follow") {
+  TestClock time;
+  std::ostringstream out;
+  Progress progress(out, true, 60, Unit::sample, time.clock());
+  progress.update({5, 100, 0.05, 1.5, 1e-3, 812, 1, 272});
+  progress.evaluating(0, 50);
+  CHECK(contains(out.str(), "left\x1b[K\revaluating  [                              ] 0 %\x1b[K"));
+  for (int done = 1; done < 50; ++done, time.now += 0.0625) progress.evaluating(done, 50);
+  CHECK(std::ranges::count(out.str(), '\r') == 2 + 24);
+  CHECK(contains(out.str(), "] 34 %\x1b[K"));
+  progress.message("evaluated");
+  CHECK(out.str().ends_with("\r\x1b[Kevaluated\n"));
+  progress.update({6, 100, 0.06, 1.5, 1e-3, 812, 1, 272});
+  CHECK(contains(out.str(), "evaluated\n\rstep 6/100"));
+}
+
+TEST_CASE("without a terminal an evaluation has lines only if it takes longer than they are apart") {
+  TestClock time;
+  std::ostringstream out;
+  Progress progress(out, false, 0, Unit::sample, time.clock());
+  time.now += 100;
+  for (int evaluation = 0; evaluation < 3; ++evaluation) {
+    for (int done = 0; done < 39; ++done, time.now += 0.125) progress.evaluating(done, 39);
+  }
+  CHECK(out.str().empty());
+  for (int done = 0; done < 120; ++done, time.now += 0.125) progress.evaluating(done, 120);
+  CHECK(out.str() == "evaluating 33 %\nevaluating 67 %\n");
+}
+
 TEST_CASE("a rate that is not known yet is not shown") {
   for (const bool terminal : {true, false}) {
     TestClock time;
