@@ -1,4 +1,4 @@
-// Lists written as text.
+// Lists written as text, and the names that were meant by others.
 #pragma once
 #include <algorithm>
 #include <string>
@@ -36,5 +36,10 @@ inline std::vector<std::string> split(std::string_view list, char separator) {
   }
   return parts;
 }
+
+// The candidate with the smallest edit distance to `text`, if that is at most half of its length; empty otherwise.
+std::string nearest(const std::string& text, const std::vector<std::string>& candidates);
+// "did you mean 'blast'? ", for an error that goes on with what is valid; empty if no candidate is near.
+std::string did_you_mean(const std::string& text, const std::vector<std::string>& candidates);
 
 }  // namespace ashlar

@@ -16,6 +16,7 @@
 #include "examples/support/training_options.h"
 #include "layers/calibrate.h"
 #include "layers/convert.h"
+#include "layers/linear_spec.h"
 
 namespace {
 
@@ -258,7 +259,8 @@ void run(int argc, char** argv) {
   Options options("compress", "Projects the weight matrices of a trained model onto another structure, or back to dense. The "
                               "device evaluates and calibrates; the projections are LAPACK's, on the CPU.");
   options.add("in", s.in, "model.safetensors of a run, or of a GPT-2 of Hugging Face, beside its config.json").value_name("FILE");
-  options.add("layer", s.layer, "kind of the new weight matrices: low_rank:rank=96, blast:blocks=6,ratio=0.5, dense, …")
+  options.add("layer", s.layer,
+              "kind of the new weight matrices, such as blast:blocks=6,ratio=0.5; kinds and their keys: " + linear_kinds())
       .value_name("SPEC");
   options.add("layer_at", s.layer_at, "restrict --layer to these places, e.g. qkv,fc1,fc2").value_name("LIST");
   options.add("out", s.out, "folder for config.json and model.safetensors").value_name("DIR");

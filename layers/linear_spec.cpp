@@ -1,5 +1,6 @@
 #include "layers/linear_spec.h"
 
+#include <algorithm>
 #include <charconv>
 #include <limits>
 
@@ -14,17 +15,21 @@
 namespace ashlar {
 namespace {
 
-using Maker = std::unique_ptr<LinearMap> (*)(const Scope&, Dim in, Dim out, LinearSpec&, const LinearOptions&);
+using Maker = std::unique_ptr<LinearMap> (*)(const Scope&, Dim in, Dim out, const LinearSpec&, const LinearOptions&);
 
-// The kinds that a spec can name.
-constexpr std::pair<std::string_view, Maker> kKinds[] = {
-    {"dense", &make_dense},
-    {"low_rank", &make_low_rank},
-    {"blast", &make_blast},
-    {"monarch", &make_monarch},
-    {"ss1", &make_ss1},
-    {"block_diagonal", &make_block_diagonal},
+// The kinds that a spec can name, and what each of them reads of it.
+constexpr struct {
+  std::string_view name, keys;
+  Maker make;
+} kKinds[] = {
+    {"dense", "", &make_dense},
+    {"low_rank", "rank, ratio", &make_low_rank},
+    {"blast", "blocks, out_blocks, in_blocks, rank, ratio", &make_blast},
+    {"monarch", "blocks, rank, ratio, interleaved", &make_monarch},
+    {"ss1", "reduction, ratio, block, classes", &make_ss1},
+    {"block_diagonal", "blocks, ratio, shuffle", &make_block_diagonal},
 };
+constexpr const char* kKeyOfAll = "init";
 
 }  // namespace
 
@@ -46,21 +51,20 @@ LinearSpec::LinearSpec(std::string_view text, std::string_view path) : text_(tex
   }
 }
 
-const std::string& LinearSpec::value(std::string_view key) {
-  known_.emplace(key);
+const std::string& LinearSpec::value(std::string_view key) const {
   const auto found = arguments_.find(std::string(key));
   ASHLAR_CHECK(found != arguments_.end(), "layer '", text_, "': ", kind_, " needs ", key, "=…");
   return found->second;
 }
 
-std::string_view LinearSpec::one_of(std::string_view a, std::string_view b) {
+std::string_view LinearSpec::one_of(std::string_view a, std::string_view b) const {
   const bool has_a = has(a), has_b = has(b);
   ASHLAR_CHECK(has_a || has_b, "layer '", text_, "': ", kind_, " needs ", a, "=… or ", b, "=…");
   ASHLAR_CHECK(!(has_a && has_b), "layer '", text_, "': ", kind_, " takes ", a, "=… or ", b, "=…, not both");
   return has_a ? a : b;
 }
 
-Dim LinearSpec::integer(std::string_view key) {
+Dim LinearSpec::integer(std::string_view key) const {
   const std::string& text = value(key);
   Dim result = 0;
   const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), result);
@@ -70,21 +74,21 @@ Dim LinearSpec::integer(std::string_view key) {
   return result;
 }
 
-bool LinearSpec::flag(std::string_view key) {
+bool LinearSpec::flag(std::string_view key) const {
   if (!has(key)) return false;
   const std::string& text = value(key);
   ASHLAR_CHECK(text == "0" || text == "1", "layer '", text_, "': ", key, " must be 0 or 1, got '", text, "'");
   return text == "1";
 }
 
-bool LinearSpec::authors_init() {
+bool LinearSpec::authors_init() const {
   if (!has("init")) return false;
   const std::string& text = value("init");
   ASHLAR_CHECK(text == "authors" || text == "matched", "layer '", text_, "': init must be matched or authors, got '", text, "'");
   return text == "authors";
 }
 
-double LinearSpec::ratio() {
+double LinearSpec::ratio() const {
   const std::string& text = value("ratio");
   double result = 0;
   const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), result);
@@ -93,10 +97,10 @@ double LinearSpec::ratio() {
   return result;
 }
 
-void LinearSpec::finish() const {
+void LinearSpec::check_keys(const std::vector<std::string>& valid) const {
   for (const auto& [key, text] : arguments_) {
-    ASHLAR_CHECK(known_.contains(key), "layer '", text_, "': ", kind_, " does not know '", key, "'; it takes ",
-                 known_.empty() ? std::string("no keys") : join(known_));
+    ASHLAR_CHECK(std::ranges::find(valid, key) != valid.end(), "layer '", text_, "': ", kind_, " does not know '", key, "'; ",
+                 did_you_mean(key, valid), "It takes ", join(valid));
   }
 }
 
@@ -122,17 +126,28 @@ Dim size_for_ratio(const LinearSpec& spec, double ratio, Dim in, Dim out, Dim mo
                           static_cast<double>(params(smallest)) / dense, " (", what, "=", smallest, ")"));
 }
 
+std::string linear_kinds() {
+  std::string text;
+  for (const auto& [name, keys, make] : kKinds) text += concat(name, keys.empty() ? "" : ": ", keys, "; ");
+  return concat(text, "all: ", kKeyOfAll);
+}
+
 std::unique_ptr<LinearMap> make_linear_map(const Scope& scope, Dim in, Dim out, std::string_view spec,
                                            const LinearOptions& options) {
-  LinearSpec parsed(spec, scope.path());
-  LinearOptions own = options;
-  own.authors_init = own.authors_init || parsed.authors_init();
-  for (const auto& [kind, make] : kKinds) {
-    if (kind == parsed.kind()) return make(scope, in, out, parsed, own);
+  const LinearSpec parsed(spec, scope.path());
+  std::vector<std::string> kinds;
+  for (const auto& [name, keys, make] : kKinds) {
+    kinds.emplace_back(name);
+    if (name != parsed.kind()) continue;
+    std::vector<std::string> valid = split(keys, ',');
+    valid.emplace_back(kKeyOfAll);
+    parsed.check_keys(valid);
+    LinearOptions own = options;
+    own.authors_init = own.authors_init || parsed.authors_init();
+    return make(scope, in, out, parsed, own);
   }
-  std::vector<std::string_view> kinds;
-  for (const auto& [kind, make] : kKinds) kinds.push_back(kind);
-  throw InputError(concat("layer '", spec, "': unknown kind '", parsed.kind(), "'; use one of ", join(kinds)));
+  throw InputError(concat("layer '", spec, "': unknown kind '", parsed.kind(), "'; ", did_you_mean(parsed.kind(), kinds),
+                          "Valid: ", join(kinds)));
 }
 
 Linear::Linear(const Scope& scope, Dim in, Dim out, std::string_view spec, const LinearOptions& options)

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <iostream>
-#include <numeric>
 
 #include "core/error.h"
 #include "core/text.h"
@@ -32,31 +31,7 @@ std::string wrapped(const std::string& start, const std::string& text) {
   return result + line + "\n";
 }
 
-std::size_t edit_distance(const std::string& a, const std::string& b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i);
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t substitute = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({substitute, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row.back();
-}
-
 }  // namespace
-
-std::string nearest(const std::string& text, const std::vector<std::string>& candidates) {
-  std::string best;
-  std::size_t best_distance = std::max<std::size_t>(text.size() / 2, 1) + 1;
-  for (const auto& candidate : candidates) {
-    const std::size_t distance = edit_distance(text, candidate);
-    if (distance < best_distance) best = candidate, best_distance = distance;
-  }
-  return best;
-}
 
 Option& Option::at_least(double limit) { return at_least_ = limit, *this; }
 Option& Option::more_than(double limit) { return more_than_ = limit, *this; }
@@ -77,9 +52,8 @@ void Option::check_limits(const Json& value, const std::string& where) const {
   }
   if (value.is_string() && !choices_.empty()) {
     const auto text = value.get<std::string>();
-    const std::string hint = nearest(text, choices_);
     ASHLAR_CHECK(std::ranges::find(choices_, text) != choices_.end(), where, ": '", text, "' is unknown; ",
-                 hint.empty() ? "" : "did you mean '" + hint + "'? ", "Valid: ", join(choices_));
+                 did_you_mean(text, choices_), "Valid: ", join(choices_));
   }
 }
 

@@ -110,7 +110,4 @@ class Options {
   bool help_ = false;
 };
 
-// The candidate with the smallest edit distance to `text`, if that is at most half of its length; empty otherwise.
-std::string nearest(const std::string& text, const std::vector<std::string>& candidates);
-
 }  // namespace ashlar::support

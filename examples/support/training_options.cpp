@@ -1,6 +1,7 @@
 #include "examples/support/training_options.h"
 
 #include "core/text.h"
+#include "layers/linear_spec.h"
 #include "optim/make_optimizer.h"
 #include "optim/param_groups.h"
 
@@ -63,9 +64,8 @@ std::vector<std::string> parse_places(const std::string& list) {
   const std::vector<std::string> places = split(list, ',');
   ASHLAR_CHECK(!places.empty(), "--layer-at: names no place; valid: ", join(kPlaces));
   for (const std::string& place : places) {
-    const std::string hint = nearest(place, kPlaces);
     ASHLAR_CHECK(std::ranges::find(kPlaces, place) != kPlaces.end(), "--layer-at: '", place, "' is unknown; ",
-                 hint.empty() ? "" : "did you mean " + hint + "? ", "Valid: ", join(kPlaces));
+                 did_you_mean(place, kPlaces), "Valid: ", join(kPlaces));
   }
   return places;
 }
@@ -87,7 +87,8 @@ void add_training_options(Options& options, TrainingOptions& values, const std::
       .value_name("FILE");
 
   options.group("Weight matrices");
-  options.add("layer", values.layer, "kind of all weight matrices: dense, low_rank:rank=96, blast:blocks=6,rank=192, …")
+  options.add("layer", values.layer,
+              "kind of all weight matrices, such as blast:blocks=6,rank=192; kinds and their keys: " + linear_kinds())
       .value_name("SPEC")
       .shorthand();
   options.add("layer_at", values.layer_at, "restrict --layer to these places, e.g. qkv,fc1,fc2")

@@ -124,7 +124,7 @@ LinearCost BlastLinear::cost(Dim rows) const {
   return {params, macs, macs, macs, kept ? kept->numel() : 0};
 }
 
-std::unique_ptr<LinearMap> make_blast(const Scope& scope, Dim in, Dim out, LinearSpec& spec,
+std::unique_ptr<LinearMap> make_blast(const Scope& scope, Dim in, Dim out, const LinearSpec& spec,
                                       const LinearOptions& options) {
   BlastLinear::Structure structure{};
   structure.out_blocks = spec.integer(spec.one_of("blocks", "out_blocks"));
@@ -132,7 +132,6 @@ std::unique_ptr<LinearMap> make_blast(const Scope& scope, Dim in, Dim out, Linea
   const Dim per_rank = params_per_rank(in, out, structure.out_blocks, structure.in_blocks);
   const bool by_ratio = spec.one_of("rank", "ratio") == "ratio";
   structure.rank = by_ratio ? rank_for_ratio(spec, spec.ratio(), in, out, per_rank) : spec.integer("rank");
-  spec.finish();
   return std::make_unique<BlastLinear>(scope, in, out, structure, options);
 }
 

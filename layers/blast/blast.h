@@ -36,7 +36,7 @@ class BlastLinear final : public LinearMap {
   Tensor s_;  // (out_blocks, in_blocks, rank)
 };
 
-std::unique_ptr<LinearMap> make_blast(const Scope& scope, Dim in, Dim out, LinearSpec& spec,
+std::unique_ptr<LinearMap> make_blast(const Scope& scope, Dim in, Dim out, const LinearSpec& spec,
                                       const LinearOptions& options);
 
 }  // namespace ashlar

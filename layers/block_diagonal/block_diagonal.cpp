@@ -87,14 +87,13 @@ LinearCost BlockDiagonalLinear::cost(Dim rows) const {
   return {blocks_ * p * q, rows * macs, rows * macs, rows * macs, 0};
 }
 
-std::unique_ptr<LinearMap> make_block_diagonal(const Scope& scope, Dim in, Dim out, LinearSpec& spec,
+std::unique_ptr<LinearMap> make_block_diagonal(const Scope& scope, Dim in, Dim out, const LinearSpec& spec,
                                                const LinearOptions& options) {
   const auto params = [&](Dim blocks) { return (in + blocks - 1) / blocks * ((out + blocks - 1) / blocks) * blocks; };
   const bool by_ratio = spec.one_of("blocks", "ratio") == "ratio";
   const Dim blocks = by_ratio ? size_for_ratio(spec, spec.ratio(), in, out, std::min(in, out), "blocks", params)
                               : spec.integer("blocks");
   const bool shuffle = spec.flag("shuffle");
-  spec.finish();
   return std::make_unique<BlockDiagonalLinear>(scope, in, out, blocks, shuffle, options);
 }
 

@@ -34,7 +34,7 @@ class BlockDiagonalLinear final : public LinearMap {
   Tensor b_;  // (blocks, p, q)
 };
 
-std::unique_ptr<LinearMap> make_block_diagonal(const Scope& scope, Dim in, Dim out, LinearSpec& spec,
+std::unique_ptr<LinearMap> make_block_diagonal(const Scope& scope, Dim in, Dim out, const LinearSpec& spec,
                                                const LinearOptions& options);
 
 }  // namespace ashlar

@@ -26,9 +26,8 @@ LinearCost DenseLinear::cost(Dim rows) const {
   return {params, rows * params, rows * params, rows * params, 0};
 }
 
-std::unique_ptr<LinearMap> make_dense(const Scope& scope, Dim in, Dim out, LinearSpec& spec,
+std::unique_ptr<LinearMap> make_dense(const Scope& scope, Dim in, Dim out, const LinearSpec&,
                                       const LinearOptions& options) {
-  spec.finish();
   return std::make_unique<DenseLinear>(scope, in, out, options);
 }
 

@@ -24,7 +24,7 @@ class DenseLinear final : public LinearMap {
   Tensor weight_;  // (out, in)
 };
 
-std::unique_ptr<LinearMap> make_dense(const Scope& scope, Dim in, Dim out, LinearSpec& spec,
+std::unique_ptr<LinearMap> make_dense(const Scope& scope, Dim in, Dim out, const LinearSpec& spec,
                                       const LinearOptions& options);
 
 }  // namespace ashlar

@@ -112,11 +112,10 @@ LinearCost LowRankLinear::cost(Dim rows) const {
   return {params, rows * params, rows * params, rows * params, rows * rank_};
 }
 
-std::unique_ptr<LinearMap> make_low_rank(const Scope& scope, Dim in, Dim out, LinearSpec& spec,
+std::unique_ptr<LinearMap> make_low_rank(const Scope& scope, Dim in, Dim out, const LinearSpec& spec,
                                          const LinearOptions& options) {
   const bool by_ratio = spec.one_of("rank", "ratio") == "ratio";
   const Dim rank = by_ratio ? rank_for_ratio(spec, spec.ratio(), in, out, in + out) : spec.integer("rank");
-  spec.finish();
   return std::make_unique<LowRankLinear>(scope, in, out, rank, options);
 }
 

@@ -29,7 +29,7 @@ class LowRankLinear final : public LinearMap {
   Tensor v_;  // (in, rank)
 };
 
-std::unique_ptr<LinearMap> make_low_rank(const Scope& scope, Dim in, Dim out, LinearSpec& spec,
+std::unique_ptr<LinearMap> make_low_rank(const Scope& scope, Dim in, Dim out, const LinearSpec& spec,
                                          const LinearOptions& options);
 
 }  // namespace ashlar

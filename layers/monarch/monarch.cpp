@@ -162,7 +162,7 @@ LinearCost MonarchLinear::cost(Dim rows) const {
   return {params, macs, macs, macs, rows * blocks * rank};
 }
 
-std::unique_ptr<LinearMap> make_monarch(const Scope& scope, Dim in, Dim out, LinearSpec& spec,
+std::unique_ptr<LinearMap> make_monarch(const Scope& scope, Dim in, Dim out, const LinearSpec& spec,
                                         const LinearOptions& options) {
   MonarchLinear::Structure structure{};
   const auto params_per_rank = [&](Dim blocks) {
@@ -178,7 +178,6 @@ std::unique_ptr<LinearMap> make_monarch(const Scope& scope, Dim in, Dim out, Lin
                                                   std::lcm(Dim{8}, structure.blocks))
                                  : spec.integer("rank", default_rank(in, out, structure.blocks));
   structure.interleaved = spec.flag("interleaved");
-  spec.finish();
   return std::make_unique<MonarchLinear>(scope, in, out, structure, options);
 }
 

@@ -50,7 +50,7 @@ class MonarchLinear final : public LinearMap {
   Tensor l_;  // (N, p, N c)
 };
 
-std::unique_ptr<LinearMap> make_monarch(const Scope& scope, Dim in, Dim out, LinearSpec& spec,
+std::unique_ptr<LinearMap> make_monarch(const Scope& scope, Dim in, Dim out, const LinearSpec& spec,
                                         const LinearOptions& options);
 
 }  // namespace ashlar

@@ -135,7 +135,8 @@ LinearCost Ss1Linear::cost(Dim rows) const {
   return {params, macs, macs, macs, sketches > in_features() ? 0 : rows * sketches};
 }
 
-std::unique_ptr<LinearMap> make_ss1(const Scope& scope, Dim in, Dim out, LinearSpec& spec, const LinearOptions& options) {
+std::unique_ptr<LinearMap> make_ss1(const Scope& scope, Dim in, Dim out, const LinearSpec& spec,
+                                    const LinearOptions& options) {
   Ss1Linear::Structure structure{};
   const auto block_of = [&](Dim reduction) { return spec.integer("block", default_block(in, reduction)); };
   const auto params = [&](Dim reduction) {
@@ -147,7 +148,6 @@ std::unique_ptr<LinearMap> make_ss1(const Scope& scope, Dim in, Dim out, LinearS
                                  : spec.integer("reduction");
   structure.block = block_of(structure.reduction);
   if (spec.has("classes")) structure.classes = spec.integer("classes");
-  spec.finish();
   return std::make_unique<Ss1Linear>(scope, in, out, structure, options);
 }
 

@@ -50,6 +50,7 @@ class Ss1Linear final : public LinearMap {
   Tensor z_;            // (out, G B)
 };
 
-std::unique_ptr<LinearMap> make_ss1(const Scope& scope, Dim in, Dim out, LinearSpec& spec, const LinearOptions& options);
+std::unique_ptr<LinearMap> make_ss1(const Scope& scope, Dim in, Dim out, const LinearSpec& spec,
+                                    const LinearOptions& options);
 
 }  // namespace ashlar

@@ -206,14 +206,6 @@ TEST_CASE("the help names every option with its default") {
   CHECK(options.help().ends_with("a name with a dot is a key inside an object:\n  {\"linear\": {\"qkv\": \"dense\"}}\n"));
 }
 
-TEST_CASE("the nearest name is one of small edit distance or none") {
-  CHECK(nearest("eval-evry", {"epochs", "eval-every"}) == "eval-every");
-  CHECK(nearest("lr", {"layer", "lr"}) == "lr");
-  CHECK(nearest("x", {"seed", "layer"}).empty());
-  CHECK(nearest("", {"seed"}).empty());
-  CHECK(nearest("abc", {}).empty());
-}
-
 TEST_CASE("arguments that are no options are taken where a program wants them") {
   std::vector<std::string> names;
   bool on = false;

@@ -68,5 +68,5 @@ TEST_CASE("block_diagonal: sizes by ratio, and errors that say what would fit") 
                       says("layer 'block_diagonal:blocks=7' for  (8 -> 6): blocks must be from 1 to 6"));
   REQUIRE_THROWS_WITH(make(8, 8, "block_diagonal:ratio=0.1"), says("smallest possible ratio is 0.125 (blocks=8)"));
   REQUIRE_THROWS_WITH(make(8, 8, "block_diagonal:blocks=2,shuffle=2"), says("shuffle must be 0 or 1, got '2'"));
-  REQUIRE_THROWS_WITH(make(8, 8, "block_diagonal:blocks=2,rank=2"), says("it takes blocks, init, ratio, shuffle"));
+  REQUIRE_THROWS_WITH(make(8, 8, "block_diagonal:blocks=2,rank=2"), says("It takes blocks, ratio, shuffle, init"));
 }

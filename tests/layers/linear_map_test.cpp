@@ -1,4 +1,5 @@
 #include "kernels/linalg/linalg.h"
+#include "layers/linear_spec.h"
 #include "tests/support/linear_map_suite.h"
 
 using namespace ashlar;
@@ -152,8 +153,14 @@ TEST_CASE("specs: sizes by ratio, and errors that say what would fit") {
   REQUIRE_THROWS_WITH(make(8, 8, "blast:blocks=2,in_blocks=3,rank=2"), says("takes blocks=… or in_blocks=…, not both"));
   REQUIRE_THROWS_WITH(make(8, 8, "ss1:reduction=2,ratio=0.5"), says("takes reduction=… or ratio=…, not both"));
   REQUIRE_THROWS_WITH(make(8, 8, "block_diagonal:blocks=2,ratio=0.5"), says("takes blocks=… or ratio=…, not both"));
-  REQUIRE_THROWS_WITH(make(8, 8, "low_rank:rank=2,blocks=3"), says("does not know 'blocks'") && says("rank"));
-  REQUIRE_THROWS_WITH(make(8, 8, "lowrank:rank=2"), says("unknown kind 'lowrank'") && says("low_rank") && says("blast"));
+  REQUIRE_THROWS_WITH(make(8, 8, "low_rank:rank=2,blocks=3"),
+                      says("layer 'low_rank:rank=2,blocks=3': low_rank does not know 'blocks'; It takes rank, ratio, init"));
+  REQUIRE_THROWS_WITH(make(8, 8, "blast:block=2,rank=4"), says("blast does not know 'block'; did you mean 'blocks'? It takes "));
+  REQUIRE_THROWS_WITH(make(8, 8, "dense:rank=2"), says("dense does not know 'rank'; It takes init"));
+  REQUIRE_THROWS_WITH(make(8, 8, "lowrank:rank=2"),
+                      says("unknown kind 'lowrank'; did you mean 'low_rank'? Valid: dense, low_rank, blast, "));
+  REQUIRE(linear_kinds().starts_with("dense; low_rank: rank, ratio; blast: blocks, out_blocks, "));
+  REQUIRE_THROWS_WITH(make(8, 8, "Toeplitz"), says("unknown kind 'Toeplitz'; Valid: dense, "));
   REQUIRE_THROWS_WITH(make(64, 64, "low_rank:ratio=0.1"), says("smallest possible ratio is 0.25"));
   struct Net : Module {
     explicit Net(std::string_view spec) : Module(Scope::root()), fc(sub("fc"), 64, 32, spec) {}

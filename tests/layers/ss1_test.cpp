@@ -140,5 +140,5 @@ TEST_CASE("ss1: sizes by ratio, and errors that say what would fit") {
   REQUIRE_THROWS_WITH(make(8, 6, "ss1:reduction=2,block=5"), says("block must be from 1 to 4"));
   REQUIRE_THROWS_WITH(make(8, 6, "ss1:reduction=2,classes=7"), says("classes must be from 1 to 6"));
   REQUIRE_THROWS_WITH(make(8, 6, "ss1:ratio=0.1"), says("smallest possible ratio is 0.125 (reduction=8)"));
-  REQUIRE_THROWS_WITH(make(8, 6, "ss1:reduction=2,rank=3"), says("it takes block, classes, init, ratio, reduction"));
+  REQUIRE_THROWS_WITH(make(8, 6, "ss1:reduction=2,rank=3"), says("It takes reduction, ratio, block, classes, init"));
 }
