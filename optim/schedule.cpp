@@ -30,12 +30,12 @@ Decay parse_decay(std::string_view name) {
   throw InputError(concat("schedule: unknown decay \"", name, "\"; use constant, linear or cosine"));
 }
 
-double lr_factor_at(Decay decay, double progress, double warmup, double final_fraction) {
-  ASHLAR_CHECK(!std::isnan(progress), "schedule: the progress is not a number");
+double lr_factor_at(Decay decay, StepPlace step, double warmup, double final_fraction) {
+  ASHLAR_CHECK(step.begin <= step.end, "schedule: a step must end where it begins or later, got ", step.begin, " to ", step.end);
   ASHLAR_CHECK(warmup >= 0 && warmup < 1, "schedule: the warm-up must be a share in [0, 1) of the run, got ", warmup);
-  const double at = std::clamp(progress, 0.0, 1.0);
-  if (at < warmup) return at / warmup;
-  return decayed(decay, (at - warmup) / (1 - warmup), final_fraction);
+  const double begin = std::clamp(step.begin, 0.0, 1.0), end = std::clamp(step.end, 0.0, 1.0);
+  if (begin < warmup) return std::min(1.0, end / warmup);
+  return decayed(decay, (begin - warmup) / (1 - warmup), final_fraction);
 }
 
 }  // namespace ashlar::optim

@@ -89,13 +89,17 @@ const std::string& RunLimits::stop_before(std::int64_t step) {
   return reason_;
 }
 
-double RunLimits::fraction(std::int64_t step) const {
+double RunLimits::fraction(std::int64_t step, double elapsed) const {
   const double by_steps = steps_ ? static_cast<double>(step) / static_cast<double>(*steps_) : 0;
-  const double by_time = seconds_ ? elapsed() / *seconds_ : 0;
+  const double by_time = seconds_ ? elapsed / *seconds_ : 0;
   return std::clamp(std::max(by_steps, by_time), 0.0, 1.0);
 }
 
-double RunLimits::progress(std::int64_t step) { return reached_ = std::max(reached_, fraction(step)); }
+double RunLimits::progress(std::int64_t step) { return reached_ = std::max(reached_, fraction(step, elapsed())); }
+
+double RunLimits::progress_after(std::int64_t step) const {
+  return std::max(reached_, fraction(step + 1, elapsed() + step_seconds_));
+}
 
 double RunLimits::seconds_left(std::int64_t step) const {
   const double by_time = seconds_ ? std::max(0.0, *seconds_ - elapsed()) : INFINITY;

@@ -40,6 +40,8 @@ class RunLimits {
   // How much of the run lies behind when step `step` begins, in [0, 1], never falling: the larger of the fractions of
   // the steps and of the wall time. A schedule that is a function of it ends with the run, whichever limit comes first.
   double progress(std::int64_t step);
+  // The same when it ends, if it takes as long as the step before: a run by time does not know how long its first one takes.
+  double progress_after(std::int64_t step) const;
 
   double elapsed() const { return elapsed_before_ + clock_() - start_; }
   // Estimates: the steps of the whole run, and the seconds that are left.
@@ -47,7 +49,7 @@ class RunLimits {
   double seconds_left(std::int64_t step) const;
 
  private:
-  double fraction(std::int64_t step) const;
+  double fraction(std::int64_t step, double elapsed) const;
 
   std::optional<std::int64_t> steps_;
   std::optional<double> seconds_;

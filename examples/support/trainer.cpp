@@ -91,9 +91,9 @@ class Run {
   }
 
   void step() {
-    const double progress = limits_.progress(state_.step);
+    const optim::StepPlace place{limits_.progress(state_.step), limits_.progress_after(state_.step)};
     const auto factor_of = [&](optim::Decay decay) {
-      return optim::lr_factor_at(decay, progress, options_.warmup, options_.final_lr);
+      return optim::lr_factor_at(decay, place, options_.warmup, options_.final_lr);
     };
     StepResult result =
         runner_.run(state_.step, [&](const optim::Slot& slot) { return factor_of(slot.decay.value_or(decay_)); });

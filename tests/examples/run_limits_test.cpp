@@ -24,7 +24,10 @@ TEST_CASE("a run of steps ends after them and its progress is the fraction of th
   TestClock time;
   RunLimits limits(10, std::nullopt, 0, time.clock());
   std::int64_t step = 0;
-  for (; limits.stop_before(step).empty(); ++step, time.now += 2) CHECK(limits.progress(step) == Approx(0.1 * double(step)));
+  for (; limits.stop_before(step).empty(); ++step, time.now += 2) {
+    CHECK(limits.progress(step) == Approx(0.1 * double(step)));
+    CHECK(limits.progress_after(step) == Approx(0.1 * double(step + 1)));
+  }
   CHECK(step == 10);
   CHECK(limits.stopped_by() == "steps");
   CHECK(limits.progress(10) == 1);
@@ -40,6 +43,8 @@ TEST_CASE("a run of minutes ends with them and its progress ends at one") {
     for (; limits.stop_before(step).empty(); ++step) {
       const double progress = limits.progress(step);
       CHECK(progress == Approx(step_seconds * double(step) / 60));
+      const double after = step_seconds * double(step + (step > 0)) / 60;  // nobody knows how long the first one takes
+      CHECK(limits.progress_after(step) == Approx(std::min(after, 1.0)));
       last = progress;
       time.now += step_seconds;
       limits.step_done();

@@ -12,27 +12,38 @@ namespace {
 
 bool near(double a, double b) { return std::abs(a - b) <= 1e-14; }
 
+// Of step `step` in a run of 100.
+double factor(Decay decay, int step, double warmup, double final_fraction = 0) {
+  return lr_factor_at(decay, {step / 100., (step + 1) / 100.}, warmup, final_fraction);
+}
+
 }  // namespace
 
-TEST_CASE("warm-up rises to one and the decay starts there") {
+TEST_CASE("warm-up rises from its first step to one and the decay starts there") {
   for (const Decay decay : {Decay::constant, Decay::linear, Decay::cosine}) {
-    REQUIRE(near(lr_factor_at(decay, 0, 0.1), 0));
-    REQUIRE(near(lr_factor_at(decay, 0.05, 0.1), 0.5));
-    REQUIRE(near(lr_factor_at(decay, 0.1, 0.1), 1));
-    REQUIRE(near(lr_factor_at(decay, 0, 0), 1));
+    for (int step = 0; step < 10; ++step) REQUIRE(near(factor(decay, step, 0.1), (step + 1) / 10.));
+    REQUIRE(near(factor(decay, 10, 0.1), 1));
+    REQUIRE(near(factor(decay, 0, 0), 1));
+    // A warm-up that ends within a step, and one that is shorter than any.
+    REQUIRE(near(factor(decay, 9, 0.095), 1));
+    REQUIRE(near(factor(decay, 8, 0.095), 0.09 / 0.095));
+    REQUIRE(near(factor(decay, 0, 0.001), 1));
+    // A run of one step.
+    REQUIRE(near(lr_factor_at(decay, {0, 1}, 0.05), 1));
   }
 }
 
-TEST_CASE("decays end at the final fraction and stay there") {
+TEST_CASE("decays end at the final fraction, but no step is one of zero") {
   for (const Decay decay : {Decay::linear, Decay::cosine}) {
-    REQUIRE(near(lr_factor_at(decay, 0.55, 0.1, 0.2), 0.6));  // half way
-    REQUIRE(near(lr_factor_at(decay, 1, 0.1, 0.2), 0.2));
-    REQUIRE(near(lr_factor_at(decay, 7, 0.1, 0.2), 0.2));
-    REQUIRE(lr_factor_at(decay, 0.99, 0.04) > 0);
+    REQUIRE(near(factor(decay, 55, 0.1, 0.2), 0.6));  // half way
+    REQUIRE(near(factor(decay, 100, 0.1, 0.2), 0.2));
+    REQUIRE(near(factor(decay, 700, 0.1, 0.2), 0.2));
+    REQUIRE(factor(decay, 99, 0.04) > 0);
   }
-  REQUIRE(near(lr_factor_at(Decay::linear, 0.28, 0.04), 0.75));
-  REQUIRE(near(lr_factor_at(Decay::cosine, 0.28, 0.04), 0.5 + std::sqrt(0.5) / 2));
-  REQUIRE(near(lr_factor_at(Decay::constant, 7, 0.04, 0.2), 1));
+  REQUIRE(near(factor(Decay::linear, 99, 0.04), 1 / 96.));
+  REQUIRE(near(factor(Decay::linear, 28, 0.04), 0.75));
+  REQUIRE(near(factor(Decay::cosine, 28, 0.04), 0.5 + std::sqrt(0.5) / 2));
+  REQUIRE(near(factor(Decay::constant, 700, 0.04, 0.2), 1));
 }
 
 TEST_CASE("schedules refuse what is out of range") {
@@ -41,9 +52,11 @@ TEST_CASE("schedules refuse what is out of range") {
   REQUIRE(parse_decay("constant") == Decay::constant);
   REQUIRE_THROWS_WITH(parse_decay("cosin"),
                       "schedule: unknown decay \"cosin\"; use constant, linear or cosine");
-  REQUIRE_THROWS_AS(lr_factor_at(Decay::cosine, 1, -0.1), InputError);
-  REQUIRE_THROWS_AS(lr_factor_at(Decay::cosine, 1, 0, 1.5), InputError);
-  REQUIRE_THROWS_AS(lr_factor_at(Decay::cosine, std::nan(""), 0), InputError);
-  REQUIRE_THROWS_AS(lr_factor_at(Decay::cosine, 0.5, 1), InputError);
-  REQUIRE_THROWS_AS(lr_factor_at(Decay::cosine, 0.5, std::nan("")), InputError);
+  REQUIRE_THROWS_AS(lr_factor_at(Decay::cosine, {1, 1}, -0.1), InputError);
+  REQUIRE_THROWS_AS(lr_factor_at(Decay::cosine, {1, 1}, 0, 1.5), InputError);
+  REQUIRE_THROWS_AS(lr_factor_at(Decay::cosine, {std::nan(""), 1}, 0), InputError);
+  REQUIRE_THROWS_AS(lr_factor_at(Decay::cosine, {0, std::nan("")}, 0), InputError);
+  REQUIRE_THROWS_AS(lr_factor_at(Decay::cosine, {0.5, 0.4}, 0), InputError);
+  REQUIRE_THROWS_AS(lr_factor_at(Decay::cosine, {0.5, 0.5}, 1), InputError);
+  REQUIRE_THROWS_AS(lr_factor_at(Decay::cosine, {0.5, 0.5}, std::nan("")), InputError);
 }

@@ -10,6 +10,8 @@ for name in vit gpt; do
   expect 0 "" "${command[@]}" --steps 20 --out "$work/$name-b"
   same "two runs with one seed ($name)" "$work/$name-a/model.safetensors" "$work/$name-b/model.safetensors"
   same "losses of two runs ($name)" <(grep -o '"loss":[^,]*' "$work/$name-a/metrics.jsonl") <(grep -o '"loss":[^,]*' "$work/$name-b/metrics.jsonl")
+  # The warm-up, a twentieth of the run, is the first step: it has all of the learning rate.
+  if grep -q '"step":1,.*"lr":0.001,' "$work/$name-a/metrics.jsonl"; then ok; else bad "the first step's rate: $(grep -m 1 '"lr"' "$work/$name-a/metrics.jsonl")"; fi
   expect 0 "" "${command[@]}" --steps 20 --threads 1 --out "$work/$name-one"
   expect 0 "" "${command[@]}" --steps 20 --threads 2 --out "$work/$name-two"
   same "one and two threads ($name)" "$work/$name-one/model.safetensors" "$work/$name-two/model.safetensors"
