@@ -280,13 +280,13 @@ void run(int argc, char** argv) {
   add_threads_option(options, s.threads);
   if (!options.parse(argc, argv)) return;
   ASHLAR_CHECK(!s.in.empty() && !s.layer.empty() && !s.out.empty(), "--in FILE, --layer SPEC and --out DIR are needed");
+  const SafetensorsFile weights = open_weights("--in", s.in);
   std::error_code not_there;  // then they are not the same
   ASHLAR_CHECK(!std::filesystem::equivalent(s.out, s.in.parent_path() / ".", not_there), "--out ", s.out.string(),
                " is the folder of --in; give another one");
   RunFolder{s.out}.check(s.start());
   set_num_threads(s.threads);
   std::printf("%s\n", startup_line("compress", s.device, s.threads, "f32").c_str());
-  const SafetensorsFile weights(s.in);
   if (weights.contains("patch_embed.proj.weight")) compress(s, weights, vit_subject(s, weights));
   else compress(s, weights, gpt_subject(s));
 }

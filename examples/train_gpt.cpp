@@ -80,7 +80,7 @@ void run(int argc, char** argv) {
   std::printf("tokens: %zu for training; %.3f words a token in the valid split\n", train_tokens.size(), valid.words_per_token);
 
   Gpt2 model(Scope::root(t.compute_dtype(), t.seed, Device::parse(t.device)), s.gpt);
-  if (!t.resume && !t.init_from.empty()) model.load(SafetensorsFile(t.init_from));
+  if (!t.resume && !t.init_from.empty()) model.load(open_weights("--init-from", t.init_from));
   data::Prefetch batches(data::TokenLoader(std::move(train_tokens), t.batch_part(), s.gpt.context, t.seed));
 
   const ModelCost cost = cost_of(model);

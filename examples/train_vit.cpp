@@ -6,7 +6,7 @@
 #include "data/image_loader.h"
 #include "data/locate.h"
 #include "data/prefetch.h"
-#include "examples/models/vit.h"
+#include "examples/models/saved.h"
 #include "examples/support/evaluate.h"
 #include "examples/support/program.h"
 #include "examples/support/system.h"
@@ -80,7 +80,7 @@ void run(int argc, char** argv) {
   s.vit.gelu = gelu_named(s.gelu);
 
   Vit model(Scope::root(t.compute_dtype(), t.seed, Device::parse(t.device)), s.vit);
-  if (!t.resume && !t.init_from.empty()) import_weights(model, SafetensorsFile(t.init_from), model.timm());
+  if (!t.resume && !t.init_from.empty()) import_weights(model, open_weights("--init-from", t.init_from), model.timm());
   const data::Normalisation normalisation = data::channel_statistics(dataset.train);
   data::Prefetch batches(data::ImageLoader(dataset.train, t.batch_part(), t.seed, s.augmentation, normalisation));
   const data::ImageEvaluation test(dataset.test, t.batch_part(), normalisation);

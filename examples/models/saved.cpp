@@ -50,6 +50,21 @@ const std::vector<Dim>& shape_of(const SafetensorsFile& file, const std::string&
 
 }  // namespace
 
+std::string program_of(const Json& config) {
+  return config.contains("patch") ? "train_vit" : config.contains("context") || config.contains("n_positions") ? "train_gpt" : "";
+}
+
+SafetensorsFile open_weights(const char* option, const std::filesystem::path& path) {
+  constexpr const char* kModel = "model.safetensors";
+  std::error_code not_there;  // which opening it tells
+  ASHLAR_CHECK(!std::filesystem::is_directory(path, not_there), option, ' ', path.string(),
+               " is a folder; give the file with its weights, ", (path / kModel).string());
+  SafetensorsFile file(path);
+  ASHLAR_CHECK(!file.metadata().contains("elapsed"), option, ' ', path.string(), " is the checkpoint of a run; give ",
+               (path.parent_path() / ".." / kModel).lexically_normal().string());
+  return file;
+}
+
 OrderedJson huggingface_config(const GptConfig& c) {
   return {{"model_type", "gpt2"},
           {"architectures", {"GPT2LMHeadModel"}},
@@ -65,7 +80,10 @@ OrderedJson huggingface_config(const GptConfig& c) {
 }
 
 GptConfig read_gpt_config(const std::filesystem::path& path) {
-  const JsonObject config(read_json(path), path.string());
+  const Json json = read_json(path);
+  ASHLAR_CHECK(!json.is_object() || program_of(json) != "train_vit", path.string(),
+               ": belongs to a ViT, a model of train_vit; give a GPT-2, such as train_gpt leaves");
+  const JsonObject config(json, path.string());
   check_variant(config);
   return {.vocab = size(config, "vocab_size", 1),
           .context = size(config, "n_positions", 1),

@@ -12,11 +12,19 @@ namespace ashlar {
 // What --tokenizer of the programs names, for their --help.
 inline constexpr const char* kTokenizerFolder = "folder with encoder.json and vocab.bpe, or vocab.json and merges.txt";
 
+// The program whose runs have such a config, "train_vit" or "train_gpt", by a key that only they have; empty for others.
+std::string program_of(const Json& config);
+
+// The file with weights that `option` names. InputError saying what it is and what to give instead for a folder, and for the
+// checkpoint of a run.
+SafetensorsFile open_weights(const char* option, const std::filesystem::path& path);
+
 // The keys by which Hugging Face transformers knows a GPT-2.
 OrderedJson huggingface_config(const GptConfig& config);
 
 // From a config.json with those keys, and ours for the kinds of the weight matrices ("linear"). InputError naming the
-// file and the key that is missing, of the wrong type, or of a variant of GPT-2 that this one does not compute.
+// file and the key that is missing, of the wrong type, or of a variant of GPT-2 that this one does not compute; and for the
+// config of a ViT.
 GptConfig read_gpt_config(const std::filesystem::path& path);
 
 // From the config.json of a run of train_vit and the shapes of its weights; the same errors.

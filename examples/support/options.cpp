@@ -207,6 +207,7 @@ bool Options::parse(int argc, const char* const* argv) {
   if (!path.empty()) {
     const Json config = read_json(path);
     ASHLAR_CHECK(config.is_object(), path.string(), ": a config must be a JSON object");
+    if (config_check_) config_check_(config, path.string());
     read_config(config, path.string(), "");
   }
   for (const auto& check : checks_) check();

@@ -80,6 +80,12 @@ class Options {
   // Where the config lies if --config is not given; asked after the flags are read.
   void config_fallback(std::function<std::filesystem::path()> path) { config_fallback_ = std::move(path); }
 
+  // Looks at a config, with the name of its file, before its keys are read.
+  void config_check(std::function<void(const Json& config, const std::string& file)> check) {
+    config_check_ = std::move(check);
+  }
+  const std::string& program() const { return program_; }
+
   // Keys of configs that belong to other programs reading the same file, and are passed over.
   void foreign_keys(std::vector<std::string> keys) { foreign_keys_ = std::move(keys); }
 
@@ -106,6 +112,7 @@ class Options {
   std::vector<std::function<void()>> checks_;
   std::vector<std::string> foreign_keys_;
   std::function<std::filesystem::path()> config_fallback_;
+  std::function<void(const Json&, const std::string&)> config_check_;
   std::filesystem::path config_;
   bool help_ = false;
 };

@@ -1,6 +1,7 @@
 #include "examples/support/training_options.h"
 
 #include "core/text.h"
+#include "examples/models/saved.h"
 #include "layers/linear_spec.h"
 #include "optim/make_optimizer.h"
 #include "optim/param_groups.h"
@@ -145,6 +146,11 @@ void add_training_options(Options& options, TrainingOptions& values, const std::
   options.config_fallback([&values]() -> std::filesystem::path {
     const auto path = values.out / "config.json";
     return values.resume && std::filesystem::exists(path) ? path : std::filesystem::path();
+  });
+  options.config_check([&options](const Json& config, const std::string& file) {
+    const std::string program = program_of(config);
+    ASHLAR_CHECK(program.empty() || program == options.program(), file, ": belongs to a run of ", program, "; run that, or give ",
+                 options.program(), " a run or a config of its own");
   });
   options.then([&options, &values] {
     ASHLAR_CHECK(!values.resume || !values.overwrite, "--resume and --overwrite exclude each other; give one of them");

@@ -53,6 +53,19 @@ expect 2 "exclude each other" "${vit[@]}" --steps 1 --resume --init-from "$work/
 cp -r "$work/vit-a" "$work/other"
 expect 2 "of another shape" "${vit[@]}" --width 32 --steps 30 --resume --out "$work/other"
 same "a refused checkpoint" "$work/vit-a/checkpoint/state.safetensors" "$work/other/checkpoint/state.safetensors"
+# A file where a folder is meant, a folder where a file is, and what belongs to the other model: told what to give instead.
+expect 2 "--model $work/gpt-a/model.safetensors is a file; give its folder, $work/gpt-a" "$bin/generate" --model "$work/gpt-a/model.safetensors"
+expect 2 "--model $work/gpt-a/checkpoint: there is no config.json; give a folder that has one" "$bin/generate" --model "$work/gpt-a/checkpoint"
+expect 2 "vit-a/config.json: belongs to a ViT, a model of train_vit; give a GPT-2" "$bin/generate" --model "$work/vit-a"
+for program in "train_vit --steps 1 --init-from" "compress --layer dense --in"; do
+  option=${program##* }
+  expect 2 "$option $work/vit-a is a folder; give the file with its weights, $work/vit-a/model.safetensors" "$bin/"$program "$work/vit-a" --out "$work/x"
+  expect 2 "$option $work/vit-a/checkpoint/state.safetensors is the checkpoint of a run; give $work/vit-a/model.safetensors" \
+    "$bin/"$program "$work/vit-a/checkpoint/state.safetensors" --out "$work/x"
+done
+expect 2 "gpt-a/config.json: belongs to a run of train_gpt; run that, or give train_vit a run or a config of its own" "$bin/train_vit" --resume --out "$work/gpt-a"
+expect 2 "vit-a/config.json: belongs to a run of train_vit; run that, or give train_gpt a run" "$bin/train_gpt" --resume --out "$work/vit-a"
+expect 2 "belongs to a run of train_vit" "$bin/train_gpt" --config "$work/vit-a/config.json" --out "$work/x"
 touch "$work/file"
 expect 2 "$work/file" "${vit[@]}" --steps 1 --out "$work/file/run"
 if [ -e "$work/x/model.safetensors" ]; then bad "a refused run wrote weights"; else ok; fi
