@@ -171,9 +171,9 @@ void judge(const char* when, const Subject<Model>& subject, Model& model) {
                           printed("%.1f", 100 * share), " % of dense)", result));
 }
 
-// The maps that change, which must all be of kinds that take weights.
+// The maps that change, all of them to --layer, which must be of a kind that takes weights.
 template <class Model>
-std::set<std::string> changing_maps(Model& old_model, Model& new_model, const std::string& what) {
+std::set<std::string> changing_maps(const Settings& s, Model& old_model, Model& new_model) {
   std::map<std::string, std::string> old_specs;
   old_model.visit([&](Module& module) {
     if (const auto* map = dynamic_cast<const LinearMap*>(&module)) old_specs[map->scope().path()] = map->spec();
@@ -182,8 +182,8 @@ std::set<std::string> changing_maps(Model& old_model, Model& new_model, const st
   new_model.visit([&](Module& module) {
     const auto* map = dynamic_cast<const LinearMap*>(&module);
     if (!map || old_specs[map->scope().path()] == map->spec()) return;
-    ASHLAR_CHECK(map->takes_weights(), what, ": ", map->scope().path(), " is to be ", map->spec(),
-                 ", which cannot weigh its error; leave ", what, " out, or use low_rank");
+    ASHLAR_CHECK(map->takes_weights(), "--calibrate: ", map->scope().path(), " is to be ", s.layer,
+                 ", which cannot weigh its error; leave --calibrate out, or use low_rank");
     paths.insert(map->scope().path());
   });
   return paths;
@@ -217,7 +217,7 @@ void compress(const Settings& s, const SafetensorsFile& weights, const Subject<M
   }
   const auto old_model = subject.make(subject.specs), new_model = subject.make(specs);
   std::set<std::string> weighed;
-  if (!s.calibrate.empty()) weighed = changing_maps(*old_model, *new_model, "--calibrate");
+  if (!s.calibrate.empty()) weighed = changing_maps(s, *old_model, *new_model);
   subject.load(*old_model, weights);
   judge("before", subject, *old_model);
   const Calibration calibration = weighed.empty() ? Calibration() : calibrate(s, subject, *old_model, weighed);

@@ -11,7 +11,8 @@ LinearMap::LinearMap(const Scope& scope, Dim in, Dim out, const LinearOptions& o
       in_(in),
       out_(out),
       std_(options.std > 0 ? options.std : 1.0 / std::sqrt(3.0 * static_cast<double>(in))),
-      authors_init_(options.authors_init) {
+      authors_init_(options.authors_init),
+      written_(options.written) {
   ASHLAR_CHECK(in >= 1 && out >= 1, scope.path(), ": a linear map needs at least one input and one output, got ", in,
                " -> ", out);
   if (options.bias) bias_ = param("bias", {out}, init::zeros(), {.role = Role::bias, .fan_in = in, .fan_out = out});
@@ -84,9 +85,12 @@ double LinearMap::project(const Array& dense, const ProjectionOptions& options) 
   return projection_error(to_dense(), dense);
 }
 
+std::string LinearMap::named() const {
+  return concat("layer '", written_.empty() ? spec() : written_, "' for ", scope().path(), " (", in_, " -> ", out_, ")");
+}
+
 void LinearMap::check_size(std::string_view what, Dim value, Dim most) const {
-  ASHLAR_CHECK(value >= 1 && value <= most, "layer '", spec(), "' for ", scope().path(), " (", in_, " -> ", out_, "): ",
-               what, " must be from 1 to ", most);
+  ASHLAR_CHECK(value >= 1 && value <= most, named(), ": ", what, " must be from 1 to ", most);
 }
 
 Init LinearMap::factor_init(double std, Dim inputs) const {

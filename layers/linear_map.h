@@ -27,6 +27,7 @@ struct LinearOptions {
   // Monarch, block-diagonal and SS1 ("init=authors" in a spec). The matrix of a product of two factors then has a third
   // of the variance of PyTorch's dense one, that of SS1 `reduction` times it. For BLAST none was published.
   bool authors_init = false;
+  std::string_view written = {};  // the spec as the user wrote it, for errors; empty: spec()
 };
 
 // The couplings of BLAST would get in / (3 in_blocks): more than a rate tuned for a dense matrix bears.
@@ -71,6 +72,8 @@ class LinearMap : public Module {
   virtual Tensor forward_of_gelu(const F::Activation& x, const Tensor& bias) const { return forward(F::gelu(x), bias); }
   // What project() does after its checks: the factors for `dense` (out, in), f64 and contiguous.
   virtual void fit(const Array& dense, const ProjectionOptions& options) = 0;
+  // For errors of constructors: "layer 'blast:blocks=6,ratio=0.5' for blocks.0.attn.qkv (64 -> 192)".
+  std::string named() const;
   // For constructors: InputError naming the layer unless 1 <= value <= most.
   void check_size(std::string_view what, Dim value, Dim most) const;
   double std() const { return std_; }
@@ -90,6 +93,7 @@ class LinearMap : public Module {
   Dim in_, out_;
   double std_;
   bool authors_init_;
+  std::string written_;
   Tensor bias_;
   std::function<void(const Array& x)> observer_;
 };

@@ -143,6 +143,7 @@ std::unique_ptr<LinearMap> make_linear_map(const Scope& scope, Dim in, Dim out, 
     valid.emplace_back(kKeyOfAll);
     parsed.check_keys(valid);
     LinearOptions own = options;
+    own.written = spec;
     own.authors_init = own.authors_init || parsed.authors_init();
     return make(scope, in, out, parsed, own);
   }

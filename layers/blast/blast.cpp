@@ -65,8 +65,7 @@ BlastLinear::BlastLinear(const Scope& scope, Dim in, Dim out, const Structure& s
   check_size("out_blocks", out_blocks, out);
   check_size("in_blocks", in_blocks, in);
   check_size("rank", rank, std::min(in, out));
-  ASHLAR_CHECK(!options.authors_init, "layer '", spec(), "' for ", scope.path(),
-               ": the authors of BLAST published no initialisation; leave init=authors out");
+  ASHLAR_CHECK(!options.authors_init, named(), ": the authors of BLAST published no initialisation; leave init=authors out");
   const auto q = static_cast<double>(block_columns()), columns = static_cast<double>(in), width = static_cast<double>(rank);
   u_ = param("U", {out_blocks, block_rows(), rank}, init::normal(std() * std::sqrt(columns / width)),
              {.role = Role::matrix, .fan_in = rank, .fan_out = block_rows(), .batch_dims = 1, .hidden = options.hidden,

@@ -45,8 +45,8 @@ MonarchLinear::MonarchLinear(const Scope& scope, Dim in, Dim out, const Structur
   check_size("blocks", blocks, std::min(in, out));
   const Dim p = block_rows(), q = block_columns(), most = blocks * std::min(p, q);
   check_size("rank", rank, most);
-  ASHLAR_CHECK(rank % blocks == 0, "layer '", spec(), "' for ", scope.path(), " (", in, " -> ", out,
-               "): rank must be a multiple of blocks; ", std::max(rank / blocks, Dim{1}) * blocks, " would fit");
+  ASHLAR_CHECK(rank % blocks == 0, named(), ": rank must be a multiple of blocks; ",
+               std::max(rank / blocks, Dim{1}) * blocks, " would fit");
   r_ = param("R", {blocks, rank, q}, factor_init(1.0 / std::sqrt(static_cast<double>(q)), q),
              {.role = Role::matrix, .fan_in = q, .fan_out = rank, .batch_dims = 1, .hidden = options.hidden,
               .lr_scale = lr_scale(q, 2), .gram = [this] { return right_gram(); }, .gram_on_rows = true});

@@ -30,7 +30,7 @@ for weighting in activation fisher; do
 done
 if cmp -s "$work/vit-activation/model.safetensors" "$work/vit-fisher/model.safetensors"; then bad "both weightings give the same"; else ok; fi
 expect 0 "" "$bin/compress" --in "$work/gpt-a/model.safetensors" --layer low_rank:rank=4 --layer-at fc1,fc2 --calibrate "$work/text" --samples 8 --out "$work/gpt-weighed"
-expect 2 "--calibrate: blocks.0.attn.qkv is to be monarch:blocks=2,rank=8, which cannot weigh its error" "$bin/compress" --in "$dense" --layer monarch:blocks=2 --calibrate "$work/images" --out "$work/y"
+expect 2 "--calibrate: blocks.0.attn.qkv is to be monarch:blocks=2, which cannot weigh its error" "$bin/compress" --in "$dense" --layer monarch:blocks=2 --calibrate "$work/images" --out "$work/y"
 expect 2 "Valid: activation, fisher" "$bin/compress" --in "$dense" --layer low_rank:rank=4 --calibrate "$work/images" --weighting row --out "$work/y"
 expect 2 "$work/empty2" "$bin/compress" --in "$dense" --layer low_rank:rank=4 --calibrate "$work/empty2" --out "$work/y"
 for factorize in precgd als; do
