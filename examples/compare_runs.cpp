@@ -30,6 +30,7 @@ void run(int argc, char** argv) {
   ASHLAR_CHECK(!folders.empty(), "no runs given; name the --out folders of some, see --help");
   std::vector<RunRecord> runs;
   for (const std::string& folder : folders) {
+    ASHLAR_CHECK(!folder.empty(), "RUN: the path is empty; give the --out folder of a run");
     const RunFolder run{folder};
     ASHLAR_CHECK(std::filesystem::exists(run.metrics()), folder, ": has no metrics.jsonl; give the --out folder of a run");
     runs.push_back(read_run(run.name(), folder));

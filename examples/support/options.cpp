@@ -59,6 +59,8 @@ void Option::check_limits(const Json& value, const std::string& where) const {
 
 void Option::assign(const Json& value, const std::string& where, Source source) {
   check_limits(value, where);
+  const bool as_default = source == Source::config && get_() == value;
+  ASHLAR_CHECK(!is_path_ || value != "" || as_default, where, ": the path is empty; give one, or leave it out");
   set_(value, where);
   source_ = source;
 }
@@ -87,7 +89,8 @@ Option& Options::add(std::string name, T& value, std::string help) {
   option.group_ = group_;
   option.value_name_ = default_value_name<T>();
   option.is_bool_ = std::is_same_v<T, bool>;
-  option.is_text_ = std::is_same_v<T, std::string> || std::is_same_v<T, std::filesystem::path>;
+  option.is_path_ = std::is_same_v<T, std::filesystem::path>;
+  option.is_text_ = std::is_same_v<T, std::string> || option.is_path_;
   option.set_ = [&value](const Json& json, const std::string& where) { value = value_from<T>(json, where); };
   option.get_ = [&value] { return json_from(value); };
   return option;

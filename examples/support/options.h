@@ -7,7 +7,8 @@
 //   options.add("linear.qkv", qkv, "weights of …").value_name("SPEC");         // --linear.qkv SPEC, "linear": {"qkv": …}
 //   if (!options.parse(argc, argv)) return;                                    // --help was asked for and printed
 //
-// A flag wins over the config, the config over the default. Everything wrong is an InputError that names the flag, or
+// A flag wins over the config, the config over the default. An empty path is one that is not given: only a config may have it,
+// where that is the default. Everything wrong is an InputError that names the flag, or
 // the file and the key, with the nearest valid one.
 #pragma once
 #include <cstdint>
@@ -49,7 +50,7 @@ class Option {
   std::string name_, help_, value_name_, group_;
   std::vector<std::string> choices_;
   std::optional<double> at_least_, more_than_, at_most_;
-  bool in_config_ = true, saved_ = true, is_bool_ = false, is_text_ = false;
+  bool in_config_ = true, saved_ = true, is_bool_ = false, is_text_ = false, is_path_ = false;
   Source source_ = Source::default_value;
   Json configured_;
   std::function<void(const Json&, const std::string& where)> set_;

@@ -25,6 +25,7 @@ struct Values {
   std::string name = "none", qkv = "dense", kind = "a";
   std::optional<std::int64_t> steps;
   std::uint64_t seed = 1;
+  std::filesystem::path out = "runs", data;
 };
 
 // Parses these arguments; the declared options are those of Values.
@@ -40,6 +41,8 @@ OrderedJson parse(Values& v, std::vector<const char*> arguments) {
   options.add("linear.qkv", v.qkv, "a spec");
   options.add("steps", v.steps, "length");
   options.add("seed", v.seed, "seed");
+  options.add("out", v.out, "results");
+  options.add("data", v.data, "data");
   arguments.insert(arguments.begin(), "test");
   const bool go_on = options.parse(static_cast<int>(arguments.size()), arguments.data());
   REQUIRE(go_on);
@@ -68,7 +71,7 @@ TEST_CASE("without arguments the defaults stay") {
   const OrderedJson resolved = parse(v, {});
   CHECK(v.lr == 0.5);
   CHECK(resolved == OrderedJson{{"lr", 0.5}, {"eval_every", 10}, {"depth", 6}, {"flip", true}, {"name", "none"},
-                                {"kind", "a"}, {"linear", {{"qkv", "dense"}}}, {"steps", nullptr}, {"seed", 1}});
+                                {"kind", "a"}, {"linear", {{"qkv", "dense"}}}, {"steps", nullptr}, {"seed", 1}, {"out", "runs"}, {"data", ""}});
 }
 
 TEST_CASE("flags of every type, with a space or an equals sign") {
@@ -156,6 +159,20 @@ TEST_CASE("values of a wrong type name the key or the flag") {
   CHECK(contains(error_for({"--lr", "--flip"}), "--lr needs a value"));
   CHECK(contains(error_for({"--flip=1"}), "switch"));
   CHECK(contains(error_for({"--config", "/nowhere/c.json"}), "/nowhere/c.json: No such file"));
+}
+
+TEST_CASE("an empty path is an error that names the option, but where a config keeps that none was given") {
+  for (const char* flag : {"--out=", "--data="}) {
+    CHECK(error_for({flag}) == std::string(flag, 0, std::string(flag).size() - 1) + ": the path is empty; give one, or leave it out");
+  }
+  CHECK(contains(error_for({"--out", ""}), "--out: the path is empty"));
+  CHECK(contains(error_for({"--config", ""}), "--config: the path is empty"));
+  CHECK(contains(config_error(R"({"out": ""})"), "key 'out': the path is empty"));
+  const TemporaryFolder folder;
+  const std::string path = folder.write("c.json", R"({"data": ""})").string();
+  Values v;
+  parse(v, {"--config", path.c_str()});
+  CHECK(v.data.empty());
 }
 
 TEST_CASE("the largest seed is the same as a flag and as a key") {

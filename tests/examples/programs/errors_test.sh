@@ -66,6 +66,9 @@ done
 expect 2 "gpt-a/config.json: belongs to a run of train_gpt; run that, or give train_vit a run or a config of its own" "$bin/train_vit" --resume --out "$work/gpt-a"
 expect 2 "vit-a/config.json: belongs to a run of train_vit; run that, or give train_gpt a run" "$bin/train_gpt" --resume --out "$work/vit-a"
 expect 2 "belongs to a run of train_vit" "$bin/train_gpt" --config "$work/vit-a/config.json" --out "$work/x"
+# An empty path, as of a variable that is not set.
+for option in out data init-from config; do expect 2 "--$option: the path is empty; give one, or leave it out" "${vit[@]}" --steps 1 --out "$work/x" --$option ""; done
+expect 2 "RUN: the path is empty" "$bin/compare_runs" ""
 touch "$work/file"
 expect 2 "$work/file" "${vit[@]}" --steps 1 --out "$work/file/run"
 if [ -e "$work/x/model.safetensors" ]; then bad "a refused run wrote weights"; else ok; fi
