@@ -12,17 +12,18 @@ namespace {
 constexpr const char* kStyle = R"css(
 :root { color-scheme: light dark; --page: #fdfdfc; --card: #fff; }
 @media (prefers-color-scheme: dark) { :root { --page: #151517; --card: #1d1d20; } }
-body { margin: 0 auto; max-width: 78rem; padding: 2.5rem 1.5rem 4rem; background: var(--page); color: var(--text);
+body { margin: 0 auto; max-width: 78rem; padding: 2.5rem clamp(.8rem, 4vw, 1.5rem) 4rem; background: var(--page); color: var(--text);
+  overflow-wrap: break-word;
   font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; letter-spacing: -.01em; }
 h2 { font-size: 1.2rem; margin: 0 0 .9rem; } section { margin-top: 2rem; }
 h3 { font-size: .95rem; margin: 0; }
 p { color: var(--soft); margin: 0; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 28rem), 1fr)); gap: 1.2rem; }
-figure { margin: 0; padding: 1rem 1rem .6rem; background: var(--card); border: 1px solid var(--rule); border-radius: 10px; }
+figure { margin: 0; min-width: 0; padding: 1rem 1rem .6rem; background: var(--card); border: 1px solid var(--rule); border-radius: 10px; }
 figcaption { display: flex; flex-wrap: wrap; justify-content: space-between; gap: .2rem 1.2rem; margin-bottom: .6rem; }
 .legend { display: flex; flex-wrap: wrap; gap: .1rem 1rem; font-size: .82rem; color: var(--soft); }
-.legend span { white-space: nowrap; }
+.legend span { min-width: 0; }
 svg { display: block; width: 100%; height: auto; }
 svg.key { display: inline-block; width: 24px; height: 8px; margin-right: .4rem; vertical-align: middle; }
 .scroll { overflow-x: auto; margin-top: 1.2rem; }

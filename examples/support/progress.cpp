@@ -35,6 +35,11 @@ std::string with_bar(const std::string& left, double fraction, const std::string
   return line.substr(0, static_cast<std::size_t>(std::max(columns, 0)));
 }
 
+// What fits with `left` in a line, with two spaces between.
+bool fits(const std::string& left, const std::string& right, int columns) {
+  return static_cast<int>(left.size() + 2 + right.size()) <= columns;
+}
+
 }  // namespace
 
 StatusLine::StatusLine(std::ostream& out, bool terminal, int columns, Clock clock)
@@ -95,10 +100,13 @@ void Progress::evaluating(std::int64_t done, std::int64_t count) {
 
 std::string Progress::bar(const ProgressState& s) const {
   const std::string step = concat("step ", s.step, "/", s.total_steps);
-  const std::string rest =
-      concat(printed("%3.0f%%", 100 * s.fraction), "  loss ", printed("%.4f", s.loss), rate(s), "  ",
-             format_duration(s.seconds_left), " left");
-  return with_bar(step, s.fraction, rest, line_.columns());
+  const std::string percent = printed("%3.0f%%  ", 100 * s.fraction), loss = printed("loss %.4f", s.loss);
+  const std::string left = concat("  ", format_duration(s.seconds_left), " left");
+  const int columns = line_.columns();
+  for (const std::string& rest : {percent + loss + rate(s) + left, percent + loss + left, loss + left}) {
+    if (fits(step, rest, columns)) return with_bar(step, s.fraction, rest, columns);
+  }
+  return with_bar(step, s.fraction, loss, columns);
 }
 
 std::string Progress::plain(const ProgressState& s) const {
@@ -119,7 +127,10 @@ void ItemProgress::update(std::int64_t done, std::int64_t count, const std::stri
   if (!line_.terminal() || !line_.due()) return;
   const double fraction = static_cast<double>(done) / static_cast<double>(count);
   const double left = done > 0 ? (line_.now() - began_) * (1 / fraction - 1) : std::numeric_limits<double>::quiet_NaN();
-  line_.show(with_bar(concat(done, "/", count), fraction, concat(what, "  ", format_duration(left), " left"), line_.columns()));
+  const std::string counted = concat(done, "/", count), time = concat("  ", format_duration(left), " left");
+  // Of a long name the beginning.
+  const int columns = line_.columns(), room = columns - static_cast<int>(counted.size() + 2 + time.size());
+  line_.show(with_bar(counted, fraction, what.substr(0, static_cast<std::size_t>(std::max(room, 0))) + time, columns));
 }
 
 }  // namespace ashlar::support

@@ -6,6 +6,7 @@
 #include <limits>
 #include <sstream>
 
+#include "core/error.h"
 #include "examples/support/system.h"
 #include "tests/examples/test_clock.h"
 #include "tests/support/catch.h"
@@ -87,6 +88,25 @@ TEST_CASE("a narrow terminal gets a shorter line, not two") {
     progress.update({1, 1000, 0.5, 1.5, 1e-3, 12345, 1, 4000});
     CHECK(static_cast<int>(out.str().size()) - 4 < columns);
   }
+  // The least important goes first, and as a whole.
+  const std::pair<int, const char*> lines[] = {{200, "step 1/1000  [===============               ]  50%  loss 1.5000  12.3k tokens/s  1:06:40 left"},
+                                               {61, "step 1/1000   50%  loss 1.5000  12.3k tokens/s  1:06:40 left"},
+                                               {60, "step 1/1000  [======      ]  50%  loss 1.5000  1:06:40 left"},
+                                               {45, "step 1/1000   50%  loss 1.5000  1:06:40 left"},
+                                               {44, "step 1/1000  loss 1.5000  1:06:40 left"},
+                                               {40, "step 1/1000  loss 1.5000  1:06:40 left"},
+                                               {30, "step 1/1000  loss 1.5000"}};
+  for (const auto& [columns, line] : lines) {
+    CAPTURE(columns);
+    std::ostringstream out;
+    Progress progress(out, true, columns, Unit::token, time.clock());
+    progress.update({1, 1000, 0.5, 1.5, 1e-3, 12345, 1, 4000});
+    CHECK(out.str() == concat('\r', line, "\x1b[K"));
+  }
+  std::ostringstream out;
+  ItemProgress progress(out, true, 40, time.clock());
+  progress.update(0, 12, "block_diagonal:shuffle=1,ratio=0.25, lr 0.001, seed 1");
+  CHECK(out.str() == "\r0/12  block_diagonal:shuffle=1,  ? left\x1b[K");
 }
 
 TEST_CASE("without a terminal plain lines come at intervals") {

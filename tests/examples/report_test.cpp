@@ -184,6 +184,12 @@ TEST_CASE("the report of one run shows its curves and figures and needs no other
     INFO(part);
     CHECK(contains(page, part));
   }
+  // Long names do not make the page wider than a phone: they break, and tables scroll.
+  for (const char* part : {"overflow-wrap: break-word", "figure { margin: 0; min-width: 0;", ".legend span { min-width: 0; }",
+                           ".scroll { overflow-x: auto;"}) {
+    INFO(part);
+    CHECK(contains(page, part));
+  }
   for (const char* part : {"http", "src=", "href=", "<script", "url(", "nan", "a<b>"}) {
     INFO(part);
     CHECK_FALSE(contains(page, part));
