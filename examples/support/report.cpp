@@ -14,8 +14,6 @@
 namespace ashlar::support {
 namespace {
 
-constexpr const char* kTraining = "training, smoothed";
-
 // A number in a table, or a dash.
 std::string figure(const char* format, double value) { return std::isfinite(value) ? printed(format, value) : "–"; }
 
@@ -65,9 +63,9 @@ std::vector<TableRow> key_figures(const std::vector<const RunRecord*>& runs) {
   row("parameters", of_model("parameters", nullptr));
   row("parameters of weight matrices", of_model("linear_parameters", "dense_linear_parameters"));
   row("MACs per " + unit + ", forward", of_model(macs.c_str(), dense_macs.c_str()));
-  row(unit + "s per second, median", [](const RunRecord& r) { return format_count(r.median_rate()); });
+  row(unit + "s per second of training, median", [](const RunRecord& r) { return format_count(r.median_rate()); });
   row("steps", [](const RunRecord& r) { return std::to_string(r.last_step()); });
-  row("training time", [](const RunRecord& r) { return format_duration(r.last_elapsed()); });
+  row("wall time, evaluations included", [](const RunRecord& r) { return format_duration(r.last_elapsed()); });
   row("stopped by", [](const RunRecord& r) { return r.end.text("stopped_by", "still running"); });
   row("peak memory", [](const RunRecord& r) {
     const double bytes = r.end.number("peak_memory_bytes", std::numeric_limits<double>::quiet_NaN());
@@ -111,16 +109,13 @@ std::string chart(const std::vector<const RunRecord*>& runs, Chart frame, const 
   double longest = 0;
   for (const auto* run : runs) longest = std::max(longest, run->last_elapsed());
   const bool by_time = runs.size() > 1, minutes = longest > 300;
-  frame.x_label = !by_time ? "step" : minutes ? "training time, minutes" : "training time, seconds";
+  frame.x_label = !by_time ? "step" : minutes ? "wall time, minutes" : "wall time, seconds";
   for (std::size_t i = 0; i < runs.size(); ++i) {
     const RunRecord& run = *runs[i];
     const auto x_of = [&](double step) {
       return !by_time ? step : run.elapsed_at(step) / (minutes ? 60 : 1);
     };
-    // The name of the run where there are several, the name of the line where there is one.
-    const auto name_of_line = [&](const std::string& line) {
-      return !by_time ? line : line == kTraining ? run.name : concat(run.name, ", ", line);
-    };
+    const auto name_of_line = [&](const std::string& line) { return by_time ? concat(run.name, ", ", line) : line; };
     add(frame, run, static_cast<int>(i), x_of, name_of_line);
   }
   const bool empty = std::ranges::all_of(frame.lines, [](const Line& line) { return line.points.empty(); });
@@ -146,9 +141,11 @@ std::string render_charts(const std::vector<const RunRecord*>& runs) {
   const auto loss = [&](Chart& frame, const RunRecord& run, int color, const auto& x_of, const auto& name_of_line) {
     std::vector<Point> points;
     for (const auto& t : run.trains) points.push_back({x_of(t.step), t.loss});
-    if (single) frame.lines.push_back({"", color, LineStyle::faint, thinned(points, 800)});
-    const auto smooth = thinned(smoothed(points, points.size() / 60), 400);
-    frame.lines.push_back({name_of_line(kTraining), color, LineStyle::solid, smooth});
+    const std::size_t reach = points.size() / 60;
+    if (single && reach > 0) frame.lines.push_back({"", color, LineStyle::faint, thinned(points, 800)});
+    // Of several runs the name alone: their training is what is compared.
+    const std::string name = single ? reach > 0 ? "training, smoothed" : "training" : run.name;
+    frame.lines.push_back({name, color, LineStyle::solid, thinned(smoothed(points, reach), 400)});
     add_evals(frame, run, color, LineStyle::dashed, &EvalPoint::loss, x_of, name_of_line, single);
   };
   const auto evals = [&](double EvalPoint::*member) {

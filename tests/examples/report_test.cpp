@@ -205,10 +205,24 @@ TEST_CASE("several runs are drawn over time, each kind in charts of its own") {
                {read_run("dense", folder / "a"), read_run("BLAST", folder / "b"), read_run("GPT", folder / "c")});
   const std::string page = read_file(folder / "report.html");
   CHECK(count(page, "<figure>") == 4);
-  CHECK(count(page, "training time, seconds") == 2);
-  for (const char* part : {"Images", "Text", "dense, test", "BLAST, test", "Word perplexity", "still running", "MACs per token"}) {
+  CHECK(count(page, "wall time, seconds") == 2);
+  for (const char* part : {"Images", "Text", "dense, test", "BLAST, test", "Word perplexity", "still running", "MACs per token",
+                           ">wall time, evaluations included</th>", ">samples per second of training, median</th>", "</svg>dense</span>"}) {
     INFO(part);
     CHECK(contains(page, part));
+  }
+}
+
+TEST_CASE("a curve is called smoothed where it is, and only there the points shine through") {
+  const TemporaryFolder folder;
+  for (const int points : {59, 60}) {
+    CAPTURE(points);
+    RunRecord run;
+    for (int i = 1; i <= points; ++i) run.trains.push_back({double(i), 1. / i, 100, double(i)});
+    write_report(folder / "report.html", "x", {run});
+    const std::string page = read_file(folder / "report.html");
+    CHECK(contains(page, points < 60 ? "</svg>training</span>" : "</svg>training, smoothed</span>"));
+    CHECK(count(page, " line faint\"") == (points < 60 ? 0 : 1));
   }
 }
 
