@@ -40,24 +40,64 @@ bool holds_text(const fs::path& folder) {
   return !find_split(folder, "train").empty() || !find_split(folder, "valid").empty();
 }
 
+bool is_txt(const fs::path& path) {
+  std::error_code failure;
+  return path.extension() == ".txt" && fs::is_regular_file(path, failure);
+}
+
+// The one .txt of a folder; an empty path if there is none or several.
+fs::path find_lone_text(const fs::path& folder) {
+  std::vector<fs::path> found = sorted_entries(folder, kWhat);
+  std::erase_if(found, [](const fs::path& entry) { return !is_txt(entry); });
+  return found.size() == 1 ? found[0] : fs::path();
+}
+
+std::string read_text(const fs::path& file) {
+  std::string text = read_file(file);
+  ASHLAR_CHECK(!text.empty(), kWhat, ": ", file.string(), " is empty");
+  return text;
+}
+
+// Where the last tenth of a text begins: with a line if one begins shortly before, otherwise with a character of UTF-8.
+std::size_t last_tenth(std::string_view text) {
+  std::size_t begin = text.size() - text.size() / 10;
+  const std::size_t line = text.substr(0, begin).rfind('\n') + 1;  // npos + 1 == 0
+  if (line > 0 && begin - line <= text.size() / 20) return line;
+  const auto goes_on = [](char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; };
+  while (begin > 0 && begin < text.size() && goes_on(text[begin])) --begin;
+  return begin;
+}
+
+TextDataset split_text(const fs::path& file) {
+  std::string text = read_text(file);
+  const std::size_t cut = last_tenth(text);
+  ASHLAR_CHECK(cut > 0 && cut < text.size(), kWhat, ": ", file.string(), " is too short to keep a tenth of it for validation");
+  std::string valid = text.substr(cut);
+  text.resize(cut);
+  return {std::move(text), std::move(valid), file.string() + ", whose last tenth is kept for validation"};
+}
+
 }  // namespace
 
 TextDataset load_text(const fs::path& path) {
+  if (is_txt(path)) return split_text(path);
   const auto folder = find_dataset(path, holds_text, kWhat);
+  if (!folder) {
+    const auto lone = find_dataset(path, [](const fs::path& entry) { return !find_lone_text(entry).empty(); }, kWhat);
+    if (lone) return split_text(find_lone_text(*lone));
+  }
   ASHLAR_CHECK(
       folder, kWhat, ": nothing recognised in ", path.string(),
-      "; looked for wiki.{train,valid}.{tokens,raw} or *.txt with train or valid in the name, there and in its "
-      "subfolders; ",
+      "; looked for wiki.{train,valid}.{tokens,raw}, *.txt with train or valid in the name, or a single .txt, there and in "
+      "its subfolders; ",
       describe_folder(path), "; data/download.sh wikitext2 fetches WikiText-2");
   bool wikitext = false;
   const auto read = [&](const char* split) {
     const fs::path file = find_split(*folder, split);
     ASHLAR_CHECK(!file.empty(), kWhat, ": ", folder->string(), " has no file for the ", split, " split: neither wiki.",
                  split, ".{tokens,raw} nor a *.txt with ", split, " in its name");
-    std::string text = read_file(file);
-    ASHLAR_CHECK(!text.empty(), kWhat, ": ", file.string(), " is empty");
     wikitext = wikitext || file.extension() != ".txt";
-    return text;
+    return read_text(file);
   };
   TextDataset data{read("train"), read("valid"), {}};
   data.description = (wikitext ? "WikiText in " : "text files in ") + folder->string();

@@ -14,8 +14,9 @@ struct TextDataset {
 };
 
 // Reads the folder `path`, or the one folder in it that is recognised: files wiki.{train,valid} ending in
-// .tokens or .raw, otherwise files with train or valid in the name ending in .txt. InputError that says what
-// was looked for, or which file is missing, empty or ambiguous, otherwise.
+// .tokens or .raw, otherwise files with train or valid in the name ending in .txt. Where there are none, the
+// single .txt of such a folder, or `path` itself, whose last tenth is for validation. InputError that says what
+// was looked for, or which file is missing, empty, too short or ambiguous, otherwise.
 TextDataset load_text(const std::filesystem::path& path);
 
 // The project's own sources and documentation, compiled into the program: of every ten blocks of lines nine

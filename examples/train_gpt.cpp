@@ -1,4 +1,4 @@
-// train_gpt: trains a GPT-2 on WikiText, any text in two splits, or the project's own sources.
+// train_gpt: trains a GPT-2 on WikiText, any text in two splits or in one file, or the project's own sources.
 #include <cstdio>
 
 #include "core/determinism.h"
@@ -27,7 +27,9 @@ struct Settings {
 void add_options(Options& options, Settings& s) {
   s.training.out = "runs/gpt";
   s.training.batch = 16;
-  add_training_options(options, s.training, "wiki.{train,valid}.{tokens,raw}, or one *train*.txt and one *valid*.txt");
+  add_training_options(options, s.training,
+                       "folder with wiki.{train,valid}.{tokens,raw}, with one *train*.txt and one *valid*.txt, or with a single "
+                       ".txt, or that file itself, whose last tenth is then kept for validation");
   options.group("Model");
   options.add("width", s.gpt.width, "width of the residual stream").at_least(1);
   options.add("depth", s.gpt.depth, "number of blocks").at_least(0);

@@ -27,7 +27,7 @@ struct Settings {
 
 void add_options(Options& options, Settings& s) {
   s.training.out = "runs/vit";
-  add_training_options(options, s.training, "CIFAR-10 or CIFAR-100 (binary), or images in train/CLASS/ and test/CLASS/");
+  add_training_options(options, s.training, "folder with CIFAR-10 or CIFAR-100 (binary), or images in train/CLASS/ and test/CLASS/");
   options.group("Model");
   options.add("width", s.vit.width, "width of the residual stream").at_least(1);
   options.add("depth", s.vit.depth, "number of blocks").at_least(0);

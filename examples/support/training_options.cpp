@@ -78,7 +78,7 @@ void TrainingOptions::find_data(const std::function<std::optional<std::filesyste
 
 void add_training_options(Options& options, TrainingOptions& values, const std::string& data) {
   options.group("Data and files");
-  options.add("data", values.data, "folder with " + data + "; default: what data/download.sh fetched, else made up")
+  options.add("data", values.data, data + "; default: what data/download.sh fetched, else made up")
       .value_name("DIR");
   options.add("out", values.out, "folder for config, metrics, weights, checkpoint and report").value_name("DIR");
   options.add("resume", values.resume, "go on from the checkpoint in --out").flag_only();

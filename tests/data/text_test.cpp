@@ -51,6 +51,39 @@ TEST_CASE("text_folders_are_recognised", "[data]") {
   REQUIRE(contains(error, "train2.txt"));
 }
 
+TEST_CASE("of_a_single_text_the_last_tenth_is_kept_for_validation", "[data]") {
+  TemporaryFolder folder;
+  const auto file = folder.write("deep/novel.txt", "");
+  const auto halves = [&](const std::string& text) {
+    folder.write("deep/novel.txt", text);
+    const TextDataset data = load_text(folder.path());
+    REQUIRE(data.train + data.valid == text);
+    REQUIRE(data.description == file.string() + ", whose last tenth is kept for validation");
+    REQUIRE(load_text(file).valid == data.valid);
+    return data;
+  };
+  REQUIRE(halves(std::string(100, 'a')).valid.size() == 10);
+  // At the end of a line that is near, but not of one far before.
+  REQUIRE(halves(std::string(86, 'a') + "\n" + std::string(13, 'b')).valid == std::string(13, 'b'));
+  REQUIRE(halves(std::string(89, 'a') + "\n" + std::string(10, 'b')).valid == std::string(10, 'b'));
+  REQUIRE(halves(std::string(90, 'a') + "\n" + std::string(9, 'b')).valid == "\n" + std::string(9, 'b'));
+  REQUIRE(halves(std::string(80, 'a') + "\n" + std::string(19, 'b')).valid == std::string(10, 'b'));
+  // Never within a character, here of four bytes.
+  std::string smiles;
+  for (int i = 0; i < 24; ++i) smiles += "\U0001F600";
+  REQUIRE(halves(smiles + "abcd").valid.size() == 12);
+  for (const char* text : {"a", "hello", "\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80"}) {
+    folder.write("deep/novel.txt", text);
+    REQUIRE(contains(error_of([&] { load_text(folder.path()); }), "novel.txt is too short to keep a tenth of it for validation"));
+  }
+  folder.write("deep/novel.txt", "");
+  REQUIRE(contains(error_of([&] { load_text(folder.path()); }), "novel.txt is empty"));
+  // Splits win over it, also in a folder below.
+  folder.write("other/train.txt", "one");
+  folder.write("other/valid.txt", "two");
+  REQUIRE(load_text(folder.path()).train == "one");
+}
+
 TEST_CASE("a_neighbour_that_cannot_be_listed_is_no_text", "[data]") {
   namespace fs = std::filesystem;
   TemporaryFolder folder;
@@ -78,8 +111,11 @@ TEST_CASE("a_folder_without_text_says_what_is_missing", "[data]") {
   REQUIRE(contains(error_of([&] { load_text(folder.path() / "none"); }), "does not exist"));
   REQUIRE(contains(error(), "is empty"));
   folder.write("readme.txt", "hello");
+  folder.write("notes.txt", "hello");
   REQUIRE(contains(error(), "wiki.{train,valid}.{tokens,raw}"));
-  REQUIRE(contains(error(), "it holds readme.txt"));
+  REQUIRE(contains(error(), "a single .txt"));
+  REQUIRE(contains(error(), "it holds notes.txt, readme.txt"));
+  REQUIRE(contains(error_of([&] { load_text(folder.write("notes.md", "hello")); }), "notes.md is not a folder"));
   folder.write("train.txt", "hello");
   REQUIRE(contains(error(), "no file for the valid split"));
   const auto file = folder.write("valid.txt", "");
