@@ -267,12 +267,12 @@ void run(int argc, char** argv) {
   options.add("overwrite", s.overwrite, "replace the run or the model that --out holds").flag_only();
   options.add("factorize", s.factorize, "how BLAST factors are found: preconditioned descent or alternating least squares")
       .choices({"precgd", "als"});
-  options.add("calibrate", s.calibrate, "folder with data whose train split tells which errors matter (low_rank only)")
+  options.add("calibrate", s.calibrate, "such data, whose train split tells which errors matter (low_rank only)")
       .value_name("DIR");
   options.add("weighting", s.weighting, "what --calibrate learns: the inputs of each matrix, or the Fisher information of its rows")
       .choices({"activation", "fisher"});
   options.add("samples", s.samples, "images or text windows that --calibrate looks at, rounded up to whole batches").at_least(1);
-  options.add("data", s.data, "folder with the data to evaluate on before and after").value_name("DIR");
+  options.add("data", s.data, "data to evaluate on before and after, as --data of train_vit or train_gpt takes them").value_name("DIR");
   options.add("tokenizer", s.tokenizer, concat(kTokenizerFolder, "; default: those beside --in")).value_name("DIR");
   options.add("batch", s.batch, "images at a time; of a text, windows to calibrate with, and an eighth as many to evaluate").at_least(1);
   options.add("eval_windows", s.eval_windows, "evaluate a GPT-2 on the first N windows only; 0: on all").at_least(0);

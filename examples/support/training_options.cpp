@@ -1,7 +1,10 @@
 #include "examples/support/training_options.h"
 
+#include <set>
+
 #include "core/text.h"
 #include "examples/models/saved.h"
+#include "examples/support/setting_help.h"
 #include "layers/linear_spec.h"
 #include "optim/make_optimizer.h"
 #include "optim/param_groups.h"
@@ -101,7 +104,7 @@ void add_training_options(Options& options, TrainingOptions& values, const std::
 
   options.group("Training");
   options.add("optimizer", values.optimizer, "optimizer").choices(optim::optimizer_names()).value_name("NAME");
-  options.add("lr", values.optim["lr"], "peak learning rate; default: the optimizer's").at_least(0);
+  options.add("lr", values.optim["lr"], setting_help("lr")).at_least(0);
   options.add("batch", values.batch, "samples or sequences in a step").at_least(1);
   options.add("accumulate", values.accumulate, "split a step into N batches: less memory, the same gradient").at_least(1);
   options.add("epochs", values.epochs, "length of the run in passes over the data").at_least(1).at_most(1e9);
@@ -113,7 +116,7 @@ void add_training_options(Options& options, TrainingOptions& values, const std::
   options.add("warmup", values.warmup, "share of the run over which the learning rate rises").at_least(0).at_most(0.99);
   options.add("final_lr", values.final_lr, "learning rate at the end, as a share of the peak").at_least(0).at_most(1);
   options.add("clip", values.clip, "largest global gradient norm; 0: any").at_least(0);
-  options.add("weight_decay", values.optim["weight_decay"], "decoupled weight decay of matrices; default: the optimizer's").at_least(0);
+  options.add("weight_decay", values.optim["weight_decay"], setting_help("weight_decay")).at_least(0);
   options.add("groups", values.groups, "parameters with settings of their own, e.g. \"role=norm,lr=0.5; name=head.*,decay=constant\"");
   options.add("lr_scale", values.lr_scale, "scale the learning rate of each factor of a structured matrix by its fan-in");
   options.add("ema", values.ema, "evaluate and save an average of the weights with this decay, e.g. 0.999; 0: the weights")
@@ -124,14 +127,13 @@ void add_training_options(Options& options, TrainingOptions& values, const std::
   options.add("checkpoint_every", values.checkpoint_every, "save every N steps; 0: at the end").at_least(0);
   options.add("log_every", values.log_every, "write a line to metrics.jsonl every N steps").at_least(1);
 
-  options.group("Settings of the optimizers (optim/README.md); default: the optimizer's");
-  std::map<std::string, std::string> owners;
+  options.group("Settings of the optimizers that have them (optim/README.md)");
+  std::set<std::string> keys;
   for (const std::string& name : optim::optimizer_names()) {
-    for (const auto& [key, value] : optim::default_settings(name)) owners[key] += (owners[key].empty() ? "" : ", ") + name;
+    for (const auto& [key, value] : optim::default_settings(name)) keys.insert(key);
   }
-  for (const auto& [key, names] : owners) {
-    if (values.optim.contains(key)) continue;
-    options.add("optim." + key, values.optim[key], names);
+  for (const std::string& key : keys) {
+    if (!values.optim.contains(key)) options.add("optim." + key, values.optim[key], setting_help(key));
   }
 
   options.group("Machine");

@@ -3,6 +3,8 @@
 
 #include "core/determinism.h"
 #include "core/files.h"
+#include "core/text.h"
+#include "examples/support/setting_help.h"
 #include "optim/make_optimizer.h"
 #include "tests/support/catch.h"
 #include "tests/support/errors.h"
@@ -124,6 +126,37 @@ TEST_CASE("an optimizer that a flag chooses starts from its own settings, not fr
   CHECK(parse_training({"--config", config.c_str(), "--optimizer", "sgd"}).optim.at("lr") == sgd.at("lr"));
   CHECK(contains(error_of([] { parse_training({"--optimizer", "sgd", "--optim.beta2", "0.9"}); }),
                  "--optim.beta2: sgd has no such setting; it has lr, optim.momentum"));
+}
+
+TEST_CASE("--help has a sentence and the defaults for every setting of every optimizer") {
+  TrainingOptions values;
+  Options options("train", "Trains.");
+  add_training_options(options, values, "the data");
+  std::string help = options.help();
+  for (std::size_t at = 0; (at = help.find("\n     ", at)) != std::string::npos;) {  // unwrapped
+    help.replace(at, help.find_first_not_of("\n ", at) - at, " ");
+  }
+  for (const char* part : {"--optim.beta1 X  ", " decay of the mean of the gradients (0.9: adamw, dct_adamw, galore, muon, precgd, ",
+                           "shampoo; 0.95: soap)\n", "peak learning rate (0.001: adamw, precgd, shampoo; 0.003: soap; 0.005: muon; "}) {
+    CAPTURE(part);
+    CHECK(contains(help, part));
+  }
+  for (const std::string& name : optim::optimizer_names()) {
+    for (const auto& [key, value] : optim::default_settings(name)) {
+      CAPTURE(name, key);
+      const std::string own = setting_help(key);
+      CHECK(contains(help, own));
+      const std::string defaults = own.substr(own.rfind('(') + 1, own.size() - own.rfind('(') - 2);
+      bool told = false;
+      for (const std::string& part : split(defaults, ';')) {
+        const std::string beginning = concat(value, ": ");
+        if (!part.starts_with(beginning)) continue;
+        const std::vector<std::string> names = split(part.substr(beginning.size()), ',');
+        told = std::ranges::find(names, name) != names.end();
+      }
+      CHECK(told);
+    }
+  }
 }
 
 TEST_CASE("data that were found are kept in the config, and a resumed run does not look for others") {

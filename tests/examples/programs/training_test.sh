@@ -52,9 +52,10 @@ for optimizer in "${optimizers[@]}"; do
     # Schedules that do not depend on the length of the run, which resuming changes here.
     settings=(--optimizer "$optimizer" --ema 0.9 --groups "role=norm,lr=0.5; name=*.bias,decay=constant" --warmup 0 --decay constant)
     expect 0 "" "$bin/train_$name" --help
+    awk '/^          / { sub(/^ +/, " "); printf "%s", $0; next } { printf "\n%s", $0 }' "$work/out" >"$work/help"
     for setting in "rank 3" "refresh-every 3"; do
       option=--optim.${setting% *}
-      if grep -e "$option " "$work/out" | grep -qw "$optimizer"; then settings+=("$option" "${setting#* }"); fi
+      if grep -e "$option " "$work/help" | grep -qw "$optimizer"; then settings+=("$option" "${setting#* }"); fi
     done
     expect 0 "" "${command[@]}" "${settings[@]}" --steps 8 --out "$work/$optimizer-$name-a"
     if grep -qE "optimizer: $optimizer, [0-9.]+ MiB of state" "$work/out"; then ok; else bad "no size of the state of $optimizer"; fi
