@@ -17,7 +17,7 @@ headers=$(find "${rooms[@]}" -name '*.h' ! -name '*-inl.h' | sort)
 unguarded=$(xargs grep -L '^#pragma once' <<<"$headers" || true)
 [ -z "$unguarded" ] || { echo "without #pragma once: $unguarded"; exit 1; }
 
-proved=$(find "${rooms[@]}" -name '*.cpp' -print0 |
+proved=$(find "${rooms[@]}" \( -name '*.cpp' -o -name '*.cu' \) -print0 |
   xargs -0 awk 'FNR == 1 { seen = 0 } !seen && /^#include/ { gsub(/"/, "", $2); print $2; seen = 1 }' | sort -u)
 rest=$(comm -23 <(echo "$headers") <(echo "$proved"))
 
