@@ -3,18 +3,18 @@
 #include <algorithm>
 #include <numeric>
 
+#include "core/allocator.h"
 #include "core/cuda/cuda.h"
 #include "core/parallel.h"
 #include "core/strided.h"
 
 namespace ashlar {
 
-Storage::Storage(std::size_t bytes, Device device)
-    : bytes_(bytes),
-      device_(device),
-      pool_(UsePool::current(device)),
-      block_((pool_ ? *pool_ : allocator(device)).allocate(bytes)) {}
-Storage::~Storage() { (pool_ ? *pool_ : allocator(device_)).release(block_); }
+Storage::Storage(std::size_t bytes, Device device) : bytes_(bytes), device_(device), pool_(UsePool::current(device)) {
+  const MemoryBlock block = (pool_ ? *pool_ : allocator(device)).allocate(bytes);
+  data_ = block.data, capacity_ = block.bytes;
+}
+Storage::~Storage() { (pool_ ? *pool_ : allocator(device_)).release({data_, capacity_}); }
 
 Array Array::empty(const Shape& shape, DType dtype, Device device) {
   Array result;

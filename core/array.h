@@ -5,10 +5,11 @@
 #include <span>
 #include <vector>
 
-#include "core/allocator.h"
 #include "core/view.h"
 
 namespace ashlar {
+
+class Allocator;
 
 // Bytes on a device, returned to their allocator with the last Array that shows them.
 class Storage {
@@ -17,7 +18,7 @@ class Storage {
   ~Storage();
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
-  std::byte* data() const { return static_cast<std::byte*>(block_.data); }
+  std::byte* data() const { return static_cast<std::byte*>(data_); }
   std::size_t bytes() const { return bytes_; }
   Device device() const { return device_; }
   // Counts the views for writing that were made, so that autograd can tell that a saved value is stale. What is written
@@ -28,7 +29,8 @@ class Storage {
   std::size_t bytes_;
   Device device_;
   std::shared_ptr<Allocator> pool_;  // null: the device's allocator
-  MemoryBlock block_;
+  void* data_;
+  std::size_t capacity_;
 };
 
 class Array {

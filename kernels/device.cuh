@@ -1,7 +1,6 @@
 // What the CUDA kernels share beside core/cuda/launch.cuh: elementwise launches, and sums over warps and blocks in a fixed
 // order.
 #pragma once
-#include "core/array.h"
 #include "core/cuda/cuda.h"
 #include "core/cuda/launch.cuh"
 

@@ -5,8 +5,11 @@
 #include <memory>
 #include <string>
 
-#include "core/allocator.h"
 #include "core/view.h"
+
+namespace ashlar {
+class Allocator;
+}
 
 namespace ashlar::cuda {
 

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <vector>
 
+#include "core/allocator.h"
 #include "core/cuda/check.cuh"
 #include "core/cuda/cuda.h"
 

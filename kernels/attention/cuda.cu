@@ -1,4 +1,5 @@
 // Attention on CUDA: checks, and the choice between cuDNN, tensor cores and the plain kernels.
+#include "core/array.h"
 #include "kernels/attention/checks.h"
 #include "kernels/attention/cuda.h"
 #include "kernels/device.cuh"

@@ -1,4 +1,5 @@
 // The coupling of BLAST on CUDA: elementwise along the rank, a small matrix across the blocks.
+#include "core/array.h"
 #include "kernels/blast/cuda.h"
 #include "kernels/device.cuh"
 

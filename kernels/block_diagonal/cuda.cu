@@ -1,4 +1,5 @@
 // Block-diagonal products on CUDA: a batch of products for all full blocks. Shuffled channels are gathered into a copy.
+#include "core/array.h"
 #include "kernels/block_diagonal/checks.h"
 #include "kernels/blocks/views.h"
 #include "kernels/device.cuh"

@@ -1,4 +1,5 @@
 // Clipping on CUDA: one block computes the factor, which stays on the device; then many gradients in a launch.
+#include "core/array.h"
 #include "kernels/clip/checks.h"
 #include "kernels/tensor_update.cuh"
 

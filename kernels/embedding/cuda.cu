@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/array.h"
 #include "core/determinism.h"
 #include "kernels/device.cuh"
 #include "kernels/embedding/checks.h"

@@ -1,6 +1,7 @@
 // Matrix products by cuBLASLt, bias, GELU, its derivative and the sums of rows within. What the library does not take (a
 // layout without a unit stride, operands of two dtypes) is brought into a form that it does. f32 is computed in f32, without
 // TF32.
+#include "core/array.h"
 #include "kernels/device.cuh"
 #include "kernels/matmul/cublaslt.h"
 #include "kernels/matmul/cuda.h"

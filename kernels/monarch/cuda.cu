@@ -1,6 +1,7 @@
 // Monarch on CUDA, without passes that shuffle: the product of R writes the hidden features where L reads them, c columns
 // for a pair of blocks, and the backward writes dA where R's products read it. A call does all such products that read the same
 // block of x or dy, as a batch, so that those after the first may find it in the cache.
+#include "core/array.h"
 #include "kernels/blocks/views.h"
 #include "kernels/matmul/cuda.h"
 #include "kernels/monarch/checks.h"

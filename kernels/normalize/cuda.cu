@@ -1,4 +1,5 @@
 // On CUDA the sums of squares stay on the device, and a second launch scales all rows.
+#include "core/array.h"
 #include "kernels/device.cuh"
 #include "kernels/normalize/checks.h"
 #include "kernels/normalize/normalize.h"

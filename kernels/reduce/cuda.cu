@@ -1,5 +1,6 @@
 // Sums on CUDA. Work is cut by shape and alignment alone and pieces are added in order, so a result has the same bits every
 // time; where x lies elsewhere, it may have others.
+#include "core/array.h"
 #include "kernels/device.cuh"
 #include "kernels/reduce/checks.h"
 #include "kernels/reduce/layout.h"

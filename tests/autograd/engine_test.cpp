@@ -1,5 +1,6 @@
 #include "autograd/checkpoint.h"
 #include "autograd/function.h"
+#include "core/allocator.h"
 #include "tests/support/catch.h"
 #include "tests/support/gradcheck.h"
 

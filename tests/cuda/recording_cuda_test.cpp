@@ -1,4 +1,5 @@
 // Work that is recorded and replayed, and values that are read late.
+#include "core/allocator.h"
 #include "core/host_copy.h"
 #include "kernels/clip/clip.h"
 #include "kernels/elementwise/elementwise.h"
