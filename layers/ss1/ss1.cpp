@@ -68,8 +68,8 @@ Ss1Linear::Ss1Linear(const Scope& scope, Dim in, Dim out, const Structure& struc
     }
   }
   // Kernels on a GPU take the tables as they are.
-  shift_ = buffer("shift", Array::from(shift, table), [block](const Array& values) {
-    kernels::ss1::check_shifts("ss1", block, values.to(DType::i32).to_vector<std::int32_t>());
+  shift_ = buffer("shift", Array::from(shift, table), [length = block](const Array& values) {
+    kernels::ss1::check_shifts("ss1", length, values.to(DType::i32).to_vector<std::int32_t>());
   });
   sign_ = buffer("sign", Array::from(sign, table), [](const Array& values) {
     kernels::ss1::check_signs("ss1", values.to(DType::i32).to_vector<std::int32_t>());
