@@ -10,13 +10,6 @@ namespace {
 
 Array r(const Shape& shape, std::uint64_t key) { return randn(shape, DType::f64, key); }
 
-// Values of 0.5 and more: for logarithms and roots.
-Array positive(const Shape& shape, std::uint64_t key) {
-  std::vector<double> values = r(shape, key).to_vector<double>();
-  for (double& v : values) v = 0.5 + std::abs(v);
-  return Array::from(values, shape);
-}
-
 using Unary = Tensor (*)(const Tensor&);
 constexpr std::pair<const char*, Unary> kUnary[] = {{"relu", F::relu}, {"sigmoid", F::sigmoid}, {"silu", F::silu},
                                                     {"tanh", F::tanh}, {"exp", F::exp},         {"log", F::log},

@@ -9,6 +9,13 @@ namespace ashlar::test {
 
 using TensorFunction = std::function<Tensor(const std::vector<Tensor>&)>;
 
+// Random values of 0.5 and more, to divide by and to take logarithms and roots of.
+inline Array positive(const Shape& shape, std::uint64_t key) {
+  std::vector<double> values = randn(shape, DType::f64, key).to_vector<double>();
+  for (double& v : values) v = 0.5 + std::abs(v);
+  return Array::from(values, shape);
+}
+
 struct GradcheckResult {
   double error = 0;  // the largest relative error over the inputs; NaN or infinite when something is wrong
   std::size_t worst = 0;
