@@ -91,6 +91,11 @@ HWY_INLINE hn::Vec<D> load_some(D d, const T* from, Dim count) {
   for (Dim i = 0; i < count; ++i) buffer[i] = from[i];
   return load(d, buffer);
 }
+// The first `count` values, or as many as a vector holds; lanes beyond `count` are 0.
+template <class D, class T>
+HWY_INLINE hn::Vec<D> load_up_to(D d, const T* from, Dim count) {
+  return count < lanes(d) ? load_some(d, from, count) : load(d, from);
+}
 template <class D, class T>
 HWY_INLINE void store_some(D d, hn::Vec<D> value, T* to, Dim count) {
   T buffer[hn::MaxLanes(d)];

@@ -106,7 +106,7 @@ void dropout_of(const T* x, const DropMask& mask, T* y, Dim begin, Dim end) {
       const auto limit = hn::Set(di32, static_cast<std::int32_t>(threshold));
       for (Dim i = 0; i < count; i += lanes(d)) {
         const Dim rest = count - i;
-        const auto v = rest < lanes(d) ? load_some(d, x + block + i, rest) : load(d, x + block + i);
+        const auto v = load_up_to(d, x + block + i, rest);
         const auto drop = hn::Gt(limit, hn::BitCast(di32, hn::ShiftRight<8>(hn::Load(d32, words + i))));
         const auto kept = hn::IfThenZeroElse(hn::RebindMask(d, drop), hn::Mul(v, factor));
         if (rest < lanes(d)) store_some(d, kept, y + block + i, rest);

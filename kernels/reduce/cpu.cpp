@@ -49,10 +49,7 @@ HWY_INLINE double sum_of(const T* x, Dim count, const F& f) {
     s2 = f(load(d, x + i + 2 * lanes(d)), s2);
     s3 = f(load(d, x + i + 3 * lanes(d)), s3);
   }
-  for (; i < count; i += lanes(d)) {
-    const Dim rest = count - i;
-    s0 = f(rest < lanes(d) ? load_some(d, x + i, rest) : load(d, x + i), s0);
-  }
+  for (; i < count; i += lanes(d)) s0 = f(load_up_to(d, x + i, count - i), s0);
   return sum_lanes(d, hn::Add(hn::Add(s0, s1), hn::Add(s2, s3)));
 }
 

@@ -15,12 +15,6 @@ namespace ashlar::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
-// `count` values; lanes beyond them are 0.
-template <class D, class T>
-HWY_INLINE hn::Vec<D> load_up_to(D d, const T* from, Dim count) {
-  return count < lanes(d) ? load_some(d, from, count) : load(d, from);
-}
-
 template <class T>
 HWY_INLINE accumulate_t<T> max_of(const T* x, Dim count) {
   const Tag<T> d;
