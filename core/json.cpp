@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "core/error.h"
@@ -14,6 +15,13 @@ namespace {
 std::string_view without_name(const Json::exception& error) {
   const std::string_view what = error.what();
   return what.substr(what.find("] ") + 2);
+}
+
+void flatten(const Json& object, const std::string& prefix, std::map<std::string, std::string>& flat) {
+  for (const auto& [key, value] : object.items()) {
+    if (value.is_object()) flatten(value, prefix + key + ".", flat);
+    else if (!value.is_null()) flat[prefix + key] = value.is_string() ? value.get<std::string>() : value.dump();
+  }
 }
 
 }  // namespace
@@ -52,15 +60,17 @@ void write_json(const std::filesystem::path& path, const OrderedJson& value) {
   write_file(path, text + "\n");
 }
 
-JsonObject::JsonObject(Json value, std::string source) : value_(std::move(value)), source_(std::move(source)) {
-  ASHLAR_CHECK(value_.is_object(), source_, ": must be a JSON object");
+JsonObject::JsonObject(Json value, std::string source)
+    : value_(std::make_shared<Json>(std::move(value))), source_(std::move(source)) {
+  ASHLAR_CHECK(value_->is_object(), source_, ": must be a JSON object");
 }
 
 std::string JsonObject::where(const std::string& key) const { return concat(source_, ": key '", prefix_, key, "': "); }
 
 const Json* JsonObject::find(const std::string& key) const {
-  const auto found = value_.find(key);
-  return found == value_.end() || found->is_null() ? nullptr : &*found;
+  if (!value_) return nullptr;
+  const auto found = value_->find(key);
+  return found == value_->end() || found->is_null() ? nullptr : &*found;
 }
 
 void JsonObject::wrong_type(const std::string& key, const char* expected) const {
@@ -101,9 +111,15 @@ JsonObject JsonObject::object(const std::string& key) const {
   inner.prefix_ = prefix_ + key + ".";
   if (const Json* value = find(key)) {
     if (!value->is_object()) wrong_type(key, "an object");
-    inner.value_ = *value;
+    inner.value_ = {value_, value};  // lives as long as what it is in
   }
   return inner;
+}
+
+std::map<std::string, std::string> JsonObject::flat() const {
+  std::map<std::string, std::string> result;
+  if (value_) flatten(*value_, "", result);
+  return result;
 }
 
 }  // namespace ashlar

@@ -1,8 +1,10 @@
-// JSON files.
+// JSON files. What looks into a value includes <nlohmann/json.hpp>, which takes longer to compile than most sources here.
 #pragma once
 #include <cstdint>
 #include <filesystem>
-#include <nlohmann/json.hpp>
+#include <map>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 
@@ -33,6 +35,8 @@ class JsonObject {
   bool flag(const std::string& key, bool fallback) const;
   std::string text(const std::string& key, const std::string& fallback) const;
   JsonObject object(const std::string& key) const;  // without keys if it is missing
+  // All values but nulls as text, by their keys: "linear.qkv" of an object in this one.
+  std::map<std::string, std::string> flat() const;
   // For values of the right type that cannot be used: "config.json: key 'heads': ".
   std::string where(const std::string& key) const;
 
@@ -40,7 +44,7 @@ class JsonObject {
   const Json* find(const std::string& key) const;  // null if it is missing or null
   [[noreturn]] void wrong_type(const std::string& key, const char* expected) const;
 
-  Json value_ = Json::object();
+  std::shared_ptr<const Json> value_;  // null without keys
   std::string source_, prefix_;  // prefix_: of keys, "linear." in an object of that name
 };
 

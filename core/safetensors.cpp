@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string_view>
 

@@ -1,4 +1,5 @@
 // encoder.json and vocab.bpe, or vocab.json and merges.txt.
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "core/error.h"

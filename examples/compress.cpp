@@ -1,5 +1,6 @@
 // compress: projects the weight matrices of a trained model onto another structure, layer by layer.
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
 #include "core/files.h"
 #include "core/parallel.h"

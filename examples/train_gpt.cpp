@@ -1,5 +1,6 @@
 // train_gpt: trains a GPT-2 on WikiText, any text in two splits or in one file, or the project's own sources.
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
 #include "core/determinism.h"
 #include "core/safetensors.h"

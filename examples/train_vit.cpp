@@ -1,5 +1,6 @@
 // train_vit: trains a vision transformer on CIFAR, a folder of images, or images that it draws itself.
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
 #include "core/determinism.h"
 #include "core/safetensors.h"

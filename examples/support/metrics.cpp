@@ -1,6 +1,7 @@
 #include "examples/support/metrics.h"
 
 #include <cerrno>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "core/error.h"

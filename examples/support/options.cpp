@@ -187,7 +187,7 @@ void Options::read_config(const Json& config, const std::string& file, const std
     const std::string name = prefix + key;
     Option* option = find(name);
     if (option && option->in_config_) {
-      option->configured_ = value;
+      option->configured_ = std::make_shared<Json>(value);
       if (option->source_ != Source::flag) option->assign(value, file + ": key '" + name + "'", Source::config);
       continue;
     }

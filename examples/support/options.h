@@ -15,6 +15,7 @@
 #include <deque>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -52,7 +53,7 @@ class Option {
   std::optional<double> at_least_, more_than_, at_most_;
   bool in_config_ = true, saved_ = true, is_bool_ = false, is_text_ = false, is_path_ = false;
   Source source_ = Source::default_value;
-  Json configured_;
+  std::shared_ptr<const Json> configured_;
   std::function<void(const Json&, const std::string& where)> set_;
   std::function<Json()> get_;
 };
@@ -95,7 +96,7 @@ class Options {
 
   Source source(std::string_view name) const { return declared(name).source_; }
   // What the config says, also where a flag wins; null if it says nothing.
-  const Json& configured(std::string_view name) const { return declared(name).configured_; }
+  const Json* configured(std::string_view name) const { return declared(name).configured_.get(); }
   std::string help() const;
   // All values that belong to the run, as a config that reproduces it. InputError for a text that JSON cannot hold.
   OrderedJson resolved() const;

@@ -79,19 +79,11 @@ std::vector<TableRow> key_figures(const std::vector<const RunRecord*>& runs) {
   return rows;
 }
 
-// The config with its nested keys written as linear.qkv.
-void flatten(const Json& value, const std::string& prefix, std::map<std::string, std::string>& flat) {
-  for (const auto& [key, item] : value.items()) {
-    if (item.is_object()) flatten(item, prefix + key + ".", flat);
-    else if (!item.is_null()) flat[prefix + key] = item.is_string() ? item.get<std::string>() : item.dump();
-  }
-}
-
 std::vector<TableRow> config_rows(const std::vector<const RunRecord*>& runs) {
   std::vector<std::map<std::string, std::string>> configs(runs.size());
   std::set<std::string> keys;
   for (std::size_t i = 0; i < runs.size(); ++i) {
-    flatten(runs[i]->config, "", configs[i]);
+    configs[i] = runs[i]->config.flat();
     for (const auto& [key, text] : configs[i]) keys.insert(key);
   }
   std::vector<TableRow> rows;

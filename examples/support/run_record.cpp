@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <sstream>
 #include <utility>
 
@@ -68,7 +69,7 @@ double RunRecord::elapsed_at(double step) const {
 RunRecord read_run(const std::string& name, const std::filesystem::path& folder) {
   RunRecord run;
   run.name = name;
-  run.config = std::filesystem::exists(folder / "config.json") ? read_json(folder / "config.json") : Json::object();
+  if (const auto file = folder / "config.json"; std::filesystem::exists(file)) run.config = {read_json(file), file.string()};
   const std::filesystem::path path = folder / "metrics.jsonl";
   std::istringstream lines(read_file(path));
   std::int64_t line_number = 0;

@@ -21,8 +21,7 @@ struct EvalPoint {
 
 struct RunRecord {
   std::string name;
-  Json config;            // without keys where the run has none (yet), like the next two
-  JsonObject model, end;  // the events
+  JsonObject config, model, end;  // config.json and two events; without keys where the run has none (yet)
   Unit unit = Unit::sample;
   std::vector<TrainPoint> trains;
   std::vector<EvalPoint> evals;

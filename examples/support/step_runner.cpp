@@ -1,6 +1,7 @@
 #include "examples/support/step_runner.h"
 
 #include <cmath>
+#include <utility>
 
 namespace ashlar::support {
 namespace {

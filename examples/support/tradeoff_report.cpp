@@ -19,7 +19,7 @@ double macs_of(const RunRecord& run) { return run.model_number(concat("macs_per_
 double rate_of(const RunRecord& run) { return run.median_rate(); }
 double loss_of(const RunRecord& run) { return run.final_loss(); }
 double lr_of(const RunRecord& run) {
-  return JsonObject(run.config, "config.json").number("lr", std::numeric_limits<double>::quiet_NaN());
+  return run.config.number("lr", std::numeric_limits<double>::quiet_NaN());
 }
 // Accuracy as a fraction, or perplexity.
 double result_of(const RunRecord& run) {

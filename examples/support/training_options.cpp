@@ -1,5 +1,6 @@
 #include "examples/support/training_options.h"
 
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "core/text.h"
@@ -40,8 +41,8 @@ std::string setting_option(const std::string& key) {
 
 // What a config says of its optimizer's settings is not meant for another one that a flag chooses.
 void resolve_optimizer(const Options& options, TrainingOptions& values) {
-  const Json& configured = options.configured("optimizer");
-  const std::string meant_for = configured.is_string() ? configured.get<std::string>() : TrainingOptions{}.optimizer;
+  const Json* configured = options.configured("optimizer");
+  const std::string meant_for = configured && configured->is_string() ? configured->get<std::string>() : TrainingOptions{}.optimizer;
   const optim::Settings defaults = optim::default_settings(values.optimizer);
   for (auto& [key, value] : values.optim) {
     if (options.source(setting_option(key)) == Source::config && meant_for != values.optimizer) value.reset();

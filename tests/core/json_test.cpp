@@ -1,6 +1,8 @@
 // JSON: files that are written whole, faults told with their place, values of the type that is asked for.
 #include "core/json.h"
 
+#include <nlohmann/json.hpp>
+
 #include "core/files.h"
 #include "tests/support/catch.h"
 #include "tests/support/errors.h"
@@ -42,6 +44,12 @@ TEST_CASE("values of a JSON object have the type that is asked for, or an error 
   CHECK(object.text("none", "b") == "b");
   CHECK(object.object("linear").text("fc1", "") == "dense");
   CHECK_FALSE(object.object("none").has("fc1"));
+  CHECK(JsonObject(object).object("linear").integer("qkv") == 5);  // outlives what it was in
+  CHECK(object.flat() == std::map<std::string, std::string>{{"n", "3"}, {"x", "0.5"}, {"on", "true"}, {"name", "a"},
+                                                            {"huge", "18446744073709551615"}, {"linear.qkv", "5"},
+                                                            {"linear.fc1", "dense"}});
+  CHECK(JsonObject(Json{{"a", {{"b", {{"c", 1}}}}}}, "c.json").flat() == std::map<std::string, std::string>{{"a.b.c", "1"}});
+  CHECK(JsonObject().flat().empty());
   CHECK_FALSE(object.has("none"));
   CHECK(error_of([&] { object.integer("m"); }) == "c.json: key 'm': needs a whole number; it is missing");
   CHECK(error_of([&] { object.integer("x", 1); }) == "c.json: key 'x': needs a whole number, got 0.5");

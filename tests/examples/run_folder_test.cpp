@@ -1,6 +1,8 @@
 // The folder of a run, and how a run begins in it.
 #include "examples/support/run_folder.h"
 
+#include <nlohmann/json.hpp>
+
 #include "tests/support/catch.h"
 #include "tests/support/errors.h"
 #include "tests/support/temporary_folder.h"

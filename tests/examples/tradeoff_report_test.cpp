@@ -1,6 +1,7 @@
 // What tradeoff shows of runs.
 #include "examples/support/tradeoff_report.h"
 
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "core/files.h"
@@ -16,7 +17,7 @@ namespace {
 
 RunRecord run_of(double parameters, double macs, double rate, double loss, double accuracy) {
   RunRecord run;
-  run.config = {{"lr", 0.01}};
+  run.config = JsonObject({{"lr", 0.01}}, "test");
   run.model = JsonObject({{"parameters", parameters}, {"macs_per_sample", macs}}, "test");
   run.trains = {{1, 9, rate, 1}, {2, loss, rate, 2}};
   run.evals = {{"test", 1, 9, 0.1, 0, 0}, {"test", 2, 1, accuracy, 0, 0}};

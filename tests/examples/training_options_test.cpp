@@ -1,6 +1,8 @@
 // The options of training runs, and what is said about those that do not fit together.
 #include "examples/support/training_options.h"
 
+#include <nlohmann/json.hpp>
+
 #include "core/determinism.h"
 #include "core/files.h"
 #include "core/text.h"
