@@ -1,6 +1,7 @@
 #include "core/device.h"
 
 #include <charconv>
+#include <ostream>
 
 #include "core/cuda/cuda.h"
 #include "core/error.h"
@@ -24,5 +25,7 @@ Device Device::parse(std::string_view text) {
 std::string Device::name() const {
   return type == DeviceType::cpu ? std::string("cpu") : "cuda:" + std::to_string(index);
 }
+
+std::ostream& operator<<(std::ostream& out, const Device& device) { return out << device.name(); }
 
 }  // namespace ashlar

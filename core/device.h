@@ -1,7 +1,7 @@
 // Where values live and where kernels run.
 #pragma once
 #include <cstdint>
-#include <ostream>
+#include <iosfwd>
 #include <string>
 #include <string_view>
 
@@ -18,7 +18,8 @@ struct Device {
   static Device parse(std::string_view text);
   std::string name() const;
 };
-inline std::ostream& operator<<(std::ostream& out, const Device& device) { return out << device.name(); }
+inline void append(std::string& text, const Device& device) { text += device.name(); }
+std::ostream& operator<<(std::ostream& out, const Device& device);
 
 // What a kernel runs on: a device, which has one stream.
 struct Exec {

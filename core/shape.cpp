@@ -1,6 +1,7 @@
 #include "core/shape.h"
 
 #include <algorithm>
+#include <ostream>
 
 namespace ashlar {
 
@@ -45,11 +46,12 @@ Shape Shape::as_rows() const {
 
 bool Shape::operator==(const Shape& other) const { return std::ranges::equal(sizes(), other.sizes()); }
 
-std::ostream& operator<<(std::ostream& out, const Shape& shape) {
-  out << '(';
-  for (int d = 0; d < shape.ndim(); ++d) out << (d ? ", " : "") << shape[d];
-  return out << ')';
+void append(std::string& text, const Shape& shape) {
+  text += '(';
+  for (int d = 0; d < shape.ndim(); ++d) text += (d ? ", " : "") + std::to_string(shape[d]);
+  text += ')';
 }
+std::ostream& operator<<(std::ostream& out, const Shape& shape) { return out << concat(shape); }
 
 int normalize_dim(int dim, int ndim, std::string_view operation) {
   ASHLAR_CHECK(dim >= -ndim && dim < ndim, operation, ": dimension ", dim, " does not exist in an array of ", ndim,

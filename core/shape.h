@@ -2,8 +2,9 @@
 #pragma once
 #include <array>
 #include <initializer_list>
-#include <ostream>
+#include <iosfwd>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "core/dtype.h"
@@ -38,6 +39,7 @@ class Shape {
 };
 
 // "(32, 768)"
+void append(std::string& text, const Shape& shape);
 std::ostream& operator<<(std::ostream& out, const Shape& shape);
 
 // `dim`, counted from the end if negative; InputError naming `operation` if there is no such dimension.

@@ -146,8 +146,8 @@ void draw_image(std::uint64_t key, Dim index, std::int32_t label, std::uint8_t* 
 }
 
 ImageSplit draw_split(std::uint64_t key, Dim count) {
-  ASHLAR_CHECK(count >= kClasses, "procedural images: need at least ", kClasses, " images a split, got ",
-               count);
+  ASHLAR_CHECK(count >= kClasses, "procedural images: need at least ", Dim{kClasses},
+               " images a split, got ", count);
   ImageSplit split{Array::empty({count, 3, kSide, kSide}, DType::u8), Array::empty({count}, DType::i32)};
   auto* pixels = split.images.data<std::uint8_t>();
   auto* labels = split.labels.data<std::int32_t>();

@@ -1,7 +1,11 @@
 #include "core/text.h"
 
 #include <array>
+#include <limits>
+#include <sstream>
 
+#include "core/device.h"
+#include "core/shape.h"
 #include "tests/support/catch.h"
 
 using namespace ashlar;
@@ -28,4 +32,24 @@ TEST_CASE("the nearest name is one of small edit distance or none") {
   REQUIRE(nearest("abc", {}).empty());
   REQUIRE(did_you_mean("blst", {"dense", "blast"}) == "did you mean 'blast'? ");
   REQUIRE(did_you_mean("x", {"dense", "blast"}).empty());
+}
+
+TEST_CASE("parts of a text are written as by a stream") {
+  const auto streamed = [](const auto&... parts) {
+    std::ostringstream text;
+    (text << ... << parts);
+    return text.str();
+  };
+  const double inf = std::numeric_limits<double>::infinity();
+  for (const double number : {0.0, -0.0, 0.1, 1.0 / 3, 123456.0, 1234567.0, 1e-7, -2.5e300, inf, -inf}) {
+    CHECK(concat(number) == streamed(number));
+  }
+  CHECK(concat(0.1f, ' ', std::string("a"), "b", std::string_view("c")) == streamed(0.1f, ' ', "abc"));
+  CHECK(concat(std::numeric_limits<std::int64_t>::min(), ' ', std::numeric_limits<std::uint64_t>::max(), ' ', -3, ' ', true) ==
+        streamed(std::numeric_limits<std::int64_t>::min(), ' ', std::numeric_limits<std::uint64_t>::max(), ' ', -3, ' ', true));
+  CHECK(concat(std::uint8_t{65}, std::int8_t{-1}) == "65-1");  // numbers, not characters
+  const Shape shape{2, 3};
+  const Device device{DeviceType::cuda, 1};
+  CHECK(concat(shape, Shape{}, DType::bf16, device) == "(2, 3)()bf16cuda:1");
+  CHECK(streamed(shape, Shape{}, DType::bf16, device) == "(2, 3)()bf16cuda:1");
 }

@@ -73,9 +73,8 @@ __attribute__((no_sanitize("thread"))) void combine_ldmatrix(const AllLanes& all
 }
 
 inline void check_aligned(const char* instruction, const void* at) {
-  if (reinterpret_cast<std::uintptr_t>(at) % 16 != 0) {
-    throw Error(concat(instruction, ": the address ", at, " is not a multiple of 16"));
-  }
+  const std::uintptr_t beyond = reinterpret_cast<std::uintptr_t>(at) % 16;
+  if (beyond != 0) throw Error(concat(instruction, ": the address is ", beyond, " more than a multiple of 16"));
 }
 
 inline void copy_async(void* to, const void* from, std::size_t bytes, bool there) {
