@@ -1,8 +1,8 @@
 // What the CUDA kernels share beside core/cuda/launch.cuh: elementwise launches, and sums over warps and blocks in a fixed
 // order.
 #pragma once
-#include "core/cuda/cuda.h"
 #include "core/cuda/launch.cuh"
+#include "core/cuda/stream.h"
 
 namespace ashlar::kernels::device {
 

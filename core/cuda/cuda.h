@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-#include "core/view.h"
+#include "core/cuda/stream.h"
 
 namespace ashlar {
 class Allocator;
@@ -20,8 +20,6 @@ std::string why_unusable(int index);
 // because whatever still uses it comes earlier in the stream.
 Allocator& allocator(int index);
 
-// The device's cudaStream_t; made at first use. Makes the device the calling thread's current one.
-void* stream(int index);
 // Waits until the device has done all it was given, and reports what went wrong there.
 void synchronize(int index);
 
@@ -51,10 +49,5 @@ class Recording {
 // before: a library may not be asked meanwhile for the algorithms that it takes. Error, and no recording, if work waits for
 // the device or brings values from the host.
 std::unique_ptr<Recording> record(int index, const std::function<void()>& work);
-
-// Within the device: values of one shape, any strides, with conversion of the dtype.
-void copy(int index, const ConstView& from, const View& to);
-// Any strides, any dtype.
-void fill(int index, const View& to, double value);
 
 }  // namespace ashlar::cuda
