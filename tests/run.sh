@@ -45,10 +45,10 @@ if [ "$preset" = release ] && [ "${ASHLAR_CUDA:-auto}" != off ] && { command -v 
     echo "tests/run.sh: the CUDA kernels were not compiled: no cuBLASLt" >&2
     [ "${ASHLAR_CUDA:-auto}" = auto ] || failed=1
   else
-    # Only to compile and link: nvcc optimises kernels unasked, the host's code stays as it is written, for the least of
-    # processors. No source asks for the GPU's architecture, so what compiles for the oldest does for all.
+    # Only to compile and link what CUDA concerns: nvcc optimises kernels unasked, the host's code stays as it is written. No
+    # source asks for the GPU's architecture, so what compiles for the oldest does for all.
     { cmake --preset cuda -B build/cuda_link -DASHLAR_TESTS=ON -DCMAKE_BUILD_TYPE=None -DCMAKE_CUDA_ARCHITECTURES=80 \
-        -DCMAKE_CXX_FLAGS=-DHWY_COMPILE_ONLY_STATIC "${generator[@]}" "${options[@]}" &&
+        -DASHLAR_CPU_BUILD="$PWD/build/release" "${generator[@]}" "${options[@]}" &&
       cmake --build build/cuda_link -j "$jobs" --target cuda_link && build/cuda_link/bin/cuda_link; } || failed=1
   fi
 fi
