@@ -1,10 +1,13 @@
 // Operations that move or show values differently; their gradients undo the move.
+#include "autograd/checks.h"
 #include "autograd/function.h"
 #include "autograd/ops.h"
 #include "kernels/elementwise/elementwise.h"
 
 namespace ashlar::F {
 namespace {
+
+using autograd::check_defined;
 
 struct Reshape : Function<Reshape> {
   static constexpr const char* name = "reshape";
@@ -95,17 +98,36 @@ struct Cast : Function<Cast> {
 
 }  // namespace
 
-Tensor reshape(const Tensor& x, const Shape& shape) { return Reshape::apply(x, shape); }
-Tensor transpose(const Tensor& x, int a, int b) { return Transpose::apply(x, a, b); }
-Tensor permute(const Tensor& x, std::initializer_list<int> order) { return Permute::apply(x, std::vector<int>(order)); }
-Tensor slice(const Tensor& x, int dim, Dim begin, Dim end) { return Slice::apply(x, dim, begin, end); }
+Tensor reshape(const Tensor& x, const Shape& shape) {
+  check_defined("reshape", x);
+  return Reshape::apply(x, shape);
+}
+Tensor transpose(const Tensor& x, int a, int b) {
+  check_defined("transpose", x);
+  return Transpose::apply(x, a, b);
+}
+Tensor permute(const Tensor& x, std::initializer_list<int> order) {
+  check_defined("permute", x);
+  return Permute::apply(x, std::vector<int>(order));
+}
+Tensor slice(const Tensor& x, int dim, Dim begin, Dim end) {
+  check_defined("slice", x);
+  return Slice::apply(x, dim, begin, end);
+}
 
 Tensor select(const Tensor& x, int dim, Dim index) {
+  check_defined("select", x);
   const int d = normalize_dim(dim, x.value().ndim(), "select");
   return reshape(slice(x, d, index, index + 1), x.shape().without(d));
 }
 
-Tensor concat(const Tensor& a, const Tensor& b, int dim) { return Concat::apply(a, b, dim); }
-Tensor cast(const Tensor& x, DType dtype) { return x.dtype() == dtype ? x : Cast::apply(x, dtype); }
+Tensor concat(const Tensor& a, const Tensor& b, int dim) {
+  check_defined("concat", a, b);
+  return Concat::apply(a, b, dim);
+}
+Tensor cast(const Tensor& x, DType dtype) {
+  check_defined("cast", x);
+  return x.dtype() == dtype ? x : Cast::apply(x, dtype);
+}
 
 }  // namespace ashlar::F

@@ -1,6 +1,7 @@
 // Cross-entropy, by itself and fused with the product that makes the logits.
 #include <algorithm>
 
+#include "autograd/checks.h"
 #include "autograd/function.h"
 #include "autograd/logits_limit.h"
 #include "autograd/ops.h"
@@ -171,9 +172,13 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
 
 }  // namespace
 
-Tensor cross_entropy(const Tensor& logits, const Targets& targets) { return CrossEntropy::apply(logits, targets); }
+Tensor cross_entropy(const Tensor& logits, const Targets& targets) {
+  autograd::check_defined("cross_entropy", logits);
+  return CrossEntropy::apply(logits, targets);
+}
 
 Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Targets& targets) {
+  autograd::check_defined("linear_cross_entropy", x, weight);
   return LinearCrossEntropy::apply(x, weight, targets);
 }
 

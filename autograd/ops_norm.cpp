@@ -2,6 +2,7 @@
 //
 // One kernel computes both the sum and its norm, but the engine's operations have one result: the values come first, and
 // the operations that are recorded take theirs from them.
+#include "autograd/checks.h"
 #include "autograd/function.h"
 #include "autograd/ops.h"
 #include "kernels/layer_norm/layer_norm.h"
@@ -70,10 +71,12 @@ struct LayerNormOp : Function<LayerNormOp> {
 }  // namespace
 
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
+  autograd::check_defined("layer_norm", x, weight, bias);
   return LayerNormOp::apply(x, weight, bias, norm_of(x.value(), {}, weight.value(), bias.value(), eps));
 }
 
 ResidualNorm add_layer_norm(const Tensor& x, const Tensor& branch, const Tensor& weight, const Tensor& bias, double eps) {
+  autograd::check_defined("add_layer_norm", x, branch, weight, bias);
   const Norm norm = norm_of(x.value(), branch.value(), weight.value(), bias.value(), eps);
   const Tensor sum = ResidualSum::apply(x, branch, norm);
   return {sum, LayerNormOp::apply(sum, weight, bias, norm)};

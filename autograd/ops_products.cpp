@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "autograd/broadcast.h"
+#include "autograd/checks.h"
 #include "autograd/function.h"
 #include "autograd/ops.h"
 #include "kernels/attention/attention.h"
@@ -12,6 +13,8 @@
 
 namespace ashlar::F {
 namespace {
+
+using autograd::check_defined;
 
 struct Matmul : Function<Matmul> {
   static constexpr const char* name = "matmul";
@@ -232,15 +235,23 @@ struct Embedding : Function<Embedding> {
 
 }  // namespace
 
-Tensor matmul(const Tensor& a, const Tensor& b) { return Matmul::apply(a, b); }
+Tensor matmul(const Tensor& a, const Tensor& b) {
+  check_defined("matmul", a, b);
+  return Matmul::apply(a, b);
+}
 
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) { return Linear::apply(x, weight, bias, Known{}); }
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  check_defined("linear", x, weight);
+  return Linear::apply(x, weight, bias, Known{});
+}
 
 Tensor linear(const Activation& x, const Tensor& weight, const Tensor& bias) {
+  check_defined("linear", x.y, weight);
   return LinearOfGelu::apply(x.z, weight, bias, x);
 }
 
 Activation linear_gelu(const Tensor& x, const Tensor& weight, const Tensor& bias, kernels::Gelu kind) {
+  check_defined("linear", x, weight);
   const bool recording = grad_enabled() && (x.requires_grad() || weight.requires_grad() || bias.requires_grad());
   const Array& rows = x.value();
   kernels::MatmulOptions options{.bias = autograd::as_argument(bias), .gelu = kind};
@@ -254,17 +265,23 @@ Activation linear_gelu(const Tensor& x, const Tensor& weight, const Tensor& bias
 }
 
 Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tensor& v, bool causal) {
+  check_defined(Attention::name, q, k, v);
   return Attention::apply(q, k, v, causal);
 }
 
 Tensor multi_head_attention(const Tensor& qkv, Dim heads, bool causal) {
+  check_defined(PackedAttention::name, qkv);
   return PackedAttention::apply(qkv, heads, causal);
 }
 
 Tensor cached_attention(const Tensor& qkv, Dim heads, const KeysValues& cache) {
+  check_defined(CachedAttention::name, qkv);
   return CachedAttention::apply(qkv, heads, cache);
 }
 
-Tensor embedding(const Tensor& table, const Tensor& ids, DType dtype) { return Embedding::apply(table, ids, dtype); }
+Tensor embedding(const Tensor& table, const Tensor& ids, DType dtype) {
+  check_defined("embedding", table, ids);
+  return Embedding::apply(table, ids, dtype);
+}
 
 }  // namespace ashlar::F

@@ -77,5 +77,26 @@ TEST_CASE("operations name themselves and the operand that is undefined") {
   REQUIRE_THROWS_WITH(F::sum(none), refused("sum"));
   REQUIRE_THROWS_WITH(F::sum(none, 0), refused("sum"));
   REQUIRE_THROWS_WITH(F::mean(none, 0), refused("mean"));
+  REQUIRE_THROWS_WITH(F::reshape(none, {2}), refused("reshape"));
+  REQUIRE_THROWS_WITH(F::transpose(none, 0, 1), refused("transpose"));
+  REQUIRE_THROWS_WITH(F::permute(none, {1, 0}), refused("permute"));
+  REQUIRE_THROWS_WITH(F::slice(none, 0, 0, 1), refused("slice"));
+  REQUIRE_THROWS_WITH(F::select(none, 0, 0), refused("select"));
+  REQUIRE_THROWS_WITH(F::cast(none, DType::f32), refused("cast"));
+  REQUIRE_THROWS_WITH(F::multi_head_attention(none, 2, true), refused("multi_head_attention"));
+  REQUIRE_THROWS_WITH(F::cached_attention(none, 2, {}), refused("cached_attention"));
+  REQUIRE_THROWS_WITH(F::cross_entropy(none, {}), refused("cross_entropy"));
+  const Tensor x = r({2, 3}, 30), row = r({3}, 31);
+  const auto lacks_second = [](const char* name) { return says(std::string(name) + ": operand 2 is undefined"); };
+  REQUIRE_THROWS_WITH(F::concat(x, none, 0), lacks_second("concat"));
+  REQUIRE_THROWS_WITH(F::matmul(x, none), lacks_second("matmul"));
+  REQUIRE_THROWS_WITH(F::linear(x, none), lacks_second("linear"));
+  REQUIRE_THROWS_WITH(F::linear(F::activate(x, kernels::Gelu::erf), none), lacks_second("linear"));
+  REQUIRE_THROWS_WITH(F::linear_gelu(x, none, {}, kernels::Gelu::erf), lacks_second("linear"));
+  REQUIRE_THROWS_WITH(F::layer_norm(x, none, row, 1e-5), lacks_second("layer_norm"));
+  REQUIRE_THROWS_WITH(F::add_layer_norm(x, none, row, row, 1e-5), lacks_second("add_layer_norm"));
+  REQUIRE_THROWS_WITH(F::scaled_dot_product_attention(x, none, x, true), lacks_second("scaled_dot_product_attention"));
+  REQUIRE_THROWS_WITH(F::embedding(x, none, DType::f32), lacks_second("embedding"));
+  REQUIRE_THROWS_WITH(F::linear_cross_entropy(x, none, {}), lacks_second("linear_cross_entropy"));
   REQUIRE_THROWS_WITH(F::sum(r({2, 3}, 28), 2), says("sum: dimension 2 does not exist"));
 }
