@@ -11,7 +11,7 @@
 #   sanitizers   compute-sanitizer's memcheck and racecheck on the tests' small shapes
 #   cpu          the CPU's kernels: this processor may have instructions that the project's machines lack
 # It is run in a checkout of what the bundle was built from: the parts are in tests/gpu, PyTorch's side is in tests/compare.
-# Full logs go to build/gpu_logs; with OUT set, that folder gets summary.txt and logs.tar.gz, up to date after every step.
+# Full logs go to build/gpu_logs; with OUT set, that folder gets summary.txt, up to date after every step, and logs.tar.gz.
 # The exit code is 0 if every step passed.
 # ASHLAR_GPU_MINUTES limits a single step (3; most tests and benchmarks 1, sanitizers 8): one that takes longer is stopped and
 # counts as failed. ASHLAR_GPU_DEADLINE, in seconds, limits the whole script: what would begin later is skipped.
@@ -68,13 +68,21 @@ grep -q libcudnn.so < <(ldconfig -p 2>/dev/null) || libraries+=:$bundle/lib/last
 own=(env "LD_LIBRARY_PATH=$libraries")
 export ASHLAR_REQUIRE_GPU=1
 
-# note TEXT: a line to the summary, and all there is so far to OUT: whoever stops this script loses nothing.
+# note TEXT: a line to the summary, also to that in OUT: whoever stops this script loses nothing of it, and of the logs, which
+# take a while to pack, the last five seconds and the step that runs.
 summary=$logs/summary.txt
 : >"$summary"
+packed=0
+pack() {
+  [ -n "${OUT:-}" ] || return 0
+  packed=$SECONDS
+  tar -C "$logs" -czf "$OUT/logs.tmp" . && mv "$OUT/logs.tmp" "$OUT/logs.tar.gz"
+}
+trap 'pack; rm -rf "$work"' EXIT
 note() {
   echo "$*" | tee -a "$summary"
-  [ -n "${OUT:-}" ] || return 0
-  cp "$summary" "$OUT/" && tar -C "$logs" -czf "$OUT/logs.tmp" . && mv "$OUT/logs.tmp" "$OUT/logs.tar.gz"
+  [ -z "${OUT:-}" ] || cp "$summary" "$OUT/"
+  [ $((SECONDS - packed)) -lt 5 ] || pack
 }
 
 # step NAME COMMAND…: output to NAME.log, one line to the summary; returns the command's status.
