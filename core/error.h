@@ -20,7 +20,7 @@ class InputError : public Error {
 };
 
 // A part of a text, numbers as a stream writes them. Types of the project have an append of their own beside them: streams
-// would take every source that has an error a third longer to compile.
+// would make a short source take a third longer to compile.
 void append(std::string& text, std::string_view part);
 void append(std::string& text, char part);
 void append(std::string& text, double part);

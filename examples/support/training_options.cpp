@@ -42,7 +42,8 @@ std::string setting_option(const std::string& key) {
 // What a config says of its optimizer's settings is not meant for another one that a flag chooses.
 void resolve_optimizer(const Options& options, TrainingOptions& values) {
   const Json* configured = options.configured("optimizer");
-  const std::string meant_for = configured && configured->is_string() ? configured->get<std::string>() : TrainingOptions{}.optimizer;
+  const bool named = configured && configured->is_string();
+  const std::string meant_for = named ? configured->get<std::string>() : TrainingOptions{}.optimizer;
   const optim::Settings defaults = optim::default_settings(values.optimizer);
   for (auto& [key, value] : values.optim) {
     if (options.source(setting_option(key)) == Source::config && meant_for != values.optimizer) value.reset();
@@ -109,7 +110,7 @@ void add_training_options(Options& options, TrainingOptions& values, const std::
   options.add("batch", values.batch, "samples or sequences in a step").at_least(1);
   options.add("accumulate", values.accumulate, "split a step into N batches: less memory, the same gradient").at_least(1);
   options.add("epochs", values.epochs, "length of the run in passes over the data").at_least(1).at_most(1e9);
-  options.add("steps", values.steps, "length of the run in steps").at_least(1);
+  options.add("steps", values.steps, "length of the run in steps; 0: only evaluate").at_least(0);
   options.add("minutes", values.minutes, "stop after this wall time, the schedule stretched over it")
       .more_than(0)
       .at_most(1e9);

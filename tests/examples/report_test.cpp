@@ -83,6 +83,9 @@ TEST_CASE("metrics of a wrong type name file, line and key") {
     return error_of([&] { write_report(folder / "report.html", "x", {read_run("x", folder.path())}); });
   };
   CHECK(report("{}").empty());
+  write_file(folder / "config.json", "[]");
+  CHECK(report("{}") == (folder / "config.json").string() + ": must be a JSON object");
+  write_file(folder / "config.json", "{}");
   const std::pair<const char*, const char*> faults[] = {
       {R"({"event":"eval","step":1,"split":3})", "split': needs a text, got 3"},
       {R"({"event":"eval","split":"test"})", "step': needs a whole number; it is missing"},

@@ -18,6 +18,12 @@ for name in vit gpt; do
   expect 0 "" "${command[@]}" --steps 20 --seed 2 --out "$work/$name-c"
   if cmp -s "$work/$name-a/model.safetensors" "$work/$name-c/model.safetensors"; then bad "another seed gives the same weights ($name)"; else ok; fi
 
+  # no steps: what --init-from brings is evaluated, and left as it was
+  expect 0 "" "${command[@]}" --init-from "$work/$name-a/model.safetensors" --steps 0 --out "$work/$name-e"
+  same "the weights of an evaluation ($name)" "$work/$name-a/model.safetensors" "$work/$name-e/model.safetensors"
+  if grep -q '"event":"eval"' "$work/$name-e/metrics.jsonl"; then ok; else bad "no evaluation ($name)"; fi
+  same "an evaluation alone ($name)" <(grep '"eval"' "$work/$name-a/metrics.jsonl" | tail -n 1 | sed 's/.*"loss"//') <(grep '"eval"' "$work/$name-e/metrics.jsonl" | sed 's/.*"loss"//')
+
   # killed at random moments of its life, then left to finish
   began=$(date +%s.%N)
   expect 0 "" "${command[@]}" --steps 20 --checkpoint-every 2 --out "$work/$name-k"
