@@ -99,19 +99,19 @@ struct Cast : Function<Cast> {
 }  // namespace
 
 Tensor reshape(const Tensor& x, const Shape& shape) {
-  check_defined("reshape", x);
+  check_defined(Reshape::name, x);
   return Reshape::apply(x, shape);
 }
 Tensor transpose(const Tensor& x, int a, int b) {
-  check_defined("transpose", x);
+  check_defined(Transpose::name, x);
   return Transpose::apply(x, a, b);
 }
 Tensor permute(const Tensor& x, std::initializer_list<int> order) {
-  check_defined("permute", x);
+  check_defined(Permute::name, x);
   return Permute::apply(x, std::vector<int>(order));
 }
 Tensor slice(const Tensor& x, int dim, Dim begin, Dim end) {
-  check_defined("slice", x);
+  check_defined(Slice::name, x);
   return Slice::apply(x, dim, begin, end);
 }
 
@@ -122,11 +122,11 @@ Tensor select(const Tensor& x, int dim, Dim index) {
 }
 
 Tensor concat(const Tensor& a, const Tensor& b, int dim) {
-  check_defined("concat", a, b);
+  check_defined(Concat::name, a, b);
   return Concat::apply(a, b, dim);
 }
 Tensor cast(const Tensor& x, DType dtype) {
-  check_defined("cast", x);
+  check_defined(Cast::name, x);
   return x.dtype() == dtype ? x : Cast::apply(x, dtype);
 }
 

@@ -173,12 +173,12 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
 }  // namespace
 
 Tensor cross_entropy(const Tensor& logits, const Targets& targets) {
-  autograd::check_defined("cross_entropy", logits);
+  autograd::check_defined(CrossEntropy::name, logits);
   return CrossEntropy::apply(logits, targets);
 }
 
 Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Targets& targets) {
-  autograd::check_defined("linear_cross_entropy", x, weight);
+  autograd::check_defined(LinearCrossEntropy::name, x, weight);
   return LinearCrossEntropy::apply(x, weight, targets);
 }
 

@@ -71,7 +71,7 @@ struct LayerNormOp : Function<LayerNormOp> {
 }  // namespace
 
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
-  autograd::check_defined("layer_norm", x, weight, bias);
+  autograd::check_defined(LayerNormOp::name, x, weight, bias);
   return LayerNormOp::apply(x, weight, bias, norm_of(x.value(), {}, weight.value(), bias.value(), eps));
 }
 

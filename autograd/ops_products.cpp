@@ -236,22 +236,22 @@ struct Embedding : Function<Embedding> {
 }  // namespace
 
 Tensor matmul(const Tensor& a, const Tensor& b) {
-  check_defined("matmul", a, b);
+  check_defined(Matmul::name, a, b);
   return Matmul::apply(a, b);
 }
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  check_defined("linear", x, weight);
+  check_defined(Linear::name, x, weight);
   return Linear::apply(x, weight, bias, Known{});
 }
 
 Tensor linear(const Activation& x, const Tensor& weight, const Tensor& bias) {
-  check_defined("linear", x.y, weight);
+  check_defined(LinearOfGelu::name, x.y, weight);
   return LinearOfGelu::apply(x.z, weight, bias, x);
 }
 
 Activation linear_gelu(const Tensor& x, const Tensor& weight, const Tensor& bias, kernels::Gelu kind) {
-  check_defined("linear", x, weight);
+  check_defined(Linear::name, x, weight);
   const bool recording = grad_enabled() && (x.requires_grad() || weight.requires_grad() || bias.requires_grad());
   const Array& rows = x.value();
   kernels::MatmulOptions options{.bias = autograd::as_argument(bias), .gelu = kind};
@@ -280,7 +280,7 @@ Tensor cached_attention(const Tensor& qkv, Dim heads, const KeysValues& cache) {
 }
 
 Tensor embedding(const Tensor& table, const Tensor& ids, DType dtype) {
-  check_defined("embedding", table, ids);
+  check_defined(Embedding::name, table, ids);
   return Embedding::apply(table, ids, dtype);
 }
 

@@ -48,7 +48,10 @@ bool Shape::operator==(const Shape& other) const { return std::ranges::equal(siz
 
 void append(std::string& text, const Shape& shape) {
   text += '(';
-  for (int d = 0; d < shape.ndim(); ++d) text += (d ? ", " : "") + std::to_string(shape[d]);
+  for (int d = 0; d < shape.ndim(); ++d) {
+    if (d) text += ", ";
+    append(text, shape[d]);
+  }
   text += ')';
 }
 std::ostream& operator<<(std::ostream& out, const Shape& shape) { return out << concat(shape); }

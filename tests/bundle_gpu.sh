@@ -13,7 +13,7 @@ bundle=$(mktemp -d)
 trap 'rm -rf "$bundle"' EXIT
 mkdir -p "$bundle/bin" "$bundle/lib/last"
 for program in "${programs[@]}"; do
-  [ -x "$build/bin/$program" ] || { echo "tests/bundle_gpu.sh: $build/bin/$program is missing; build it first" >&2; exit 1; }
+  [ -x "$build/bin/$program" ] || { echo "tests/bundle_gpu.sh: $build/bin/$program is missing; configure with -DASHLAR_TESTS=ON and build first" >&2; exit 1; }
   strip -o "$bundle/bin/$program" "$build/bin/$program"
 done
 ldd "$bundle"/bin/* | awk '$3 ~ /^\// { print $3 }' | sort -u |
