@@ -36,55 +36,65 @@ namespace ashlar::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
-// `count` values that lie `step` apart, count <= lanes(d); the other lanes are 0.
-template <class D, class T>
-hn::Vec<D> gather(D d, const T* from, Dim step, Dim count) {
-  T buffer[hn::MaxLanes(d)] = {};
-  for (Dim i = 0; i < count; ++i) buffer[i] = from[i * step];
-  return load(d, buffer);
+// body(f) with f(u, v), the operation on vectors.
+template <class D, class Body>
+HWY_INLINE void with_operation(D d, const Work& work, const Body& body) {
+  using T = hn::TFromD<D>;
+  const auto alpha = hn::Set(d, static_cast<T>(work.alpha)), beta = hn::Set(d, static_cast<T>(work.beta));
+  switch (work.operation) {
+    case Operation::linear_combination:
+      return body([=](auto u, auto v) HWY_ATTR { return hn::MulAdd(alpha, u, hn::Mul(beta, v)); });
+    case Operation::multiply: return body([](auto u, auto v) HWY_ATTR { return hn::Mul(u, v); });
+    case Operation::divide: return body([](auto u, auto v) HWY_ATTR { return hn::Div(u, v); });
+  }
 }
 
-template <class D, class F, class A, class B, class Y>
-HWY_INLINE void row_of(D d, Dim count, const F& f, const A* a, const B* b, Y* y, const StridedRows<3>::Offsets& step) {
-  if (step[2] == 1 && step[0] == 1 && step[1] == 1) {
-    map(d, count, f, y, a, b);
-  } else if (step[2] == 1 && step[0] == 1 && step[1] == 0) {
-    const auto repeated = gather(d, b, 0, lanes(d));
-    map(d, count, [&](auto v) HWY_ATTR { return f(v, repeated); }, y, a);
-  } else {
-    Y buffer[hn::MaxLanes(d)];
-    for (Dim i = 0; i < count; i += lanes(d)) {
-      const Dim part = count - i < lanes(d) ? count - i : lanes(d);
-      store(d, f(gather(d, a + i * step[0], step[0], part), gather(d, b + i * step[1], step[1], part)), buffer);
-      for (Dim k = 0; k < part; ++k) y[(i + k) * step[2]] = buffer[k];
-    }
+// `count` values of each, side by side.
+template <class A, class B, class Y>
+void combine(const Work& work, Dim count, const A* a, const B* b, Y* y) {
+  const Tag<A, B, Y> d;
+  with_operation(d, work, [&](const auto& f) HWY_ATTR { map(d, count, f, y, a, b); });
+}
+
+// The same with one b for all.
+template <class A, class B, class Y>
+void combine_with_value(const Work& work, Dim count, const A* a, const B* b, Y* y) {
+  const Tag<A, B, Y> d;
+  const auto value = hn::Set(d, convert<hn::TFromD<decltype(d)>>(*b));
+  with_operation(d, work, [&](const auto& f) HWY_ATTR { map(d, count, [&](auto u) HWY_ATTR { return f(u, value); }, y, a); });
+}
+
+// Values that lie apart are brought side by side, a vector at a time: more at once would take from the cache what the next
+// row has beside them.
+template <class A, class B, class Y>
+void combine_apart(const Work& work, Dim count, const A* a, const B* b, Y* y) {
+  const Tag<A, B, Y> d;
+  using T = hn::TFromD<decltype(d)>;
+  constexpr Dim kPiece = hn::MaxLanes(d);
+  T a_piece[kPiece], b_piece[kPiece], y_piece[kPiece];
+  const auto& step = work.rows.column_steps();
+  for (Dim i = 0; i < count; i += kPiece) {
+    const Dim part = count - i < kPiece ? count - i : kPiece;
+    for (Dim k = 0; k < part; ++k) a_piece[k] = convert<T>(a[(i + k) * step[0]]);
+    for (Dim k = 0; k < part; ++k) b_piece[k] = convert<T>(b[(i + k) * step[1]]);
+    combine(work, part, a_piece, b_piece, y_piece);
+    for (Dim k = 0; k < part; ++k) y[(i + k) * step[2]] = convert<Y>(y_piece[k]);
   }
 }
 
 template <class A, class B, class Y>
 void rows_of(const Work& work, Dim row_begin, Dim row_end, Dim column_begin, Dim column_end) {
-  const Tag<A, B, Y> d;
-  using T = hn::TFromD<decltype(d)>;
-  const auto alpha = hn::Set(d, static_cast<T>(work.alpha)), beta = hn::Set(d, static_cast<T>(work.beta));
   const auto& step = work.rows.column_steps();
+  const bool side_by_side = step[0] == 1 && step[2] == 1;
+  const Dim count = column_end - column_begin;
   for (Dim row = row_begin; row < row_end; ++row) {
     const auto offset = work.rows.row_offsets(row);
     const A* a = work.a.as<A>() + offset[0] + column_begin * step[0];
     const B* b = work.b.as<B>() + offset[1] + column_begin * step[1];
     Y* y = work.y.as<Y>() + offset[2] + column_begin * step[2];
-    const Dim count = column_end - column_begin;
-    switch (work.operation) {
-      case Operation::linear_combination:
-        row_of(d, count, [=](auto u, auto v) HWY_ATTR { return hn::MulAdd(alpha, u, hn::Mul(beta, v)); }, a, b, y,
-               step);
-        break;
-      case Operation::multiply:
-        row_of(d, count, [](auto u, auto v) HWY_ATTR { return hn::Mul(u, v); }, a, b, y, step);
-        break;
-      case Operation::divide:
-        row_of(d, count, [](auto u, auto v) HWY_ATTR { return hn::Div(u, v); }, a, b, y, step);
-        break;
-    }
+    if (side_by_side && step[1] == 1) combine(work, count, a, b, y);
+    else if (side_by_side && step[1] == 0) combine_with_value(work, count, a, b, y);
+    else combine_apart(work, count, a, b, y);
   }
 }
 
