@@ -117,26 +117,28 @@ __global__ void __launch_bounds__(kMostThreads, sizeof(T) < 8 ? 2 : 1)
       A loss = known ? log(softmax.sum) : std::numeric_limits<A>::quiet_NaN();
       if (hard != 0) loss -= hard * (x_target - softmax.max);
       if (hard_other != 0) loss -= hard_other * (x_other - softmax.max);
-      if (soft != 0) loss -= soft * sum - static_cast<A>(targets.smoothing) * softmax.max;
+      if (soft != 0) loss -= soft * (sum - static_cast<A>(classes) * softmax.max);
       losses[row * loss_step] = loss;
     }
     if (!dx) continue;
-    const A scale = static_cast<A>(gradient_scale), per_sum = scale / softmax.sum;
+    const A scale = static_cast<A>(gradient_scale), per_sum = 1 / softmax.sum;
     for_packs<kPack>(x, classes, [&]<int N>(const Pack<T, N>& pack, int first) {
+      // Unscaled: of a product and a difference the compiler makes one operation, which rounds only once. Probabilities that
+      // cancel would leave what the product's rounding was.
       A gradient[N];
       for (int i = 0; i < N; ++i) {
-        gradient[i] = per_sum * exponential<T>(convert<A>(pack.value[i]), softmax.max) - scale * soft;
+        gradient[i] = per_sum * exponential<T>(convert<A>(pack.value[i]), softmax.max) - soft;
       }
       const auto subtract = [&](std::int32_t c, A share) {
         if (c < first || c >= first + N) return;  // of most packs: they are not to compare every class
         for (int i = 0; i < N; ++i) {
-          if (first + i == c) gradient[i] -= scale * share;
+          if (first + i == c) gradient[i] -= share;
         }
       };
       subtract(target, hard);
       subtract(other, hard_other);
       Pack<G, N> result;
-      for (int i = 0; i < N; ++i) result.value[i] = rounded<G>(gradient[i]);
+      for (int i = 0; i < N; ++i) result.value[i] = rounded<G>(scale * gradient[i]);
       store<N>(result, dx + first);
     });
   }

@@ -11,6 +11,12 @@ namespace {
 
 using namespace device;
 
+// x limited to [-limit, limit]. NaN stays NaN, which min and max would replace.
+template <class A>
+__device__ A clamp(A x, A limit) {
+  return x < -limit ? -limit : x > limit ? limit : x;
+}
+
 template <Gelu kind, class A>
 struct Gate {
   A p, slope;  // slope = x p'
@@ -19,9 +25,9 @@ struct Gate {
     if constexpr (kind == Gelu::tanh) {
       // p = (1 + tanh(u)) / 2 = 1 / (1 + exp(-2u)), u = sqrt(2/π) (x + a x³), p' = 2 u' p (1 - p). Beyond ±15 (±40 in
       // f64) p is 0 or 1 to the last bit, but intermediate powers would overflow.
-      constexpr A bound = sizeof(A) == 8 ? 40 : 15, a = static_cast<A>(0.044715);
+      constexpr A limit = sizeof(A) == 8 ? 40 : 15, a = static_cast<A>(0.044715);
       constexpr A twice = static_cast<A>(2 * std::numbers::sqrt2 * std::numbers::inv_sqrtpi);
-      const A v = min(max(x, -bound), bound), v2 = v * v;
+      const A v = clamp(x, limit), v2 = v * v;
       const A e = exp(-twice * abs(v) * (1 + a * v2)), r = 1 / (1 + e);
       p = v < 0 ? e * r : r;
       slope = twice * v * (1 + 3 * a * v2) * (e * r * r);
@@ -45,7 +51,7 @@ struct HardwareGate {
     constexpr float kLog2E = std::numbers::log2e_v<float>;
     if constexpr (kind == Gelu::tanh) {
       constexpr float a = 0.044715f, twice = static_cast<float>(2 * std::numbers::sqrt2 * std::numbers::inv_sqrtpi);
-      const float v = min(max(x, -15.0f), 15.0f), v2 = v * v;
+      const float v = clamp(x, 15.0f), v2 = v * v;
       p = ptx::reciprocal_approximate(1 + ptx::exp2_approximate(-twice * kLog2E * v * (1 + a * v2)));
       slope = twice * v * (1 + 3 * a * v2) * p * (1 - p);
     } else {

@@ -125,6 +125,21 @@ TEST_CASE("gelu", "[cuda]") {
   }
 }
 
+TEST_CASE("gelu hands NaN on", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    for (const auto kind : {kernels::Gelu::erf, kernels::Gelu::tanh}) {
+      INFO(dtype << ", " << (kind == kernels::Gelu::tanh ? "tanh" : "erf"));
+      const Array x = Array::full({9}, NAN, dtype, kGpu), dy = Array::full({9}, 1, dtype, kGpu), y = empty_like(x),
+                  dx = empty_like(x);
+      kernels::gelu_forward(x.exec(), x, kind, y);
+      kernels::gelu_backward(x.exec(), x, dy, kind, dx);
+      for (const double value : y.to_vector<double>()) CHECK(std::isnan(value));
+      for (const double value : dx.to_vector<double>()) CHECK(std::isnan(value));
+    }
+  }
+}
+
 TEST_CASE("gelu in bf16 is right to the last bit but one", "[cuda]") {
   if (!has_gpu()) return;
   std::vector<double> values;

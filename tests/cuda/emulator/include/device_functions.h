@@ -40,6 +40,11 @@ template <class T>
 constexpr T max(T a, T b) {
   return a < b ? b : a;
 }
+// CUDA's drop a NaN.
+inline float min(float a, float b) { return __builtin_fminf(a, b); }
+inline double min(double a, double b) { return __builtin_fmin(a, b); }
+inline float max(float a, float b) { return __builtin_fmaxf(a, b); }
+inline double max(double a, double b) { return __builtin_fmax(a, b); }
 inline float __uint_as_float(unsigned bits) { return __builtin_bit_cast(float, bits); }
 inline int __popc(unsigned value) { return __builtin_popcount(value); }
 
