@@ -44,12 +44,6 @@ std::shared_ptr<Graph> empty_graph() {
   return graph;
 }
 
-void check(fe::error_t status, const char* operation) {
-  if (status.is_good()) return;
-  cudaGetLastError();  // told here, not by the next launch
-  throw Error(concat("cuda: cuDNN: ", operation, ": ", status.get_message()));
-}
-
 // What programs link with loads the library proper when it is first called, and aborts where that is missing.
 bool is_complete() {
   static const bool found = dlopen(concat("libcudnn_graph.so.", CUDNN_MAJOR).c_str(), RTLD_NOW) != nullptr;
@@ -102,14 +96,13 @@ std::shared_ptr<Graph> built(cudnnHandle_t handle, const char* pass, const Call&
 // has no kernel for it, or none to be trusted.
 using Key = std::vector<Dim>;
 template <class Call>
-const Graph* plan_for(const Key& key, cudnnHandle_t handle, const char* pass, const Call& call) {
+std::shared_ptr<Graph>& plan_for(const Key& key, cudnnHandle_t handle, const char* pass, const Call& call) {
   static std::mutex mutex;
   // Never destroyed: at the end of the program cuDNN may have gone before.
   static auto* const plans = new std::map<Key, std::shared_ptr<Graph>>;
   const std::lock_guard lock(mutex);
   const auto found = plans->find(key);
-  if (found != plans->end()) return found->second.get();
-  return plans->emplace(key, built(handle, pass, call)).first->second.get();
+  return found != plans->end() ? found->second : plans->emplace(key, built(handle, pass, call)).first->second;
 }
 
 void append(Key& key, const ConstView& v) {
@@ -130,7 +123,8 @@ bool switched_off() {
   return off;
 }
 
-// Carries out the graph of `key` on the operands; false, and nothing done, where there is no plan for it.
+// Carries out the graph of `key` on the operands; false, and nothing done, where there is no plan for it, or none that the
+// library carries out.
 template <class Call>
 bool run(const Exec& exec, const Key& key, const char* pass, const Call& call,
          const std::unordered_map<std::int64_t, ConstView>& operands) {
@@ -138,15 +132,22 @@ bool run(const Exec& exec, const Key& key, const char* pass, const Call& call,
     if (!aligned(id, view)) return false;
   }
   const cudnnHandle_t handle = handle_of(exec);
-  const Graph* const graph = handle ? plan_for(key, handle, pass, call) : nullptr;
+  if (!handle) return false;
+  std::shared_ptr<Graph>& graph = plan_for(key, handle, pass, call);
   if (!graph) return false;
   std::int64_t bytes = 0;
-  check(graph->get_workspace_size(bytes), "the size of the workspace");
-  const Array workspace = Array::empty({std::max<Dim>(bytes, 1)}, DType::u8, exec.device);
-  std::unordered_map<std::int64_t, void*> data;
-  for (const auto& [id, view] : operands) data[id] = const_cast<void*>(view.data);
-  check(graph->execute(handle, data, View(workspace).data), "attention");
-  return true;
+  fe::error_t status = graph->get_workspace_size(bytes);
+  if (status.is_good()) {
+    const Array workspace = Array::empty({std::max<Dim>(bytes, 1)}, DType::u8, exec.device);
+    std::unordered_map<std::int64_t, void*> data;
+    for (const auto& [id, view] : operands) data[id] = const_cast<void*>(view.data);
+    status = graph->execute(handle, data, View(workspace).data);
+    if (status.is_good()) return true;
+  }
+  cudaGetLastError();  // told here, not by the next launch
+  cuda::log("cuDNN: ", pass, " of attention ", call.q.shape, ": given up: ", status.get_message());
+  graph = nullptr;
+  return false;
 }
 
 }  // namespace

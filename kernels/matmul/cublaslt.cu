@@ -153,10 +153,19 @@ Plan make_plan(const Call& c) {
   if (plan.found()) plan.status = count > 0 ? results[0].state : CUBLAS_STATUS_NOT_SUPPORTED;
   plan.algorithm = results[0].algo;
   log_plan(c, plan.status, std::span(results).first(static_cast<std::size_t>(count)));
-  if (plan.status != CUBLAS_STATUS_NOT_SUPPORTED && plan.status != CUBLAS_STATUS_INVALID_VALUE) {
-    check_library(plan.status, "cublasLtMatmulAlgoGetHeuristic", __FILE__, __LINE__);
-  }
+  if (!refuses(plan.status)) check_library(plan.status, "cublasLtMatmulAlgoGetHeuristic", __FILE__, __LINE__);
   return plan;
+}
+
+// The search takes longer than most products: each kind of call is looked up once. While a stream is recorded the search of
+// CUDA 13.3 fails (mudler/vllm.cpp#1732): a failure is not kept.
+Plan& kept_plan(const Call& call) {
+  static std::mutex mutex;
+  static std::map<std::vector<Dim>, Plan> cache;
+  const std::lock_guard lock(mutex);
+  std::vector<Dim> key = key_of(call);
+  const auto found = cache.find(key);
+  return found != cache.end() ? found->second : cache.emplace(std::move(key), make_plan(call)).first->second;
 }
 
 }  // namespace
@@ -165,6 +174,10 @@ void check_library(cublasStatus_t status, const char* call, const char* file, in
   if (status == CUBLAS_STATUS_SUCCESS) return;
   throw Error(concat("cuda: ", cublasLtGetStatusString(status), " (", cublasLtGetStatusName(status), ") from ", call, " at ",
                      file, ":", line));
+}
+
+bool refuses(cublasStatus_t status) {
+  return status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE;
 }
 
 cublasLtHandle_t handle_of(int device) {
@@ -212,15 +225,11 @@ std::string told(const Call& c) {
                 c.result, ", batch ", c.batch, ", epilogue ", name_of(c.epilogue()), c.accumulate ? ", accumulated" : "");
 }
 
-// The search takes longer than most products: each kind of call is looked up once. While a stream is recorded the search of
-// CUDA 13.3 fails (mudler/vllm.cpp#1732): a failure is not kept.
-const Plan& plan_for(const Call& call) {
-  static std::mutex mutex;
-  static std::map<std::vector<Dim>, Plan> cache;
-  const std::lock_guard lock(mutex);
-  std::vector<Dim> key = key_of(call);
-  const auto found = cache.find(key);
-  return found != cache.end() ? found->second : cache.emplace(std::move(key), make_plan(call)).first->second;
+const Plan& plan_for(const Call& call) { return kept_plan(call); }
+
+void give_up(const Call& call, cublasStatus_t status) {
+  ashlar::cuda::log("cuBLASLt: ", told(call), ": given up, refused with ", cublasLtGetStatusName(status));
+  kept_plan(call).status = status;
 }
 
 }  // namespace ashlar::kernels::products

@@ -13,6 +13,8 @@ namespace ashlar::kernels::products {
 // Throws Error naming the status, the call and its place unless the call succeeded.
 void check_library(cublasStatus_t status, const char* call, const char* file, int line);
 #define ASHLAR_CUBLAS_CHECK(call) ::ashlar::kernels::products::check_library((call), #call, __FILE__, __LINE__)
+// Whether the library will not do what it is asked for, and has done nothing.
+bool refuses(cublasStatus_t status);
 
 constexpr std::size_t kWorkspace = std::size_t{32} << 20;  // what NVIDIA recommends for Hopper
 
@@ -49,13 +51,15 @@ struct Plan {
   cublasLtMatmulDesc_t product = nullptr;
   cublasLtMatrixLayout_t a = nullptr, b = nullptr, y = nullptr;
   cublasLtMatmulAlgo_t algorithm{};
-  cublasStatus_t status = CUBLAS_STATUS_NOT_SUPPORTED;  // of the search for the algorithm
+  cublasStatus_t status = CUBLAS_STATUS_NOT_SUPPORTED;  // of the search for the algorithm, or why it was given up
   bool found() const { return status == CUBLAS_STATUS_SUCCESS; }
 };
 
 // The plan for such calls, or why there is none: the library has no algorithm, or takes what it is asked for to be invalid.
 // Any other failure is an Error.
 const Plan& plan_for(const Call& call);
+// From here on there is none for such calls, because of this answer to one of them.
+void give_up(const Call& call, cublasStatus_t status);
 
 template <class Value>
 void set_attribute(cublasLtMatmulDesc_t product, cublasLtMatmulDescAttributes_t attribute, const Value& value) {

@@ -50,10 +50,16 @@ void run_library(const Exec& exec, const Problem& given) {
   const double alpha = 1, beta = p.options.accumulate ? 1 : 0;
   const auto alpha32 = static_cast<float>(alpha), beta32 = static_cast<float>(beta);
   const bool f64 = p.y.dtype == DType::f64;
-  ASHLAR_CUBLAS_CHECK(cublasLtMatmul(handle_of(call.device), plan.product, f64 ? static_cast<const void*>(&alpha) : &alpha32,
-                                     p.b.data, plan.b, p.a.data, plan.a, f64 ? static_cast<const void*>(&beta) : &beta32,
-                                     p.y.data, plan.y, p.y.data, plan.y, &plan.algorithm, View(workspace).data, kWorkspace,
-                                     queue(exec)));
+  const cublasStatus_t status =
+      cublasLtMatmul(handle_of(call.device), plan.product, f64 ? static_cast<const void*>(&alpha) : &alpha32, p.b.data, plan.b,
+                     p.a.data, plan.a, f64 ? static_cast<const void*>(&beta) : &beta32, p.y.data, plan.y, p.y.data, plan.y,
+                     &plan.algorithm, View(workspace).data, kWorkspace, queue(exec));
+  // Others were refused a product with a bias that the search had found (pytorch/pytorch#91436).
+  if (refuses(status) && call.epilogue() != CUBLASLT_EPILOGUE_DEFAULT) {
+    give_up(call, status);
+    return run_library(exec, given);
+  }
+  ASHLAR_CUBLAS_CHECK(status);
   if (p.options.bias && !call.bias) add_bias(exec, p.y, p.options.bias);
   if (p.options.row_sums && !call.row_sums) sum_rows(exec, p.a, p.options.row_sums);
 }

@@ -85,7 +85,7 @@ TEST_CASE("products of operands that are repeated along any dimension", "[cuda]"
 // What a library may split among blocks, as in the gradients of weights: all rows count, also those beyond whole tiles.
 TEST_CASE("a long inner dimension is summed to its end", "[cuda]") {
   if (!has_gpu()) return;
-  for (const Dim k : {Dim{8648}, Dim{11528}, Dim{21320}}) {
+  for (const Dim k : {Dim{8648}, Dim{11528}, Dim{21320}, Dim{64 * 135}, Dim{64 * 181}}) {  // with parts of tiles of 64 and 128
     for (const auto& [m, n] : {std::pair<Dim, Dim>{1, 8}, {32, 32}, {128, 128}}) {
       INFO(m << " x " << k << " x " << n);
       const Array a = Array::full({k, m}, 1, DType::bf16, kGpu), b = Array::full({k, n}, 1, DType::bf16, kGpu);

@@ -168,6 +168,11 @@ bool shapes_match(const Product& product, const Layout& a, const Layout& b, cons
   return one_batch && lds && inner && d.rows == m && d.columns == n && c.rows == m && c.columns == n;
 }
 
+bool ends_in_anything(const Product& product) {
+  const Epilogue epilogue = epilogue_of(product);
+  return epilogue.bias || epilogue.gelu || epilogue.gelu_gradient || epilogue.b_sums;
+}
+
 // What the library has kernels for: operands of one type, a bias and a kept input of the result's, no epilogue in f64.
 bool supported(const Product& product, const Layout& a, const Layout& b, const Layout& c, const Layout& d) {
   const bool f64 = a.type == CUDA_R_64F;
@@ -176,12 +181,11 @@ bool supported(const Product& product, const Layout& a, const Layout& b, const L
                      product.scale == (f64 ? CUDA_R_64F : CUDA_R_32F) &&
                      (d.type == a.type || (a.type == CUDA_R_16BF && d.type == CUDA_R_32F));
   const Epilogue epilogue = epilogue_of(product);
-  const bool any = epilogue.bias || epilogue.gelu || epilogue.gelu_gradient || epilogue.b_sums;
   const std::int64_t aux_ld = product.get(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, 0);
   const bool aux_fits = aux_ld % 8 == 0 && aux_ld >= d.rows &&
                         product.get(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_BATCH_STRIDE, 0) % 8 == 0 &&
                         product.get(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE, d.type) == d.type;
-  return types && !(f64 && any) && product.get(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, d.type) == d.type &&
+  return types && !(f64 && ends_in_anything(product)) && product.get(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, d.type) == d.type &&
          (aux_fits || !(epilogue.keep_input || epilogue.gelu_gradient));
 }
 
@@ -200,6 +204,8 @@ bool on_device(const void* data, const Layout& layout) {
 }
 
 }  // namespace
+
+bool emulated::refuses_epilogues = false;
 
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t product, cublasLtMatrixLayout_t a,
                                               cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
@@ -222,6 +228,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
                               std::size_t workspace_bytes, cudaStream_t stream) {
   if (!shapes_match(*product, *a_layout, *b_layout, *c_layout, *d_layout)) return CUBLAS_STATUS_INVALID_VALUE;
   if (!supported(*product, *a_layout, *b_layout, *c_layout, *d_layout)) return CUBLAS_STATUS_NOT_SUPPORTED;
+  if (emulated::refuses_epilogues && ends_in_anything(*product)) return CUBLAS_STATUS_NOT_SUPPORTED;
   const bool there = on_device(a, *a_layout) && on_device(b, *b_layout) && on_device(c, *c_layout) &&
                      on_device(d, *d_layout) && (workspace_bytes == 0 || emulated::on_device(workspace, workspace_bytes));
   if (!there || !vectors_aligned(*product, *d_layout)) return CUBLAS_STATUS_INVALID_VALUE;

@@ -5,6 +5,13 @@
 
 #include "tests/cuda/emulator/include/cublasLt.h"
 
+namespace ashlar::emulated {
+
+// Products that end in anything are found by the search, but not carried out.
+extern bool refuses_epilogues;
+
+}  // namespace ashlar::emulated
+
 // Attributes by number; each is kept as the 64 bits that it has or is widened to.
 struct Attributes {
   std::map<int, std::int64_t> value;
