@@ -1,8 +1,11 @@
 // The emulator itself: that it runs and records as a GPU would, and that it sees what it says it sees.
 #include <cublasLt.h>
 #include <cuda_runtime.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmath>
+#include <csignal>
 #include <cstring>
 #include <numbers>
 #include <vector>
@@ -109,6 +112,26 @@ TEST_CASE("asynchronous copies arrive at any time until they are waited for", "[
   }
   CHECK(early > 0);
   CHECK(late > 0);
+}
+
+TEST_CASE("whoever touches closed memory ends", "[emulator]") {
+  emulated::AddressRange range;
+  auto* const data = static_cast<volatile unsigned char*>(range.take(64));
+  const auto signal_of_reader = [&] {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      std::signal(SIGSEGV, SIG_DFL);
+      ::_exit(*data);
+    }
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+  };
+  CHECK(signal_of_reader() == SIGSEGV);
+  range.open();
+  CHECK(signal_of_reader() == 0);
+  range.close();
+  CHECK(signal_of_reader() == SIGSEGV);
 }
 
 TEST_CASE("pointers of the wrong side and impossible launches are refused", "[emulator]") {

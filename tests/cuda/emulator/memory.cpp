@@ -32,8 +32,9 @@ void GuardedMemory::check_block(const unsigned char* at, std::size_t bytes) cons
 
 void* GuardedMemory::allocate(std::size_t bytes) {
   const std::size_t rounded = (bytes + kGuard - 1) / kGuard * kGuard;
-  auto* const raw = static_cast<unsigned char*>(watch::take(kGuard, rounded + 2 * kGuard));
+  auto* const raw = static_cast<unsigned char*>(range_.take(rounded + 2 * kGuard));
   if (!raw) return nullptr;
+  const Touching touching;
   watch::allow(raw + kGuard, bytes);
   std::memset(raw, kGuardByte, kGuard);
   prepare(raw + kGuard, bytes);
@@ -43,12 +44,14 @@ void* GuardedMemory::allocate(std::size_t bytes) {
 }
 
 bool GuardedMemory::release(void* data) {
+  const Touching touching;
   const std::lock_guard lock(mutex_);
   const auto block = blocks_.find(static_cast<unsigned char*>(data));
   if (block == blocks_.end()) return false;
   check_block(block->first, block->second);
+  watch::forbid(data, block->second);
   blocks_.erase(block);
-  watch::give_back(static_cast<unsigned char*>(data) - kGuard);
+  range_.give_back(static_cast<unsigned char*>(data) - kGuard);
   return true;
 }
 
@@ -58,6 +61,7 @@ bool GuardedMemory::begins(const void* data) const {
 }
 
 void GuardedMemory::check() const {
+  const Touching touching;
   const std::lock_guard lock(mutex_);
   for (const auto& [at, bytes] : blocks_) check_block(at, bytes);
 }

@@ -5,12 +5,14 @@
 #include <mutex>
 #include <vector>
 
+#include "tests/cuda/emulator/address_range.h"
+
 namespace ashlar::emulated {
 
 // Of the device, or pinned memory of the host.
 class GuardedMemory {
  public:
-  explicit GuardedMemory(const char* name) : name_(name) {}
+  GuardedMemory(const char* name, AddressRange& range) : name_(name), range_(range) {}
 
   void* allocate(std::size_t bytes);  // null when there is none
   bool release(void* data);           // false if it is not the beginning of an allocation
@@ -27,6 +29,7 @@ class GuardedMemory {
   void check_block(const unsigned char* at, std::size_t bytes) const;
 
   const char* name_;
+  AddressRange& range_;
   mutable std::mutex mutex_;
   std::map<const unsigned char*, std::size_t> blocks_;  // bytes by address
 };

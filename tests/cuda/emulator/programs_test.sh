@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The programs with --device cuda, on the emulator: what they do around a step, against the CPU.
+# The programs with --device cuda, on the emulator: what they do around a step, against the CPU. With ASHLAR_EMULATED_CLOSED no
+# host may touch the memory of the device.
 #   programs_test.sh BIN   (the folder with the programs)
 here=$(dirname "${BASH_SOURCE[0]}")
 source "$here/../../examples/programs/support.sh"
@@ -18,12 +19,12 @@ for name in vit gpt; do
   run cpu --steps 6
   run f32 --steps 6 --device cuda
   agree "$name-f32" "$name-cpu" 1e-4
-  run bf16 --steps 6 --device cuda --dtype bf16
+  ASHLAR_EMULATED_CLOSED=1 run bf16 --steps 6 --device cuda --dtype bf16
   agree "$name-bf16" "$name-cpu" 2e-2
   run op-by-op --steps 6 --device cuda --dtype bf16 --no-cuda-graph
   same "a recorded run and one that is not ($name)" "$work/$name-bf16/model.safetensors" "$work/$name-op-by-op/model.safetensors"
   run stopped --steps 4 --device cuda --dtype bf16
-  run stopped --steps 6 --device cuda --dtype bf16 --resume
+  ASHLAR_EMULATED_CLOSED=1 run stopped --steps 6 --device cuda --dtype bf16 --resume
   same "a run that was stopped and resumed ($name)" "$work/$name-bf16/model.safetensors" "$work/$name-stopped/model.safetensors"
   expect 1 "lower --lr" "${command[@]}" --lr 1e30 --clip 0 --steps 6 --device cuda --out "$work/$name-diverged"
 done

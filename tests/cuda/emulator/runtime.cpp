@@ -19,11 +19,16 @@ thread_local cudaError_t last_error = cudaSuccess;
 
 // Never destroyed: arrays held by static objects may outlive any static object of ours.
 GuardedMemory& memory() {
-  static auto* const own = new GuardedMemory("device memory");
+  static auto* const own = new GuardedMemory("device memory", device_range());
   return *own;
 }
 GuardedMemory& pinned() {
-  static auto* const own = new GuardedMemory("pinned memory");
+  static AddressRange* const range = [] {
+    auto* const opened = new AddressRange;
+    opened->open();
+    return opened;
+  }();
+  static auto* const own = new GuardedMemory("pinned memory", *range);
   return *own;
 }
 

@@ -2,6 +2,8 @@
 // ahead, and what it reads or changes too early shows. While a stream captures, it records the work instead.
 #include "tests/cuda/emulator/streams.h"
 
+#include "tests/cuda/emulator/address_range.h"
+
 #include <algorithm>
 #include <deque>
 #include <memory>
@@ -40,7 +42,8 @@ std::vector<cudaStream_t>& streams() {
 
 // Until the stream has done as much as `position`.
 void advance(cudaStream_t stream, unsigned long long position) {
-  if (!stream) return;
+  if (!stream || stream->done >= position) return;
+  const Touching touching;
   while (stream->done < position) {
     const std::function<void()> work = std::move(stream->pending.front());
     stream->pending.pop_front();
@@ -74,6 +77,7 @@ bool refused_anywhere() {
 
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work) {
   if (!stream) {
+    const Touching touching;
     work();
     return cudaSuccess;
   }

@@ -4,15 +4,17 @@
 #include <vector>
 
 #include "core/error.h"
+#include "tests/cuda/emulator/address_range.h"
 #include "tests/cuda/emulator/include/cuda_runtime.h"
 #include "tests/support/errors.h"
 
 namespace ashlar::emulated::testing {
 
-// Values on the device.
+// Values on the device, which the test may look at.
 template <class T>
 struct Values {
   T* data = nullptr;
+  Touching touching;
   explicit Values(std::size_t count) {
     void* memory = nullptr;
     cudaMallocAsync(&memory, count * sizeof(T), nullptr);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "tests/cuda/emulator/address_range.h"
 #include "tests/cuda/emulator/traffic.h"
 #include "tests/cuda/emulator/watched_memory.h"
 
@@ -127,12 +128,12 @@ Watched find(const void* at, std::size_t bytes, std::uint32_t code) {
     if (end > memory.bytes) return refused();
     return {{memory.cells.data() + first, bytes}, block_begin, true};
   }
-  const Arena& device = arena();
-  const std::size_t first = address - reinterpret_cast<Address>(device.begin), last = first + bytes - 1;
-  if (first >= kArena) return {};
-  const auto allowed = [&](std::size_t byte) { return byte % kGranule < device.allowed[byte / kGranule]; };
+  const Shadow& known = shadow();
+  const std::size_t first = address - reinterpret_cast<Address>(device_range().begin()), last = first + bytes - 1;
+  if (first >= AddressRange::kBytes) return {};
+  const auto allowed = [&](std::size_t byte) { return byte % kGranule < known.allowed[byte / kGranule]; };
   if (!allowed(first) || !allowed(last)) return refused();
-  return {{device.cells + first, bytes}, launch_begin};
+  return {{known.cells + first, bytes}, launch_begin};
 }
 
 void count(const Watched& watched, bool writes, const void* at, std::size_t bytes, std::uint32_t code) {

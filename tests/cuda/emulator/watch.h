@@ -8,7 +8,6 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 
 namespace ashlar::emulated::watch {
@@ -22,11 +21,9 @@ struct Range {
 
 constexpr bool kOn = true;
 
-// Memory of the device lies in one range of addresses, so that what goes beside an array is known to be wrong.
-void* take(std::size_t alignment, std::size_t bytes);
-void give_back(void* data);
-// What of it kernels may touch, until it is given back.
-void allow(void* data, std::size_t bytes);
+// What of the device's memory kernels may touch, and no longer.
+void allow(const void* data, std::size_t bytes);
+void forbid(const void* data, std::size_t bytes);
 
 // The course of a launch.
 void begin_launch(const char* kernel);
@@ -47,9 +44,8 @@ void end_copy(const void* to, std::size_t bytes);
 #else
 
 constexpr bool kOn = false;
-inline void* take(std::size_t alignment, std::size_t bytes) { return std::aligned_alloc(alignment, bytes); }
-inline void give_back(void* data) { std::free(data); }
-inline void allow(void*, std::size_t) {}
+inline void allow(const void*, std::size_t) {}
+inline void forbid(const void*, std::size_t) {}
 inline void begin_launch(const char*) {}
 inline void begin_block(Range, Range) {}
 inline void end_block() {}

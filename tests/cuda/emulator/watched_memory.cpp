@@ -1,4 +1,4 @@
-// Blocks of the range of addresses that is watched.
+// What is known of the memory that is watched.
 #ifdef ASHLAR_EMULATED_WATCH
 
 #include "tests/cuda/emulator/watched_memory.h"
@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "tests/cuda/emulator/address_range.h"
 #include "tests/cuda/emulator/watch.h"
 
 namespace ashlar::emulated::watch {
@@ -21,44 +22,24 @@ T* reserve(std::size_t count) {
   return static_cast<T*>(at);
 }
 
-// What says how much of a block may be touched, from its first granule on.
-std::uint16_t* allowed_of(void* data) {
-  return arena().allowed + (static_cast<unsigned char*>(data) - arena().begin) / kGranule;
+// What says how much of each granule may be touched, from that of `data` on; null for memory of the host.
+std::uint16_t* allowed_of(const void* data) {
+  const auto at = static_cast<std::size_t>(static_cast<const unsigned char*>(data) - device_range().begin());
+  return at < AddressRange::kBytes ? shadow().allowed + at / kGranule : nullptr;
 }
 
 }  // namespace
 
-Arena::Arena()
-    : begin(reserve<unsigned char>(kArena)), cells(reserve<Cell>(kArena)), allowed(reserve<std::uint16_t>(kArena / kGranule)) {}
+Shadow::Shadow() : cells(reserve<Cell>(AddressRange::kBytes)), allowed(reserve<std::uint16_t>(AddressRange::kBytes / kGranule)) {}
 
-void* take(std::size_t, std::size_t bytes) {
-  Arena& device = arena();
-  const std::lock_guard lock(device.mutex);
-  void* data = nullptr;
-  if (const auto same = device.free.find(bytes); same != device.free.end()) {
-    data = same->second;
-    device.free.erase(same);
-  } else {
-    if (bytes > kArena - device.used) return nullptr;
-    data = device.begin + device.used;
-    device.used += bytes;
-  }
-  device.blocks[data] = bytes;
-  return data;
-}
-void give_back(void* data) {
-  Arena& device = arena();
-  const std::lock_guard lock(device.mutex);
-  const auto block = device.blocks.find(data);
-  std::fill_n(allowed_of(data), block->second / kGranule, std::uint16_t{0});
-  device.free.emplace(block->second, data);
-  device.blocks.erase(block);
-}
-void allow(void* data, std::size_t bytes) {
+void allow(const void* data, std::size_t bytes) {
   std::uint16_t* granule = allowed_of(data);
-  for (std::size_t done = 0; done < bytes; done += kGranule) {
+  for (std::size_t done = 0; granule && done < bytes; done += kGranule) {
     *granule++ = static_cast<std::uint16_t>(std::min(kGranule, bytes - done));
   }
+}
+void forbid(const void* data, std::size_t bytes) {
+  if (std::uint16_t* const granule = allowed_of(data)) std::fill_n(granule, (bytes + kGranule - 1) / kGranule, std::uint16_t{0});
 }
 
 }  // namespace ashlar::emulated::watch

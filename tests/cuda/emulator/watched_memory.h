@@ -1,9 +1,7 @@
-// Device memory of a build with ASHLAR_EMULATED_WATCH: one range of addresses, and for each byte who touched it last.
+// Of the device's memory in a build with ASHLAR_EMULATED_WATCH: for each byte who touched it last.
 #pragma once
 #include <cstddef>
 #include <cstdint>
-#include <map>
-#include <mutex>
 
 namespace ashlar::emulated::watch {
 
@@ -26,21 +24,16 @@ struct Cell {
   Access written, read;
 };
 
-constexpr std::size_t kArena = std::size_t{1} << 36, kGranule = 256;
+constexpr std::size_t kGranule = 256;
 
-struct Arena {
-  unsigned char* begin;
+struct Shadow {
   Cell* cells;             // of each byte
   std::uint16_t* allowed;  // bytes of each granule that kernels may touch
-  std::mutex mutex;
-  std::size_t used = 0;
-  std::map<void*, std::size_t> blocks;
-  std::multimap<std::size_t, void*> free;
 
-  Arena();
+  Shadow();
 };
-inline Arena& arena() {
-  static auto* const own = new Arena;
+inline Shadow& shadow() {
+  static auto* const own = new Shadow;
   return *own;
 }
 
