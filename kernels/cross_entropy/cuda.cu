@@ -117,7 +117,7 @@ __global__ void __launch_bounds__(kMostThreads, sizeof(T) < 8 ? 2 : 1)
       A loss = known ? log(softmax.sum) : std::numeric_limits<A>::quiet_NaN();
       if (hard != 0) loss -= hard * (x_target - softmax.max);
       if (hard_other != 0) loss -= hard_other * (x_other - softmax.max);
-      if (soft != 0) loss -= soft * (sum - static_cast<A>(classes) * softmax.max);
+      if (soft != 0) loss -= static_cast<A>(targets.smoothing) * (sum / static_cast<A>(classes) - softmax.max);
       losses[row * loss_step] = loss;
     }
     if (!dx) continue;

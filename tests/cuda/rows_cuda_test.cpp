@@ -112,6 +112,13 @@ TEST_CASE("cross entropy of classes that are masked", "[cuda]") {
                       kernels::cross_entropy(exec, in[0], {.target = in[1]}, 0.5, out[0], out[1]);
                     });
       }
+      // As many such as there are classes would be infinite in f32.
+      const Array peak = Array::zeros({3, classes}, dtype);
+      fill(peak.slice(1, 1, 2), 0x1p125);
+      same_on_gpu({peak, first}, {nan_like(losses), nan_like(peak)}, gpu_tolerance(dtype),
+                  [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                    kernels::cross_entropy(exec, in[0], {.target = in[1], .smoothing = 0.1}, 0.5, out[0], out[1]);
+                  });
     }
   }
 }

@@ -1,6 +1,7 @@
 #include "tests/cuda/emulator/address_range.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstdlib>
 
@@ -51,8 +52,8 @@ void AddressRange::close() {
 
 // Whole pages, the first and the last with what else they hold.
 void AddressRange::allow(std::size_t from, std::size_t to, int access) const {
-  constexpr std::size_t kPage = 4096;
-  from -= from % kPage;
+  static const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  from -= from % page;
   if (mprotect(begin_ + from, to - from, access) != 0) throw Error("emulator: the system refuses to open or close a range");
 }
 

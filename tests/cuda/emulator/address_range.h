@@ -21,7 +21,7 @@ class AddressRange {
   void* take(std::size_t bytes);
   void give_back(void* data);
 
-  // As many of one as of the other.
+  // These nest.
   void open();
   void close();
 
