@@ -10,6 +10,14 @@ bool same_kind(const Array& a, const Array& b) {
   return a.defined() == b.defined() && a.shape() == b.shape() && a.dtype() == b.dtype();
 }
 
+// The mean loss of batch b by what counts in it: the mean of these over the batches is that of one large batch.
+Tensor by_count(const Tensor& loss, const std::vector<Batch>& batches, std::size_t b) {
+  Dim total = 0;
+  for (const Batch& batch : batches) total += batch.counted;
+  const Dim own = batches[b].counted * static_cast<Dim>(batches.size());
+  return own == total ? loss : loss * (static_cast<double>(own) / static_cast<double>(total));
+}
+
 }  // namespace
 
 double StepResult::loss() const {
@@ -51,7 +59,7 @@ StepResult StepRunner::run_eagerly(std::int64_t step, const std::vector<Batch>& 
   StepResult result{step + 1, {}, {}};
   for (std::size_t b = 0; b < batches.size(); ++b) {
     task_.model.train(static_cast<std::uint64_t>(step * settings_.accumulate) + b);
-    const Tensor loss = task_.loss(batches[b]);
+    const Tensor loss = by_count(task_.loss(batches[b]), batches, b);
     loss.backward();
     result.losses.emplace_back(loss.value());
   }
@@ -102,7 +110,7 @@ bool StepRunner::record(const std::vector<Batch>& batches) {
     recording_ = cuda::record(device_.index, [&] {
       for (std::size_t b = 0; b < inputs_.size(); ++b) {
         task_.model.train(b, first_);
-        const Tensor loss = task_.loss(inputs_[b]);
+        const Tensor loss = by_count(task_.loss(inputs_[b]), inputs_, b);
         loss.backward();
         losses_.push_back(loss.value());
       }

@@ -14,7 +14,7 @@ namespace ashlar::support {
 // What is told of a step; a GPU may still be computing it.
 struct StepResult {
   std::int64_t step = 0;         // counted from 1
-  std::vector<HostCopy> losses;  // of its batches
+  std::vector<HostCopy> losses;  // of its batches, by what counts in them
   optim::Clip clip;
 
   double loss() const;  // their mean
