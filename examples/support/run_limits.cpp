@@ -1,6 +1,7 @@
 #include "examples/support/run_limits.h"
 
 #include <signal.h>
+#include <time.h>
 
 #include <algorithm>
 #include <chrono>
@@ -15,18 +16,24 @@ namespace ashlar::support {
 namespace {
 
 volatile sig_atomic_t signal_received = 0;
+timespec first_signal;
 
 constexpr int kStopping[] = {SIGINT, SIGTERM, SIGHUP};
 struct sigaction old_stopping[std::size(kStopping)], old_pipe;
 
-// Serves once: the next signal meets the default, which ends the program.
-extern "C" void note_signal(int) {
-  signal_received = 1;
-  for (const int signal : kStopping) {
-    struct sigaction current {};
-    ::sigaction(signal, nullptr, &current);
-    if (current.sa_handler == note_signal) ::signal(signal, SIG_DFL);
+extern "C" void note_signal(int signal) {
+  timespec now;
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  if (!signal_received) {
+    first_signal = now;
+    signal_received = 1;
+    return;
   }
+  const double since = static_cast<double>(now.tv_sec - first_signal.tv_sec) +
+                       1e-9 * static_cast<double>(now.tv_nsec - first_signal.tv_nsec);
+  if (since < SignalGuard::kOneSignal) return;
+  ::signal(signal, SIG_DFL);
+  ::raise(signal);  // takes effect when this returns
 }
 
 // While they multiply, kernels of oneDNN before March 2026 have the stack pointer in the heap (uxlfoundation/oneDNN#4845), where

@@ -12,10 +12,13 @@ using Clock = std::function<double()>;
 double steady_seconds();
 
 // While alive, SIGINT, SIGTERM and the SIGHUP of a closed terminal are only noted, so that the step can be finished and a
-// checkpoint written; a second one, whichever it is, ends the program at once. SIGPIPE is ignored: a run does not end with
+// checkpoint written; a later one, whichever it is, ends the program at once. SIGPIPE is ignored: a run does not end with
 // the reader of its output.
 class SignalGuard {
  public:
+  // Seconds: a closed terminal and timeout(1) send theirs twice at once.
+  static constexpr double kOneSignal = 0.5;
+
   SignalGuard();
   ~SignalGuard();
   SignalGuard(const SignalGuard&) = delete;

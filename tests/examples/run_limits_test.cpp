@@ -2,6 +2,7 @@
 #include "examples/support/run_limits.h"
 
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -130,7 +131,7 @@ TEST_CASE("a signal stops the run after the step") {
   CHECK(limits.stop_before(1) == "signal");
 }
 
-TEST_CASE("without a guard signals mean what they meant, and a second one is not caught") {
+TEST_CASE("without a guard signals mean what they meant") {
   struct sigaction before {}, action {};
   ::sigaction(SIGINT, nullptr, &before);
   { const SignalGuard guard; }
@@ -140,10 +141,25 @@ TEST_CASE("without a guard signals mean what they meant, and a second one is not
   CHECK_FALSE(SignalGuard::received());
   ::raise(SIGINT);
   CHECK(SignalGuard::received());
-  for (const int other : {SIGINT, SIGTERM, SIGHUP}) {
-    ::sigaction(other, nullptr, &action);
-    CHECK(action.sa_handler == SIG_DFL);
-  }
+}
+
+TEST_CASE("a signal that comes twice at once is one, a later one ends the program") {
+  const SignalGuard guard;
+  const auto end_of_child = [](int first, int second, double seconds_between) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::raise(first);
+      ::usleep(static_cast<useconds_t>(1e6 * seconds_between));
+      ::raise(second);
+      ::_exit(SignalGuard::received() ? 0 : 1);
+    }
+    int status = -1;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  };
+  CHECK(end_of_child(SIGHUP, SIGHUP, 0.001) == 0);
+  CHECK(end_of_child(SIGINT, SIGTERM, 0.001) == 0);
+  CHECK(end_of_child(SIGINT, SIGTERM, SignalGuard::kOneSignal + 0.1) == 128 + SIGTERM);
 }
 
 TEST_CASE("a signal leaves alone what is being multiplied") {
