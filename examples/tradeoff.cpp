@@ -225,6 +225,7 @@ void run(int argc, char** argv) {
   if (!study.go()) std::printf("stopped; the same command goes on\n");
   const std::vector<Outcome> outcomes = study.outcomes();
   if (outcomes.empty()) return;
+  write_tradeoff_report(s.out / "report.html", outcomes);  // also of runs that were there
   std::printf("%sreport: %s\n", tradeoff_table(outcomes).c_str(), (s.out / "report.html").c_str());
 }
 

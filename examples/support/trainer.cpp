@@ -38,6 +38,9 @@ std::optional<std::int64_t> total_steps(const TrainingTask& task, const Training
   return std::nullopt;
 }
 
+// Thrown out of an evaluation by a signal.
+struct Interrupted {};
+
 // One run, from its first step to its report.
 class Run {
  public:
@@ -71,12 +74,12 @@ class Run {
       if (due(options_.checkpoint_every)) save();
     }
     save();
-    const bool stopped = limits_.stopped_by() == "signal";  // whoever sent it does not wait for an evaluation
-    if (!stopped && metrics_.evaluated_at() != state_.step) evaluate();
+    // Whoever sends a signal does not wait for an evaluation.
+    const bool stopped = limits_.stopped_by() == "signal" || (metrics_.evaluated_at() != state_.step && !evaluate());
     if (average_) average_->swap();
     task_.save_model(folder_);
     const auto peak = static_cast<std::int64_t>(allocator(Device::parse(options_.device)).stats().peak);
-    metrics_.write(EndEvent{state_.step, limits_.elapsed(), peak, limits_.stopped_by()});
+    metrics_.write(EndEvent{state_.step, limits_.elapsed(), peak, stopped ? "signal" : limits_.stopped_by()});
     write_report(folder_.report(), task_.program, {read_run(folder_.name(), folder_.root)});
     progress_.message(concat(stopped ? "stopped by a signal, --resume goes on: " : "done: ", state_.step, " steps in ",
                              format_duration(limits_.elapsed()), ", results in ", folder_.root.string()));
@@ -127,24 +130,34 @@ class Run {
   // Of the rate of a large product, by the products of the step: two MACs backward for one forward.
   double utilisation() const { return 6 * static_cast<double>(task_.event.macs) * rate_ / matmul_rate_; }
 
-  void evaluate() {
+  // False where a signal has ended it.
+  bool evaluate() {
     tell();
     const double began = limits_.elapsed();
     task_.model.eval();
     const NoGrad no_grad;
     if (average_) average_->swap();
-    const EvalEvent event =
-        task_.evaluate(state_.step, [this](std::int64_t done, std::int64_t count) { progress_.evaluating(done, count); });
+    std::optional<EvalEvent> event;
+    try {
+      event = task_.evaluate(state_.step, [this](std::int64_t done, std::int64_t count) {
+        if (SignalGuard::received()) throw Interrupted();
+        progress_.evaluating(done, count);
+      });
+    } catch (const Interrupted&) {
+    }
     if (average_) average_->swap();
-    metrics_.write(event);
-    progress_.message(concat("step ", state_.step, ": ", describe(event)));
+    if (!event) return false;
+    metrics_.write(*event);
+    progress_.message(concat("step ", state_.step, ": ", describe(*event)));
     last_log_time_ += limits_.elapsed() - began;  // throughput is that of training
+    return true;
   }
 
   void save() {
     tell();
     state_.elapsed = limits_.elapsed();
     save_checkpoint(folder_.checkpoint(), task_.model, *optimizer_, average(), state_);
+    last_log_time_ += limits_.elapsed() - state_.elapsed;
   }
 
   optim::WeightAverage* average() { return average_ ? &*average_ : nullptr; }
