@@ -249,7 +249,7 @@ void compress(const Settings& s, const SafetensorsFile& weights, const Subject<M
   const FolderLock lock = out.hold(s.start());
   out.begin(s.start(), config);
   if (subject.tokenizer) subject.tokenizer->save(s.out);
-  write_safetensors(out.model(), subject.save(*new_model));
+  write_weights(out.model(), subject.save(*new_model));
   std::printf("written to %s; train on with: %s --config %s --init-from %s --out %s\n", s.out.string().c_str(),
               subject.train_on.c_str(), shell_word(out.config().string()).c_str(), shell_word(out.model().string()).c_str(),
               shell_word((s.out / ".." / (out.name() + "-trained")).lexically_normal().string()).c_str());

@@ -41,7 +41,7 @@ void add_options(Options& options, Settings& s) {
   options.add("recompute", s.gpt.checkpoint, "recompute each block in backward instead of keeping its activations");
   options.group("Text");
   options.add("tokenizer", s.tokenizer,
-              concat(kTokenizerFolder, "; default: learned from the training split; a resumed run keeps its own"))
+              concat(kTokenizerFolder, "; default: that beside --init-from, or learned from the training split; a resumed run keeps its own"))
       .value_name("DIR");
   options.add("vocab", s.gpt.vocab, "tokens of a vocabulary that is learned").at_least(257);
   options.add("eval_windows", s.eval_windows, "evaluate on the first N windows of the valid split only; 0: on all of it")
@@ -49,10 +49,18 @@ void add_options(Options& options, Settings& s) {
   options.group("");
 }
 
-// A resumed run goes on with the vocabulary it began with, which lies in its folder, wherever that came from.
+// A resumed run goes on with the vocabulary it began with, which lies in its folder, wherever that came from; given weights
+// with theirs.
 data::Tokenizer find_tokenizer(const Settings& s, const data::TextDataset& text) {
   if (s.training.resume) return data::Tokenizer::load(s.training.out);
   if (!s.tokenizer.empty()) return data::Tokenizer::load(s.tokenizer);
+  if (!s.training.init_from.empty()) {
+    const auto folder = s.training.init_from.parent_path();
+    ASHLAR_CHECK(data::Tokenizer::is_in(folder), "--init-from ", s.training.init_from.string(),
+                 ": no vocabulary lies beside these weights, whose tokens would mean something else with a new one; give the "
+                 "folder of theirs as --tokenizer");
+    return data::Tokenizer::load(folder);
+  }
   std::printf("learning a vocabulary of %lld tokens …\n", static_cast<long long>(s.gpt.vocab));
   return data::train_bpe(text.train, s.gpt.vocab);
 }
@@ -104,7 +112,7 @@ void run(int argc, char** argv) {
       .evaluate = [&](std::int64_t step, const EvalProgress& progress) { return evaluate(model, valid, step, progress); },
       .save_vocabulary = [&](const RunFolder& folder) { tokenizer.save(folder.root); },
       .save_model =
-          [&](const RunFolder& folder) { write_safetensors(folder.model(), export_weights(model, Gpt2::huggingface())); },
+          [&](const RunFolder& folder) { write_weights(folder.model(), export_weights(model, Gpt2::huggingface())); },
   };
   OrderedJson config = options.resolved();
   const OrderedJson for_huggingface = huggingface_config(s.gpt);

@@ -107,7 +107,7 @@ void run(int argc, char** argv) {
           },
       .evaluate = [&](std::int64_t step, const EvalProgress& progress) { return evaluate(model, test, step, progress); },
       .save_model =
-          [&](const RunFolder& folder) { write_safetensors(folder.model(), export_weights(model, model.timm())); },
+          [&](const RunFolder& folder) { write_weights(folder.model(), export_weights(model, model.timm())); },
   };
   train(task, t, options.resolved());
 }

@@ -66,6 +66,10 @@ SafetensorsFile open_weights(const char* option, const std::filesystem::path& pa
   return file;
 }
 
+void write_weights(const std::filesystem::path& path, const NamedArrays& weights) {
+  write_safetensors(path, weights, {{"format", "pt"}});
+}
+
 OrderedJson huggingface_config(const GptConfig& c) {
   return {{"model_type", "gpt2"},
           {"architectures", {"GPT2LMHeadModel"}},

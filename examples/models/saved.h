@@ -19,6 +19,9 @@ std::string program_of(const Json& config);
 // checkpoint of a run.
 SafetensorsFile open_weights(const char* option, const std::filesystem::path& path);
 
+// A model.safetensors, with the metadata that Hugging Face transformers before 4.48 does not load it without.
+void write_weights(const std::filesystem::path& path, const NamedArrays& weights);
+
 // The keys by which Hugging Face transformers knows a GPT-2.
 OrderedJson huggingface_config(const GptConfig& config);
 

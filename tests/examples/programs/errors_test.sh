@@ -82,6 +82,18 @@ expect 2 "would remove" "${gpt[@]}" --overwrite --steps 1 --init-from "$work/own
 expect 2 "fits no parameter" "${gpt[@]}" --overwrite --steps 1 --groups "name=head.*.weight,lr=2" --out "$work/own"
 if diff -r "$work/own" "$work/own-before"; then ok; else bad "a refused run changed another"; fi
 expect 2 "there is no checkpoint $work/x/checkpoint" "${gpt[@]}" --resume --out "$work/x"
+# Weights that are given keep the vocabulary that lies beside them; without one it has to be named.
+expect 0 "" "${gpt[@]}" --vocab 270 --init-from "$work/own/model.safetensors" --steps 0 --out "$work/evaluated"
+same "the vocabulary of given weights" "$work/own/encoder.json" "$work/evaluated/encoder.json"
+mkdir "$work/alone"
+cp "$work/own/model.safetensors" "$work/alone/"
+expect 2 "no vocabulary lies beside these weights" "${gpt[@]}" --init-from "$work/alone/model.safetensors" --steps 0 --out "$work/x"
+if head -c 100 "$work/own/model.safetensors" | grep -q '"format":"pt"'; then ok; else bad "transformers does not load weights without their format"; fi
+# A report that is not the run's stays.
+mkdir "$work/reports"
+echo mine >"$work/reports/report.html"
+expect 2 "holds report.html" "${vit[@]}" --steps 1 --out "$work/reports"
+if [ "$(cat "$work/reports/report.html")" = mine ]; then ok; else bad "a run replaced a report"; fi
 # A resumed run has the vocabulary it began with, also when that came from elsewhere; a finished one is not evaluated again.
 "${gpt[@]}" --vocab 280 --steps 1 --out "$work/elsewhere" >/dev/null
 mkdir "$work/words"
@@ -97,6 +109,7 @@ busy=$!
 for wait in {1..200}; do [ -s "$work/busy/metrics.jsonl" ] && break; sleep 0.1; done
 expect 2 "another program is at work in it" "${vit[@]}" --steps 1 --overwrite --out "$work/busy"
 expect 2 "another program is at work in it" "$bin/compress" --in "$work/vit-a/model.safetensors" --layer dense --overwrite --out "$work/busy"
+kill -HUP $busy  # by the shell and by the system
 kill -HUP $busy
 if wait $busy && grep -q '"stopped_by":"signal"' "$work/busy/metrics.jsonl"; then ok; else bad "a closed terminal ended a run without a checkpoint"; fi
 expect 0 "" "${vit[@]}" --steps 1 --overwrite --out "$work/busy"
