@@ -38,7 +38,7 @@ double sample_gamma(const Random& random, double alpha) {
   const auto open_uniform = [&](std::uint64_t index) { return (random.bits(index) + 0.5) * 0x1p-32; };
   double result = 0;
   for (std::uint64_t attempt = 1; result == 0; ++attempt) {
-    const double x = random.normal(4 * attempt);  // words 8 * attempt and the next
+    const double x = random.normal(8 * attempt);  // words 8 * attempt and the next
     const double u = open_uniform(8 * attempt + 4);
     const double v = std::pow(1 + c * x, 3);
     if (v > 0 && std::log(u) < 0.5 * x * x + d - d * v + d * std::log(v)) result = d * v;
