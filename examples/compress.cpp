@@ -281,6 +281,9 @@ void run(int argc, char** argv) {
   add_threads_option(options, s.threads);
   if (!options.parse(argc, argv)) return;
   ASHLAR_CHECK(!s.in.empty() && !s.layer.empty() && !s.out.empty(), "--in FILE, --layer SPEC and --out DIR are needed");
+  const auto given = [&](const char* option) { return options.source(option) != Source::default_value; };
+  if (given("layer_at")) parse_places(s.layer_at);  // before anything is read, and an empty list too
+  ASHLAR_CHECK(!s.calibrate.empty() || !(given("weighting") || given("samples")), "--weighting and --samples need --calibrate DIR");
   const SafetensorsFile weights = open_weights("--in", s.in);
   std::error_code not_there;  // then they are not the same
   ASHLAR_CHECK(!std::filesystem::equivalent(s.out, s.in.parent_path() / ".", not_there), "--out ", s.out.string(),

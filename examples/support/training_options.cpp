@@ -18,8 +18,9 @@ const std::vector<std::string> kPlaces(BlockSpecs::kPlaces.begin(), BlockSpecs::
 void resolve_layer(const Options& options, TrainingOptions& values) {
   const Source layer = options.source("layer"), layer_at = options.source("layer_at");
   ASHLAR_CHECK(!values.layer.empty() || values.layer_at.empty(), "--layer-at needs --layer");
-  // A --layer on the command line is not restricted by a layer_at of the config.
-  const auto places = values.layer_at.empty() || layer_at < layer ? kPlaces : parse_places(values.layer_at);
+  // A --layer on the command line is not restricted by a layer_at of the config. An empty list there is refused.
+  const bool everywhere = layer_at != Source::flag && (values.layer_at.empty() || layer_at < layer);
+  const auto places = everywhere ? kPlaces : parse_places(values.layer_at);
   for (const auto& place : places) {
     if (layer > options.source("linear." + place)) values.linear.at(place) = values.layer;
   }

@@ -60,6 +60,7 @@ TEST_CASE("--layer sets all places, --layer-at some of them, a place of its own 
   CHECK(contains(error_of([] { parse_training({"--layer-at", "qkv"}); }), "--layer-at needs --layer"));
   CHECK(contains(error_of([] { parse_training({"--layer", "dense", "--layer-at", "qkv,fc3"}); }), "'fc3'"));
   CHECK(contains(error_of([] { parse_training({"--layer", "dense", "--layer-at", ","}); }), "names no place"));
+  CHECK(contains(error_of([] { parse_training({"--layer", "dense", "--layer-at", ""}); }), "names no place"));
   v = parse_training({"--layer", "ss1:reduction=4", "--layer-at", "qkv, fc1"});
   CHECK((v.linear.qkv == v.linear.fc1 && v.linear.fc1 == "ss1:reduction=4" && v.linear.fc2 == "dense"));
 }

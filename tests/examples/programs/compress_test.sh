@@ -20,6 +20,8 @@ same "training on at learning rate 0" "$work/vit-dense/model.safetensors" "$work
 expect 2 "missing: " "$bin/train_vit" --config "$work/vit-dense/config.json" --init-from "$work/vit-a/model.safetensors" --steps 1 --out "$work/x"
 expect 2 "rank must be from 1 to" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer low_rank:rank=99 --out "$work/y"
 expect 2 "is the folder of --in" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer dense --out "$work/vit-dense"
+expect 2 "--layer-at: names no place" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer dense --layer-at "" --out "$work/y"
+expect 2 "--weighting and --samples need --calibrate" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer dense --samples 8 --out "$work/y"
 expect 2 "--layer-at: 'fc3' is unknown" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer dense --layer-at fc3 --out "$work/y"
 expect 2 "layer 'low_rank:ratio=0.1' for blocks.0.attn.qkv (16 -> 48): no rank that is a multiple of 8 keeps 0.1" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer low_rank:ratio=0.1 --out "$work/y"
 # weighed errors: learned from data, refused by kinds that cannot use them before anything is done
