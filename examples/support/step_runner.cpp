@@ -65,9 +65,18 @@ StepResult StepRunner::run_eagerly(std::int64_t step, const std::vector<Batch>& 
   }
   result.clip = optim::clip_grad_norm(parameters_, settings_.max_norm, static_cast<int>(settings_.accumulate));
   if (device_.type == DeviceType::cpu) result.check();
-  optimizer_.step(lr_factor, result.clip.scale);
-  optimizer_.zero_grad();
+  update(result, lr_factor);
   return result;
+}
+
+void StepRunner::update(const StepResult& result, const optim::Optimizer::LrFactor& lr_factor) {
+  try {
+    optimizer_.step(lr_factor, result.clip.scale);
+  } catch (const Error&) {
+    result.check();  // matrices that are not finite cannot be decomposed: told as what it is
+    throw;
+  }
+  optimizer_.zero_grad();
 }
 
 StepResult StepRunner::replay(std::int64_t step, const std::vector<Batch>& batches,
@@ -86,8 +95,7 @@ StepResult StepRunner::replay(std::int64_t step, const std::vector<Batch>& batch
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
       if (gradients_[i].defined()) parameters_[i].tensor.set_grad(gradients_[i]);
     }
-    optimizer_.step(lr_factor, clip_.scale);
-    optimizer_.zero_grad();
+    update(result, lr_factor);
   }
   return result;
 }

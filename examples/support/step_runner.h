@@ -39,6 +39,8 @@ class StepRunner {
  private:
   StepResult run_eagerly(std::int64_t step, const std::vector<Batch>& batches, const optim::Optimizer::LrFactor& lr_factor);
   StepResult replay(std::int64_t step, const std::vector<Batch>& batches, const optim::Optimizer::LrFactor& lr_factor);
+  // The weights; no gradients are left.
+  void update(const StepResult& result, const optim::Optimizer::LrFactor& lr_factor);
   bool matches_recording(const std::vector<Batch>& batches) const;
   bool record(const std::vector<Batch>& batches);
   void forget_recording();

@@ -26,7 +26,9 @@ for name in vit gpt; do
   run stopped --steps 4 --device cuda --dtype bf16
   ASHLAR_EMULATED_CLOSED=1 run stopped --steps 6 --device cuda --dtype bf16 --resume
   same "a run that was stopped and resumed ($name)" "$work/$name-bf16/model.safetensors" "$work/$name-stopped/model.safetensors"
-  expect 1 "lower --lr" "${command[@]}" --lr 1e30 --clip 0 --steps 6 --device cuda --out "$work/$name-diverged"
+  for optimizer in adamw soap; do
+    expect 1 "lower --lr" "${command[@]}" --optimizer $optimizer --lr 1e30 --clip 0 --steps 6 --device cuda --out "$work/$name-diverged-$optimizer"
+  done
 done
 expect 2 "cuda:99" "${gpt[@]}" --steps 1 --device cuda:99 --out "$work/none"
 
