@@ -59,7 +59,7 @@ void run_library(const Exec& exec, const Problem& given) {
     give_up(call, status);
     return run_library(exec, given);
   }
-  ASHLAR_CUBLAS_CHECK(status);
+  check_library(status, "cublasLtMatmul", __FILE__, __LINE__);
   if (p.options.bias && !call.bias) add_bias(exec, p.y, p.options.bias);
   if (p.options.row_sums && !call.row_sums) sum_rows(exec, p.a, p.options.row_sums);
 }
