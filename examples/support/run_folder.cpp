@@ -21,7 +21,7 @@ void check_contents(const RunFolder& run, RunStart start) {
   if (start != RunStart::fresh) return;
   ASHLAR_CHECK(!checkpoint, "--out ", run.root.string(),
                " holds the checkpoint of an earlier run; --resume goes on from it, --overwrite replaces the run");
-  for (const path& file : {run.model(), run.metrics(), run.report()}) {
+  for (const path& file : results(run)) {
     ASHLAR_CHECK(!std::filesystem::exists(file), "--out ", run.root.string(), " holds ", file.filename().string(),
                  " and no checkpoint to go on from; give another folder, or replace what it holds with --overwrite");
   }

@@ -24,8 +24,8 @@ struct RunFolder {
   std::string name() const;
 
   // InputError if no run may begin so: a resumed one needs a checkpoint there; a fresh one refuses a checkpoint, weights,
-  // metrics and a report, so that hours of training are not lost to a forgotten flag; none may begin where another program is at
-  // work, or in a folder that cannot be written to. Makes and changes nothing.
+  // metrics and a report, so that hours of training are not lost to a forgotten flag; none may begin where another program
+  // is at work, or in a folder that cannot be written to. Makes and changes nothing.
   void check(RunStart start) const;
   // Makes the folder after check(). It belongs to the run while the lock lives.
   FolderLock hold(RunStart start) const;

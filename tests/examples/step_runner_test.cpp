@@ -2,8 +2,8 @@
 #include "examples/support/step_runner.h"
 
 #include "autograd/ops.h"
-#include "layers/transformer.h"
 #include "optim/sgd.h"
+#include "tests/examples/small_net.h"
 #include "tests/support/catch.h"
 #include "tests/support/compare.h"
 
@@ -13,11 +13,6 @@ using namespace ashlar::test;
 
 namespace {
 
-struct Net : Module {
-  explicit Net(const Scope& scope) : Module(scope), fc(sub("fc"), 5, 4) {}
-  Linear fc;
-};
-
 struct Outcome {
   double loss;
   Array weight;
@@ -25,7 +20,7 @@ struct Outcome {
 
 // One step on 12 rows, of which `left_out` at the end have no target, in `parts` batches.
 Outcome step_in_parts(std::int64_t parts, Dim left_out) {
-  Net net(Scope::root(DType::f64, 1));
+  SmallNet net(Scope::root(DType::f64, 1));
   const Array x = randn({12, 5}, DType::f64, 2);
   std::vector<std::int32_t> targets(12, 3);
   for (std::size_t row = 0; row < 12; ++row) {
@@ -42,7 +37,10 @@ Outcome step_in_parts(std::int64_t parts, Dim left_out) {
             return Batch{{x.slice(0, first, first + rows), ids.slice(0, first, first + rows)},
                          std::clamp<Dim>(12 - left_out - first, 0, rows)};
           },
-      .loss = [&](const Batch& b) { return F::cross_entropy(net.fc(Tensor(b.arrays[0])), {.target = b.arrays[1], .counted = b.counted}); },
+      .loss =
+          [&](const Batch& b) {
+            return F::cross_entropy(net.fc(Tensor(b.arrays[0])), {.target = b.arrays[1], .counted = b.counted});
+          },
       .evaluate = {},
       .save_model = {},
   };

@@ -1,4 +1,4 @@
-// The training loop, with a model that needs no time.
+// The training loop.
 #include "examples/support/trainer.h"
 
 #include <signal.h>
@@ -7,7 +7,7 @@
 
 #include "autograd/ops.h"
 #include "core/files.h"
-#include "layers/transformer.h"
+#include "tests/examples/small_net.h"
 #include "tests/support/catch.h"
 #include "tests/support/compare.h"
 #include "tests/support/errors.h"
@@ -19,11 +19,6 @@ using namespace ashlar::test;
 
 namespace {
 
-struct Net : Module {
-  explicit Net(const Scope& scope) : Module(scope), fc(sub("fc"), 5, 4) {}
-  Linear fc;
-};
-
 // Trains for two steps; `during` is called within the evaluation. What metrics.jsonl has then.
 std::string metrics_of(const std::filesystem::path& out, const char* start, const std::function<void()>& during) {
   TrainingOptions values;
@@ -33,7 +28,7 @@ std::string metrics_of(const std::filesystem::path& out, const char* start, cons
   if (*start) arguments.push_back(start);
   REQUIRE(options.parse(static_cast<int>(arguments.size()), arguments.data()));
 
-  Net net(Scope::root(DType::f32, 1));
+  SmallNet net(Scope::root(DType::f32, 1));
   const TrainingTask task{
       .program = "train",
       .model = net,

@@ -2,13 +2,13 @@
 // ahead, and what it reads or changes too early shows. While a stream captures, it records the work instead.
 #include "tests/cuda/emulator/streams.h"
 
-#include "tests/cuda/emulator/address_range.h"
-
 #include <algorithm>
 #include <deque>
 #include <memory>
 #include <utility>
 #include <vector>
+
+#include "tests/cuda/emulator/address_range.h"
 
 using Work = std::vector<std::function<void()>>;
 
