@@ -47,7 +47,10 @@ MemoryBlock Allocator::allocate(std::size_t bytes) {
   const std::size_t wanted = rounded < bytes ? bytes : std::max(kAlignment, rounded);
   const std::lock_guard lock(mutex_);
   MemoryBlock block = take_cached(wanted);
-  if (!block.data) block = raw_.allocate(wanted);
+  if (!block.data) {
+    if (raw_.overcommits) trim_for(wanted);
+    block = raw_.allocate(wanted);
+  }
   if (!block.data) {
     trim_locked();
     block = raw_.allocate(wanted);
@@ -65,7 +68,7 @@ void Allocator::release(MemoryBlock block) noexcept {
   const std::lock_guard lock(mutex_);
   stats_.current -= block.bytes;
   try {
-    free_.insert({block.bytes, this_thread(), block.data});
+    free_.insert({block.bytes, this_thread(), block.data, releases_++});
     stats_.cached += block.bytes;
   } catch (const std::bad_alloc&) {
     raw_.release(block);
@@ -89,10 +92,10 @@ void Allocator::trim() {
 
 MemoryBlock Allocator::take_cached(std::size_t wanted) {
   const std::size_t limit = std::max(std::min(2 * wanted, wanted + 2 * kPage), wanted + wanted / 8);
-  auto found = free_.lower_bound({wanted, 0, nullptr});
+  auto found = free_.lower_bound({wanted, 0, nullptr, 0});
   if (found == free_.end() || found->bytes > limit) return {};
-  for (auto at = found; at != free_.end() && at->bytes <= limit; at = free_.lower_bound({at->bytes + 1, 0, nullptr})) {
-    const auto own = free_.lower_bound({at->bytes, this_thread(), nullptr});
+  for (auto at = found; at != free_.end() && at->bytes <= limit; at = free_.lower_bound({at->bytes + 1, 0, nullptr, 0})) {
+    const auto own = free_.lower_bound({at->bytes, this_thread(), nullptr, 0});
     if (own != free_.end() && own->bytes == at->bytes && own->thread == this_thread()) {
       found = own;
       break;
@@ -102,6 +105,16 @@ MemoryBlock Allocator::take_cached(std::size_t wanted) {
   free_.erase(found);
   stats_.cached -= block.bytes;
   return block;
+}
+
+void Allocator::trim_for(std::size_t wanted) {
+  const std::size_t in_use = stats_.current + wanted, most = 2 * std::max(stats_.peak, in_use);
+  while (!free_.empty() && in_use + stats_.cached > most) {
+    const auto oldest = std::ranges::min_element(free_, {}, &Free::since);
+    raw_.release({oldest->data, oldest->bytes});
+    stats_.cached -= oldest->bytes;
+    free_.erase(oldest);
+  }
 }
 
 void Allocator::trim_locked() {
@@ -132,7 +145,8 @@ std::shared_ptr<Allocator> UsePool::current(Device device) {
 Allocator& allocator(Device device) {
   if (device.type == DeviceType::cuda) return cuda::allocator(device.index);
   // Never destroyed: arrays held by static objects may outlive any static allocator.
-  static auto* const host = new Allocator({allocate_host, [](MemoryBlock block) { std::free(block.data); }}, "host memory");
+  static auto* const host = new Allocator(
+      {.allocate = allocate_host, .release = [](MemoryBlock block) { std::free(block.data); }, .overcommits = true}, "host memory");
   return *host;
 }
 

@@ -2,7 +2,8 @@
 //
 // Reuse rule (after MLX's buffer cache): the smallest free block that is not smaller than the request and is
 // not larger than min(2 * request, request + 2 pages) — or up to 1/8 larger for big requests; otherwise a new
-// block. When the system has no more memory, the cache is released and the request tried once more.
+// block. When the system has no more memory, the cache is released and the request tried once more. Host memory does not
+// end before other programs are in need, so there the cache is bounded: see RawMemory::overcommits.
 #pragma once
 #include <compare>
 #include <cstddef>
@@ -32,6 +33,9 @@ struct MemoryStats {
 struct RawMemory {
   std::function<MemoryBlock(std::size_t bytes)> allocate;  // at least that many; no data when there is none
   std::function<void(MemoryBlock block)> release;
+  // Whether it promises more than there is. Then what has been free for longest is given back before more is taken than twice
+  // what was in use at the peak: sizes that keep rising (a growing context) would leave a block of each behind.
+  bool overcommits = false;
 };
 
 class Allocator {
@@ -55,15 +59,18 @@ class Allocator {
     std::size_t bytes;
     std::uintptr_t thread;
     void* data;
+    std::uint64_t since;  // releases before it
     auto operator<=>(const Free&) const = default;
   };
   MemoryBlock take_cached(std::size_t wanted);
+  void trim_for(std::size_t wanted);
   void trim_locked();
 
   RawMemory raw_;
   std::string what_;
   mutable std::mutex mutex_;
   std::set<Free> free_;
+  std::uint64_t releases_ = 0;
   MemoryStats stats_;
 };
 
