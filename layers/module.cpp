@@ -30,6 +30,17 @@ Module::Module(const Scope& scope) : scope_(scope) {
   if (scope.parent_) scope.parent_->children_.push_back(this);
 }
 
+Module::~Module() {
+  if (scope_.parent_) scope_.parent_->forget(*this);
+  for (Module* child : children_) child->scope_.parent_ = nullptr;
+}
+
+void Module::forget(const Module& child) {
+  std::erase(children_, &child);
+  const std::string& path = child.scope_.path_;
+  std::erase(names_, path.substr(path.rfind('.') + 1));
+}
+
 void Module::claim(std::string_view name) {
   ASHLAR_CHECK(!name.empty() && name.find('.') == std::string_view::npos, "module ", scope_.path(), ": the name '", name,
                "' must not be empty or contain a dot");

@@ -55,7 +55,8 @@ class Module {
   explicit Module(const Scope& scope);
   Module(const Module&) = delete;
   Module& operator=(const Module&) = delete;
-  virtual ~Module() = default;
+  // Its parent, if that still lives, knows it no more, and its name is free again.
+  virtual ~Module();
 
   // All parameters of this module and those below it, with dotted names, in the order they were made.
   Parameters parameters() const;
@@ -84,6 +85,7 @@ class Module {
 
  private:
   void claim(std::string_view name);
+  void forget(const Module& child);
 
   Scope scope_;
   std::vector<std::string> names_;

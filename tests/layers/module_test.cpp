@@ -51,6 +51,24 @@ TEST_CASE("names must be new, and without dots") {
   REQUIRE_THROWS_WITH(Named(Scope::root(), "", "z"), says("empty"));
 }
 
+TEST_CASE("a parent forgets a child that is gone, one that its constructor left too, and outlives or precedes it") {
+  struct Owner : Module {
+    using Module::Module;
+    std::unique_ptr<Linear> make(std::string_view spec) { return std::make_unique<Linear>(sub("x"), 8, 4, spec); }
+  };
+  auto owner = std::make_unique<Owner>(Scope::root());
+  REQUIRE_THROWS_AS(owner->make("blast:blocks=9,rank=2"), InputError);
+  owner->train(1);
+  auto child = owner->make("dense");
+  REQUIRE(owner->parameters().size() == 2);
+  child.reset();
+  REQUIRE(owner->parameters().empty());
+  child = owner->make("low_rank:rank=2");
+  REQUIRE(owner->parameters().size() == 3);
+  owner.reset();
+  REQUIRE(child->map().parameters().size() == 3);
+}
+
 TEST_CASE("what is to be loaded begins as zeros, below a module too") {
   const Pair pair(Scope::root(DType::f32, 7).for_loading(), "dense", "blast:blocks=2,rank=2");
   for (const Parameter& p : pair.parameters()) {
