@@ -1,4 +1,5 @@
 // compare_runs: puts finished runs side by side, as a table here and as curves in one report.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 
@@ -20,6 +21,27 @@ std::string share_of(const RunRecord& run, const std::string& unit) {
   return std::isfinite(share) ? printed("%.1f%%", 100 * share) : "?";
 }
 
+// For each folder the last part of its path, with as many before it as tell it from the others.
+std::vector<std::string> names_of(const std::vector<std::string>& folders) {
+  std::vector<std::filesystem::path> names, before;
+  for (const std::string& folder : folders) {
+    names.emplace_back(RunFolder{folder}.name());
+    const std::filesystem::path whole = std::filesystem::absolute(folder).lexically_normal();
+    before.push_back((whole.has_filename() ? whole : whole.parent_path()).parent_path());
+  }
+  for (bool longer = true; longer;) {
+    longer = false;
+    const auto shorter = names;
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      if (std::ranges::count(shorter, shorter[i]) == 1 || !before[i].has_filename()) continue;
+      names[i] = before[i].filename() / names[i];
+      before[i] = before[i].parent_path();
+      longer = true;
+    }
+  }
+  return {names.begin(), names.end()};
+}
+
 void run(int argc, char** argv) {
   std::filesystem::path out = "report.html";
   std::vector<std::string> folders;
@@ -28,18 +50,20 @@ void run(int argc, char** argv) {
   options.add("out", out, "the report to write").value_name("FILE");
   if (!options.parse(argc, argv)) return;
   ASHLAR_CHECK(!folders.empty(), "no runs given; name the --out folders of some, see --help");
-  std::vector<RunRecord> runs;
   for (const std::string& folder : folders) {
     ASHLAR_CHECK(!folder.empty(), "RUN: the path is empty; give the --out folder of a run");
-    const RunFolder run{folder};
-    ASHLAR_CHECK(std::filesystem::exists(run.metrics()), folder, ": has no metrics.jsonl; give the --out folder of a run");
-    runs.push_back(read_run(run.name(), folder));
+    ASHLAR_CHECK(std::filesystem::exists(RunFolder{folder}.metrics()), folder,
+                 ": has no metrics.jsonl; give the --out folder of a run");
   }
+  const std::vector<std::string> names = names_of(folders);
+  std::vector<RunRecord> runs;
+  for (std::size_t i = 0; i < folders.size(); ++i) runs.push_back(read_run(names[i], folders[i]));
 
-  std::printf("%-16s %10s %12s %8s  %-24s %14s\n", "run", "parameters", "MACs", "of dense", "result", "speed");
+  const int width = std::max(16, static_cast<int>(std::ranges::max(names, {}, &std::string::size).size()));
+  std::printf("%-*s %10s %12s %8s  %-24s %14s\n", width, "run", "parameters", "MACs", "of dense", "result", "speed");
   for (const RunRecord& run : runs) {
     const std::string unit = name_of(run.unit);
-    std::printf("%-16s %10s %12s %8s  %-24s %8s %ss/s\n", run.name.c_str(),
+    std::printf("%-*s %10s %12s %8s  %-24s %8s %ss/s\n", width, run.name.c_str(),
                 format_count(run.model_number("parameters")).c_str(),
                 (format_count(run.model_number("macs_per_" + unit)) + "/" + unit).c_str(), share_of(run, unit).c_str(),
                 run.result().c_str(), format_count(run.median_rate()).c_str(), unit.c_str());

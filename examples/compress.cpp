@@ -117,6 +117,8 @@ Subject<Gpt2> gpt_subject(const Settings& s) {
   const GptConfig config = read_gpt_config(folder / "config.json");
   const bool needs_vocabulary = !s.data.empty() || !s.calibrate.empty();
   const bool has_vocabulary = needs_vocabulary || data::Tokenizer::is_in(vocabulary);
+  ASHLAR_CHECK(has_vocabulary || !data::Tokenizer::is_in(s.out), "--out ", s.out.string(), " holds a vocabulary and ",
+               vocabulary.string(), " none, so that it would seem the new model's; give --tokenizer DIR, or another --out");
   Subject<Gpt2> subject{
       .make =
           [config, scope = s.scope()](const BlockSpecs& specs) {

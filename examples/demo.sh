@@ -8,10 +8,13 @@
 #   OUT=runs/demo where the runs and the report go
 set -euo pipefail
 trap 'exit 130' INT  # a training only notes it
+# Paths that are given count from where the demo is started.
+ASHLAR_DATA=${ASHLAR_DATA:+$(realpath -m "$ASHLAR_DATA")}
+out=${OUT:+$(realpath -m "$OUT")}
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 minutes=${MINUTES:-0.9}
-out=${OUT:-runs/demo}
-if [ -n "${ASHLAR_DATA:-}" ] && [ ! -d "$ASHLAR_DATA" ]; then
+out=${out:-runs/demo}
+if [ -n "$ASHLAR_DATA" ] && [ ! -d "$ASHLAR_DATA" ]; then
   echo "ASHLAR_DATA: there is no folder $ASHLAR_DATA" >&2
   exit 2
 fi
@@ -36,7 +39,7 @@ data_folder() {
 
 images=()
 text=()
-if [ -n "${ASHLAR_DATA:-}" ]; then
+if [ -n "$ASHLAR_DATA" ]; then
   if [ -f "$ASHLAR_DATA/cifar10-jpeg.tar.gz" ]; then
     if [ ! -d "$out/cifar10/test" ]; then
       echo "unpacking $ASHLAR_DATA/cifar10-jpeg.tar.gz"

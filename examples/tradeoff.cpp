@@ -43,7 +43,9 @@ std::vector<Candidate> candidates(const Settings& s) {
   std::vector<Candidate> result;
   for (const std::string& entry : split(s.layers, ';')) {
     const bool sized = entry.find('*') != std::string::npos;
-    for (const std::string& ratio : sized ? split(s.ratios, ',') : std::vector<std::string>{""}) {
+    const std::vector<std::string> ratios = sized ? split(s.ratios, ',') : std::vector<std::string>{""};
+    ASHLAR_CHECK(!ratios.empty(), "--ratios: needs a number to put for the * of ", entry);
+    for (const std::string& ratio : ratios) {
       std::string name = entry;
       if (sized) name.replace(name.find('*'), 1, ratio);
       std::vector<std::string> options = split(name, ' ');
@@ -54,7 +56,7 @@ std::vector<Candidate> candidates(const Settings& s) {
       result.push_back({name, split(entry, ' ')[0], std::move(options)});
     }
   }
-  ASHLAR_CHECK(!result.empty(), "--layers: needs at least one spec, and --ratios a number for each *");
+  ASHLAR_CHECK(!result.empty(), "--layers: needs at least one spec");
   return result;
 }
 

@@ -130,6 +130,9 @@ hf, ours = json.load(open(sys.argv[1])), json.load(open(sys.argv[2]))
 json.dump({key: ours[key] if key.startswith('n_') or key == 'vocab_size' else value for key, value in hf.items()}, sys.stdout)
 " "$golden/config.json" "$work/gpt-dense/config.json" >"$work/hf-words/config.json"
 train_on --in "$work/hf-words/model.safetensors" --out "$work/hf-small"
+mkdir "$work/hf-words/bare"
+cp "$work/hf-words/"{config.json,model.safetensors} "$work/hf-words/bare/"
+expect 2 "$work/hf-small holds a vocabulary and $work/hf-words/bare none" "$bin/compress" --in "$work/hf-words/bare/model.safetensors" --layer dense --out "$work/hf-small" --overwrite
 same "the vocabulary of a compressed GPT-2" "$work/hf-words/merges.txt" "$work/hf-small-trained/vocab.bpe"
 expect 2 "--out $work/vit-b holds the checkpoint of an earlier run" "$bin/compress" --in "$dense" --layer dense --out "$work/vit-b"
 expect 2 "--out $work/vit-zero holds model.safetensors" "$bin/compress" --in "$dense" --layer dense --out "$work/vit-zero"

@@ -51,6 +51,10 @@ echo '{"event":"eval","step":1,"split":3}' >"$work/odd/metrics.jsonl"
 expect 2 "odd/metrics.jsonl line 1: key 'split': needs a text, got 3" "$bin/compare_runs" --out "$work/report.html" "$work/odd"
 expect 0 "" "$bin/compare_runs" --out="$work/report.html" "$work/vit-a/" "$work/gpt-a"
 if grep -q "^vit-a " "$work/out" && grep -q "^gpt-a " "$work/out"; then ok; else bad "compare_runs: $(cat "$work/out")"; fi
+mkdir "$work/twin"
+cp -r "$work/vit-a" "$work/twin/"
+expect 0 "" "$bin/compare_runs" --out="$work/report.html" "$work/vit-a" "$work/twin/vit-a" "$work/gpt-a" "$work/gpt-a/."
+if grep -q "^$(basename "$work")/vit-a " "$work/out" && grep -q "^twin/vit-a " "$work/out"; then ok; else bad "compare_runs: $(cat "$work/out")"; fi
 if grep -q "<title>train_vit" "$work/vit-a/report.html" && grep -q "<th>vit-a</th>" "$work/vit-a/report.html"; then ok; else bad "no name in $work/vit-a/report.html"; fi
 expect 0 "" "$bin/compare_runs" -h
 expect 2 "did you mean --out?" "$bin/compare_runs" --ot "$work/report.html" "$work/vit-a"

@@ -47,7 +47,8 @@ same "stopped in two ways" "$work/INT/dense__seed_1/model.safetensors" "$work/TE
 
 # What is wrong is said at once where it can be, and keeps nobody from another try.
 expect 2 "unknown kind 'lowrank'" "$bin/tradeoff" --layers "dense; lowrank:ratio=*" --out "$work/x" -- "${options[@]}" --steps 1
-expect 2 "needs at least one spec" "$bin/tradeoff" --layers "low_rank:ratio=*" --ratios , --out "$work/x"
+expect 2 "needs at least one spec" "$bin/tradeoff" --layers ";" --out "$work/x"
+expect 2 "--ratios: needs a number to put for the * of low_rank:ratio=*" "$bin/tradeoff" --layers "dense; low_rank:ratio=*" --ratios , --out "$work/x"
 expect 2 "dense, seed 1: train_vit: option --stepss is unknown; did you mean --steps?" "$bin/tradeoff" --layers dense --out "$work/x" -- "${options[@]}" --stepss 1
 expect 0 "" "$bin/tradeoff" --layers dense --out "$work/x" -- "${options[@]}" --steps 1
 expect 2 "--seed is set by tradeoff" "$bin/tradeoff" --out "$work/x" -- "${options[@]}" --seed=3
