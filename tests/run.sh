@@ -27,6 +27,9 @@ options=()
 if command -v ccache >/dev/null; then
   options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
   export CCACHE_SLOPPINESS=${CCACHE_SLOPPINESS:-pch_defines,time_macros}  # else it keeps nothing that a precompiled header is in
+  # Else a header whose comments changed leaves its precompiled one in the cache, where g++ takes the two for different files
+  # and reads both.
+  export CCACHE_COMMENTS=1
 fi
 generator=()
 if command -v ninja >/dev/null && [ ! -f "build/$preset/CMakeCache.txt" ]; then generator=(-G Ninja); fi
