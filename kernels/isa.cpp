@@ -15,11 +15,12 @@ struct Limit {
   std::string_view name;
   std::int64_t disabled;  // Highway targets
 };
+constexpr std::int64_t kAvx512 = HWY_AVX3 | (HWY_AVX3 - 1);  // better targets have lower numbers
 constexpr std::array kLimits{
     Limit{"native", 0},
     Limit{"avx512", 0},  // for the products of bf16, which AMX has too
-    Limit{"avx2", HWY_AVX3 | HWY_AVX3_DL},
-    Limit{"baseline", HWY_AVX3 | HWY_AVX3_DL | HWY_AVX2 | HWY_SSE4 | HWY_SSSE3},
+    Limit{"avx2", kAvx512},
+    Limit{"baseline", kAvx512 | HWY_AVX2 | HWY_SSE4 | HWY_SSSE3},
 };
 
 std::string_view limit_in_force = kLimits[0].name;
@@ -56,7 +57,7 @@ std::string_view isa_limit() {
 std::string_view isa_name() {
   ensure_isa_limit();
   const std::int64_t targets = hwy::SupportedTargets() & HWY_TARGETS;
-  switch (targets & -targets) {  // Highway numbers better targets lower
+  switch (targets & -targets) {
     case HWY_AVX3: return "avx512";
     case HWY_AVX2: return "avx2";
     case HWY_NEON: return "neon";

@@ -16,9 +16,13 @@
 #include "kernels/isa.h"
 #include "kernels/views.h"
 
-// Fewer targets, shorter builds: the compiler's baseline (on Arm64 that is NEON), AVX2 and AVX-512 remain.
-#define HWY_DISABLED_TARGETS \
-  (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
+// Fewer targets, shorter builds: the compiler's baseline (on Arm64 that is NEON), AVX2 and AVX-512 remain. Highway numbers better
+// targets lower and has more of them in each version: those of AVX-512 for single processors, and SVE's.
+#if defined(__aarch64__)
+#define HWY_DISABLED_TARGETS (HWY_NEON - 1)
+#else
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | (HWY_AVX3 - 1))
+#endif
 
 // The version of `function` for the instruction set in use, as a pointer.
 #define ASHLAR_DISPATCH(function) (::ashlar::kernels::ensure_isa_limit(), &HWY_DYNAMIC_DISPATCH(function))
