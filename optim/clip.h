@@ -31,7 +31,7 @@ class Clip {
 
 // Gradients hold the sum over `accumulated` batches. They become the mean and, if the norm of that is above max_norm,
 // shrink to max_norm as by torch.nn.utils.clip_grad_norm_; max_norm 0 does not clip. On the CPU nothing is written: the
-// update multiplies Clip::scale in, which is of no use when the norm is not finite. On a GPU the gradients themselves are
+// update multiplies Clip::scale in, which is not a number when the norm is not finite: step() refuses it. On a GPU the gradients themselves are
 // scaled, since the scale is only known there, and Clip::scale is 1. Parameters without a gradient count as zero. The bits
 // do not depend on the number of threads.
 Clip clip_grad_norm(const Parameters& parameters, double max_norm, int accumulated = 1);

@@ -1,10 +1,21 @@
 #include "optim/matrix_optimizer.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "kernels/elementwise/elementwise.h"
 
 namespace ashlar::optim {
+
+namespace {
+
+const MatrixOptions& checked(std::string_view name, const MatrixOptions& options) {
+  ASHLAR_CHECK(std::isfinite(options.adamw_lr) && options.adamw_lr >= 0, name,
+               ": adamw_lr must be finite and not negative, got ", options.adamw_lr);
+  return options;
+}
+
+}  // namespace
 
 Shape matrix_shape(const Parameter& parameter) {
   const Shape& shape = parameter.tensor.shape();
@@ -32,15 +43,17 @@ void check_count(std::string_view optimizer, std::string_view key, Dim value) {
 
 bool is_hidden_matrix(const Parameter& parameter) {
   const ParamInfo& info = parameter.info;
-  if (info.role != Role::matrix || !info.hidden || parameter.tensor.shape().ndim() < info.batch_dims + 2) return false;
+  const Shape& shape = parameter.tensor.shape();
+  if (info.role != Role::matrix || !info.hidden || shape.ndim() < info.batch_dims + 2 || shape.numel() == 0) return false;
   const Shape matrix = matrix_shape(parameter);
   return matrix[1] > 1 && matrix[2] > 1;
 }
 
 MatrixOptimizer::MatrixOptimizer(std::string_view name, const Parameters& parameters, const MatrixOptions& options,
                                  const std::function<bool(const Parameter&)>& treats)
-    : Optimizer(parameters, options,
+    : Optimizer(parameters, checked(name, options),
                 [&](const Parameter& parameter) { return treats(parameter) ? options.lr : options.adamw_lr; }),
+      name_(name),
       adam_(options.adam) {
   check_adam_settings(name, adam_);
   for (Slot& slot : slots()) {
@@ -62,7 +75,13 @@ StepNumbers MatrixOptimizer::numbers_of(Slot& slot, double lr) const {
 }
 
 void MatrixOptimizer::update_matrices(const std::vector<MatrixUpdate>& matrices) {
-  for (const auto& [slot, update] : matrices) update_matrix(slot, update);
+  for (const auto& [slot, update] : matrices) {
+    try {
+      update_matrix(slot, update);
+    } catch (const Error& error) {
+      throw Error(concat(name_, ": ", slot.parameter.name, ": ", error.what()));
+    }
+  }
 }
 
 void MatrixOptimizer::update_all(const std::vector<Update>& updates) {

@@ -38,11 +38,12 @@ class MatrixOptimizer : public Optimizer {
   MatrixOptimizer(std::string_view name, const Parameters& parameters, const MatrixOptions& options,
                   const std::function<bool(const Parameter&)>& treats = &is_hidden_matrix);
 
+  const std::string& name() const { return name_; }  // what errors call it
   const AdamSettings& adam() const { return adam_; }
   // The slots that get update_matrix(): to add their state.
   const std::vector<Slot*>& matrix_slots() const { return matrices_; }
   virtual void update_matrix(Slot& slot, const Update& update) = 0;
-  // All of them in one step, for who can update several at once.
+  // All of them in one step, for who can update several at once. An Error names the optimizer and the parameter.
   struct MatrixUpdate {
     Slot& slot;
     const Update& update;
@@ -58,6 +59,7 @@ class MatrixOptimizer : public Optimizer {
  private:
   bool is_matrix(const Slot& slot) const;
 
+  std::string name_;
   AdamSettings adam_;
   std::vector<Slot*> matrices_;
 };

@@ -36,9 +36,9 @@ std::string list(const std::vector<std::string>& names) {
   return concat(join(std::span(names).first(kShown)), " and ", names.size() - kShown, " more");
 }
 
-void check_rate(const char* what, double value) {
-  ASHLAR_CHECK(std::isfinite(value) && value >= 0, "optimizer: ", what, " must be finite and not negative, got ",
-               value);
+void check_rate(const char* what, const Parameter& parameter, double value) {
+  ASHLAR_CHECK(std::isfinite(value) && value >= 0, "optimizer: ", what, " of ", parameter.name,
+               " must be finite and not negative, got ", value);
 }
 
 Slot make_slot(const Parameter& parameter, const OptimizerOptions& options, double lr) {
@@ -55,8 +55,8 @@ Slot make_slot(const Parameter& parameter, const OptimizerOptions& options, doub
     slot.decay = rule.decay;
     break;
   }
-  check_rate("lr", slot.lr);
-  check_rate("weight_decay", slot.weight_decay);
+  check_rate("lr", parameter, slot.lr);
+  check_rate("weight_decay", parameter, slot.weight_decay);
   if (options.lr_scale) slot.set_lr_scale(parameter.info.lr_scale);
   slot.add_state("step", {1}, DType::i64);
   return slot;
@@ -147,7 +147,12 @@ void Optimizer::step(const LrFactor& lr_factor, double grad_scale) {
     ++slots_[i].steps();
   }
   bring_numbers(rates);
-  update_all(updates);
+  try {
+    update_all(updates);
+  } catch (...) {
+    for (Slot& slot : slots_) --slot.steps();  // what was due in this step is due again
+    throw;
+  }
 }
 
 void Optimizer::record_step() {

@@ -90,7 +90,8 @@ class Optimizer {
 
   // Updates every parameter from its gradient. `lr_factor` (of the schedule) multiplies every learning rate,
   // `grad_scale` every gradient (the clip factor over the number of accumulated batches, optim/clip.h).
-  // A missing gradient is an Error that names the parameter, and then nothing has changed.
+  // A missing gradient is an Error that names the parameter, and then nothing has changed. After an Error of update_all(), of
+  // an optimizer that decomposes matrices which are not finite, some parameters may have been updated, but no step is counted.
   void step(double lr_factor = 1, double grad_scale = 1);
   // The same with a factor for each parameter.
   using LrFactor = std::function<double(const Slot&)>;

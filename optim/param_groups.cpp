@@ -2,6 +2,8 @@
 
 #include <array>
 #include <charconv>
+#include <cmath>
+#include <set>
 
 #include "core/text.h"
 
@@ -22,8 +24,8 @@ Role parse_role(const std::string& group, const std::string& text) {
 double parse_rate(const std::string& group, const std::string& key, const std::string& text) {
   double value = 0;
   const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  ASHLAR_CHECK(error == std::errc() && stop == text.data() + text.size() && value >= 0, "groups: '", group, "': ", key,
-               " must be a number that is not negative, got '", text, "'");
+  ASHLAR_CHECK(error == std::errc() && stop == text.data() + text.size() && std::isfinite(value) && value >= 0, "groups: '",
+               group, "': ", key, " must be a number that is not negative, got '", text, "'");
   return value;
 }
 
@@ -32,12 +34,12 @@ GroupRule parse_group(const std::string& text) {
   rule.text = text;
   std::string pattern = "*";
   std::optional<Role> role;
-  bool selects = false;
+  std::set<std::string> given;
   for (const std::string& part : split(text, ',')) {
     const auto equals = part.find('=');
     ASHLAR_CHECK(equals != std::string::npos, "groups: '", text, "': '", part, "' must be key=value");
     const std::string key(trimmed(part.substr(0, equals))), value(trimmed(part.substr(equals + 1)));
-    selects = selects || key == "name" || key == "role";
+    ASHLAR_CHECK(given.insert(key).second, "groups: '", text, "': ", key, " is given twice; another group goes behind a ;");
     if (key == "name") pattern = value;
     else if (key == "role") role = parse_role(text, value);
     else if (key == "lr") rule.lr_factor = parse_rate(text, key, value);
@@ -47,7 +49,7 @@ GroupRule parse_group(const std::string& text) {
       throw InputError(concat("groups: '", text, "': unknown key '", key,
                               "'; valid are name, role, lr, weight_decay, decay"));
   }
-  ASHLAR_CHECK(selects, "groups: '", text, "' must say a name or a role");
+  ASHLAR_CHECK(given.contains("name") || given.contains("role"), "groups: '", text, "' must say a name or a role");
   rule.match = [by_name = name_is(pattern), role](const Parameter& parameter) {
     return by_name(parameter) && (!role || parameter.info.role == *role);
   };

@@ -28,15 +28,14 @@ const OptimizerKind kScaledGd = kind_of<ScaledGd, ScaledGdOptions>("scaled_gd");
 
 PrecGd::PrecGd(const Parameters& parameters, const PrecGdOptions& options, const char* name)
     : MatrixOptimizer(name, parameters, options, &has_gram),
-      name_(name),
       momentum_(options.momentum),
       damping_(options.damping),
       rms_(options.rms),
       refresh_every_(options.refresh_every) {
-  ASHLAR_CHECK(momentum_ >= 0 && momentum_ < 1, name_, ": momentum must be in [0, 1), got ", momentum_);
-  ASHLAR_CHECK(damping_ >= 0, name_, ": damping must not be negative, got ", damping_);
-  ASHLAR_CHECK(rms_ >= 0, name_, ": rms must not be negative, got ", rms_);
-  check_count(name_, "refresh_every", refresh_every_);
+  ASHLAR_CHECK(momentum_ >= 0 && momentum_ < 1, name, ": momentum must be in [0, 1), got ", momentum_);
+  ASHLAR_CHECK(damping_ >= 0, name, ": damping must not be negative, got ", damping_);
+  ASHLAR_CHECK(rms_ >= 0, name, ": rms must not be negative, got ", rms_);
+  check_count(name, "refresh_every", refresh_every_);
   for (Slot* slot : matrix_slots()) {
     slot->add_state("momentum_buffer");
     if (rms_ == 0) slot->set_lr_scale(1);  // the Gram matrices have scaled the step already
@@ -56,7 +55,7 @@ void PrecGd::refresh(Slot& slot) const {
     });
     copy(linalg::cholesky(damped), slot.state.at("gram_factor"));
   } catch (const Error& error) {
-    throw Error(concat(name_, ": the Gram matrices of ", slot.parameter.name, " cannot be factored with a damping of ",
+    throw Error(concat(name(), ": the Gram matrices of ", slot.parameter.name, " cannot be factored with a damping of ",
                        damping_, "; raise the damping (", error.what(), ")"));
   }
 }

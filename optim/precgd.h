@@ -57,7 +57,6 @@ class PrecGd : public MatrixOptimizer {
   void update_matrix(Slot& slot, const Update& update) override;
   void refresh(Slot& slot) const;
 
-  std::string name_;
   double momentum_, damping_, rms_;
   Dim refresh_every_;
 };

@@ -80,7 +80,7 @@ void Shampoo::update_matrix(Slot& slot, const Update& update) {
     copy(inverse_root(average, sides.size() == 2 ? 4 : 2, damping_, correction), slot.state.at(side_key(side, "root")));
   }
   const Array plain = plain_direction(slot, gradient);
-  Array direction = graft_ ? slot.state.at("exp_avg").reshape(matrix).clone() : plain;
+  Array direction = graft_ ? slot.state.at("exp_avg").reshape(matrix) : plain;
   for (const Side side : sides) direction = multiply_side(slot.state.at(side_key(side, "root")), side, direction);
   if (graft_) take_norms(direction, plain);
   move_weight(slot, update, -update.lr, direction);

@@ -12,7 +12,7 @@ namespace {
 
 const std::map<std::string, std::string> kSentences{
     {"lr", "peak learning rate"},
-    {"weight_decay", "decoupled weight decay of matrices"},
+    {"weight_decay", "weight decay of matrices, decoupled but for sgd"},
     {"adamw_lr", "learning rate of what is no hidden matrix and gets AdamW"},
     {"beta1", "decay of the mean of the gradients"},
     {"beta2", "decay of the mean of their squares"},

@@ -1,6 +1,7 @@
 // Clipping by the global gradient norm (Pascanu et al. 2013) where the norm is: nobody waits for its value.
 #pragma once
 #include <algorithm>
+#include <limits>
 #include <span>
 
 #include "kernels/kernel.h"
@@ -13,8 +14,10 @@ struct ClipRule {
   double max_norm = 0;
   double accumulated = 1;
 
-  // `norm`: of the mean. 1e-6 as in torch.nn.utils.clip_grad_norm_, so that clipped runs can be compared.
+  // `norm`: of the mean. 1e-6 as in torch.nn.utils.clip_grad_norm_, so that clipped runs can be compared. Not a number where
+  // the norm is not finite: no step can be taken, and none of factor 0 or 1 is to pass for one.
   constexpr double factor(double norm) const {
+    if (!(norm <= std::numeric_limits<double>::max())) return std::numeric_limits<double>::quiet_NaN();
     return (max_norm > 0 ? std::min(1.0, max_norm / (norm + 1e-6)) : 1.0) / accumulated;
   }
 };

@@ -2,6 +2,7 @@
 
 #include "autograd/ops.h"
 #include "kernels/clip/clip.h"
+#include "optim/adamw.h"
 #include "optim/sgd.h"
 #include "tests/optim/support.h"
 
@@ -108,6 +109,25 @@ TEST_CASE("the largest gradient is named, one that is not finite first") {
     parameters[2].tensor.set_grad(gradient);
     REQUIRE(clip_grad_norm(parameters, 0).largest().name == "blocks.0.fc.S");
     REQUIRE_FALSE(std::isfinite(clip_grad_norm(parameters, 1).norm()));
+  }
+}
+
+TEST_CASE("no step is taken with a gradient that is not finite") {
+  const Parameters parameters{make_parameter("a", {5}), make_parameter("b", {5})};
+  AdamW optimizer(parameters);
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    for (const double max_norm : {0.0, 1.0}) {
+      set_gradients(parameters, 0);
+      parameters[0].tensor.grad().data<float>()[3] = bad;
+      const Array before = parameters[1].tensor.value().clone();
+      const Clip clip = clip_grad_norm(parameters, max_norm);
+      REQUIRE_THROWS_WITH(optimizer.step(1, clip.scale), says("check the gradient norm before the step"));
+      REQUIRE(bitwise_equal(parameters[1].tensor.value(), before));
+      // As a GPU does it, where nobody knows the norm yet: every gradient shows it.
+      const std::vector<View> gradients{parameters[0].tensor.grad(), parameters[1].tensor.grad()};
+      kernels::clip_gradients(Exec{}, gradients, Array::full({1}, clip.norm() * clip.norm(), DType::f64), {max_norm, 1});
+      REQUIRE(std::isnan(parameters[1].tensor.grad().data<float>()[0]));
+    }
   }
 }
 

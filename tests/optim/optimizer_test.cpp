@@ -267,10 +267,13 @@ TEST_CASE("settings out of range are refused") {
   };
   REQUIRE_THAT(message("sgd", {{"momentum", 1}}), says("momentum must be in [0, 1), got 1"));
   REQUIRE_THAT(message("sgd", {{"momentum", 0}, {"nesterov", 1}}), says("nesterov needs a momentum"));
-  REQUIRE_THAT(message("sgd", {{"lr", -1}}), says("lr must be finite and not negative, got -1"));
-  REQUIRE_THAT(message("adamw", {{"lr", std::nan("")}}), says("lr must be finite"));
+  REQUIRE_THAT(message("sgd", {{"lr", -1}}), says("optimizer: lr of w must be finite and not negative, got -1"));
+  REQUIRE_THAT(message("adamw", {{"lr", std::nan("")}}), says("lr of w must be finite"));
   REQUIRE_THAT(message("adamw", {{"beta2", 1}}), says("betas must be in [0, 1)"));
-  REQUIRE_THAT(message("adamw", {{"eps", -1}}), says("eps must not be negative"));
+  REQUIRE_THAT(message("muon", {{"adamw_lr", -1}}), says("muon: adamw_lr must be finite and not negative, got -1"));
+  for (const double eps : {-1.0, 0.0, 1e-50, std::nan("")}) {
+    REQUIRE_THAT(message("adamw", {{"eps", eps}}), says("adamw: eps must be above zero"));
+  }
   REQUIRE_THAT(message("adamw", {{"momentum", 0.9}}),
                says("adamw: unknown setting \"momentum\"; valid are beta1, beta2, eps, lr, weight_decay"));
   for (const char* name : {"soap", "shampoo", "precgd", "galore", "dct_adamw"}) {

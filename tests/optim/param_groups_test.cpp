@@ -56,6 +56,8 @@ TEST_CASE("what is wrong with a group is said") {
   REQUIRE_THAT(message("role=norm,lr=1; name=a,rate=2"),
                says("groups: 'name=a,rate=2': unknown key 'rate'; valid are name, role, lr, weight_decay, decay"));
   REQUIRE_THAT(message("role=matrices"), says("unknown role 'matrices'; valid are matrix, coupling"));
+  REQUIRE_THAT(message("name=a,name=b,lr=1"), says("groups: 'name=a,name=b,lr=1': name is given twice"));
+  REQUIRE_THAT(message("role=norm,lr=inf"), says("lr must be a number that is not negative, got 'inf'"));
   REQUIRE_THAT(message("role=norm,lr=fast"), says("lr must be a number that is not negative, got 'fast'"));
   REQUIRE_THAT(message("role=norm,weight_decay=-1"), says("weight_decay must be a number that is not negative"));
   REQUIRE_THAT(message("role=norm,lr=nan"), says("got 'nan'"));

@@ -1,6 +1,7 @@
 #include "optim/soap.h"
 
 #include "kernels/linalg/linalg.h"
+#include "optim/make_optimizer.h"
 #include "tests/optim/support.h"
 
 using namespace ashlar;
@@ -112,4 +113,18 @@ TEST_CASE("SOAP refuses settings that mean nothing") {
   options.refresh_every = 1;
   options.max_precond_dim = 0;
   REQUIRE_THROWS_WITH(Soap(parameters, options), says("soap: max_precond_dim must be at least 1"));
+}
+
+TEST_CASE("a matrix that cannot be decomposed is named") {
+  for (const std::string name : {"soap", "shampoo", "galore"}) {
+    const Parameters parameters = make_parameters();
+    const auto optimizer = make_optimizer(parameters, {.name = name, .settings = name == "galore" ? Settings{{"rank", 2}} : Settings{}});
+    set_gradients(parameters, 0);
+    for (const Parameter& p : parameters) {
+      if (p.name == "blocks.0.fc.U") p.tensor.set_grad(Array::full(p.tensor.shape(), std::nan("")));
+    }
+    const std::string message = message_of<Error>([&] { optimizer->step(); });
+    REQUIRE_THAT(message, says(name + ": blocks.0.fc.U: "));
+    REQUIRE_THAT(message, says("a value is not finite"));
+  }
 }
