@@ -1,6 +1,5 @@
 #include "autograd/broadcast.h"
 
-#include "kernels/elementwise/elementwise.h"
 #include "kernels/reduce/reduce.h"
 
 namespace ashlar::autograd {
@@ -23,13 +22,8 @@ Array sum_to_shape(const Array& gradient, const Shape& shape) {
   const int added = gradient.ndim() - shape.ndim();
   Shape padded = gradient.shape();
   for (int d = 0; d < gradient.ndim(); ++d) padded = padded.with(d, d < added ? 1 : shape[d - added]);
-  Array sum = Array::empty(padded, master_dtype(gradient.dtype()), gradient.device());
+  const Array sum = Array::empty(padded, gradient.dtype(), gradient.device());
   kernels::sum_to(gradient.exec(), gradient, sum);
-  if (sum.dtype() != gradient.dtype()) {
-    Array narrowed = Array::empty(padded, gradient.dtype(), gradient.device());
-    kernels::cast(gradient.exec(), sum, narrowed);
-    sum = narrowed;
-  }
   return sum.reshape(shape);
 }
 

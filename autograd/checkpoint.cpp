@@ -1,5 +1,7 @@
 #include "autograd/checkpoint.h"
 
+#include <utility>
+
 #include "autograd/function.h"
 
 namespace ashlar {
@@ -9,13 +11,13 @@ class CheckpointNode final : public autograd::Node {
  public:
   explicit CheckpointNode(std::function<Tensor(const Tensor&)> body) : Node("checkpoint", true), body_(std::move(body)) {}
 
-  std::vector<Array> backward(const Array& dy) override {
+  std::vector<Array> backward(Array dy) override {
     const Array& value = context.saved(0);
     const Tensor x = context.needs_grad(0) ? Tensor::leaf(value) : Tensor(value);
     const EnableGrad enable;
-    const Tensor y = body_(x);
+    const Tensor y = std::exchange(body_, nullptr)(x);
     // Parameters inside receive their gradients here, if there are any; x's is handed on.
-    if (y.requires_grad()) y.backward(dy);
+    if (y.requires_grad()) y.backward(std::move(dy));
     if (context.needs_grad(0) && !x.grad().defined()) return {Array::zeros(value.shape(), value.dtype(), value.device())};
     return {x.grad()};
   }

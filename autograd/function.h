@@ -43,7 +43,9 @@ class Context {
   // Error if the array was changed in place since it was saved.
   const Array& saved(std::size_t i) const;
   template <class T>
-  void keep(T value) { kept_ = std::move(value); }
+  void keep(T value) {
+    if (recording_) kept_ = std::move(value);
+  }
   template <class T>
   const T& kept() const {
     const T* const value = std::any_cast<T>(&kept_);
@@ -79,8 +81,8 @@ class Node {
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
 
-  // Gradients of the inputs; one entry for each.
-  virtual std::vector<Array> backward(const Array& dy) = 0;
+  // Gradients of the inputs; one entry for each. The engine keeps no handle of dy.
+  virtual std::vector<Array> backward(Array dy) = 0;
 
   // An input of the operation: the node that made it, or the leaf it is, or neither when it needs no gradient. Its gradient
   // has its shape and dtype.
@@ -116,7 +118,7 @@ template <class Op>
 class FunctionNode final : public Node {
  public:
   FunctionNode() : Node(Op::name) {}
-  std::vector<Array> backward(const Array& dy) override {
+  std::vector<Array> backward(Array dy) override {
     auto gradients = Op::backward(context, dy);
     return {std::make_move_iterator(gradients.begin()), std::make_move_iterator(gradients.end())};
   }

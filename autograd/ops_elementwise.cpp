@@ -4,6 +4,7 @@
 #include "autograd/function.h"
 #include "autograd/ops.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/reduce/reduce.h"
 
 namespace ashlar::F {
 namespace {
@@ -60,14 +61,15 @@ struct Mul : Function<Mul> {
   static Array product(const Array& a, const Array& b) { return broadcast(name, kernels::multiply, a, b); }
   static Array forward(Context& ctx, const Array& a, const Array& b) {
     check_same_dtype(name, a, b);
-    ctx.save(a, b);
+    ctx.save(ctx.needs_grad(1) ? a : Array(), ctx.needs_grad(0) ? b : Array());
+    ctx.keep(std::pair(a.shape(), b.shape()));
     return product(a, b);
   }
   static std::array<Array, 2> backward(Context& ctx, const Array& dy) {
-    const Array &a = ctx.saved(0), &b = ctx.saved(1);
+    const auto& [a, b] = ctx.kept<std::pair<Shape, Shape>>();
     std::array<Array, 2> gradients;
-    if (ctx.needs_grad(0)) gradients[0] = sum_to_shape(product(dy, b), a.shape());
-    if (ctx.needs_grad(1)) gradients[1] = sum_to_shape(product(dy, a), b.shape());
+    if (ctx.needs_grad(0)) gradients[0] = sum_to_shape(product(dy, ctx.saved(1)), a);
+    if (ctx.needs_grad(1)) gradients[1] = sum_to_shape(product(dy, ctx.saved(0)), b);
     return gradients;
   }
 };
@@ -79,7 +81,7 @@ struct Div : Function<Div> {
   static Array forward(Context& ctx, const Array& a, const Array& b) {
     check_same_dtype(name, a, b);
     Array y = quotient(a, b);
-    ctx.save(b, y);
+    ctx.save(b, ctx.needs_grad(1) ? y : Array());
     ctx.keep(a.shape());
     return y;
   }
@@ -137,6 +139,24 @@ struct SumTo : Function<SumTo> {
     return sum_to_shape(x, shape);
   }
   static std::array<Array, 1> backward(Context& ctx, const Array& dy) { return {dy.expand(ctx.kept<Shape>())}; }
+};
+
+struct Mean : Function<Mean> {
+  static constexpr const char* name = "mean";
+  static Array forward(Context& ctx, const Array& x, const int& dim) {
+    const double share = 1.0 / static_cast<double>(x.size(dim));
+    ctx.keep(std::pair(x.shape(), share));
+    const Shape shape = x.shape().with(dim, 1);
+    // Rounded to bf16 once: the sum is not.
+    const Array total = Array::empty(shape, master_dtype(x.dtype()), x.device()), y = Array::empty(shape, x.dtype(), x.device());
+    kernels::sum_to(x.exec(), x, total);
+    kernels::scale(x.exec(), total, share, y);
+    return y;
+  }
+  static std::array<Array, 1> backward(Context& ctx, const Array& dy) {
+    const auto& [shape, share] = ctx.kept<std::pair<Shape, double>>();
+    return {scaled(dy, share).expand(shape)};
+  }
 };
 
 struct GeluOp : Function<GeluOp> {
@@ -222,7 +242,7 @@ Tensor sum(const Tensor& x, int dim) {
 Tensor mean(const Tensor& x, int dim) {
   check_defined("mean", x);
   const int d = normalize_dim(dim, x.value().ndim(), "mean");
-  return scale(sum(x, d), 1.0 / static_cast<double>(x.size(d)));
+  return reshape(Mean::apply(x, d), x.shape().without(d));
 }
 
 }  // namespace ashlar::F

@@ -71,8 +71,8 @@ struct Concat : Function<Concat> {
     ASHLAR_CHECK(a.ndim() == b.ndim() && a.shape().with(d, b.size(d)) == b.shape() && a.dtype() == b.dtype(),
                  "concat: ", a.dtype(), a.shape(), " and ", b.dtype(), b.shape(), " must agree except in dimension ", d);
     Array y = Array::empty(a.shape().with(d, a.size(d) + b.size(d)), a.dtype(), a.device());
-    kernels::cast(a.exec(), a, y.slice(d, 0, a.size(d)));
-    kernels::cast(a.exec(), b, y.slice(d, a.size(d), y.size(d)));
+    copy(a, y.slice(d, 0, a.size(d)));
+    copy(b, y.slice(d, a.size(d), y.size(d)));
     ctx.keep(std::pair(d, a.size(d)));
     return y;
   }
@@ -118,6 +118,7 @@ Tensor slice(const Tensor& x, int dim, Dim begin, Dim end) {
 Tensor select(const Tensor& x, int dim, Dim index) {
   check_defined("select", x);
   const int d = normalize_dim(dim, x.value().ndim(), "select");
+  ASHLAR_CHECK(0 <= index && index < x.size(d), "select: there is no ", index, " in dimension ", d, " of ", x.shape());
   return reshape(slice(x, d, index, index + 1), x.shape().without(d));
 }
 

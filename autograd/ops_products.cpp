@@ -16,6 +16,8 @@ namespace {
 
 using autograd::check_defined;
 
+Array rows_of(const Array& x) { return x.reshape(x.shape().as_rows()); }
+
 struct Matmul : Function<Matmul> {
   static constexpr const char* name = "matmul";
   static Array product(const Array& a, const Array& b, DType dtype) {
@@ -27,32 +29,42 @@ struct Matmul : Function<Matmul> {
     return y;
   }
   static Array forward(Context& ctx, const Array& a, const Array& b) {
-    ctx.save(a, b);
+    ctx.save(ctx.needs_grad(1) ? a : Array(), ctx.needs_grad(0) ? b : Array());
+    ctx.keep(std::tuple(a.shape(), b.shape(), b.dtype()));
     return product(a, b, a.dtype());
   }
   static std::array<Array, 2> backward(Context& ctx, const Array& dy) {
-    const Array &a = ctx.saved(0), &b = ctx.saved(1);
+    const auto& [a_shape, b_shape, b_dtype] = ctx.kept<std::tuple<Shape, Shape, DType>>();
     std::array<Array, 2> gradients;
-    if (ctx.needs_grad(0)) gradients[0] = autograd::sum_to_shape(product(dy, b.transpose(-2, -1), a.dtype()), a.shape());
-    if (ctx.needs_grad(1)) gradients[1] = autograd::sum_to_shape(product(a.transpose(-2, -1), dy, b.dtype()), b.shape());
+    if (ctx.needs_grad(0)) {
+      gradients[0] = autograd::sum_to_shape(product(dy, ctx.saved(1).transpose(-2, -1), dy.dtype()), a_shape);
+    }
+    if (!ctx.needs_grad(1)) return gradients;
+    const Array& a = ctx.saved(0);
+    // One matrix for a batch: the sum over the batch is a product of all its rows.
+    if (b_shape.ndim() == 2) gradients[1] = product(rows_of(a).transpose(0, 1), rows_of(dy), b_dtype);
+    else gradients[1] = autograd::sum_to_shape(product(a.transpose(-2, -1), dy, b_dtype), b_shape);
     return gradients;
   }
 };
 
-Array rows_of(const Array& x) { return x.reshape(x.shape().as_rows()); }
-
-// x (…, in), weight (out, in) -> (…, out), with what the options add
-Array linear_product(const Array& x, const Array& weight, const kernels::MatmulOptions& options) {
+// What a linear map sees of x (…, in): (R, in).
+Array linear_rows(const Array& x, const Array& weight) {
   ASHLAR_CHECK(weight.ndim() == 2 && x.ndim() >= 1 && x.size(-1) == weight.size(1), "linear: last dimension of x ", x.shape(),
                " must equal the second of weight ", weight.shape());
-  const Array rows = rows_of(x), y = Array::empty({rows.size(0), weight.size(0)}, x.dtype(), x.device());
-  kernels::matmul(x.exec(), rows, weight.transpose(0, 1), y, options);
-  return y.reshape(x.shape().with(-1, weight.size(0)));
+  return rows_of(x);
+}
+
+// rows (R, in), weight (out, in) -> (R, out) in the given shape, with what the options add
+Array linear_product(const Array& rows, const Array& weight, const Shape& shape, const kernels::MatmulOptions& options) {
+  const Array y = Array::empty({rows.size(0), weight.size(0)}, rows.dtype(), rows.device());
+  kernels::matmul(rows.exec(), rows, weight.transpose(0, 1), y, options);
+  return y.reshape(shape);
 }
 
 // The gradients of weight and bias, inputs 1 and 2 of an operation, from dy (R, out) and x (R, in).
 void weight_gradients(Context& ctx, const Array& dy, const Array& x, const Array& weight, std::array<Array, 3>& gradients) {
-  if (ctx.needs_grad(2)) gradients[2] = Array::empty({weight.size(0)}, weight.dtype(), x.device());
+  if (ctx.needs_grad(2)) gradients[2] = Array::empty({weight.size(0)}, master_dtype(dy.dtype()), dy.device());
   if (ctx.needs_grad(1)) {
     Array dweight = ctx.take_pending(1);
     const bool accumulate = dweight.defined();
@@ -73,8 +85,9 @@ struct Known {
 struct Linear : Function<Linear> {
   static constexpr const char* name = "linear";
   static Array forward(Context& ctx, const Array& x, const Array& weight, const Array& bias, const Known& known) {
-    ctx.save(rows_of(x), weight);
-    return known.y.defined() ? known.y : linear_product(x, weight, {.bias = bias});
+    const Array rows = linear_rows(x, weight);
+    ctx.save(ctx.needs_grad(1) ? rows : Array(), weight);
+    return known.y.defined() ? known.y : linear_product(rows, weight, x.shape().with(-1, weight.size(0)), {.bias = bias});
   }
   static std::array<Array, 3> backward(Context& ctx, const Array& dy) {
     const Array &x = ctx.saved(0), &weight = ctx.saved(1), rows = rows_of(dy);
@@ -82,8 +95,8 @@ struct Linear : Function<Linear> {
     if (ctx.needs_grad(0)) {
       Array dx = ctx.take_pending(0);
       const bool accumulate = dx.defined();
-      if (!accumulate) dx = Array::empty(dy.shape().with(-1, x.size(1)), x.dtype(), x.device());
-      kernels::matmul(dy.exec(), rows, weight, dx.reshape(x.shape()), {.accumulate = accumulate});
+      if (!accumulate) dx = Array::empty(dy.shape().with(-1, weight.size(1)), dy.dtype(), dy.device());
+      kernels::matmul(dy.exec(), rows, weight, rows_of(dx), {.accumulate = accumulate});
       gradients[0] = dx;
     }
     weight_gradients(ctx, rows, x, weight, gradients);
@@ -95,9 +108,10 @@ struct Linear : Function<Linear> {
 struct LinearOfGelu : Function<LinearOfGelu> {
   static constexpr const char* name = "linear";
   static Array forward(Context& ctx, const Array& z, const Array& weight, const Array& bias, const Activation& x) {
-    ctx.save(ctx.needs_grad(0) ? z.as_contiguous() : z, rows_of(x.y), weight);
+    const Array rows = linear_rows(x.y, weight);
+    ctx.save(ctx.needs_grad(0) ? z.as_contiguous() : z, rows, weight);
     ctx.keep(x.kind);
-    return linear_product(x.y, weight, {.bias = bias});
+    return linear_product(rows, weight, x.y.shape().with(-1, weight.size(0)), {.bias = bias});
   }
   static std::array<Array, 3> backward(Context& ctx, const Array& dy) {
     const Array &z = ctx.saved(0), &x = ctx.saved(1), &weight = ctx.saved(2), rows = rows_of(dy);
@@ -210,6 +224,8 @@ struct Embedding : Function<Embedding> {
   static Array forward(Context& ctx, const Array& table, const Array& ids, const DType& dtype) {
     ASHLAR_CHECK(table.ndim() == 2 && ids.dtype() == DType::i32, "embedding: needs a table (V, C) and i32 ids, got ",
                  table.shape(), " and ", ids.dtype(), ids.shape());
+    ASHLAR_CHECK(!ctx.needs_grad(0) || table.dtype() == master_dtype(dtype), "embedding: a table that is trained for ", dtype,
+                 " must be ", master_dtype(dtype), ", got ", table.dtype());
     Array flat = ids.reshape({-1}).as_contiguous();
     if (flat.device() != table.device()) {
       // The last place where the host sees the ids' values; on a GPU nobody can refuse them.
@@ -226,9 +242,10 @@ struct Embedding : Function<Embedding> {
   }
   static std::array<Array, 2> backward(Context& ctx, const Array& dy) {
     const auto& [shape, dtype] = ctx.kept<std::pair<Shape, DType>>();
+    const Array& ids = ctx.saved(0);
     Array dtable = ctx.take_pending(0);
     if (!dtable.defined()) dtable = Array::zeros(shape, dtype, dy.device());
-    kernels::embedding_backward(dy.exec(), ctx.saved(0), dy.reshape(dy.shape().as_rows()).as_contiguous(), dtable);
+    kernels::embedding_backward(dy.exec(), ids, rows_of(dy).as_contiguous(), dtable);
     return {dtable, {}};
   }
 };
@@ -253,14 +270,15 @@ Tensor linear(const Activation& x, const Tensor& weight, const Tensor& bias) {
 Activation linear_gelu(const Tensor& x, const Tensor& weight, const Tensor& bias, kernels::Gelu kind) {
   check_defined(Linear::name, x, weight);
   const bool recording = grad_enabled() && (x.requires_grad() || weight.requires_grad() || bias.requires_grad());
-  const Array& rows = x.value();
+  const Array rows = linear_rows(x.value(), weight.value());
+  const Shape shape = x.shape().with(-1, weight.size(0));
   kernels::MatmulOptions options{.bias = autograd::as_argument(bias), .gelu = kind};
   Array z;
   if (recording) {
-    z = Array::empty(x.shape().with(-1, weight.size(0)), rows.dtype(), rows.device());
+    z = Array::empty(shape, rows.dtype(), rows.device());
     options.pre_activation = rows_of(z);
   }
-  const Array y = linear_product(rows, weight.value(), options);
+  const Array y = linear_product(rows, weight.value(), shape, options);
   return {recording ? Linear::apply(x, weight, bias, Known{z}) : Tensor(), y, kind};
 }
 

@@ -19,6 +19,9 @@ void accumulate(Array& sum, Array gradient) {
     sum = std::move(gradient);
   } else if (sum.owns_alone()) {
     kernels::linear_combination(sum.exec(), sum, 1.0, gradient, 1.0, sum);
+  } else if (gradient.owns_alone()) {
+    kernels::linear_combination(sum.exec(), sum, 1.0, gradient, 1.0, gradient);
+    sum = std::move(gradient);
   } else {
     Array total = empty_like(sum);
     kernels::linear_combination(sum.exec(), sum, 1.0, gradient, 1.0, total);
@@ -136,14 +139,14 @@ void Tensor::backward() const {
   backward(Array::full(shape(), 1.0, dtype(), device()));
 }
 
-void Tensor::backward(const Array& cotangent) const {
+void Tensor::backward(Array cotangent) const {
   using autograd::Node;
   ASHLAR_CHECK(requires_grad(), "backward: the tensor does not depend on anything that requires a gradient");
   ASHLAR_CHECK(cotangent.shape() == shape() && cotangent.dtype() == dtype(), "backward: cotangent ", cotangent.dtype(),
                cotangent.shape(), " must match the tensor's ", dtype(), shape());
   const NoGrad no_grad;
   if (!impl_->producer) {
-    add_to_leaf(*impl_, cotangent);
+    add_to_leaf(*impl_, std::move(cotangent));
     return;
   }
   const auto earlier = [](const std::shared_ptr<Node>& a, const std::shared_ptr<Node>& b) {
@@ -153,7 +156,7 @@ void Tensor::backward(const Array& cotangent) const {
   std::priority_queue<std::shared_ptr<Node>, std::vector<std::shared_ptr<Node>>, decltype(earlier)> ready(earlier);
   std::unordered_map<const Node*, Array> pending;
   ready.push(impl_->producer);
-  pending.emplace(impl_->producer.get(), cotangent);
+  pending.emplace(impl_->producer.get(), std::move(cotangent));
 
   while (!ready.empty()) {
     const std::shared_ptr<Node> node = ready.top();
@@ -172,8 +175,7 @@ void Tensor::backward(const Array& cotangent) const {
       if (found == pending.end() || !found->second.owns_alone()) return Array();
       return std::exchange(found->second, Array());
     });
-    std::vector<Array> gradients = node->backward(dy);
-    dy = Array();
+    std::vector<Array> gradients = node->backward(std::move(dy));
     node->release();
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       const Node::Input& input = inputs[i];

@@ -37,8 +37,8 @@ class Tensor {
 
   // Differentiates a tensor of one element. The graph is released on the way: a second call is an error.
   void backward() const;
-  // With dL/d(this) given, of this tensor's shape.
-  void backward(const Array& cotangent) const;
+  // With dL/d(this) given, of this tensor's shape. After an error of an operation the gradients are of no use.
+  void backward(Array cotangent) const;
 
   // For the engine and for ops.
   struct Impl {

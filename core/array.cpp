@@ -1,7 +1,6 @@
 #include "core/array.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "core/allocator.h"
 #include "core/cuda/cuda.h"
@@ -10,11 +9,12 @@
 
 namespace ashlar {
 
-Storage::Storage(std::size_t bytes, Device device) : bytes_(bytes), device_(device), pool_(UsePool::current(device)) {
-  const MemoryBlock block = (pool_ ? *pool_ : allocator(device)).allocate(bytes);
+Storage::Storage(std::size_t bytes, Device device)
+    : bytes_(bytes), device_(device), pool_(UsePool::current(device)), allocator_(pool_ ? pool_.get() : &allocator(device)) {
+  const MemoryBlock block = allocator_->allocate(bytes);
   data_ = block.data, capacity_ = block.bytes;
 }
-Storage::~Storage() { (pool_ ? *pool_ : allocator(device_)).release({data_, capacity_}); }
+Storage::~Storage() { allocator_->release({data_, capacity_}); }
 
 Array Array::empty(const Shape& shape, DType dtype, Device device) {
   Array result;
@@ -27,10 +27,7 @@ Array Array::empty(const Shape& shape, DType dtype, Device device) {
 }
 
 Array Array::zeros(const Shape& shape, DType dtype, Device device) {
-  Array result = empty(shape, dtype, device);
-  if (device.type == DeviceType::cpu) std::memset(result.pointer(), 0, result.storage_->bytes());
-  else fill(result, 0);
-  return result;
+  return full(shape, 0, dtype, device);
 }
 
 Array Array::full(const Shape& shape, double value, DType dtype, Device device) {
@@ -118,7 +115,8 @@ Array Array::reshape(std::initializer_list<Dim> sizes) const {
   const auto open = std::ranges::find(wanted, Dim{-1});
   if (open != wanted.end()) {
     *open = 1;
-    const Dim known = std::accumulate(wanted.begin(), wanted.end(), Dim{1}, std::multiplies<>());
+    ASHLAR_CHECK(std::ranges::find(wanted, Dim{-1}) == wanted.end(), "reshape: more than one size is -1");
+    const Dim known = Shape(wanted).numel();
     ASHLAR_CHECK(known > 0 && numel() % known == 0, "reshape: shape ", shape_, " has no size for -1");
     *open = numel() / known;
   }

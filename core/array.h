@@ -28,7 +28,8 @@ class Storage {
  private:
   std::size_t bytes_;
   Device device_;
-  std::shared_ptr<Allocator> pool_;  // null: the device's allocator
+  std::shared_ptr<Allocator> pool_;  // keeps it alive; null where the memory is of the device's allocator
+  Allocator* allocator_;
   void* data_;
   std::size_t capacity_;
 };

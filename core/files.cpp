@@ -23,7 +23,7 @@ std::filesystem::path folder_of(const std::filesystem::path& path) {
   return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
 }
 
-std::string_view remedy(int error) {
+std::string_view write_remedy(int error) {
   switch (error) {
     case ENOSPC:
     case EDQUOT: return "; free some space or choose another folder";
@@ -35,7 +35,7 @@ std::string_view remedy(int error) {
   }
 }
 
-// Whether a failed write says that the path is a bad one, and not that the disk is full or broken.
+// Whether a failure says that the path is a bad one, and not that the disk is full or broken.
 bool blames_path(int error) {
   switch (error) {
     case EACCES:
@@ -45,13 +45,14 @@ bool blames_path(int error) {
     case ENOTDIR:
     case EISDIR:
     case ENAMETOOLONG:
+    case ENXIO:
     case ELOOP: return true;
     default: return false;
   }
 }
 
-[[noreturn]] void throw_failure(const char* what, const std::filesystem::path& path, int error) {
-  const std::string text = concat(what, path.string(), ": ", reason(error), remedy(error));
+[[noreturn]] void throw_failure(const char* what, const std::filesystem::path& path, int error, std::string_view remedy = "") {
+  const std::string text = concat(what, path.string(), ": ", reason(error), remedy);
   if (blames_path(error)) throw InputError(text);
   throw Error(text);
 }
@@ -119,7 +120,7 @@ int open_locked(const std::filesystem::path& path) {
 
 InputFile::InputFile(std::filesystem::path path) : path_(std::move(path)) {
   descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe without a writer is not waited for
-  if (descriptor_ < 0) throw InputError(concat("cannot read ", path_.string(), ": ", reason(errno)));
+  if (descriptor_ < 0) throw_failure("cannot read ", path_, errno);
   struct stat status {};
   std::string why;
   if (::fstat(descriptor_, &status) != 0) why = ": " + reason(errno);
@@ -145,7 +146,7 @@ void InputFile::read(std::size_t offset, void* target, std::size_t bytes) const 
   while (left > 0) {
     const ssize_t got = ::pread(descriptor_, next, left, static_cast<off_t>(offset + bytes - left));
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw InputError(concat("cannot read ", path_.string(), ": ", reason(errno)));
+    if (got < 0) throw_failure("cannot read ", path_, errno);
     if (got == 0) {
       throw InputError(concat("cannot read ", path_.string(), ": it ends at byte ", offset + bytes - left, ", ", left,
                               " bytes too early"));
@@ -201,7 +202,9 @@ void AtomicFile::fail(int error) {
   throw_write_error(path_, error);
 }
 
-void throw_write_error(const std::filesystem::path& path, int error) { throw_failure("cannot write ", path, error); }
+void throw_write_error(const std::filesystem::path& path, int error) {
+  throw_failure("cannot write ", path, error, write_remedy(error));
+}
 
 std::string read_file(const std::filesystem::path& path) {
   const InputFile file(path);
@@ -219,19 +222,19 @@ void write_file(const std::filesystem::path& path, std::string_view text) {
 void make_writable_folder(const std::filesystem::path& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  if (const int failure = error ? error.value() : write_obstacle(folder)) throw_failure(kToFolder, folder, failure);
+  if (const int failure = error ? error.value() : write_obstacle(folder)) throw_failure(kToFolder, folder, failure, write_remedy(failure));
 }
 
 void check_writable_folder(const std::filesystem::path& folder) {
   std::error_code ignored;
   std::filesystem::path above = folder;
   while (!std::filesystem::exists(above, ignored) && above != folder_of(above)) above = folder_of(above);
-  if (const int failure = write_obstacle(above)) throw_failure(kToFolder, folder, failure);
+  if (const int failure = write_obstacle(above)) throw_failure(kToFolder, folder, failure, write_remedy(failure));
 }
 
 FolderLock::FolderLock(const std::filesystem::path& folder)
     : descriptor_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
-  if (descriptor_ < 0) throw_failure(kToFolder, folder, errno);
+  if (descriptor_ < 0) throw_failure(kToFolder, folder, errno, write_remedy(errno));
   if (::flock(descriptor_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
   ::close(descriptor_);
   throw InputError(concat(kToFolder, folder.string(),

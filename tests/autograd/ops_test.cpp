@@ -1,5 +1,6 @@
 #include "autograd/ops.h"
 
+#include "kernels/reduce/reduce.h"
 #include "tests/support/catch.h"
 #include "tests/support/gradcheck.h"
 
@@ -66,6 +67,66 @@ TEST_CASE("a product of two dtypes has that of its first operand, and each gradi
   expected.backward(dy.to(DType::f64));
   REQUIRE(relative_error(a.grad(), a64.grad()) <= rounded);
   REQUIRE(relative_error(b.grad(), b64.grad()) <= rounded);
+}
+
+TEST_CASE("a product of a batch with one matrix: its gradient is that of all rows at once") {
+  REQUIRE_GRADIENTS([](const auto& t) { return F::matmul(t[0], t[1]); }, r({2, 3, 5, 4}, 40), r({4, 6}, 41));
+  REQUIRE_GRADIENTS([](const auto& t) { return F::matmul(F::transpose(t[0], 1, 2), t[1]); }, r({2, 4, 5}, 42), r({4, 3}, 43));
+}
+
+TEST_CASE("a linear map of weights in bf16 gives its bias a gradient in f32") {
+  for (const bool frozen : {false, true}) {
+    const Array w = randn({4, 6}, DType::bf16, 44);
+    const Tensor x = Tensor::leaf(randn({2, 3, 6}, DType::bf16, 45)), weight = frozen ? Tensor(w) : Tensor::leaf(w);
+    const Tensor bias = Tensor::leaf(randn({4}, DType::f32, 46));
+    const Array dy = randn({2, 3, 4}, DType::bf16, 47);
+    F::linear(x, weight, bias).backward(dy);
+    REQUIRE(bias.grad().dtype() == DType::f32);
+    Array expected = Array::empty({1, 4});
+    kernels::sum_to(Exec{}, dy.reshape({6, 4}), expected);
+    REQUIRE(relative_error(bias.grad(), expected.reshape({4})) <= 1e-6);
+  }
+}
+
+TEST_CASE("a weight that is trained in bf16 is refused before backward where its gradient would be in f32") {
+  const Tensor ids = Array::from(std::vector<std::int32_t>{1, 0}, {2});
+  const Array narrow = randn({3, 4}, DType::bf16, 1);
+  REQUIRE_THROWS_WITH(F::embedding(Tensor::leaf(narrow), ids, DType::bf16),
+                      says("embedding: a table that is trained for bf16 must be f32, got bf16"));
+  REQUIRE(F::embedding(narrow, ids, DType::bf16).shape() == Shape{2, 4});
+  const Tensor x = randn({2, 4}, DType::bf16, 2);
+  REQUIRE_THROWS_WITH(F::linear_cross_entropy(x, Tensor::leaf(narrow), {.target = ids.value()}),
+                      says("linear_cross_entropy: a weight that is trained for bf16 must be f32, got bf16"));
+}
+
+TEST_CASE("whole numbers can be put together and taken apart too") {
+  const Tensor ids = random_ids({2, 3}, 99, 1);
+  const Tensor both = F::concat(ids, ids, 1);
+  REQUIRE(bitwise_equal(both.value().slice(1, 0, 3).as_contiguous(), ids.value()));
+  REQUIRE(bitwise_equal(F::slice(both, 1, 3, 6).value().as_contiguous(), ids.value()));
+  REQUIRE_THROWS_WITH(F::select(both, 1, -1), says("select: there is no -1 in dimension 1 of (2, 6)"));
+}
+
+TEST_CASE("a mean in bf16 is rounded once") {
+  const Tensor x = Tensor::leaf(randn({37, 129}, DType::bf16, 48));
+  const Array y = F::mean(x, 1).value(), exact = F::mean(F::cast(x.detach(), DType::f64), 1).value();
+  REQUIRE(bitwise_equal(y, exact.to(DType::f32).to(DType::bf16)));
+}
+
+TEST_CASE("what needs no gradient may change before backward, where the others' do not depend on it") {
+  const Array fixed = randn({3, 3}, DType::f64, 49);
+  const auto after = [&](const auto& f) {
+    const Tensor w = Tensor::leaf(randn({3, 3}, DType::f64, 50));
+    const Tensor y = f(w);
+    fill(w.value(), 7);
+    y.backward(fixed);
+    return w.grad();
+  };
+  REQUIRE(after([&](const Tensor& w) { return w * Tensor(fixed); }).defined());
+  REQUIRE(after([&](const Tensor& w) { return w / Tensor(fixed); }).defined());
+  REQUIRE(after([&](const Tensor& w) { return F::matmul(w, Tensor(fixed)); }).defined());
+  REQUIRE(after([&](const Tensor& w) { return F::linear(w, Tensor(fixed)); }).defined());
+  REQUIRE_THROWS_WITH(after([&](const Tensor& w) { return w * w; }), says("was changed in place after forward"));
 }
 
 TEST_CASE("a linear map that ends in GELU: gradients match finite differences, bits those of the two operations") {

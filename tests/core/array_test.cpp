@@ -157,6 +157,7 @@ TEST_CASE("reshape keeps the order of the values and shares memory exactly when 
   CHECK(a.reshape({4, -1}).shape() == Shape{4, 6});
   CHECK(contains(error_of([&] { a.reshape({5, -1}); }), "-1"));
   CHECK(contains(error_of([&] { a.reshape({-1, -1}); }), "reshape"));
+  CHECK(contains(error_of([&] { a.reshape({-1, Dim{1} << 32, Dim{1} << 31}); }), "too large for any memory"));
   CHECK(contains(error_of([&] { a.reshape({5, 5}); }), "25"));
 }
 
