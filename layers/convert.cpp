@@ -8,17 +8,21 @@
 namespace ashlar {
 namespace {
 
-// The parameters that are not factors of a linear map: norms, embeddings, and the biases of the maps.
-std::map<std::string, Tensor> plain_parameters(Module& model, const std::map<std::string, LinearMap*>& maps) {
-  std::set<std::string> factors;
+// What does not make up the matrix of a linear map: norms, embeddings, the biases of the maps, buffers of other modules.
+std::map<std::string, Array> plain_values(Module& model, const std::map<std::string, LinearMap*>& maps) {
+  std::set<std::string> of_maps;
   for (const auto& [path, map] : maps) {
     for (const Parameter& p : map->parameters()) {
-      if (p.info.role != Role::bias) factors.insert(p.name);
+      if (p.info.role != Role::bias) of_maps.insert(p.name);
     }
+    for (const Buffer& buffer : map->buffers()) of_maps.insert(buffer.name);
   }
-  std::map<std::string, Tensor> plain;
+  std::map<std::string, Array> plain;
   for (const Parameter& p : model.parameters()) {
-    if (!factors.contains(p.name)) plain.emplace(p.name, p.tensor);
+    if (!of_maps.contains(p.name)) plain.emplace(p.name, p.tensor.value());
+  }
+  for (const Buffer& buffer : model.buffers()) {
+    if (!of_maps.contains(buffer.name)) plain.emplace(buffer.name, buffer.value);
   }
   return plain;
 }
@@ -42,13 +46,17 @@ std::vector<Projection> convert(Module& from, Module& to, const ProjectionDone& 
                                 const std::function<ProjectionOptions(const std::string& path)>& options) {
   const auto old_maps = linear_maps(from), new_maps = linear_maps(to);
   check_same_keys(old_maps, new_maps, "linear map");
-  const auto old_values = plain_parameters(from, old_maps), new_values = plain_parameters(to, new_maps);
+  const auto old_values = plain_values(from, old_maps), new_values = plain_values(to, new_maps);
   check_same_keys(old_values, new_values, "parameter");
-  for (const auto& [name, value] : old_values) {
-    ASHLAR_CHECK(value.shape() == new_values.at(name).shape(), "convert: ", name, " is ", value.shape(),
-                 " in the old model and ", new_values.at(name).shape(), " in the new one");
-    copy(value.value(), new_values.at(name).value());
+  const auto check_same_shape = [](const std::string& name, const Shape& shape, const Shape& new_shape) {
+    ASHLAR_CHECK(shape == new_shape, "convert: ", name, " is ", shape, " in the old model and ", new_shape, " in the new one");
+  };
+  for (const auto& [path, map] : old_maps) {
+    const LinearMap& other = *new_maps.at(path);
+    check_same_shape(path, {map->out_features(), map->in_features()}, {other.out_features(), other.in_features()});
   }
+  for (const auto& [name, value] : old_values) check_same_shape(name, value.shape(), new_values.at(name).shape());
+  for (const auto& [name, value] : old_values) copy(value, new_values.at(name));
   std::vector<Projection> projections;
   for (const auto& [path, map] : new_maps) {
     const LinearMap& old = *old_maps.at(path);

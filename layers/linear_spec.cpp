@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <limits>
 
 #include "core/text.h"
@@ -104,12 +105,25 @@ void LinearSpec::check_keys(const std::vector<std::string>& valid) const {
   }
 }
 
+namespace {
+
+// What to give in place of a ratio that is too small for the smallest size, with so many parameters, that there is.
+std::string remedy_for_ratio(const std::string& smallest, double params, double dense) {
+  const double ratio = params / dense;
+  if (ratio > 1) return concat(smallest, " keeps ", ratio, " of them, and a ratio is at most 1; give sizes that fit by name");
+  // Rounded up to the digits that are shown, so that it can be given.
+  const double digits = std::pow(10.0, 5 - std::floor(std::log10(ratio)));
+  return concat("the smallest possible ratio is ", std::ceil(ratio * digits) / digits, " (", smallest, ")");
+}
+
+}  // namespace
+
 Dim rank_for_ratio(const LinearSpec& spec, double ratio, Dim in, Dim out, Dim params_per_rank, Dim step) {
   const double dense = static_cast<double>(in) * static_cast<double>(out);
   const Dim rank = static_cast<Dim>(ratio * dense / static_cast<double>(params_per_rank)) / step * step;
   ASHLAR_CHECK(rank >= step, "layer '", spec.text(), "' for ", spec.path(), " (", in, " -> ", out, "): no rank that is a ",
-               "multiple of ", step, " keeps ", ratio, " of the dense parameters; the smallest possible ratio is ",
-               static_cast<double>(step) * static_cast<double>(params_per_rank) / dense, " (rank ", step, ")");
+               "multiple of ", step, " keeps ", ratio, " of the dense parameters; ",
+               remedy_for_ratio(concat("rank ", step), static_cast<double>(step) * static_cast<double>(params_per_rank), dense));
   return rank;
 }
 
@@ -122,8 +136,8 @@ Dim size_for_ratio(const LinearSpec& spec, double ratio, Dim in, Dim out, Dim mo
     if (params(size) < params(smallest)) smallest = size;
   }
   throw InputError(concat("layer '", spec.text(), "' for ", spec.path(), " (", in, " -> ", out, "): no value of ", what,
-                          " keeps ", ratio, " of the dense parameters; the smallest possible ratio is ",
-                          static_cast<double>(params(smallest)) / dense, " (", what, "=", smallest, ")"));
+                          " keeps ", ratio, " of the dense parameters; ",
+                          remedy_for_ratio(concat(what, "=", smallest), static_cast<double>(params(smallest)), dense)));
 }
 
 std::string linear_kinds() {

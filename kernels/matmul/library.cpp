@@ -145,7 +145,10 @@ Primitive& primitive_for(const Problem& p) {
   static thread_local std::unordered_map<CacheKey, Primitive, CacheKey::Hash> cache;
   const CacheKey key(p);
   const auto found = cache.find(key);
-  return found != cache.end() ? found->second : cache.emplace(key, make_primitive(p)).first->second;
+  if (found != cache.end()) return found->second;
+  constexpr std::size_t kMost = 512;  // several times what a step needs: more come of sizes that keep changing
+  if (cache.size() >= kMost) cache.clear();
+  return cache.emplace(key, make_primitive(p)).first->second;
 }
 
 // A product of few operations is not worth waking the other threads for, and one that a thread of a parallel region

@@ -6,7 +6,6 @@
 
 #include "autograd/function.h"
 #include "kernels/blast/blast.h"
-#include "kernels/rounding.h"
 #include "layers/blast/factorize.h"
 #include "layers/blast/gram.h"
 
@@ -66,18 +65,18 @@ BlastLinear::BlastLinear(const Scope& scope, Dim in, Dim out, const Structure& s
   check_size("in_blocks", in_blocks, in);
   check_size("rank", rank, std::min(in, out));
   ASHLAR_CHECK(!options.authors_init, named(), ": the authors of BLAST published no initialisation; leave init=authors out");
-  const auto q = static_cast<double>(block_columns()), columns = static_cast<double>(in), width = static_cast<double>(rank);
+  const auto columns = static_cast<double>(in), width = static_cast<double>(rank), blocks = static_cast<double>(in_blocks);
   u_ = param("U", {out_blocks, block_rows(), rank}, init::normal(std() * std::sqrt(columns / width)),
              {.role = Role::matrix, .fan_in = rank, .fan_out = block_rows(), .batch_dims = 1, .hidden = options.hidden,
               .lr_scale = lr_scale(rank, 3),
               .gram = [this] { return blast_factor_gram(without_padding(v_, in_features()), s_.value()); }});
-  v_ = param("V", {in_blocks, block_columns(), rank}, init::normal(1.0 / std::sqrt(q)),
+  v_ = param("V", {in_blocks, block_columns(), rank}, init::normal(1.0 / std::sqrt(columns / blocks)),
              {.role = Role::matrix, .fan_in = block_columns(), .fan_out = rank, .batch_dims = 1, .hidden = options.hidden,
               .lr_scale = lr_scale(block_columns(), 3),
               .gram = [this] {
                 return blast_factor_gram(without_padding(u_, out_features()), s_.value().transpose(0, 1));
               }});
-  s_ = param("S", {out_blocks, in_blocks, rank}, init::normal(1.0 / std::sqrt(static_cast<double>(in_blocks))),
+  s_ = param("S", {out_blocks, in_blocks, rank}, init::normal(1.0 / std::sqrt(blocks)),
              {.role = Role::coupling, .fan_in = in_blocks, .fan_out = out_blocks, .lr_scale = lr_scale(in_blocks, 3),
               .gram = [this] {
                 const Array gram = blast_coupling_gram(without_padding(u_, out_features()), without_padding(v_, in_features()));

@@ -6,8 +6,9 @@
 // i < out_blocks, j < in_blocks; p = ceil(out / out_blocks), q = ceil(in / in_blocks): a ragged last block is treated as
 // if x and y were padded with zeros. Saved for backward: x (shared with its producer) and, on the CPU, a where q is at least
 // 24, since computing it again is cheaper for shorter blocks; on a GPU a and c.
-// At initialisation var V = 1/q, E S² = 1/in_blocks, var U = in std² / rank, so that the entries of W have variance std².
+// At initialisation var V = in_blocks / in (1/q without padding), E S² = 1/in_blocks, var U = in std² / rank, so that the entries of W have variance std².
 #pragma once
+#include "kernels/rounding.h"
 #include "layers/linear_spec.h"
 
 namespace ashlar {
@@ -27,8 +28,8 @@ class BlastLinear final : public LinearMap {
   Tensor forward(const Tensor& x, const Tensor& bias) const override;
 
  private:
-  Dim block_rows() const { return (out_features() + structure_.out_blocks - 1) / structure_.out_blocks; }     // p
-  Dim block_columns() const { return (in_features() + structure_.in_blocks - 1) / structure_.in_blocks; }  // q
+  Dim block_rows() const { return kernels::ceil_div(out_features(), structure_.out_blocks); }     // p
+  Dim block_columns() const { return kernels::ceil_div(in_features(), structure_.in_blocks); }  // q
 
   Structure structure_;
   Tensor u_;  // (out_blocks, p, rank)

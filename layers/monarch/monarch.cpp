@@ -33,7 +33,7 @@ struct MonarchOp : Function<MonarchOp> {
 // min(in, out) / blocks as in the paper, rounded up to a multiple of blocks.
 Dim default_rank(Dim in, Dim out, Dim blocks) {
   const Dim square = blocks * blocks;
-  return (std::min(in, out) + square - 1) / square * blocks;
+  return kernels::ceil_div(std::min(in, out), square) * blocks;
 }
 
 }  // namespace
@@ -47,7 +47,7 @@ MonarchLinear::MonarchLinear(const Scope& scope, Dim in, Dim out, const Structur
   check_size("rank", rank, most);
   ASHLAR_CHECK(rank % blocks == 0, named(), ": rank must be a multiple of blocks; ",
                std::max(rank / blocks, Dim{1}) * blocks, " would fit");
-  r_ = param("R", {blocks, rank, q}, factor_init(1.0 / std::sqrt(static_cast<double>(q)), q),
+  r_ = param("R", {blocks, rank, q}, factor_init(1.0 / std::sqrt(static_cast<double>(in) / static_cast<double>(blocks)), q),
              {.role = Role::matrix, .fan_in = q, .fan_out = rank, .batch_dims = 1, .hidden = options.hidden,
               .lr_scale = lr_scale(q, 2), .gram = [this] { return right_gram(); }, .gram_on_rows = true});
   const double gain = std::sqrt(static_cast<double>(in) / static_cast<double>(rank));
@@ -109,7 +109,7 @@ Array MonarchLinear::right_gram() const {
   const Dim c = block_rank();
   const Array gram = Array::zeros({blocks, rank, rank}, scope().master(), scope().device());
   for (Dim i = 0; i < blocks; ++i) {
-    const Dim left = interleaved ? (out_features() - i + blocks - 1) / blocks : out_features() - i * block_rows();
+    const Dim left = interleaved ? kernels::ceil_div(out_features() - i, blocks) : out_features() - i * block_rows();
     for (Dim j = 0; j < blocks; ++j) {
       const Array l = left_block(l_.value(), i, j).slice(0, 0, std::clamp(left, Dim{0}, block_rows()));
       const Array own = gram.select(0, j);
@@ -166,7 +166,7 @@ std::unique_ptr<LinearMap> make_monarch(const Scope& scope, Dim in, Dim out, con
                                         const LinearOptions& options) {
   MonarchLinear::Structure structure{};
   const auto params_per_rank = [&](Dim blocks) {
-    return blocks * ((in + blocks - 1) / blocks + (out + blocks - 1) / blocks);
+    return blocks * (kernels::ceil_div(in, blocks) + kernels::ceil_div(out, blocks));
   };
   if (spec.has("rank")) spec.one_of("rank", "ratio");
   const bool blocks_by_ratio = !spec.has("blocks") && spec.one_of("blocks", "ratio") == "ratio";

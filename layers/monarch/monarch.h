@@ -10,8 +10,9 @@
 // output, i, i + N, …, and row k of R_j belongs to output block k mod N. It costs a copy of y more than the other.
 // Saved for backward: x (shared with its producer) and h, rank N numbers a row: computing it again would cost up to two
 // fifths of the backward.
-// At initialisation var R = 1/q, var L = in std² / rank, so that the entries of W have variance std².
+// At initialisation var R = blocks / in (1/q without padding), var L = in std² / rank, so that the entries of W have variance std².
 #pragma once
+#include "kernels/rounding.h"
 #include "layers/linear_spec.h"
 
 namespace ashlar {
@@ -33,8 +34,8 @@ class MonarchLinear final : public LinearMap {
   Tensor forward(const Tensor& x, const Tensor& bias) const override;
 
  private:
-  Dim block_rows() const { return (out_features() + structure_.blocks - 1) / structure_.blocks; }    // p
-  Dim block_columns() const { return (in_features() + structure_.blocks - 1) / structure_.blocks; }  // q
+  Dim block_rows() const { return kernels::ceil_div(out_features(), structure_.blocks); }    // p
+  Dim block_columns() const { return kernels::ceil_div(in_features(), structure_.blocks); }  // q
   Dim block_rank() const { return structure_.rank / structure_.blocks; }                              // c
   // Gram matrices (N, N c, N c) of the other factor (ParamInfo::gram), block-diagonal: a change of L_ij is measured by
   // R_ji R_jiᵀ, one of R_ji by L_ijᵀ L_ij, without what the padding adds to them.

@@ -86,6 +86,22 @@ TEST_CASE("maps whose spec stays are copied bit for bit, whatever seed drew the 
   }
 }
 
+TEST_CASE("buffers of modules that are no linear maps are copied too") {
+  struct Counting : Module {
+    Counting(const Scope& scope, std::string_view spec, Dim in, float count)
+        : Module(scope), fc(sub("fc"), in, 6, spec), counts(buffer("counts", Array::full({2}, count))) {}
+    Linear fc;
+    Array counts;
+  };
+  Counting from(Scope::root(), "dense", 8, 3), to(Scope::root(), "low_rank:rank=6", 8, 0);
+  convert(from, to);
+  REQUIRE(all_equal(to.counts, 3));
+  // Nothing is changed where something does not fit.
+  Counting wide(Scope::root(), "dense", 9, 0);
+  REQUIRE(contains(error_of([&] { convert(from, wide); }), "convert: fc is (6, 8) in the old model and (6, 9) in the new one"));
+  REQUIRE(all_equal(wide.counts, 0));
+}
+
 TEST_CASE("models that do not correspond are refused") {
   Block dense(Scope::root(DType::f64, 1), block({})), wide(Scope::root(DType::f64, 1), block({}, 32));
   REQUIRE(contains(error_of([&] { convert(dense, wide); }), "in the old model and"));

@@ -88,6 +88,7 @@ TEST_CASE("blast satisfies the contract of linear maps, ragged blocks included")
   repeats_on_all_threads({"blast:blocks=3,rank=5", 10, 11});
   repeats_on_all_threads({"blast:out_blocks=3,in_blocks=2,rank=12", 24, 36});
   initial_variance_matches("blast:blocks=3,rank=16", 96, 192);
+  initial_variance_matches("blast:blocks=16,rank=16", 33, 192);
 }
 
 TEST_CASE("blast equals its parts in the sense of the paper: the composite of plain products") {
@@ -146,9 +147,9 @@ TEST_CASE("specs: sizes by ratio, and errors that say what would fit") {
       REQUIRE_THROWS_WITH(make(8, 8, spec + size), says(concat("at most 2147483647, got '", size, "'")));
     }
     REQUIRE_THROWS_WITH(make(8, 8, spec + "2147483647"),
-                        says("must be from 1 to 8") || says("smallest possible ratio is 5.76461e+17"));
+                        says("must be from 1 to 8") || says("keeps 5.76461e+17 of them, and a ratio is at most 1"));
   }
-  REQUIRE_THROWS_WITH(make(8, 8, "monarch:ratio=0.5,blocks=2147483647"), says("smallest possible ratio is 1.15292e+18"));
+  REQUIRE_THROWS_WITH(make(8, 8, "monarch:ratio=0.5,blocks=2147483647"), says("keeps 1.15292e+18 of them"));
   REQUIRE_THROWS_WITH(make(8, 8, "low_rank"), says("layer 'low_rank': low_rank needs rank=… or ratio=…"));
   REQUIRE_THROWS_WITH(make(8, 8, "blast:rank=8"), says("blast needs blocks=… or out_blocks=…"));
   REQUIRE_THROWS_WITH(make(8, 8, "blast:out_blocks=2,rank=8"), says("blast needs blocks=… or in_blocks=…"));
@@ -168,6 +169,12 @@ TEST_CASE("specs: sizes by ratio, and errors that say what would fit") {
   REQUIRE(linear_kinds().starts_with("dense; low_rank: rank, ratio; blast: blocks, out_blocks, "));
   REQUIRE_THROWS_WITH(make(8, 8, "Toeplitz"), says("unknown kind 'Toeplitz'; Valid: dense, "));
   REQUIRE_THROWS_WITH(make(64, 64, "low_rank:ratio=0.1"), says("smallest possible ratio is 0.25"));
+  // What is said can be given.
+  REQUIRE_THROWS_WITH(make(192, 192, "low_rank:ratio=0.05"), says("smallest possible ratio is 0.0833334 (rank 8)"));
+  make(192, 192, "low_rank:ratio=0.0833334");
+  REQUIRE_THROWS_WITH(make(192, 576, "block_diagonal:ratio=0.001"), says("smallest possible ratio is 0.00520834 (blocks=192)"));
+  make(192, 576, "block_diagonal:ratio=0.00520834");
+  REQUIRE_THROWS_WITH(make(7, 5, "low_rank:ratio=0.9"), says("rank 8 keeps 2.74286 of them, and a ratio is at most 1"));
   struct Net : Module {
     explicit Net(std::string_view spec) : Module(Scope::root()), fc(sub("fc"), 64, 32, spec) {}
     Linear fc;

@@ -16,6 +16,7 @@ TEST_CASE("monarch satisfies the contract of linear maps, ragged blocks and the 
   for (const SuiteCase& c : cases) repeats_on_all_threads(c);
   initial_variance_matches("monarch:blocks=4", 64, 96);
   initial_variance_matches("monarch:blocks=4,interleaved=1", 96, 64);
+  initial_variance_matches("monarch:blocks=8,rank=16", 17, 96);
 }
 
 TEST_CASE("monarch equals its two block-diagonal products with the hidden features permuted between") {
