@@ -1,6 +1,7 @@
 // bench_layers: times linear maps, forward and backward, against the dense map of the same shape in the same run.
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -95,10 +96,10 @@ class Passes {
   // take the host as long. Error if the device cannot record them.
   void record() {
     std::vector<Tensor> results(kRecorded);
-    forward_ = cuda::record(device_.index, [&] {
+    forward_.passes = cuda::record(device_.index, [&] {
       for (std::size_t i = 0; i < kRecorded; ++i) results[i] = layer_(given_.inputs[i]);
     });
-    backward_ = cuda::record(device_.index, [&] {
+    backward_.passes = cuda::record(device_.index, [&] {
       for (std::size_t i = 0; i < kRecorded; ++i) {
         results[i].backward(given_.gradients[i]);
         forget_gradients_of_parameters();
@@ -106,19 +107,27 @@ class Passes {
       // Not before: each has memory of its own then.
       for (const Tensor& x : given_.inputs) x.zero_grad();
     });
+    for (Replayed* replayed : {&forward_, &backward_}) choose_times(*replayed);
   }
-  void forget_recordings() {
-    forward_.reset();
-    backward_.reset();
-  }
+  void forget_recordings() { forward_ = backward_ = {}; }
 
   void time(Times& times) const {
-    if (!backward_) return time_calls(times);
-    times.forward.push_back(time_replays(*forward_));
-    times.backward.push_back(time_replays(*backward_));
+    if (!backward_.passes) return time_calls(times);
+    times.forward.push_back(time_replays(forward_));
+    times.backward.push_back(time_replays(backward_));
   }
 
  private:
+  struct Replayed {
+    std::shared_ptr<cuda::Recording> passes;
+    int times = 1;  // in one measurement
+  };
+  // So often that a measurement takes three milliseconds or more: its begin and its end take some 20 microseconds of them.
+  void choose_times(Replayed& replayed) const {
+    time_replays(replayed);
+    const double once = time_replays(replayed) * static_cast<double>(kRecorded);
+    replayed.times = static_cast<int>(std::clamp(std::ceil(3 / once), 1.0, 100.0));
+  }
   void time_calls(Times& times) const {
     const auto start = now_on(device_);
     const Tensor y = layer_(given_.inputs.front());
@@ -129,11 +138,11 @@ class Passes {
     forget_gradients_of_parameters();
     given_.inputs.front().zero_grad();
   }
-  double time_replays(cuda::Recording& recording) const {
-    constexpr int kReplays = 3;
+  // Milliseconds of one pass.
+  double time_replays(const Replayed& replayed) const {
     const auto start = now_on(device_);
-    for (int i = 0; i < kReplays; ++i) recording.replay();
-    return milliseconds_since(start, device_) / (kReplays * static_cast<double>(kRecorded));
+    for (int i = 0; i < replayed.times; ++i) replayed.passes->replay();
+    return milliseconds_since(start, device_) / (replayed.times * static_cast<double>(kRecorded));
   }
   void forget_gradients_of_parameters() const {
     for (const Parameter& parameter : layer_.map().parameters()) parameter.tensor.zero_grad();
@@ -142,7 +151,7 @@ class Passes {
   const Linear& layer_;
   const Given& given_;
   Device device_;
-  std::unique_ptr<cuda::Recording> forward_, backward_;
+  Replayed forward_, backward_;
 };
 
 void print_header() {

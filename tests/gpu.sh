@@ -7,7 +7,8 @@
 # Parts, all of them in this order unless some are named after the bundle:
 #   tests        the GPU against the CPU, for every kernel and layer
 #   programs     small models trained, stopped and resumed, compressed, and made to write: with the losses of the CPU
-#   benchmarks   bench_layers, training and bench_optimizers, next to PyTorch where python3 has it
+#   benchmarks   bench_layers and training, next to PyTorch where python3 has it
+#   variants     what each choice brings: fused kernels, the library's epilogues, cuDNN, CUDA graphs; and bench_optimizers
 #   sanitizers   compute-sanitizer's memcheck and racecheck on the tests' small shapes
 #   cpu          the CPU's kernels: this processor may have instructions that the project's machines lack
 # It is run in a checkout of what the bundle was built from: the parts are in tests/gpu, PyTorch's side is in tests/compare.
@@ -19,13 +20,13 @@ set -uo pipefail
 shopt -s nullglob
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 
-usage="usage: bash tests/gpu.sh BUNDLE [tests] [programs] [benchmarks] [sanitizers] [cpu]"
+usage="usage: bash tests/gpu.sh BUNDLE [tests] [programs] [benchmarks] [variants] [sanitizers] [cpu]"
 if [ $# -lt 1 ] || [ ! -e "$1" ]; then echo "$usage" >&2; exit 2; fi
 bundle=$1
 shift
-parts=${*:-tests programs benchmarks sanitizers cpu}
+parts=${*:-tests programs benchmarks variants sanitizers cpu}
 for part in $parts; do
-  case $part in tests | programs | benchmarks | sanitizers | cpu) continue ;; esac
+  case $part in tests | programs | benchmarks | variants | sanitizers | cpu) continue ;; esac
   echo "tests/gpu.sh: no part '$part'; $usage" >&2
   exit 2
 done
@@ -40,12 +41,12 @@ mkdir -p "$logs" ${OUT:+"$OUT"} || exit 2
 # Runs leave gigabytes of weights and checkpoints: in memory where there is room.
 free_kib() { df --output=avail -k "$1" 2>/dev/null | tail -n 1; }
 if [ "$(free_kib /dev/shm)" -gt $((8 << 20)) ] 2>/dev/null; then work=$(mktemp -d -p /dev/shm); else work=$(mktemp -d); fi
-trap 'rm -rf "$work"' EXIT
+unpacked=$(mktemp -d)  # not in /dev/shm: nothing can be executed there on some machines
+trap 'rm -rf "$work" "$unpacked"' EXIT
 if [ -f "$bundle" ]; then
-  mkdir "$work/bundle"
   # Python unpacks it where there is no xz.
-  tar -C "$work/bundle" -xf "$bundle" || python3 -m tarfile -e "$bundle" "$work/bundle" || exit 2
-  bundle=$work/bundle
+  tar -C "$unpacked" -xf "$bundle" || python3 -m tarfile -e "$bundle" "$unpacked" || exit 2
+  bundle=$unpacked
 fi
 # As long as somebody holds the device open the driver need not start it anew for each program.
 [ ! -r /dev/nvidia0 ] || exec 9</dev/nvidia0
@@ -67,6 +68,7 @@ grep -q libcudnn.so < <(ldconfig -p 2>/dev/null) || libraries+=:$bundle/lib/last
 # For our programs alone: PyTorch brings libraries of its own.
 own=(env "LD_LIBRARY_PATH=$libraries")
 export ASHLAR_REQUIRE_GPU=1
+unset OMP_NUM_THREADS OMP_THREAD_LIMIT  # nproc heeds them too
 
 # note TEXT: a line to the summary, also to that in OUT: whoever stops this script loses nothing of it, and of the logs, which
 # take a while to pack, the last five seconds and the step that runs.
@@ -78,7 +80,7 @@ pack() {
   packed=$SECONDS
   tar -C "$logs" -czf "$OUT/logs.tmp" . && mv "$OUT/logs.tmp" "$OUT/logs.tar.gz"
 }
-trap 'pack; rm -rf "$work"' EXIT
+trap 'pack; rm -rf "$work" "$unpacked"' EXIT
 note() {
   echo "$*" | tee -a "$summary"
   [ -z "${OUT:-}" ] || cp "$summary" "$OUT/"
@@ -154,7 +156,10 @@ case $seen in
   *"cuda:0 can be used"*) ;;
   *) note "FAILED  nothing was tried, for want of a GPU: $seen"; exit 1 ;;
 esac
-case " $parts " in *" benchmarks "*) start_torch ;; esac
+case " $parts " in
+  *" tests "*"benchmarks "*) start_torch $((deadline * 3 / 5)) ;;
+  *" benchmarks "*) start_torch $((deadline * 2 / 5)) ;;
+esac
 for part in $parts; do "$part"; done
 [ ! -f "$work/tried" ] || tests_alone "$deadline"
 note ""

@@ -73,15 +73,16 @@ class Run {
       if (due(options_.eval_every) && !SignalGuard::received()) evaluate();
       if (due(options_.checkpoint_every)) save();
     }
-    save();
+    if (options_.save) save();
     // Whoever sends a signal does not wait for an evaluation.
     const bool stopped = limits_.stopped_by() == "signal" || (metrics_.evaluated_at() != state_.step && !evaluate());
     if (average_) average_->swap();
-    task_.save_model(folder_);
+    if (options_.save) task_.save_model(folder_);
     const auto peak = static_cast<std::int64_t>(allocator(Device::parse(options_.device)).stats().peak);
     metrics_.write(EndEvent{state_.step, limits_.elapsed(), peak, stopped ? "signal" : limits_.stopped_by()});
     write_report(folder_.report(), task_.program, {read_run(folder_.name(), folder_.root)});
-    progress_.message(concat(stopped ? "stopped by a signal, --resume goes on: " : "done: ", state_.step, " steps in ",
+    const char* how = !stopped ? "done: " : options_.save ? "stopped by a signal, --resume goes on: " : "stopped by a signal: ";
+    progress_.message(concat(how, state_.step, " steps in ",
                              format_duration(limits_.elapsed()), ", results in ", folder_.root.string()));
   }
 
@@ -98,8 +99,13 @@ class Run {
     const auto factor_of = [&](optim::Decay decay) {
       return optim::lr_factor_at(decay, place, options_.warmup, options_.final_lr);
     };
-    StepResult result =
-        runner_.run(state_.step, [&](const optim::Slot& slot) { return factor_of(slot.decay.value_or(decay_)); });
+    StepResult result;
+    try {
+      result = runner_.run(state_.step, [&](const optim::Slot& slot) { return factor_of(slot.decay.value_or(decay_)); });
+    } catch (const Error&) {
+      tell();  // where the step before went wrong, this one only shows it
+      throw;
+    }
     ++state_.step;
     if (average_) average_->update(state_.step);
     tell();

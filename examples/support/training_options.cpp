@@ -89,7 +89,7 @@ void add_training_options(Options& options, TrainingOptions& values, const std::
   options.add("out", values.out, "folder for config, metrics, weights, checkpoint and report").value_name("DIR");
   options.add("resume", values.resume, "go on from the checkpoint in --out").flag_only();
   options.add("overwrite", values.overwrite, "replace the run that --out holds").flag_only();
-
+  options.add("save", values.save, "leave weights and a checkpoint; without, for measurements, only what was measured").flag_only();
   options.add("init_from", values.init_from, "begin with the weights of this model.safetensors instead of random ones")
       .value_name("FILE");
 
@@ -159,6 +159,8 @@ void add_training_options(Options& options, TrainingOptions& values, const std::
   });
   options.then([&options, &values] {
     ASHLAR_CHECK(!values.resume || !values.overwrite, "--resume and --overwrite exclude each other; give one of them");
+    ASHLAR_CHECK(values.save || !(values.resume || values.checkpoint_every > 0),
+                 "--no-save leaves no checkpoint: leave out --resume and --checkpoint-every");
     ASHLAR_CHECK(!values.resume || options.source("init_from") != Source::flag || began_with_them(values),
                  "--resume and --init-from ", values.init_from.string(),
                  ", with which the run did not begin, exclude each other; give one of them");

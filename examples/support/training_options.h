@@ -40,6 +40,7 @@ struct TrainingOptions {
   std::int64_t eval_every = 0, checkpoint_every = 0;  // 0: at the end only
   std::int64_t log_every = 10;
   bool resume = false, overwrite = false;  // not both
+  bool save = true;  // weights and checkpoints
   bool cuda_graph = true;
 
   RunStart start() const {

@@ -6,6 +6,7 @@ import time
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend
 from torch_models import Gpt2
 
 WINDOW, SKIPPED = 5, 20
@@ -43,7 +44,10 @@ def main():
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-    print(f"torch {torch.__version__} on {torch.cuda.get_device_name() if on_gpu else 'cpu'}, loss {loss.item():.4f}")
+    q = torch.empty(args.batch, args.width // 64, args.context, 64, device=args.device, dtype=torch.bfloat16, requires_grad=True)
+    attention = SDPBackend(torch._fused_sdp_choice(q, q, q, is_causal=True)).name
+    print(f"torch {torch.__version__} on {torch.cuda.get_device_name() if on_gpu else 'cpu'}, attention {attention}, "
+          f"cuDNN {torch.backends.cudnn.version()}, loss {loss.item():.4f}")
     rates = [WINDOW * args.batch * args.context / (end - begin) for begin, end in zip(times, times[1:])][SKIPPED // WINDOW:]
     if rates:
         print(f"{statistics.median(rates):.0f} tokens_per_s ({min(rates):.0f} to {max(rates):.0f})")

@@ -1,10 +1,11 @@
 # shellcheck shell=bash
-# The part benchmarks of tests/gpu.sh, which has what it calls.
+# The parts benchmarks and variants of tests/gpu.sh, which has what they call.
 
 gpt2_torch=(python3 tests/compare/gpt2_torch.py --batch 32)
-# Compiling takes PyTorch a minute: it may do so, and keep the result, while nothing is measured, in two fifths of the time.
+# start_torch LIMIT: compiling takes PyTorch a minute: it may do so, and keep the result, while nothing is measured, for LIMIT
+# seconds.
 start_torch() {
-  local limit=$((deadline * 2 / 5)) threads=$((($(nproc) + 3) / 4))
+  local limit=$1 threads=$((($(nproc) + 3) / 4))
   TORCHINDUCTOR_COMPILE_THREADS=$threads timeout -k 5 $((limit < 170 ? limit : 170)) "${gpt2_torch[@]}" --steps 2 \
     >"$work/torch_warm_up.log" 2>&1 </dev/null &
   torch_job=$!
@@ -22,11 +23,11 @@ join_torch() {
     *) note "skipped PyTorch: $(tail -n 1 "$logs/torch_warm_up.log")" ;;
   esac
 }
-measure_torch() { step "$1" "${gpt2_torch[@]}" --steps 60 && note "        $(tail -n 1 "$logs/$1.log")"; }
+measure_torch() { step "$1" "${gpt2_torch[@]}" --steps 60 && note "$(tail -n 2 "$logs/$1.log" | sed 's/^/        /')"; }
 
 # train NAME PROGRAM OPTION…: a run, and the median rate of its training lines after step 20.
 train() {
-  trained "$1" "$work/run" "${@:2}" --overwrite
+  trained "$1" "$work/run" "${@:2}" --overwrite --no-save
   rm -rf "$work/run"
   [ ! -f "$logs/$1.jsonl" ] || note "        $(python3 tests/compare/median_rate.py "$logs/$1.jsonl" 2>&1 | tail -n 1)"
 }
@@ -59,9 +60,15 @@ variant() {
   agree "$2_$1" "$2_1" "$3"
 }
 
-# What matters most comes first: time may run out.
-benchmarks() {
-  local round kind model setting gpt2_dense gpt2_blast vit_s long=$seconds seconds=$((${ASHLAR_GPU_MINUTES:-1} * 60))
+# clocks: whether the card was as fast as it can be.
+clocks() {
+  note "        $(timeout -k 10 30 nvidia-smi --format=csv,noheader \
+    --query-gpu=clocks.sm,clocks.mem,power.draw,temperature.gpu,clocks_event_reasons.active 2>&1 | tail -n 1)"
+}
+
+# The models that are measured.
+prepare_models() {
+  [ ! -d "$work/tokenizer" ] || return 0
   gpt2_dense=(train_gpt --tokenizer "$work/tokenizer" --width 768 --depth 12 --heads 12 --context 1024 --batch 32 --dtype bf16
     --device cuda --optimizer adamw --lr 0.0003 --log-every 5 --steps 60 --eval-windows 32)
   # shellcheck disable=SC2034  # used by its name
@@ -70,6 +77,12 @@ benchmarks() {
   vit_s=(train_vit --width 384 --depth 12 --heads 6 --patch 4 --no-class-token --batch 1024 --dtype bf16 --device cuda
     --optimizer adamw --lr 0.0003 --log-every 20 --steps 300)
   step tokenizer python3 tests/compare/pairs_tokenizer.py "$work/tokenizer"
+}
+
+# What matters most comes first: time may run out.
+benchmarks() {
+  local round kind model long=$seconds seconds=$((${ASHLAR_GPU_MINUTES:-1} * 60))
+  prepare_models
   for model in gpt2_dense gpt2_blast vit_s; do plans $model; done
   join_torch
 
@@ -85,9 +98,16 @@ benchmarks() {
     done
     # Attention's backward is then cuDNN's, as PyTorch's is not in a fixed order either.
     for model in gpt2_dense gpt2_blast; do variant any_order_$round $model 2e-2 --allow-nondeterministic; done
+    clocks
+    # It compiles in what is measured here, before the twentieth step.
+    if [ $torch = late ]; then seconds=$long measure_torch "gpt2_torch_$round" && torch=ready || torch=no; fi
   done
-  [ $torch != late ] || seconds=$long measure_torch gpt2_torch
+}
 
+variants() {
+  local setting model long=$seconds seconds=$((${ASHLAR_GPU_MINUTES:-1} * 60))
+  prepare_models
+  for model in gpt2_dense gpt2_blast vit_s; do [ -f "$logs/${model}_1.jsonl" ] || variant 1 $model 0; done
   # Where the fused kernels pay is a count so far (kernels/fusion.h).
   for setting in on off; do
     ASHLAR_FUSED=$setting variant fused_$setting gpt2_blast 2e-2
@@ -104,5 +124,7 @@ benchmarks() {
   train vit_s_class_token "${vit_s[@]}" --class-token
   # SOAP stands for the optimizers whose decompositions the host does.
   seconds=$long step bench_optimizers "$bin/bench_optimizers" --device cuda --dtype bf16 --optimizers adamw,muon,soap --threads "$(nproc)" \
-    --table && cat "$logs/bench_optimizers.log" >>"$summary"
+    --table
+  [ ! -f "$logs/bench_optimizers.log" ] || cat "$logs/bench_optimizers.log" >>"$summary"
+  clocks
 }

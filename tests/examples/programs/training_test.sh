@@ -18,6 +18,12 @@ for name in vit gpt; do
   expect 0 "" "${command[@]}" --steps 20 --seed 2 --out "$work/$name-c"
   if cmp -s "$work/$name-a/model.safetensors" "$work/$name-c/model.safetensors"; then bad "another seed gives the same weights ($name)"; else ok; fi
 
+  # for a measurement alone: the same run, without its weights
+  expect 0 "" "${command[@]}" --steps 20 --no-save --out "$work/$name-n"
+  same "losses of a run that saves nothing ($name)" <(grep -o '"loss":[^,]*' "$work/$name-a/metrics.jsonl") <(grep -o '"loss":[^,]*' "$work/$name-n/metrics.jsonl")
+  if [ -z "$(find "$work/$name-n" -name '*.safetensors')" ]; then ok; else bad "weights without --save ($name)"; fi
+  expect 2 "--no-save leaves no checkpoint" "${command[@]}" --steps 20 --no-save --checkpoint-every 2 --out "$work/$name-n" --overwrite
+
   # no steps: what --init-from brings is evaluated, and left as it was
   expect 0 "" "${command[@]}" --init-from "$work/$name-a/model.safetensors" --steps 0 --out "$work/$name-e"
   same "the weights of an evaluation ($name)" "$work/$name-a/model.safetensors" "$work/$name-e/model.safetensors"
