@@ -19,8 +19,13 @@ using dnnl::memory;
 
 // oneDNN takes a limit of the instruction set only before it has made its first primitive: the environment variable
 // ASHLAR_ISA reaches it, a later limit_isa() does not.
+// That each thread keeps, and the library for all: several times what a training step needs, while sizes that keep changing (a
+// text that grows) make ever more. Each holds some 100 KB of code.
+constexpr std::size_t kMostPrimitives = 256;
+
 dnnl::engine& engine() {
   static dnnl::engine instance = [] {
+    dnnl::set_primitive_cache_capacity(kMostPrimitives);
     if (isa_limit() == "avx512") dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx512_core_bf16);
     if (isa_limit() == "avx2") dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx2);
     if (isa_limit() == "baseline") dnnl::set_max_cpu_isa(dnnl::cpu_isa::sse41);
@@ -146,8 +151,7 @@ Primitive& primitive_for(const Problem& p) {
   const CacheKey key(p);
   const auto found = cache.find(key);
   if (found != cache.end()) return found->second;
-  constexpr std::size_t kMost = 512;  // several times what a step needs: more come of sizes that keep changing
-  if (cache.size() >= kMost) cache.clear();
+  if (cache.size() >= kMostPrimitives) cache.clear();
   return cache.emplace(key, make_primitive(p)).first->second;
 }
 
