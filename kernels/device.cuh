@@ -99,6 +99,9 @@ void allow_shared_memory(const Exec& exec, Kernel* kernel, std::size_t bytes) {
   constexpr std::size_t kUnasked = std::size_t{48} << 10;
   const auto limit = static_cast<std::size_t>(has.maxDynamicSharedSizeBytes);
   if (bytes + has.sharedSizeBytes <= kUnasked || (limit > kUnasked && bytes <= limit)) return;
+  const auto most = static_cast<std::size_t>(attribute(exec, cudaDevAttrMaxSharedMemoryPerBlockOptin));
+  ASHLAR_CHECK(bytes + has.sharedSizeBytes <= most, "cuda: a kernel needs ", bytes + has.sharedSizeBytes,
+               " bytes of shared memory for rows of this width, and the device has ", most, " for a block; use narrower rows");
   const int asked = static_cast<int>(std::max(bytes, limit));
   ASHLAR_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, asked));
 }

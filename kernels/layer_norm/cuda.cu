@@ -1,6 +1,7 @@
-// Layer normalisation on CUDA of rows of any length (those that registers hold: in_registers.cu). Forward: a warp for each
-// row. Backward: a block walks its share of the rows and keeps the sums for dweight and dbias in shared memory, so that dy
-// and x cross memory once; the blocks' sums are added in order.
+// Layer normalisation on CUDA of rows of any length (those that registers hold: in_registers.cu); in backward, as long as two
+// sums for each column fit a block's shared memory. Forward: a warp for each row. Backward: a block walks its share of the rows
+// and keeps the sums for dweight and dbias in shared memory, so that dy and x cross memory once; the blocks' sums are added in
+// order.
 #include "core/array.h"
 #include "kernels/layer_norm/checks.h"
 #include "kernels/layer_norm/cuda.cuh"

@@ -96,7 +96,7 @@ std::uint32_t config_of(const cublasLtMatmulAlgo_t& algorithm, cublasLtMatmulAlg
 
 using Found = cublasLtMatmulHeuristicResult_t;
 
-// The one that is taken comes first; what the library would take next shows whether it has algorithms that split K.
+// The one that is taken comes first; the others show whether the library has algorithms that split K.
 void log_plan(const Call& call, cublasStatus_t status, std::span<const Found> results) {
   if (!ashlar::cuda::logs()) return;
   std::string algorithms;
@@ -148,11 +148,14 @@ Plan make_plan(const Call& c) {
   std::array<Found, 4> results{};  // in increasing order of the time that the library expects
   int count = 0;
   plan.status = cublasLtMatmulAlgoGetHeuristic(handle_of(c.device), plan.product, plan.b, plan.a, plan.y, plan.y, preference,
-                                               ashlar::cuda::logs() ? 4 : 1, results.data(), &count);
+                                               static_cast<int>(results.size()), results.data(), &count);
   cublasLtMatmulPreferenceDestroy(preference);
-  if (plan.found()) plan.status = count > 0 ? results[0].state : CUBLAS_STATUS_NOT_SUPPORTED;
-  plan.algorithm = results[0].algo;
-  log_plan(c, plan.status, std::span(results).first(static_cast<std::size_t>(count)));
+  const std::span all(results.data(), static_cast<std::size_t>(count));
+  if (plan.found()) plan.status = all.empty() ? CUBLAS_STATUS_NOT_SUPPORTED : all.front().state;
+  for (const Found& result : all) {
+    if (result.state == CUBLAS_STATUS_SUCCESS) plan.algorithms.push_back(result.algo);
+  }
+  log_plan(c, plan.status, all);
   if (!refuses(plan.status)) check_library(plan.status, "cublasLtMatmulAlgoGetHeuristic", __FILE__, __LINE__);
   return plan;
 }
@@ -227,9 +230,13 @@ std::string told(const Call& c) {
 
 const Plan& plan_for(const Call& call) { return kept_plan(call); }
 
-void give_up(const Call& call, cublasStatus_t status) {
-  ashlar::cuda::log("cuBLASLt: ", told(call), ": given up, refused with ", cublasLtGetStatusName(status));
-  kept_plan(call).status = status;
+bool give_up(const Call& call, cublasStatus_t status) {
+  Plan& plan = kept_plan(call);
+  plan.algorithms.erase(plan.algorithms.begin());
+  ashlar::cuda::log("cuBLASLt: ", told(call), ": given up, refused with ", cublasLtGetStatusName(status), "; ",
+                    plan.algorithms.size(), " algorithms are left");
+  if (plan.algorithms.empty()) plan.status = status;
+  return plan.found();
 }
 
 }  // namespace ashlar::kernels::products

@@ -50,16 +50,17 @@ std::string told(const Call& call);
 struct Plan {
   cublasLtMatmulDesc_t product = nullptr;
   cublasLtMatrixLayout_t a = nullptr, b = nullptr, y = nullptr;
-  cublasLtMatmulAlgo_t algorithm{};
-  cublasStatus_t status = CUBLAS_STATUS_NOT_SUPPORTED;  // of the search for the algorithm, or why it was given up
+  std::vector<cublasLtMatmulAlgo_t> algorithms;  // the fastest first, as the library expects
+  cublasStatus_t status = CUBLAS_STATUS_NOT_SUPPORTED;  // of the search for them, or why the last one was given up
   bool found() const { return status == CUBLAS_STATUS_SUCCESS; }
 };
 
 // The plan for such calls, or why there is none: the library has no algorithm, or takes what it is asked for to be invalid.
 // Any other failure is an Error.
 const Plan& plan_for(const Call& call);
-// From here on there is none for such calls, because of this answer to one of them.
-void give_up(const Call& call, cublasStatus_t status);
+// Such calls are not carried out with the first algorithm any more, because of this answer to one of them. Whether another is
+// left; without one there is no plan.
+bool give_up(const Call& call, cublasStatus_t status);
 
 template <class Value>
 void set_attribute(cublasLtMatmulDesc_t product, cublasLtMatmulDescAttributes_t attribute, const Value& value) {

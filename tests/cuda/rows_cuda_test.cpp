@@ -33,6 +33,16 @@ TEST_CASE("layer norm", "[cuda]") {
   }
 }
 
+TEST_CASE("a layer norm is refused whose sums for each column no block can hold", "[cuda]") {
+  if (!has_gpu()) return;
+  constexpr Dim kWide = 60000;
+  const Array x = Array::zeros({2, kWide}, DType::f32, kGpu), w = Array::zeros({kWide}, DType::f32, kGpu),
+              one = Array::zeros({2}, DType::f32, kGpu);
+  const auto backward = [&](const Array& dw) { kernels::layer_norm_backward(x.exec(), x, x, w, one, one, {}, x, dw, dw); };
+  REQUIRE_THROWS_WITH(backward(w), says("a kernel needs 48") && says("use narrower rows"));
+  backward(Array());
+}
+
 TEST_CASE("layer norm's sums where shared memory for them is just not there unasked", "[cuda]") {
   if (!has_gpu()) return;
   const Array x = randn({3, 6130}, DType::f32, 1), dy = randn({3, 6130}, DType::f32, 2), w = randn({6130}, DType::f32, 3);

@@ -1,6 +1,7 @@
 // cuBLASLt's products by the CPU's BLAS, on operands brought into the type of the computation.
 #include <cblas.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <vector>
@@ -205,19 +206,22 @@ bool on_device(const void* data, const Layout& layout) {
 
 }  // namespace
 
-bool emulated::refuses_epilogues = false;
+emulated::Refuses emulated::refuses = emulated::Refuses::nothing;
 
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t product, cublasLtMatrixLayout_t a,
                                               cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
-                                              cublasLtMatmulPreference_t schemes, int, cublasLtMatmulHeuristicResult_t* results,
+                                              cublasLtMatmulPreference_t schemes, int most, cublasLtMatmulHeuristicResult_t* results,
                                               int* found) {
   *found = 0;
   if (emulated::captures()) return CUBLAS_STATUS_INTERNAL_ERROR;  // as with CUDA 13.3 (mudler/vllm.cpp#1732)
   if (!shapes_match(*product, *a, *b, *c, *d)) return CUBLAS_STATUS_INVALID_VALUE;
   if (!supported(*product, *a, *b, *c, *d)) return CUBLAS_STATUS_NOT_SUPPORTED;
-  *results = {};
-  results->algo.data[0] = *schemes;
-  *found = 1;
+  // Two, which differ in nothing but their number.
+  for (; *found < std::min(most, 2); ++*found) {
+    results[*found] = {};
+    results[*found].algo.data[0] = *schemes;
+    results[*found].algo.data[1] = static_cast<std::uint64_t>(*found);
+  }
   return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -228,7 +232,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
                               std::size_t workspace_bytes, cudaStream_t stream) {
   if (!shapes_match(*product, *a_layout, *b_layout, *c_layout, *d_layout)) return CUBLAS_STATUS_INVALID_VALUE;
   if (!supported(*product, *a_layout, *b_layout, *c_layout, *d_layout)) return CUBLAS_STATUS_NOT_SUPPORTED;
-  if (emulated::refuses_epilogues && ends_in_anything(*product)) return CUBLAS_STATUS_NOT_SUPPORTED;
+  const bool first = algorithm && algorithm->data[1] == 0;
+  if (emulated::refuses == emulated::Refuses::epilogues && ends_in_anything(*product)) return CUBLAS_STATUS_NOT_SUPPORTED;
+  if (emulated::refuses == emulated::Refuses::first_algorithm && first) return CUBLAS_STATUS_NOT_SUPPORTED;
   const bool there = on_device(a, *a_layout) && on_device(b, *b_layout) && on_device(c, *c_layout) &&
                      on_device(d, *d_layout) && (workspace_bytes == 0 || emulated::on_device(workspace, workspace_bytes));
   if (!there || !vectors_aligned(*product, *d_layout)) return CUBLAS_STATUS_INVALID_VALUE;

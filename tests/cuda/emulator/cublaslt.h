@@ -1,5 +1,6 @@
 // What describes a product to cuBLASLt.
 #pragma once
+#include <cstdint>
 #include <cstring>
 #include <map>
 
@@ -7,8 +8,9 @@
 
 namespace ashlar::emulated {
 
-// Products that end in anything are found by the search, but not carried out.
-extern bool refuses_epilogues;
+// What the search finds, but what is not carried out: products that end in anything, or all with the first of the algorithms.
+enum class Refuses : std::uint8_t { nothing, epilogues, first_algorithm };
+extern Refuses refuses;
 
 }  // namespace ashlar::emulated
 

@@ -1,4 +1,4 @@
-// Products that cuBLASLt finds an algorithm for and then refuses, as it has been seen to (pytorch/pytorch#91436).
+// Products that cuBLASLt finds algorithms for and then refuses, as it has been seen to (pytorch/pytorch#91436, #92201).
 #include "kernels/matmul/matmul.h"
 #include "tests/cuda/emulator/cublaslt.h"
 #include "tests/cuda/support.h"
@@ -9,27 +9,38 @@ using namespace ashlar::test;
 namespace {
 
 struct Refusal {
-  Refusal() { emulated::refuses_epilogues = true; }
-  ~Refusal() { emulated::refuses_epilogues = false; }
+  explicit Refusal(emulated::Refuses what) { emulated::refuses = what; }
+  ~Refusal() { emulated::refuses = emulated::Refuses::nothing; }
   Refusal(const Refusal&) = delete;
   Refusal& operator=(const Refusal&) = delete;
 };
 
-}  // namespace
-
-TEST_CASE("what the library refuses at last is taken apart, for ever", "[emulator]") {
-  const Array x = randn({37, 48}, DType::bf16, 1), w = randn({56, 48}, DType::f32, 2), bias = randn({56}, DType::f32, 3),
-              dy = randn({37, 56}, DType::bf16, 4), y = Array::full({37, 56}, NAN, DType::bf16);
+// A plain product, one with a bias, one with GELU besides, and one with the sums of rows; of `rows` rows, so that each test has
+// plans of its own.
+void compare_products(Dim rows, emulated::Refuses what) {
+  const Array x = randn({rows, 48}, DType::bf16, 1), w = randn({56, 48}, DType::f32, 2), bias = randn({56}, DType::f32, 3),
+              dy = randn({rows, 56}, DType::bf16, 4), y = Array::full({rows, 56}, NAN, DType::bf16);
   const auto products = [](const Exec& exec, const Arrays& in, const Arrays& out) {
     const Array columns = in[1].transpose(0, 1);
     kernels::matmul(exec, in[0], columns, out[0], {.bias = in[2]});
     kernels::matmul(exec, in[0], columns, out[1], {.bias = in[2], .gelu = kernels::Gelu::tanh, .pre_activation = out[2]});
     kernels::matmul(exec, in[3].transpose(0, 1), in[0], out[3], {.row_sums = out[4]});
+    kernels::matmul(exec, in[0], columns, out[5], {});
   };
-  const Arrays results{y, y, y, Array::full({56, 48}, NAN), Array::full({56}, NAN)};
+  const Arrays results{y, y, y, Array::full({56, 48}, NAN), Array::full({56}, NAN), y};
   {
-    const Refusal refusal;
+    const Refusal refusal(what);
     same_on_gpu({x, w, bias, dy}, results, gpu_tolerance(DType::bf16), products);
   }
   same_on_gpu({x, w, bias, dy}, results, gpu_tolerance(DType::bf16), products);
+}
+
+}  // namespace
+
+TEST_CASE("what the library refuses at last is taken apart, for ever", "[emulator]") {
+  compare_products(37, emulated::Refuses::epilogues);
+}
+
+TEST_CASE("a product that the library refuses with one algorithm is carried out with the next", "[emulator]") {
+  compare_products(39, emulated::Refuses::first_algorithm);
 }

@@ -60,7 +60,7 @@ cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout);
 cublasStatus_t cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t layout, cublasLtMatrixLayoutAttribute_t attribute,
                                                 const void* value, std::size_t bytes);
 
-// There is one algorithm, whatever is preferred.
+// There are two algorithms, which differ in nothing, whatever is preferred.
 constexpr std::uint32_t CUBLASLT_REDUCTION_SCHEME_NONE = 0;
 constexpr std::uint32_t CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE = 2;
 enum cublasLtMatmulPreferenceAttributes_t {

@@ -1,5 +1,5 @@
 // In place of CUDA's header of this name when the emulator is built: what the project uses of the runtime, on memory of
-// the host. Work given to a stream is done before the call returns, or recorded while the stream captures a graph.
+// the host. Work given to a stream is done when the host waits for it, or recorded while the stream captures a graph.
 #pragma once
 #include <math.h>    // in the global namespace, for every floating type
 #include <stdlib.h>  // abs, likewise
