@@ -30,9 +30,9 @@ void place_image(const std::uint8_t* from, Dim height, Dim width, Dim dy, Dim dx
 
 namespace {
 
-// Gamma(alpha, 1) by Marsaglia and Tsang 2000, "A simple method for generating gamma variables"; alpha below
+// The logarithm of Gamma(alpha, 1), which for a small alpha is mostly too small a number for a double, by Marsaglia and Tsang 2000, "A simple method for generating gamma variables"; alpha below
 // 1 through alpha + 1 and a power of a uniform number. Every attempt has random words of its own.
-double sample_gamma(const Random& random, double alpha) {
+double sample_log_gamma(const Random& random, double alpha) {
   const double shape = alpha < 1 ? alpha + 1 : alpha;
   const double d = shape - 1.0 / 3, c = 1 / std::sqrt(9 * d);
   const auto open_uniform = [&](std::uint64_t index) { return (random.bits(index) + 0.5) * 0x1p-32; };
@@ -43,7 +43,7 @@ double sample_gamma(const Random& random, double alpha) {
     const double v = std::pow(1 + c * x, 3);
     if (v > 0 && std::log(u) < 0.5 * x * x + d - d * v + d * std::log(v)) result = d * v;
   }
-  return alpha < 1 ? result * std::pow(open_uniform(0), 1 / alpha) : result;
+  return std::log(result) + (alpha < 1 ? std::log(open_uniform(0)) / alpha : 0);
 }
 
 }  // namespace
@@ -51,9 +51,9 @@ double sample_gamma(const Random& random, double alpha) {
 double sample_beta(const Random& random, double alpha) {
   // Two Gamma numbers from two halves of the key space.
   const std::uint64_t first = random.bits(0), second = random.bits(1);
-  const double a = sample_gamma(Random(key_of(first, "gamma 0")), alpha);
-  const double b = sample_gamma(Random(key_of(second, "gamma 1")), alpha);
-  return a + b > 0 ? a / (a + b) : 0.5;
+  const double a = sample_log_gamma(Random(key_of(first, "gamma 0")), alpha);
+  const double b = sample_log_gamma(Random(key_of(second, "gamma 1")), alpha);
+  return 1 / (1 + std::exp(b - a));
 }
 
 Box cutmix_box(Dim height, Dim width, double keep, float centre_y, float centre_x) {

@@ -33,7 +33,7 @@ std::string excerpt(std::string_view text) {
   constexpr std::size_t kShown = 80;
   if (text.size() <= kShown) return std::string(text);
   std::size_t end = kShown;
-  while ((static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;  // not inside a character
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;  // not inside a character
   return concat(text.substr(0, end), "… (", text.size(), " bytes)");
 }
 

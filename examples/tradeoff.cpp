@@ -178,7 +178,7 @@ class Study {
     make_writable_folder(folder.root);
     const std::filesystem::path log = folder.root / "log.txt";
     const int code = run_child(command, log, tick);
-    if (code == 0) return "";
+    if (code == 0 && finished(trial)) return "";
     const std::vector<std::string> lines = split(read_file(log), '\n');
     const std::string reason = lines.empty() ? concat("ended with ", code) : lines.back();
     if (code == 2) {  // bad input, which would be bad for the others too
@@ -224,9 +224,14 @@ void run(int argc, char** argv) {
   const FolderLock lock(s.out);
   check_options(s);
   const SignalGuard signals;
-  if (!study.go()) std::printf("stopped; the same command goes on\n");
+  const bool stopped = !study.go();
+  if (stopped) std::printf("stopped; the same command goes on\n");
   const std::vector<Outcome> outcomes = study.outcomes();
-  if (outcomes.empty()) return;
+  if (outcomes.empty() && stopped) return;
+  if (outcomes.empty()) {
+    std::filesystem::remove(options_file(s));  // other options may be tried
+    throw Error(concat("no training came to its end; see log.txt in the folders in ", s.out.string()));
+  }
   write_tradeoff_report(s.out / "report.html", outcomes);  // also of runs that were there
   std::printf("%sreport: %s\n", tradeoff_table(outcomes).c_str(), (s.out / "report.html").c_str());
 }

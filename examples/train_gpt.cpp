@@ -92,6 +92,7 @@ void run(int argc, char** argv) {
 
   Gpt2 model(Scope::root(t.compute_dtype(), t.seed, Device::parse(t.device)), s.gpt);
   if (!t.resume && !t.init_from.empty()) model.load(open_weights("--init-from", t.init_from));
+  check_begin(t, {s.gpt.width, s.gpt.heads, s.gpt.hidden, s.gpt.linear, "tanh"});
   data::Prefetch batches(data::TokenLoader(std::move(train_tokens), t.batch_part(), s.gpt.context, t.seed));
 
   const ModelCost cost = cost_of(model);

@@ -82,6 +82,7 @@ void run(int argc, char** argv) {
 
   Vit model(Scope::root(t.compute_dtype(), t.seed, Device::parse(t.device)), s.vit);
   if (!t.resume && !t.init_from.empty()) import_weights(model, open_weights("--init-from", t.init_from), model.timm());
+  check_begin(t, {s.vit.width, s.vit.heads, s.vit.hidden, s.vit.linear, s.gelu});
   const data::Normalisation normalisation = data::channel_statistics(dataset.train);
   data::Prefetch batches(data::ImageLoader(dataset.train, t.batch_part(), t.seed, s.augmentation, normalisation));
   const data::ImageEvaluation test(dataset.test, t.batch_part(), normalisation);

@@ -4,6 +4,8 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "layers/linear_spec.h"
+
 namespace ashlar {
 namespace {
 
@@ -99,6 +101,34 @@ GptConfig read_gpt_config(const std::filesystem::path& path) {
           .linear = specs_of(config)};
 }
 
+void check_same_network(const std::string& option, const std::filesystem::path& config_file, const Network& network) {
+  std::error_code not_there;
+  if (!std::filesystem::exists(config_file, not_there)) return;
+  const Json json = read_json(config_file);
+  if (!json.is_object() || program_of(json).empty()) return;
+  const JsonObject config(json, config_file.string());
+  const bool gpt = program_of(json) == "train_gpt";
+  if (gpt) check_variant(config);
+  const auto check = [&](const std::string& what, const std::string& its, const std::string& ours) {
+    ASHLAR_CHECK(its == ours, option, ": by ", config_file.string(), " these are weights of a network with ", what, ' ', its,
+                 ", and not ", ours, ", of the same shapes; give --", what, ' ', its, ", or all of it with --config");
+  };
+  check("heads", std::to_string(config.integer(gpt ? "n_head" : "heads")), std::to_string(network.heads));
+  if (!gpt) check("gelu", config.text("gelu", "erf"), network.gelu);
+  const Dim width = network.width, hidden = network.hidden ? network.hidden : 4 * width;
+  const auto check_map = [&](const std::string& place, Dim in, Dim out, const std::string& its, const std::string& ours) {
+    const auto written_out = [&](const std::string& spec) {
+      return make_linear_map(Scope::root().for_loading(), in, out, spec, {})->spec();
+    };
+    check("linear." + place, written_out(its), written_out(ours));
+  };
+  const BlockSpecs its = specs_of(config), &ours = network.linear;
+  check_map("qkv", width, 3 * width, its.qkv, ours.qkv);
+  check_map("proj", width, width, its.proj, ours.proj);
+  check_map("fc1", width, hidden, its.fc1, ours.fc1);
+  check_map("fc2", hidden, width, its.fc2, ours.fc2);
+}
+
 VitConfig read_vit_config(const std::filesystem::path& path, const SafetensorsFile& weights) {
   const JsonObject config(read_json(path), path.string());
   VitConfig result{.patch = size(config, "patch", 1),
@@ -112,6 +142,7 @@ VitConfig read_vit_config(const std::filesystem::path& path, const SafetensorsFi
   result.channels = shape_of(weights, "patch_embed.proj.weight", 4)[1];
   result.classes = shape_of(weights, "head.weight", 2)[0];
   const Dim tokens = shape_of(weights, "pos_embed", 3)[1] - result.class_token;
+  ASHLAR_CHECK(tokens >= 1, weights.path().string(), ": pos_embed has no positions of image patches");
   const auto grid = static_cast<Dim>(std::lround(std::sqrt(static_cast<double>(tokens))));
   ASHLAR_CHECK(grid * grid == tokens, weights.path().string(), ": ", tokens, " positions are not those of a square image");
   result.image = grid * result.patch;

@@ -30,6 +30,17 @@ OrderedJson huggingface_config(const GptConfig& config);
 // config of a ViT.
 GptConfig read_gpt_config(const std::filesystem::path& path);
 
+// What a network computes and the shapes of its weights do not tell.
+struct Network {
+  Dim width, heads, hidden;  // hidden: inside the MLP; 0: 4 width
+  BlockSpecs linear;
+  std::string gelu;  // erf or tanh
+};
+// InputError, which begins with `option`, where the config.json of weights that fit tells that they are of a network that
+// computes something else: of other heads, another GELU, other orders within its matrices, or a variant of GPT-2 that this one
+// is not. Without such a file, or where it is of something else, nobody knows.
+void check_same_network(const std::string& option, const std::filesystem::path& config_file, const Network& network);
+
 // From the config.json of a run of train_vit and the shapes of its weights; the same errors.
 VitConfig read_vit_config(const std::filesystem::path& path, const SafetensorsFile& weights);
 

@@ -8,7 +8,8 @@ namespace ashlar {
 struct VitConfig {
   Dim image = 32, patch = 4, channels = 3, classes = 10;
   Dim width = 192, depth = 6, heads = 3, hidden = 0;  // hidden 0: 4 * width
-  bool class_token = true;                            // false: the mean over patches goes to the head
+  bool class_token = true;                            // false: the mean over patches goes to the head, as with timm's
+                                                      // global_pool='avg', fc_norm=False
   double drop_path = 0;                               // of the last block; grows linearly with depth
   double dropout = 0;
   BlockSpecs linear = {};

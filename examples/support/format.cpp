@@ -8,8 +8,8 @@
 namespace ashlar::support {
 
 std::string printed(const char* format, double value) {
-  char text[64];
-  std::snprintf(text, sizeof text, format, value);
+  std::string text(static_cast<std::size_t>(std::snprintf(nullptr, 0, format, value)), '\0');
+  std::snprintf(text.data(), text.size() + 1, format, value);
   return text;
 }
 

@@ -67,6 +67,12 @@ bool began_with_them(const TrainingOptions& values) {
 
 }  // namespace
 
+void check_begin(const TrainingOptions& values, const Network& network) {
+  if (values.resume) check_same_network("--resume", RunFolder{values.out}.config(), network);
+  else if (!values.init_from.empty())
+    check_same_network("--init-from " + values.init_from.string(), values.init_from.parent_path() / "config.json", network);
+}
+
 std::vector<std::string> parse_places(const std::string& list) {
   const std::vector<std::string> places = split(list, ',');
   ASHLAR_CHECK(!places.empty(), "--layer-at: names no place; valid: ", join(kPlaces));

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "examples/models/saved.h"
 #include "examples/support/options.h"
 #include "examples/support/run_folder.h"
 #include "examples/support/system.h"
@@ -57,6 +58,9 @@ struct TrainingOptions {
   // is said of one place (linear.qkv) at the same level, config or flags, wins.
   std::string layer, layer_at;
 };
+
+// InputError where the weights that a run begins with, or those that it goes on from, are another network's of the same shapes.
+void check_begin(const TrainingOptions& values, const Network& network);
 
 // "qkv,fc1": places of a block where a weight matrix stands, for --layer-at.
 std::vector<std::string> parse_places(const std::string& list);

@@ -227,6 +227,8 @@ TEST_CASE("tokenizer_files_that_do_not_match_are_refused", "[data]") {
     REQUIRE(error().size() < 400);
     folder.write("vocab.bpe", "a " + std::string(1 << 20, 'b') + "\n");
     REQUIRE(error().size() < 400);
+    folder.write("vocab.bpe", std::string(1 << 20, '\x80') + "\n");  // no character begins in it
+    REQUIRE(error().size() < 400);
   }
   SECTION("empty JSON") {
     folder.write("encoder.json", "{}");

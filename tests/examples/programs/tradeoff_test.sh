@@ -51,6 +51,8 @@ expect 2 "needs at least one spec" "$bin/tradeoff" --layers ";" --out "$work/x"
 expect 2 "--ratios: needs a number to put for the * of low_rank:ratio=*" "$bin/tradeoff" --layers "dense; low_rank:ratio=*" --ratios , --out "$work/x"
 expect 2 "dense, seed 1: train_vit: option --stepss is unknown; did you mean --steps?" "$bin/tradeoff" --layers dense --out "$work/x" -- "${options[@]}" --stepss 1
 expect 0 "" "$bin/tradeoff" --layers dense --out "$work/x" -- "${options[@]}" --steps 1
+expect 1 "no training came to its end" "$bin/tradeoff" --layers dense --lrs 1e30 --out "$work/diverged" -- "${options[@]}" --steps 30 --clip 0 --warmup 0
+expect 0 "" "$bin/tradeoff" --layers dense --out "$work/diverged" -- "${options[@]}" --steps 1
 expect 2 "--seed is set by tradeoff" "$bin/tradeoff" --out "$work/x" -- "${options[@]}" --seed=3
 expect 2 "the runs there were trained with" "${study[@]}" -- "${options[@]}" --steps 11
 expect 2 "did you mean 'vit'" "$bin/tradeoff" --task vitt

@@ -30,6 +30,11 @@ for name in vit gpt; do
   if grep -q '"event":"eval"' "$work/$name-e/metrics.jsonl"; then ok; else bad "no evaluation ($name)"; fi
   same "an evaluation alone ($name)" <(grep '"eval"' "$work/$name-a/metrics.jsonl" | tail -n 1 | sed 's/.*"loss"//') <(grep '"eval"' "$work/$name-e/metrics.jsonl" | sed 's/.*"loss"//')
 
+  # weights of a network that computes something else, of the same shapes
+  expect 2 "these are weights of a network with heads 2, and not 1" "${command[@]}" --init-from "$work/$name-a/model.safetensors" --heads 1 --steps 0 --out "$work/$name-h"
+  expect 2 "--resume: by $work/$name-a/config.json these are weights of a network with heads 2, and not 1" "${command[@]}" --steps 20 --heads 1 --resume --out "$work/$name-a"
+  if [ -e "$work/$name-h" ]; then bad "a refused run left $work/$name-h"; else ok; fi
+
   # killed at random moments of its life, then left to finish
   began=$(date +%s.%N)
   expect 0 "" "${command[@]}" --steps 20 --checkpoint-every 2 --out "$work/$name-k"
