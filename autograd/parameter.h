@@ -8,7 +8,8 @@
 
 namespace ashlar {
 
-// What a parameter is. Matrices are decayed and preconditioned; the others are treated element by element.
+// What a parameter is. Matrices are decayed and preconditioned, couplings preconditioned by PrecGD; the others are treated element
+// by element.
 enum class Role : std::uint8_t { matrix, coupling, bias, norm, embedding };
 
 struct ParamInfo {

@@ -52,7 +52,9 @@ if [ -n "$ASHLAR_DATA" ]; then
     found=$(what=images data_folder data_batch_1.bin train.bin 'train/*/')
     if [ -n "$found" ]; then images=(--data "$found"); fi
   fi
-  found=$(what=text data_folder 'wiki.train.*' '*train*.txt')
+  alone=("$ASHLAR_DATA"/*.txt)
+  if [ ${#alone[@]} = 1 ] && [ -f "${alone[0]}" ] && ! compgen -G "$ASHLAR_DATA/*.bin" >/dev/null; then found=${alone[0]}
+  else found=$(what=text data_folder 'wiki.train.*' '*train*.txt'); fi
   if [ -n "$found" ]; then text=(--data "$found"); fi
 fi
 

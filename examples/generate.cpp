@@ -67,7 +67,7 @@ void run(int argc, char** argv) {
   options.add("prompt", s.prompt, "text to go on from").value_name("TEXT");
   options.add("tokens", s.tokens, "tokens to generate").at_least(0);
   options.add("temperature", s.temperature, "1 draws as the model says, less more safely, 0 the likeliest").at_least(0);
-  options.add("top_k", s.top_k, "draw among the K likeliest; 0: all").at_least(0);
+  options.add("top_k", s.top_k, "draw among the N likeliest; 0: all").at_least(0);
   options.add("seed", s.seed, "seed of the draws");
   options.add("cache", s.cache, "keep the keys and values of what has been seen, or else compute all of it for each token");
   add_device_option(options, s.device);

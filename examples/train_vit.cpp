@@ -40,7 +40,7 @@ void add_options(Options& options, Settings& s) {
       .choices({"erf", "tanh"})
       .value_name("NAME");
   options.add("dropout", s.vit.dropout, "dropout on the branches").at_least(0).at_most(0.99);
-  options.add("drop_path", s.vit.drop_path, "stochastic depth of the last block").at_least(0).at_most(0.99);
+  options.add("drop_path", s.vit.drop_path, "chance to drop a branch of the last block, growing from 0 in the first").at_least(0).at_most(0.99);
   options.group("Augmentation");
   options.add("crop_padding", s.augmentation.crop_padding, "random crops after padding by N pixels, at most a side; 0: none")
       .at_least(0);

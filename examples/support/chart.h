@@ -26,7 +26,7 @@ struct Chart {
   std::vector<Line> lines;
 };
 
-// A <figure> with legend and <svg>. The page has kChartStyle, and the fonts (report.cpp).
+// A <figure> with legend and <svg>. The page has kChartStyle, and the fonts (page.cpp).
 std::string render(const Chart& chart);
 // A file of its own, with the charts one below the other.
 std::string render_svg(const std::vector<Chart>& charts);

@@ -95,13 +95,13 @@ void add_training_options(Options& options, TrainingOptions& values, const std::
   options.add("out", values.out, "folder for config, metrics, weights, checkpoint and report").value_name("DIR");
   options.add("resume", values.resume, "go on from the checkpoint in --out").flag_only();
   options.add("overwrite", values.overwrite, "replace the run that --out holds").flag_only();
-  options.add("save", values.save, "leave weights and a checkpoint; without, for measurements, only what was measured").flag_only();
+  options.add("save", values.save, "leave weights and a checkpoint (on; --no-save switches it off, for measurements)").flag_only();
   options.add("init_from", values.init_from, "begin with the weights of this model.safetensors instead of random ones")
       .value_name("FILE");
 
   options.group("Weight matrices");
   options.add("layer", values.layer,
-              "kind of all weight matrices, such as blast:blocks=6,rank=192; kinds and their keys: " + linear_kinds())
+              "kind of the weight matrices of all blocks, such as blast:blocks=6,rank=192; kinds and their keys: " + linear_kinds())
       .value_name("SPEC")
       .shorthand();
   options.add("layer_at", values.layer_at, "restrict --layer to these places, e.g. qkv,fc1,fc2")
@@ -116,9 +116,9 @@ void add_training_options(Options& options, TrainingOptions& values, const std::
   options.add("lr", values.optim["lr"], setting_help("lr")).at_least(0);
   options.add("batch", values.batch, "samples or sequences in a step").at_least(1);
   options.add("accumulate", values.accumulate, "split a step into N batches: less memory, the same gradient").at_least(1);
-  options.add("epochs", values.epochs, "length of the run in passes over the data").at_least(1).at_most(1e9);
+  options.add("epochs", values.epochs, "length of the run in passes over the data; 1 if no length is given").at_least(1).at_most(1e9);
   options.add("steps", values.steps, "length of the run in steps; 0: only evaluate").at_least(0);
-  options.add("minutes", values.minutes, "stop after this wall time, the schedule stretched over it")
+  options.add("minutes", values.minutes, "stop after this wall time, over which the schedule is stretched, or at --epochs or --steps if sooner")
       .more_than(0)
       .at_most(1e9);
   options.add("decay", values.decay, "learning rate after the warm-up").choices({"cosine", "linear", "constant"}).value_name("NAME");
@@ -126,8 +126,8 @@ void add_training_options(Options& options, TrainingOptions& values, const std::
   options.add("final_lr", values.final_lr, "learning rate at the end, as a share of the peak").at_least(0).at_most(1);
   options.add("clip", values.clip, "largest global gradient norm; 0: any").at_least(0);
   options.add("weight_decay", values.optim["weight_decay"], setting_help("weight_decay")).at_least(0);
-  options.add("groups", values.groups, "parameters with settings of their own, e.g. \"role=norm,lr=0.5; name=head.*,decay=constant\"");
-  options.add("lr_scale", values.lr_scale, "scale the learning rate of each factor of a structured matrix by its fan-in");
+  options.add("groups", values.groups, "parameters with settings of their own, e.g. \"role=norm,lr=0.5; name=*.bias,decay=constant\"");
+  options.add("lr_scale", values.lr_scale, "give each factor of a structured matrix the learning rate that suits its fan-in (muP)");
   options.add("ema", values.ema, "evaluate and save an average of the weights with this decay, e.g. 0.999; 0: the weights")
       .at_least(0)
       .at_most(0.999999);

@@ -145,7 +145,7 @@ Plan make_plan(const Call& c) {
   const bool may_split = c.operands != DType::bf16 || c.k % 64 == 0;
   const std::uint32_t schemes = may_split ? CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE : CUBLASLT_REDUCTION_SCHEME_NONE;
   prefer(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, schemes);
-  std::array<Found, 4> results{};  // in increasing order of the time that the library expects
+  std::array<Found, std::tuple_size_v<decltype(plan.algorithms)>> results{};  // in increasing order of the time that the library expects
   int count = 0;
   plan.status = cublasLtMatmulAlgoGetHeuristic(handle_of(c.device), plan.product, plan.b, plan.a, plan.y, plan.y, preference,
                                                static_cast<int>(results.size()), results.data(), &count);
@@ -153,7 +153,7 @@ Plan make_plan(const Call& c) {
   const std::span all(results.data(), static_cast<std::size_t>(count));
   if (plan.found()) plan.status = all.empty() ? CUBLAS_STATUS_NOT_SUPPORTED : all.front().state;
   for (const Found& result : all) {
-    if (result.state == CUBLAS_STATUS_SUCCESS) plan.algorithms.push_back(result.algo);
+    if (result.state == CUBLAS_STATUS_SUCCESS) plan.algorithms[plan.count++] = result.algo;
   }
   log_plan(c, plan.status, all);
   if (!refuses(plan.status)) check_library(plan.status, "cublasLtMatmulAlgoGetHeuristic", __FILE__, __LINE__);
@@ -232,10 +232,10 @@ const Plan& plan_for(const Call& call) { return kept_plan(call); }
 
 bool give_up(const Call& call, cublasStatus_t status) {
   Plan& plan = kept_plan(call);
-  plan.algorithms.erase(plan.algorithms.begin());
+  ++plan.taken;
   ashlar::cuda::log("cuBLASLt: ", told(call), ": given up, refused with ", cublasLtGetStatusName(status), "; ",
-                    plan.algorithms.size(), " algorithms are left");
-  if (plan.algorithms.empty()) plan.status = status;
+                    plan.count - plan.taken, " algorithms are left");
+  if (plan.taken == plan.count) plan.status = status;
   return plan.found();
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 #include <cublasLt.h>
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -50,7 +51,9 @@ std::string told(const Call& call);
 struct Plan {
   cublasLtMatmulDesc_t product = nullptr;
   cublasLtMatrixLayout_t a = nullptr, b = nullptr, y = nullptr;
-  std::vector<cublasLtMatmulAlgo_t> algorithms;  // the fastest first, as the library expects
+  // The fastest first, as the library expects. Not a vector: nvcc 13.0 fails on one of these.
+  std::array<cublasLtMatmulAlgo_t, 4> algorithms{};
+  std::size_t taken = 0, count = 0;  // the one in use, and how many there are
   cublasStatus_t status = CUBLAS_STATUS_NOT_SUPPORTED;  // of the search for them, or why the last one was given up
   bool found() const { return status == CUBLAS_STATUS_SUCCESS; }
 };

@@ -53,7 +53,7 @@ void run_library(const Exec& exec, const Problem& given) {
   const cublasStatus_t status =
       cublasLtMatmul(handle_of(call.device), plan.product, f64 ? static_cast<const void*>(&alpha) : &alpha32, p.b.data, plan.b,
                      p.a.data, plan.a, f64 ? static_cast<const void*>(&beta) : &beta32, p.y.data, plan.y, p.y.data, plan.y,
-                     &plan.algorithms.front(), View(workspace).data, kWorkspace, queue(exec));
+                     &plan.algorithms[plan.taken], View(workspace).data, kWorkspace, queue(exec));
   // Others were refused products that the search had found: with a bias (pytorch/pytorch#91436), and of operands that lie at
   // odd addresses (pytorch/pytorch#92201).
   if (refuses(status) && (give_up(call, status) || call.epilogue() != CUBLASLT_EPILOGUE_DEFAULT)) {

@@ -17,12 +17,12 @@ namespace {
 
 using dnnl::memory;
 
-// oneDNN takes a limit of the instruction set only before it has made its first primitive: the environment variable
-// ASHLAR_ISA reaches it, a later limit_isa() does not.
-// That each thread keeps, and the library for all: several times what a training step needs, while sizes that keep changing (a
+// Primitives that each thread keeps, and the library for all: several times what a training step needs, while sizes that keep changing (a
 // text that grows) make ever more. Each holds some 100 KB of code.
 constexpr std::size_t kMostPrimitives = 256;
 
+// oneDNN takes a limit of the instruction set only before it has made its first primitive: the environment variable
+// ASHLAR_ISA reaches it, a later limit_isa() does not.
 dnnl::engine& engine() {
   static dnnl::engine instance = [] {
     dnnl::set_primitive_cache_capacity(kMostPrimitives);

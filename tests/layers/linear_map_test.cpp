@@ -232,3 +232,12 @@ TEST_CASE("the authors' initialisations: uniform factors, and what they make of 
     REQUIRE(std::abs(value) <= 1 / std::sqrt(96.0));
   }
 }
+
+TEST_CASE("gradients that several threads add up are the same bits on all of them") {
+  // Enough rows for several ranges of them, and enough weights for several threads to add up the sums over rows.
+  for (const SuiteCase& c : {SuiteCase{"low_rank:rank=64", 384, 384}, SuiteCase{"blast:blocks=4,rank=96", 384, 384},
+                             SuiteCase{"monarch:blocks=4", 384, 384}, SuiteCase{"block_diagonal:blocks=4,shuffle=1", 768, 768},
+                             SuiteCase{"ss1:reduction=4,classes=3", 384, 384}}) {
+    repeats_on_all_threads(c, {DType::f32}, {600});
+  }
+}

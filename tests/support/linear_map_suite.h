@@ -126,9 +126,10 @@ inline void matches_f64(const SuiteCase& c, DType dtype, double tolerance_) {
 }
 
 // One, two and three threads give the same bits.
-inline void repeats_on_all_threads(const SuiteCase& c) {
-  for (const DType dtype : {DType::f32, DType::bf16}) {
-    for (const Dim rows : {Dim{2}, Dim{90}, Dim{1300}}) {
+inline void repeats_on_all_threads(const SuiteCase& c, const std::vector<DType>& dtypes = {DType::f32, DType::bf16},
+                                   const std::vector<Dim>& all_rows = {2, 90, 1300}) {
+  for (const DType dtype : dtypes) {
+    for (const Dim rows : all_rows) {
       INFO(c.spec << " " << c.in << " -> " << c.out << " " << dtype << " rows " << rows);
       const auto run = [&](int threads) {
         const ThreadCount count(threads);

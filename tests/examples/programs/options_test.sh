@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# The options of train_vit and train_gpt arrive where they work: with each a run is another one, or ends where it should.
+#   options_test.sh BIN   (the folder with the programs)
+source "$(dirname "${BASH_SOURCE[0]}")/support.sh"
+
+# run NAME OPTION…: a run of the command at hand, in $work/NAME. 3 steps at one learning rate, unless the options say otherwise.
+run() { expect 0 "" "${command[@]}" --warmup 0 --decay constant --steps 3 "${@:2}" --out "$work/$1"; }
+weights() { echo "$work/$1/model.safetensors"; }
+losses() { grep -o '"event":"train".*"loss":[^,]*' "$work/$1/metrics.jsonl"; }
+steps_of() { grep "\"event\":\"$2\"" "$work/$1/metrics.jsonl" | grep -o '"step":[0-9]*' | grep -o '[0-9]*' | tr '\n' ' '; }
+differs() { if cmp -s "$2" "$3"; then bad "$1 changes nothing"; else ok; fi; }
+is() { if [ "$2" = "$3" ]; then ok; else bad "$1: '$2' and not '$3'"; fi; }
+
+common=("--clip 0.01" "--weight-decay 0.5" "--dtype bf16" "--dropout 0" "--seed 2" "--lr 0.002" "--lr-scale" "--optimizer sgd"
+  "--optim.beta1 0.5" "--decay linear" "--decay cosine" "--warmup 0.9" "--groups role=norm,lr=0.5" "--batch 2")
+of_vit=("--label-smoothing 0.5" "--no-flip" "--cutmix 1" "--crop-padding 1" "--mixup 0" "--drop-path 0.5" "--gelu tanh")
+for name in vit gpt; do
+  declare -n command=$name
+  run $name
+  own=()
+  [ $name = gpt ] || own=("${of_vit[@]}")
+  for options in "${common[@]}" "${own[@]}"; do
+    read -ra words <<<"$options"
+    run "$name $options" "${words[@]}"
+    differs "$options ($name)" "$(weights $name)" "$(weights "$name $options")"
+  done
+  run $name-final --decay cosine --final-lr 0.5
+  differs "--final-lr ($name)" "$(weights $name-final)" "$(weights "$name --decay cosine")"
+  # Under a schedule that falls, biases whose own does not.
+  run $name-biases --decay cosine --groups "name=*.bias,decay=constant"
+  differs "a group's decay ($name)" "$(weights $name-biases)" "$(weights "$name --decay cosine")"
+
+  # An average of the weights is what is evaluated and saved, and not what is trained.
+  for ema in 0.9 0.1; do
+    run $name-ema-$ema --ema $ema
+    same "losses with --ema ($name)" <(losses $name) <(losses $name-ema-$ema)
+    differs "--ema $ema ($name)" "$(weights $name)" "$(weights $name-ema-$ema)"
+  done
+  differs "the decay of --ema ($name)" "$(weights $name-ema-0.9)" "$(weights $name-ema-0.1)"
+  run $name-of-average --init-from "$(weights $name-ema-0.9)" --steps 0
+  same "the evaluation of an average ($name)" <(grep '"eval"' "$work/$name-ema-0.9/metrics.jsonl" | sed 's/.*"loss"//') \
+    <(grep '"eval"' "$work/$name-of-average/metrics.jsonl" | sed 's/.*"loss"//')
+
+  run $name-often --steps 5 --eval-every 2 --log-every 2 --threads 1
+  is "steps with an evaluation ($name)" "$(steps_of $name-often eval)" "2 4 5 "
+  is "steps that are logged ($name)" "$(steps_of $name-often train)" "1 2 4 "
+  is "threads ($name)" "$(grep -o '"threads":[0-9]*' "$work/$name-often/metrics.jsonl" | head -n 1)" '"threads":1'
+  expect 0 "" "${command[@]}" --minutes 0.01 --out "$work/$name-minutes"
+  is "what ended a run of 0.6 s ($name)" "$(grep -o '"stopped_by":"[a-z]*"' "$work/$name-minutes/metrics.jsonl")" '"stopped_by":"minutes"'
+done
+expect 0 "" "${vit[@]}" --epochs 1 --out "$work/epoch"
+is "steps of an epoch of 48 images" "$(steps_of epoch train)" "1 2 3 4 5 6 "
+declare -n command=gpt
+run recompute --recompute
+same "activations that are computed again" "$(weights gpt)" "$(weights recompute)"
+# Without --data there is some.
+expect 0 "" "${gpt[0]}" "${gpt[@]:3}" --steps 1 --eval-windows 1 --out "$work/made-up"
+finish
