@@ -117,8 +117,8 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
   static Array forward(Context& ctx, const Array& x, const Array& weight, const Targets& targets) {
     ASHLAR_CHECK(x.ndim() == 2 && weight.ndim() == 2 && x.size(1) == weight.size(1), "linear_cross_entropy: x ",
                  x.shape(), " must be (R, C) and weight ", weight.shape(), " (V, C)");
-    ASHLAR_CHECK(!ctx.needs_grad(1) || weight.dtype() == master_dtype(x.dtype()), "linear_cross_entropy: a weight that is trained for ",
-                 x.dtype(), " must be ", master_dtype(x.dtype()), ", got ", weight.dtype());
+    ASHLAR_CHECK(!ctx.needs_grad(1) || weight.dtype() == master_dtype(x.dtype()),
+                 "linear_cross_entropy: a weight that is trained for ", x.dtype(), " must be ", master_dtype(x.dtype()), ", got ", weight.dtype());
     check_targets(name, targets, x.size(0));
     const Dim rows = x.size(0), vocabulary = weight.size(0);
     const Device device = x.device();

@@ -56,6 +56,9 @@ bool blames_path(int error) {
   if (blames_path(error)) throw InputError(text);
   throw Error(text);
 }
+[[noreturn]] void throw_folder_error(const std::filesystem::path& folder, int error) {
+  throw_failure(kToFolder, folder, error, write_remedy(error));
+}
 
 // What a path names in the end: writing to a symbolic link replaces what it points to, not the link.
 std::filesystem::path target_of(std::filesystem::path path) {
@@ -222,19 +225,19 @@ void write_file(const std::filesystem::path& path, std::string_view text) {
 void make_writable_folder(const std::filesystem::path& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  if (const int failure = error ? error.value() : write_obstacle(folder)) throw_failure(kToFolder, folder, failure, write_remedy(failure));
+  if (const int failure = error ? error.value() : write_obstacle(folder)) throw_folder_error(folder, failure);
 }
 
 void check_writable_folder(const std::filesystem::path& folder) {
   std::error_code ignored;
   std::filesystem::path above = folder;
   while (!std::filesystem::exists(above, ignored) && above != folder_of(above)) above = folder_of(above);
-  if (const int failure = write_obstacle(above)) throw_failure(kToFolder, folder, failure, write_remedy(failure));
+  if (const int failure = write_obstacle(above)) throw_folder_error(folder, failure);
 }
 
 FolderLock::FolderLock(const std::filesystem::path& folder)
     : descriptor_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
-  if (descriptor_ < 0) throw_failure(kToFolder, folder, errno, write_remedy(errno));
+  if (descriptor_ < 0) throw_folder_error(folder, errno);
   if (::flock(descriptor_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
   ::close(descriptor_);
   throw InputError(concat(kToFolder, folder.string(),

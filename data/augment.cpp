@@ -30,8 +30,9 @@ void place_image(const std::uint8_t* from, Dim height, Dim width, Dim dy, Dim dx
 
 namespace {
 
-// The logarithm of Gamma(alpha, 1), which for a small alpha is mostly too small a number for a double, by Marsaglia and Tsang 2000, "A simple method for generating gamma variables"; alpha below
-// 1 through alpha + 1 and a power of a uniform number. Every attempt has random words of its own.
+// The logarithm of Gamma(alpha, 1), which is mostly too small for a double where alpha is small, by Marsaglia and Tsang 2000,
+// "A simple method for generating gamma variables"; alpha below 1 through alpha + 1 and a power of a uniform number. Every
+// attempt has random words of its own.
 double sample_log_gamma(const Random& random, double alpha) {
   const double shape = alpha < 1 ? alpha + 1 : alpha;
   const double d = shape - 1.0 / 3, c = 1 / std::sqrt(9 * d);

@@ -109,7 +109,10 @@ class Passes {
     });
     for (Replayed* replayed : {&forward_, &backward_}) choose_times(*replayed);
   }
-  void forget_recordings() { forward_ = backward_ = {}; }
+  void forget_recordings() {
+    forward_.passes.reset();
+    backward_.passes.reset();
+  }
 
   void time(Times& times) const {
     if (!backward_.passes) return time_calls(times);
@@ -119,7 +122,7 @@ class Passes {
 
  private:
   struct Replayed {
-    std::shared_ptr<cuda::Recording> passes;
+    std::unique_ptr<cuda::Recording> passes;
     int times = 1;  // in one measurement
   };
   // So often that a measurement takes three milliseconds or more: its begin and its end take some 20 microseconds of them.

@@ -25,9 +25,9 @@ std::string share_of(const RunRecord& run, const std::string& unit) {
 std::vector<std::string> names_of(const std::vector<std::string>& folders) {
   std::vector<std::filesystem::path> names, before;
   for (const std::string& folder : folders) {
-    names.emplace_back(RunFolder{folder}.name());
-    const std::filesystem::path whole = std::filesystem::absolute(folder).lexically_normal();
-    before.push_back((whole.has_filename() ? whole : whole.parent_path()).parent_path());
+    const std::filesystem::path whole = RunFolder{folder}.whole();
+    names.push_back(whole.filename());
+    before.push_back(whole.parent_path());
   }
   for (bool longer = true; longer;) {
     longer = false;

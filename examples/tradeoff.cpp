@@ -227,8 +227,8 @@ void run(int argc, char** argv) {
   const bool stopped = !study.go();
   if (stopped) std::printf("stopped; the same command goes on\n");
   const std::vector<Outcome> outcomes = study.outcomes();
-  if (outcomes.empty() && stopped) return;
   if (outcomes.empty()) {
+    if (stopped) return;
     std::filesystem::remove(options_file(s));  // other options may be tried
     throw Error(concat("no training came to its end; see log.txt in the folders in ", s.out.string()));
   }

@@ -11,7 +11,8 @@ void check_adam_settings(std::string_view optimizer, const AdamSettings& setting
   ASHLAR_CHECK(is_average(settings.beta1) && is_average(settings.beta2), optimizer, ": betas must be in [0, 1), got ",
                settings.beta1, " and ", settings.beta2);
   // 0 / 0 would make an element that never had a gradient no number.
-  ASHLAR_CHECK(static_cast<float>(settings.eps) > 0, optimizer, ": eps must be above zero, in single precision too, got ", settings.eps);
+  ASHLAR_CHECK(static_cast<float>(settings.eps) > 0, optimizer, ": eps must be above zero, in single precision too, got ",
+               settings.eps);
 }
 
 void add_adam_state(Slot& slot) {

@@ -31,9 +31,9 @@ class Clip {
 
 // Gradients hold the sum over `accumulated` batches. They become the mean and, if the norm of that is above max_norm,
 // shrink to max_norm as by torch.nn.utils.clip_grad_norm_; max_norm 0 does not clip. On the CPU nothing is written: the
-// update multiplies Clip::scale in, which is not a number when the norm is not finite: step() refuses it. On a GPU the gradients themselves are
-// scaled, since the scale is only known there, and Clip::scale is 1. Parameters without a gradient count as zero. The bits
-// do not depend on the number of threads.
+// update multiplies Clip::scale in, which is not a number when the norm is not finite: step() refuses it. On a GPU the
+// gradients themselves are scaled, since the scale is only known there, and Clip::scale is 1. Parameters without a gradient
+// count as zero. The bits do not depend on the number of threads.
 Clip clip_grad_norm(const Parameters& parameters, double max_norm, int accumulated = 1);
 // The same without fetch() where a GPU does it, so that it can be recorded.
 Clip clip_grad_norm_on_device(const Parameters& parameters, double max_norm, int accumulated = 1);

@@ -29,9 +29,9 @@ void check_contents(const RunFolder& run, RunStart start) {
 
 }  // namespace
 
-std::string RunFolder::name() const {
+path RunFolder::whole() const {
   const path folder = std::filesystem::absolute(root).lexically_normal();
-  return (folder.has_filename() ? folder : folder.parent_path()).filename().string();
+  return folder.has_filename() ? folder : folder.parent_path();
 }
 
 void RunFolder::check(RunStart start) const {

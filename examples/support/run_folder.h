@@ -20,8 +20,9 @@ struct RunFolder {
   // Weights, optimizer state and step in one file: replacing it is one rename, so that there is no moment at which a
   // crash leaves half of an old and half of a new checkpoint.
   std::filesystem::path checkpoint() const { return root / "checkpoint" / "state.safetensors"; }
-  // The last part of the path, also of "runs/a/" and ".".
-  std::string name() const;
+  // The whole path, which ends in the folder's name also of "runs/a/" and ".".
+  std::filesystem::path whole() const;
+  std::string name() const { return whole().filename().string(); }
 
   // InputError if no run may begin so: a resumed one needs a checkpoint there; a fresh one refuses a checkpoint, weights,
   // metrics and a report, so that hours of training are not lost to a forgotten flag; none may begin where another program

@@ -145,7 +145,8 @@ Plan make_plan(const Call& c) {
   const bool may_split = c.operands != DType::bf16 || c.k % 64 == 0;
   const std::uint32_t schemes = may_split ? CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE : CUBLASLT_REDUCTION_SCHEME_NONE;
   prefer(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, schemes);
-  std::array<Found, std::tuple_size_v<decltype(plan.algorithms)>> results{};  // in increasing order of the time that the library expects
+  // In increasing order of the time that the library expects.
+  std::array<Found, std::tuple_size_v<decltype(plan.algorithms)>> results{};
   int count = 0;
   plan.status = cublasLtMatmulAlgoGetHeuristic(handle_of(c.device), plan.product, plan.b, plan.a, plan.y, plan.y, preference,
                                                static_cast<int>(results.size()), results.data(), &count);

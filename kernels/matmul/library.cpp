@@ -17,8 +17,8 @@ namespace {
 
 using dnnl::memory;
 
-// Primitives that each thread keeps, and the library for all: several times what a training step needs, while sizes that keep changing (a
-// text that grows) make ever more. Each holds some 100 KB of code.
+// Primitives that each thread keeps, and the library for all: several times what a training step needs, while sizes that keep
+// changing (a text that grows) make ever more. Each holds some 100 KB of code.
 constexpr std::size_t kMostPrimitives = 256;
 
 // oneDNN takes a limit of the instruction set only before it has made its first primitive: the environment variable

@@ -6,7 +6,8 @@
 // i < out_blocks, j < in_blocks; p = ceil(out / out_blocks), q = ceil(in / in_blocks): a ragged last block is treated as
 // if x and y were padded with zeros. Saved for backward: x (shared with its producer) and, on the CPU, a where q is at least
 // 24, since computing it again is cheaper for shorter blocks; on a GPU a and c.
-// At initialisation var V = in_blocks / in (1/q without padding), E S² = 1/in_blocks, var U = in std² / rank, so that the entries of W have variance std².
+// At initialisation var V = in_blocks / in (1/q without padding), E S² = 1/in_blocks, var U = in std² / rank, so that the
+// entries of W have variance std².
 #pragma once
 #include "kernels/rounding.h"
 #include "layers/linear_spec.h"

@@ -10,7 +10,8 @@
 // output, i, i + N, …, and row k of R_j belongs to output block k mod N. It costs a copy of y more than the other.
 // Saved for backward: x (shared with its producer) and h, rank N numbers a row: computing it again would cost up to two
 // fifths of the backward.
-// At initialisation var R = blocks / in (1/q without padding), var L = in std² / rank, so that the entries of W have variance std².
+// At initialisation var R = blocks / in (1/q without padding), var L = in std² / rank, so that the entries of W have variance
+// std².
 #pragma once
 #include "kernels/rounding.h"
 #include "layers/linear_spec.h"

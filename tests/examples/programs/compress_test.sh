@@ -30,7 +30,7 @@ for weighting in activation fisher; do
   expect 0 "" "$bin/compress" --in "$dense" --layer low_rank:rank=4 --calibrate "$work/images" --weighting $weighting --samples 12 --out "$work/vit-$weighting"
   if [ "$(grep -c "low_rank:rank=4: relative error .*, weighed 0" "$work/out")" -eq 8 ]; then ok; else bad "compress --weighting $weighting: $(cat "$work/out")"; fi
 done
-if cmp -s "$work/vit-activation/model.safetensors" "$work/vit-fisher/model.safetensors"; then bad "both weightings give the same"; else ok; fi
+differs "both weightings" "$work/vit-activation/model.safetensors" "$work/vit-fisher/model.safetensors"
 expect 0 "" "$bin/compress" --in "$work/gpt-a/model.safetensors" --layer low_rank:rank=4 --layer-at fc1,fc2 --calibrate "$work/text" --samples 8 --out "$work/gpt-weighed"
 expect 2 "--calibrate: blocks.0.attn.qkv is to be monarch:blocks=2, which cannot weigh its error" "$bin/compress" --in "$dense" --layer monarch:blocks=2 --calibrate "$work/images" --out "$work/y"
 expect 2 "Valid: activation, fisher" "$bin/compress" --in "$dense" --layer low_rank:rank=4 --calibrate "$work/images" --weighting row --out "$work/y"
@@ -38,7 +38,7 @@ expect 2 "$work/empty2" "$bin/compress" --in "$dense" --layer low_rank:rank=4 --
 for factorize in precgd als; do
   expect 0 "" "$bin/compress" --in "$dense" --layer blast:blocks=2,rank=4 --factorize $factorize --out "$work/vit-$factorize"
 done
-if cmp -s "$work/vit-precgd/model.safetensors" "$work/vit-als/model.safetensors"; then bad "both factorisations give the same"; else ok; fi
+differs "both factorisations" "$work/vit-precgd/model.safetensors" "$work/vit-als/model.safetensors"
 # every structure there and back: dense again, and the same network as the structure was
 for spec in low_rank:rank=4 monarch:blocks=2 blast:blocks=2,rank=4 ss1:reduction=2,classes=2 block_diagonal:blocks=2,shuffle=1; do
   expect 0 "" "$bin/compress" --in "$dense" --layer $spec --out "$work/there" --data "$work/images"

@@ -26,7 +26,6 @@ write() {
   expect 0 "" "$bin/generate" --model "$work/gpt-a" --tokens 40 "${@:2}"
   cp "$work/out" "$work/text-$1"
 }
-differ() { if cmp -s "$work/text-$2" "$work/text-$3"; then bad "$1: the same text"; else ok; fi; }
 write likeliest --temperature 0 --seed 3
 write one --temperature 9 --top-k 1 --seed 4
 same "the likeliest tokens" "$work/text-likeliest" "$work/text-one"
@@ -34,9 +33,9 @@ write three --temperature 1 --top-k 0 --seed 3
 write four --temperature 1 --top-k 0 --seed 4
 write two --temperature 1 --top-k 2 --seed 3
 write cold --temperature 0.01 --top-k 0 --seed 3
-differ "other seeds" three four
-differ "--top-k 2 and all" two three
-differ "other temperatures" cold three
+differs "other seeds" "$work/text-three" "$work/text-four"
+differs "--top-k 2 and all" "$work/text-two" "$work/text-three"
+differs "other temperatures" "$work/text-cold" "$work/text-three"
 # The tokenizer under the names of Hugging Face, or under none.
 cp -r "$work/gpt-a" "$work/gpt-names"
 mv "$work/gpt-names/encoder.json" "$work/gpt-names/vocab.json"

@@ -13,6 +13,7 @@ bad() {
   echo "FAILED: $1"
 }
 same() { if cmp -s "$2" "$3"; then ok; else bad "$1: $2 and $3 differ"; fi; }
+differs() { if cmp -s "$2" "$3"; then bad "$1: $2 and $3 are the same"; else ok; fi; }
 # expect CODE TEXT COMMAND…: the exit code, and one line on stderr that contains the text
 expect() {
   local code=$1 text=$2
