@@ -1,6 +1,7 @@
 #include "data/text.h"
 
 #include <algorithm>
+#include <cctype>
 #include <vector>
 
 #include "core/files.h"
@@ -16,6 +17,14 @@ namespace {
 
 constexpr const char* kWhat = "text";
 
+bool names(const std::string& split, const std::string& file) {
+  const std::size_t at = file.find(split);
+  if (at == std::string::npos) return false;
+  // "latest.txt" or "train_without_test.txt" are no test split, which nobody would miss.
+  return split != "test" || ((at == 0 || !std::isalpha(static_cast<unsigned char>(file[at - 1]))) && !names("train", file) &&
+                             !names("valid", file));
+}
+
 // The file of a split in a folder; an empty path if there is none.
 fs::path find_split(const fs::path& folder, const std::string& split) {
   std::error_code failure;
@@ -26,9 +35,7 @@ fs::path find_split(const fs::path& folder, const std::string& split) {
   std::vector<fs::path> found;
   for (const fs::path& entry : sorted_entries(folder, kWhat)) {
     const std::string name = entry.filename().string();
-    if (name.ends_with(".txt") && name.find(split) != std::string::npos &&
-        fs::is_regular_file(entry, failure))
-      found.push_back(entry);
+    if (name.ends_with(".txt") && names(split, name) && fs::is_regular_file(entry, failure)) found.push_back(entry);
   }
   if (found.empty()) return {};
   ASHLAR_CHECK(found.size() == 1, kWhat, ": ", folder.string(), " has several files for the ", split,
@@ -88,18 +95,22 @@ TextDataset load_text(const fs::path& path) {
   }
   ASHLAR_CHECK(
       folder, kWhat, ": nothing recognised in ", path.string(),
-      "; looked for wiki.{train,valid}.{tokens,raw}, *.txt with train or valid in the name, or a single .txt, there and in "
-      "its subfolders; ",
+      "; looked for wiki.{train,valid,test}.{tokens,raw}, *.txt with train, valid or test in the name, or a single .txt, there "
+      "and in its subfolders; ",
       describe_folder(path), "; data/download.sh wikitext2 fetches WikiText-2");
+  const fs::path train = find_split(*folder, "train"), valid = find_split(*folder, "valid"), test = find_split(*folder, "test");
+  const fs::path lone = find_lone_text(*folder);
+  if (train == valid || (!lone.empty() && ((train == lone && valid.empty()) || (valid == lone && train.empty())))) {
+    return split_text(train.empty() ? valid : train);
+  }
   bool wikitext = false;
-  const auto read = [&](const char* split) {
-    const fs::path file = find_split(*folder, split);
+  const auto read = [&](const char* split, const fs::path& file) {
     ASHLAR_CHECK(!file.empty(), kWhat, ": ", folder->string(), " has no file for the ", split, " split: neither wiki.",
                  split, ".{tokens,raw} nor a *.txt with ", split, " in its name");
     wikitext = wikitext || file.extension() != ".txt";
     return read_text(file);
   };
-  TextDataset data{read("train"), read("valid"), {}};
+  TextDataset data{read("train", train), read("valid", valid), {}, test.empty() ? "" : read("test", test)};
   data.description = (wikitext ? "WikiText in " : "text files in ") + folder->string();
   return data;
 }

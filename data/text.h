@@ -1,4 +1,4 @@
-// Text in two splits, and the word counts that make perplexities of different tokenizers comparable.
+// Text in its splits, and the word counts that make perplexities of different tokenizers comparable.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -11,11 +11,13 @@ namespace ashlar::data {
 struct TextDataset {
   std::string train, valid;
   std::string description;  // "WikiText in data/wikitext-2"
+  std::string test = {};    // empty where there is none
 };
 
-// Reads the folder `path`, or the one folder in it that is recognised: files wiki.{train,valid} ending in
-// .tokens or .raw, otherwise files with train or valid in the name ending in .txt. Where there are none, the
-// single .txt of such a folder, or `path` itself, whose last tenth is for validation. InputError that says what
+// Reads the folder `path`, or the one folder in it that is recognised: files wiki.{train,valid,test} ending in
+// .tokens or .raw, otherwise files with train, valid or test as a word of the name, ending in .txt; the test split may
+// be missing. Where there are none, the single .txt of such a folder, or `path` itself, whose last tenth is for
+// validation. InputError that says what
 // was looked for, or which file is missing, empty, too short or ambiguous, otherwise.
 TextDataset load_text(const std::filesystem::path& path);
 

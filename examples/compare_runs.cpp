@@ -55,6 +55,9 @@ void run(int argc, char** argv) {
     ASHLAR_CHECK(std::filesystem::exists(RunFolder{folder}.metrics()), folder,
                  ": has no metrics.jsonl; give the --out folder of a run");
   }
+  const RunFolder beside{out.parent_path()};
+  ASHLAR_CHECK(std::filesystem::absolute(out) != std::filesystem::absolute(beside.report()) || !std::filesystem::exists(beside.metrics()),
+               "--out ", out.string(), " is the report of a run; give another file");
   const std::vector<std::string> names = names_of(folders);
   std::vector<RunRecord> runs;
   for (std::size_t i = 0; i < folders.size(); ++i) runs.push_back(read_run(names[i], folders[i]));

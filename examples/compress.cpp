@@ -140,8 +140,8 @@ Subject<Gpt2> gpt_subject(const Settings& s) {
   ASHLAR_CHECK(tokenizer.vocab_size() <= config.vocab, vocabulary.string(), ": has ", tokenizer.vocab_size(),
                " tokens and the model ", config.vocab, "; give the model's own with --tokenizer");
   if (!s.data.empty()) {
-    const TextSplit split = validation_split(data::load_text(s.data), tokenizer, std::max<Dim>(1, s.batch / 8), config.context,
-                                             s.eval_windows);
+    const TextSplit split = text_split("valid", data::load_text(s.data).valid, tokenizer, std::max<Dim>(1, s.batch / 8),
+                                       config.context, s.eval_windows);
     subject.evaluate = [split](const Gpt2& model, const EvalProgress& progress) { return evaluate(model, split, 0, progress); };
   }
   if (!s.calibrate.empty()) {
@@ -220,7 +220,10 @@ void compress(const Settings& s, const SafetensorsFile& weights, const Subject<M
   }
   const auto old_model = subject.make(subject.specs), new_model = subject.make(specs);
   std::set<std::string> weighed;
-  if (!s.calibrate.empty()) weighed = changing_maps(s, *old_model, *new_model);
+  if (!s.calibrate.empty()) {
+    weighed = changing_maps(s, *old_model, *new_model);
+    ASHLAR_CHECK(!weighed.empty(), "--calibrate: all matrices are ", s.layer, " already; leave it out");
+  }
   subject.load(*old_model, weights);
   judge("before", subject, *old_model);
   const Calibration calibration = weighed.empty() ? Calibration() : calibrate(s, subject, *old_model, weighed);
@@ -249,9 +252,11 @@ void compress(const Settings& s, const SafetensorsFile& weights, const Subject<M
   for (const std::string_view place : BlockSpecs::kPlaces) config["linear"][std::string(place)] = specs.at(place);
   const RunFolder out{s.out};
   const FolderLock lock = out.hold(s.start());
+  const std::filesystem::path new_weights = s.out / "new.safetensors";  // what is there stays until this is written
+  write_weights(new_weights, subject.save(*new_model));
   out.begin(s.start(), config);
   if (subject.tokenizer) subject.tokenizer->save(s.out);
-  write_weights(out.model(), subject.save(*new_model));
+  std::filesystem::rename(new_weights, out.model());
   std::printf("written to %s; train on with: %s --config %s --init-from %s --out %s\n", s.out.string().c_str(),
               subject.train_on.c_str(), shell_word(out.config().string()).c_str(), shell_word(out.model().string()).c_str(),
               shell_word((s.out / ".." / (out.name() + "-trained")).lexically_normal().string()).c_str());
@@ -286,14 +291,20 @@ void run(int argc, char** argv) {
   const auto given = [&](const char* option) { return options.source(option) != Source::default_value; };
   if (given("layer_at")) parse_places(s.layer_at);  // before anything is read, and an empty list too
   ASHLAR_CHECK(!s.calibrate.empty() || !(given("weighting") || given("samples")), "--weighting and --samples need --calibrate DIR");
+  ASHLAR_CHECK(!s.data.empty() || !given("eval_windows"), "--eval-windows needs --data DIR");
+  ASHLAR_CHECK(!s.data.empty() || !s.calibrate.empty() || !given("batch"), "--batch needs --data DIR or --calibrate DIR");
+  ASHLAR_CHECK(s.layer.starts_with("blast") || !given("factorize"), "--factorize is how BLAST is found, and --layer is ", s.layer);
   const SafetensorsFile weights = open_weights("--in", s.in);
+  const bool vit = weights.contains("patch_embed.proj.weight");
+  ASHLAR_CHECK(!vit || !(given("tokenizer") || given("eval_windows")), "--tokenizer and --eval-windows are for a GPT-2, and ",
+               s.in.string(), " is a ViT");
   std::error_code not_there;  // then they are not the same
   ASHLAR_CHECK(!std::filesystem::equivalent(s.out, s.in.parent_path() / ".", not_there), "--out ", s.out.string(),
                " is the folder of --in; give another one");
   RunFolder{s.out}.check(s.start());
   set_num_threads(s.threads);
   std::printf("%s\n", startup_line("compress", s.device, s.threads, "f32").c_str());
-  if (weights.contains("patch_embed.proj.weight")) compress(s, weights, vit_subject(s, weights));
+  if (vit) compress(s, weights, vit_subject(s, weights));
   else compress(s, weights, gpt_subject(s));
 }
 

@@ -86,9 +86,10 @@ void run(int argc, char** argv) {
   Gpt2 model(scope, read_gpt_config(s.model / "config.json"));
   model.load(SafetensorsFile(s.model / "model.safetensors"));
   model.freeze();
-  const data::Tokenizer tokenizer = data::Tokenizer::load(s.tokenizer.empty() ? s.model : s.tokenizer);
-  ASHLAR_CHECK(tokenizer.vocab_size() <= model.config().vocab, "the tokenizer has ", tokenizer.vocab_size(),
-               " tokens, the model ", model.config().vocab);
+  const std::filesystem::path vocabulary = s.tokenizer.empty() ? s.model : s.tokenizer;
+  const data::Tokenizer tokenizer = data::Tokenizer::load(vocabulary);
+  ASHLAR_CHECK(tokenizer.vocab_size() <= model.config().vocab, vocabulary.string(), ": has ", tokenizer.vocab_size(),
+               " tokens and the model in ", s.model.string(), ' ', model.config().vocab, "; give the model's own with --tokenizer");
 
   const NoGrad no_grad;
   std::vector<data::TokenId> ids = tokenizer.encode(s.prompt);

@@ -92,7 +92,7 @@ class Study {
     if (lrs_.empty()) lrs_.emplace_back();
   }
 
-  // Trains what is not trained yet; false if a signal came.
+  // Trains what is neither trained yet nor known to diverge; false if a signal came.
   bool go() const {
     std::vector<Trial> trials;
     for (const std::string& lr : lrs_) {
@@ -108,13 +108,24 @@ class Study {
     return train(trials);
   }
 
+  // Where nothing has come to its end other options may be tried, to which what is there would not belong.
+  void forget() const {
+    for (const std::filesystem::directory_entry& entry : std::filesystem::directory_iterator(s_.out)) {
+      if (!entry.is_directory()) continue;
+      const RunFolder folder{entry.path()};
+      std::filesystem::remove(folder.metrics());
+      std::filesystem::remove(folder.checkpoint());
+    }
+    std::filesystem::remove(options_file(s_));
+  }
+
   // What is known of each candidate that has a finished run, with its best learning rate.
   std::vector<Outcome> outcomes() const {
     std::vector<Outcome> known;
     for (const Candidate& candidate : candidates_) {
       auto best = best_of(candidate);
       if (!best) continue;
-      known.push_back({candidate.name, candidate.family, {std::move(best->run)}});
+      known.push_back({candidate.name, candidate.family, s_.seeds, {std::move(best->run)}});
       for (std::int64_t seed = 2; seed <= s_.seeds; ++seed) {
         if (auto run = finished({&candidate, best->lr, seed})) known.back().runs.push_back(std::move(*run));
       }
@@ -123,12 +134,18 @@ class Study {
   }
 
  private:
-  std::optional<RunRecord> finished(const Trial& trial) const {
+  // A run that has come to its end or diverged, as the same command would again.
+  std::optional<RunRecord> concluded(const Trial& trial) const {
     const RunFolder folder{s_.out / trial.folder()};
     if (!std::filesystem::exists(folder.metrics())) return std::nullopt;
     RunRecord run = read_run(trial.name(), folder.root);
     if (run.end.text("stopped_by", "signal") == "signal") return std::nullopt;
     return run;
+  }
+
+  std::optional<RunRecord> finished(const Trial& trial) const {
+    auto run = concluded(trial);
+    return run && !run->diverged() ? run : std::nullopt;
   }
 
   struct Best {
@@ -149,7 +166,7 @@ class Study {
   }
 
   bool train(std::vector<Trial> trials) const {
-    std::erase_if(trials, [this](const Trial& trial) { return finished(trial).has_value(); });
+    std::erase_if(trials, [this](const Trial& trial) { return concluded(trial).has_value(); });
     const auto count = static_cast<std::int64_t>(trials.size());
     ItemProgress progress;
     for (std::int64_t done = 0; done < count; ++done) {
@@ -182,7 +199,7 @@ class Study {
     const std::vector<std::string> lines = split(read_file(log), '\n');
     const std::string reason = lines.empty() ? concat("ended with ", code) : lines.back();
     if (code == 2) {  // bad input, which would be bad for the others too
-      if (outcomes().empty()) std::filesystem::remove(options_file(s_));
+      if (outcomes().empty()) forget();
       throw InputError(concat(trial.name(), ": ", reason));
     }
     return concat("failed, see ", log.string(), ": ", reason);
@@ -229,7 +246,7 @@ void run(int argc, char** argv) {
   const std::vector<Outcome> outcomes = study.outcomes();
   if (outcomes.empty()) {
     if (stopped) return;
-    std::filesystem::remove(options_file(s));  // other options may be tried
+    study.forget();
     throw Error(concat("no training came to its end; see log.txt in the folders in ", s.out.string()));
   }
   write_tradeoff_report(s.out / "report.html", outcomes);  // also of runs that were there

@@ -29,8 +29,8 @@ void add_options(Options& options, Settings& s) {
   s.training.out = "runs/gpt";
   s.training.batch = 16;
   add_training_options(options, s.training,
-                       "folder with wiki.{train,valid}.{tokens,raw}, with one *train*.txt and one *valid*.txt, or with a single "
-                       ".txt, or that file itself, whose last tenth is then kept for validation");
+                       "folder with wiki.{train,valid,test}.{tokens,raw}, with one *train*.txt, one *valid*.txt and perhaps one "
+                       "*test*.txt, or with a single .txt, or that file itself, whose last tenth is then kept for validation");
   options.group("Model");
   options.add("width", s.gpt.width, "width of the residual stream").at_least(1);
   options.add("depth", s.gpt.depth, "number of blocks").at_least(0);
@@ -43,8 +43,8 @@ void add_options(Options& options, Settings& s) {
   options.add("tokenizer", s.tokenizer,
               concat(kTokenizerFolder, "; default: that beside --init-from, or learned from the training split; a resumed run keeps its own"))
       .value_name("DIR");
-  options.add("vocab", s.gpt.vocab, "tokens of a vocabulary that is learned").at_least(257);
-  options.add("eval_windows", s.eval_windows, "evaluate on the first N windows of the valid split only; 0: on all of it")
+  options.add("vocab", s.gpt.vocab, "tokens of a vocabulary that is learned").at_least(1);
+  options.add("eval_windows", s.eval_windows, "evaluate on the first N windows of a split only; 0: on all of it")
       .at_least(0);
   options.group("");
 }
@@ -65,6 +65,18 @@ data::Tokenizer find_tokenizer(const Settings& s, const data::TextDataset& text)
   return data::train_bpe(text.train, s.gpt.vocab);
 }
 
+// The rows of the embedding: a token each, and in given weights perhaps more, as a multiple of 64 is faster.
+Dim rows_of(const Settings& s, const data::Tokenizer& tokenizer) {
+  const Dim tokens = tokenizer.vocab_size();
+  const TrainingOptions& t = s.training;
+  if (!t.resume && t.init_from.empty()) return tokens;
+  const SafetensorsFile file = t.resume ? SafetensorsFile(RunFolder{t.out}.checkpoint()) : open_weights("--init-from", t.init_from);
+  const Dim rows = Gpt2::vocabulary_in(file).value_or(tokens);
+  ASHLAR_CHECK(rows >= tokens, file.path().string(), ": the embedding has ", rows, " rows and the vocabulary ", tokens,
+               " tokens; give the folder of the model's own as --tokenizer");
+  return rows;
+}
+
 void run(int argc, char** argv) {
   Settings s;
   Options options("train_gpt", "Trains a GPT-2 on text and leaves the run in --out.");
@@ -74,9 +86,14 @@ void run(int argc, char** argv) {
   for (const auto& [key, value] : example.items()) huggingface_keys.push_back(key);
   options.foreign_keys(std::move(huggingface_keys));
   if (!options.parse(argc, argv)) return;
-  s.training.find_data(data::downloaded_text);
+  s.training.find_data(options, data::downloaded_text);
   const TrainingOptions& t = s.training;
   RunFolder{t.out}.check(t.start());
+  std::error_code not_there;
+  ASHLAR_CHECK(t.start() != RunStart::fresh || !data::Tokenizer::is_in(t.out) ||
+                   std::filesystem::equivalent(s.tokenizer, t.out, not_there),
+               "--out ", t.out.string(), " holds a vocabulary, which the run's own would replace; give it as --tokenizer too, "
+               "or another --out");
   set_num_threads(t.threads);
   set_deterministic(!t.allow_nondeterministic);
   std::printf("%s\n", startup_line("train_gpt", t.device, t.threads, t.dtype).c_str());
@@ -84,11 +101,17 @@ void run(int argc, char** argv) {
   const data::TextDataset text = t.data.empty() ? data::embedded_text() : data::load_text(t.data);
   std::printf("data: %s\n", text.description.c_str());
   const data::Tokenizer tokenizer = find_tokenizer(s, text);
-  s.gpt.vocab = tokenizer.vocab_size();
+  s.gpt.vocab = rows_of(s, tokenizer);
   s.gpt.linear = t.linear;
   auto train_tokens = tokenizer.encode(text.train);
-  const TextSplit valid = validation_split(text, tokenizer, t.batch_part(), s.gpt.context, s.eval_windows);
-  std::printf("tokens: %zu for training; %.3f words a token in the valid split\n", train_tokens.size(), valid.words_per_token);
+  std::vector<TextSplit> splits;
+  const auto add_split = [&](const char* name, const std::string& of) {
+    splits.push_back(text_split(name, of, tokenizer, t.batch_part(), s.gpt.context, s.eval_windows));
+  };
+  add_split("valid", text.valid);
+  if (!text.test.empty()) add_split("test", text.test);
+  std::printf("tokens: %zu for training; %.3f words a token in the valid split\n", train_tokens.size(),
+              splits[0].words_per_token);
 
   Gpt2 model(Scope::root(t.compute_dtype(), t.seed, Device::parse(t.device)), s.gpt);
   if (!t.resume && !t.init_from.empty()) model.load(open_weights("--init-from", t.init_from));
@@ -96,7 +119,7 @@ void run(int argc, char** argv) {
   data::Prefetch batches(data::TokenLoader(std::move(train_tokens), t.batch_part(), s.gpt.context, t.seed));
 
   const ModelCost cost = cost_of(model);
-  const TrainingTask task{
+  TrainingTask task{
       .program = "train_gpt",
       .model = model,
       .unit = Unit::token,
@@ -110,11 +133,16 @@ void run(int argc, char** argv) {
             return Batch{{batch.inputs, batch.targets}, batch.predictions};
           },
       .loss = [&](const Batch& batch) { return model.loss(batch.arrays[0], batch.arrays[1], batch.counted); },
-      .evaluate = [&](std::int64_t step, const EvalProgress& progress) { return evaluate(model, valid, step, progress); },
+      .evaluations = {},
       .save_vocabulary = [&](const RunFolder& folder) { tokenizer.save(folder.root); },
       .save_model =
           [&](const RunFolder& folder) { write_weights(folder.model(), export_weights(model, Gpt2::huggingface())); },
   };
+  for (const TextSplit& split : splits) {
+    task.evaluations.push_back({split.name, [&](std::int64_t step, const EvalProgress& progress) {
+      return evaluate(model, split, step, progress);
+    }});
+  }
   OrderedJson config = options.resolved();
   const OrderedJson for_huggingface = huggingface_config(s.gpt);
   for (const auto& [key, value] : for_huggingface.items()) config[key] = value;

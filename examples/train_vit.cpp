@@ -61,7 +61,7 @@ void run(int argc, char** argv) {
   Options options("train_vit", "Trains a vision transformer on images and leaves the run in --out.");
   add_options(options, s);
   if (!options.parse(argc, argv)) return;
-  s.training.find_data(data::downloaded_images);
+  s.training.find_data(options, data::downloaded_images);
   const TrainingOptions& t = s.training;
   RunFolder{t.out}.check(t.start());
   set_num_threads(t.threads);
@@ -106,7 +106,7 @@ void run(int argc, char** argv) {
             const auto& [images, labels, other, weight] = std::tie(batch.arrays[0], batch.arrays[1], batch.arrays[2], batch.arrays[3]);
             return F::cross_entropy(model(images), {labels, other, weight, s.label_smoothing, batch.counted});
           },
-      .evaluate = [&](std::int64_t step, const EvalProgress& progress) { return evaluate(model, test, step, progress); },
+      .evaluations = {{"test", [&](std::int64_t step, const EvalProgress& progress) { return evaluate(model, test, step, progress); }}},
       .save_model =
           [&](const RunFolder& folder) { write_weights(folder.model(), export_weights(model, model.timm())); },
   };

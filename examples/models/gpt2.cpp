@@ -113,6 +113,14 @@ Exchange Gpt2::huggingface(const std::string& prefix) {
   };
 }
 
+std::optional<Dim> Gpt2::vocabulary_in(const SafetensorsFile& file) {
+  for (const char* name : {"wte.weight", "transformer.wte.weight"}) {
+    const auto found = file.entries().find(name);
+    if (found != file.entries().end() && found->second.shape.size() == 2) return found->second.shape[0];
+  }
+  return std::nullopt;
+}
+
 void Gpt2::load(const SafetensorsFile& file) {
   const std::string prefix = file.contains("transformer.wte.weight") ? "transformer." : "";
   const std::string head = "lm_head.weight", embedding = prefix + "wte.weight";

@@ -1,6 +1,8 @@
 // GPT-2 (Radford et al. 2019): pre-norm decoder with learned positions and a head tied to the token embedding, with the
 // parameter names of Hugging Face transformers.
 #pragma once
+#include <optional>
+
 #include "layers/transformer.h"
 #include "layers/weights.h"
 
@@ -44,6 +46,8 @@ class Gpt2 final : public Module {
   static Exchange huggingface(const std::string& prefix = "");
   // Loads a file of either kind, ours or theirs. InputError as of import_weights(), and for a head of its own.
   void load(const SafetensorsFile& file);
+  // The rows of the token embedding in such a file, or in a checkpoint; none if it has no such matrix.
+  static std::optional<Dim> vocabulary_in(const SafetensorsFile& file);
   // Multiply-accumulates of one forward pass a token at full context, head and attention included.
   Dim macs_per_token(bool dense = false);
 

@@ -52,19 +52,24 @@ void save_checkpoint(const std::filesystem::path& path, const Module& model, con
   const optim::State averages = average ? average->state() : optim::State();
   for (const auto& [name, value] : averages) tensors.emplace_back(std::string(kAverage) + name, value);
   make_writable_folder(path.parent_path());
-  write_safetensors(path, tensors, {{"step", std::to_string(state.step)}, {"elapsed", exact(state.elapsed)}});
+  write_safetensors(path, tensors, {{"step", std::to_string(state.step)}, {"elapsed", exact(state.elapsed)},
+                                    {"step_seconds", exact(state.step_seconds)}});
 }
 
 RunState load_checkpoint(const std::filesystem::path& path, const Module& model, optim::Optimizer& optimizer,
                          optim::WeightAverage* average) {
   const SafetensorsFile file(path);
-  const RunState state{number<std::int64_t>(file, "step"), number<double>(file, "elapsed")};
+  const RunState state{number<std::int64_t>(file, "step"), number<double>(file, "elapsed"), number<double>(file, "step_seconds")};
   const optim::State state_values = state_under(file, kOptimizer), averages = state_under(file, kAverage);
   ASHLAR_CHECK(average || averages.empty(), path.string(), ": has an average of the weights; resume it with --ema");
   ASHLAR_CHECK(!average || !averages.empty(), path.string(), ": has no average of the weights; resume it without --ema");
   // All is checked before any of it changes; the weights first, whose names the user knows.
   check_weights(model, file, as_it_is, is_no_weight);
-  optimizer.check_state(state_values);
+  try {
+    optimizer.check_state(state_values);
+  } catch (const InputError& error) {
+    throw InputError(concat(path.string(), ": ", error.what(), "; resume with the --optimizer that the run began with"));
+  }
   if (average) average->check_state(averages);
   import_weights(model, file, as_it_is, is_no_weight);
   optimizer.load_state(state_values);

@@ -10,8 +10,9 @@
 namespace ashlar::support {
 
 struct RunState {
-  std::int64_t step = 0;  // the next step to do
-  double elapsed = 0;     // seconds trained so far
+  std::int64_t step = 0;    // the next step to do
+  double elapsed = 0;       // seconds trained so far
+  double step_seconds = 0;  // of the last step
 };
 
 // `average` belongs to it if the run keeps one.

@@ -28,15 +28,15 @@ EvalEvent evaluate(const Vit& model, const data::ImageEvaluation& split, std::in
           .perplexity = {}, .word_perplexity = {}};
 }
 
-TextSplit validation_split(const data::TextDataset& text, const data::Tokenizer& tokenizer, Dim batch, Dim context,
-                           Dim limit) {
-  auto tokens = tokenizer.encode(text.valid);
-  const double words_per_token = static_cast<double>(data::count_words(text.valid).tokens()) /
+TextSplit text_split(std::string name, std::string_view text, const data::Tokenizer& tokenizer, Dim batch, Dim context,
+                     Dim limit) {
+  auto tokens = tokenizer.encode(text);
+  const double words_per_token = static_cast<double>(data::count_words(text).tokens()) /
                                  static_cast<double>(tokens.size() - 1);
   // The first token of all is predicted by none.
   const auto predicted = static_cast<Dim>(tokens.size()) - 1;
   if (limit > 0 && limit <= predicted / context) tokens.resize(static_cast<std::size_t>(limit * context + 1));
-  return {data::TokenEvaluation(std::move(tokens), batch, context), words_per_token};
+  return {std::move(name), data::TokenEvaluation(std::move(tokens), batch, context), words_per_token};
 }
 
 EvalEvent evaluate(const Gpt2& model, const TextSplit& split, std::int64_t step, const EvalProgress& progress) {
@@ -49,7 +49,7 @@ EvalEvent evaluate(const Gpt2& model, const TextSplit& split, std::int64_t step,
     predictions += batch.predictions;
   }
   const double mean = loss / static_cast<double>(predictions);
-  return {.step = step, .split = "valid", .loss = mean, .accuracy = {}, .perplexity = std::exp(mean),
+  return {.step = step, .split = split.name, .loss = mean, .accuracy = {}, .perplexity = std::exp(mean),
           .word_perplexity = std::exp(mean / split.words_per_token)};
 }
 

@@ -14,12 +14,13 @@ EvalEvent evaluate(const Vit& model, const data::ImageEvaluation& split, std::in
 
 // What the perplexity of a split is averaged over.
 struct TextSplit {
+  std::string name;
   data::TokenEvaluation windows;
   double words_per_token;
 };
-// The validation split of a text in windows of `context` tokens; the first `limit` windows of it, or all for 0.
-TextSplit validation_split(const data::TextDataset& text, const data::Tokenizer& tokenizer, Dim batch, Dim context,
-                           Dim limit = 0);
+// Text in windows of `context` tokens; the first `limit` windows of it, or all for 0.
+TextSplit text_split(std::string name, std::string_view text, const data::Tokenizer& tokenizer, Dim batch, Dim context,
+                     Dim limit = 0);
 EvalEvent evaluate(const Gpt2& model, const TextSplit& split, std::int64_t step, const EvalProgress& progress = {});
 
 // "test loss 1.2, accuracy 60 %"

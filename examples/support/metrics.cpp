@@ -24,7 +24,7 @@ Metrics::Metrics(std::filesystem::path path, Unit unit, std::optional<std::int64
       const Json step = event.value("step", Json());
       if (!model && !(step.is_number() && step.get<std::int64_t>() <= *resume_step)) continue;
       has_model_ = has_model_ || model;
-      if (event["event"] == "eval") evaluated_at_ = step.get<std::int64_t>();
+      if (event["event"] == "eval") evaluated_.emplace(event.value("split", ""), step.get<std::int64_t>());
       kept += text + "\n";
     }
   }
@@ -72,7 +72,7 @@ void Metrics::write(const EvalEvent& e) {
   if (e.perplexity) event["perplexity"] = *e.perplexity;
   if (e.word_perplexity) event["word_perplexity"] = *e.word_perplexity;
   line(event);
-  evaluated_at_ = e.step;
+  evaluated_.emplace(e.split, e.step);
 }
 
 void Metrics::write(const EndEvent& e) {

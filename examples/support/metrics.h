@@ -5,7 +5,9 @@
 #include <fstream>
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 
 #include "core/json.h"
 
@@ -44,7 +46,7 @@ struct EndEvent {
   std::int64_t steps = 0;
   double elapsed = 0;
   std::int64_t peak_memory_bytes = 0;
-  std::string stopped_by;  // "steps", "minutes", "signal"
+  std::string stopped_by;  // "steps", "minutes", "signal", "divergence"
 };
 
 // Every line reaches the file as soon as it is written. Numbers that JSON cannot hold (NaN, infinity) become null.
@@ -59,8 +61,8 @@ class Metrics {
   void write(const EvalEvent& event);
   void write(const EndEvent& event);
 
-  // The step of the last evaluation in the file; -1 if there is none.
-  std::int64_t evaluated_at() const { return evaluated_at_; }
+  // Whether the file has an evaluation of the split at the step.
+  bool evaluated(const std::string& split, std::int64_t step) const { return evaluated_.contains({split, step}); }
 
  private:
   void line(const OrderedJson& event);
@@ -68,7 +70,7 @@ class Metrics {
   std::filesystem::path path_;
   Unit unit_;
   bool has_model_ = false;
-  std::int64_t evaluated_at_ = -1;
+  std::set<std::pair<std::string, std::int64_t>> evaluated_;
   std::ofstream file_;
 };
 

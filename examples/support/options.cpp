@@ -59,10 +59,11 @@ void Option::check_limits(const Json& value, const std::string& where) const {
 
 void Option::assign(const Json& value, const std::string& where, Source source) {
   check_limits(value, where);
-  const bool as_default = source == Source::config && get_() == value;
+  const bool as_default = source == Source::config && value == *initial_;
   ASHLAR_CHECK(!is_path_ || value != "" || as_default, where, ": the path is empty; give one, or leave it out");
   set_(value, where);
   source_ = source;
+  where_ = where;
 }
 
 std::string Option::help_line() const {
@@ -93,6 +94,8 @@ Option& Options::add(std::string name, T& value, std::string help) {
   option.is_text_ = std::is_same_v<T, std::string> || option.is_path_;
   option.set_ = [&value](const Json& json, const std::string& where) { value = value_from<T>(json, where); };
   option.get_ = [&value] { return json_from(value); };
+  option.initial_ = std::make_shared<Json>(option.get_());
+  option.where_ = option.flag();
   return option;
 }
 
@@ -205,9 +208,8 @@ bool Options::parse(int argc, const char* const* argv) {
     std::cout << help() << std::flush;
     return false;
   }
-  std::filesystem::path path = config_;
-  if (path.empty() && config_fallback_) path = config_fallback_();
-  if (!path.empty()) {
+  for (const std::filesystem::path& path : {config_base_ ? config_base_() : std::filesystem::path(), config_}) {
+    if (path.empty()) continue;
     const Json config = read_json(path);
     ASHLAR_CHECK(config.is_object(), path.string(), ": a config must be a JSON object");
     if (config_check_) config_check_(config, path.string());

@@ -53,7 +53,8 @@ class Option {
   std::optional<double> at_least_, more_than_, at_most_;
   bool in_config_ = true, saved_ = true, is_bool_ = false, is_text_ = false, is_path_ = false;
   Source source_ = Source::default_value;
-  std::shared_ptr<const Json> configured_;
+  std::string where_;  // what gave the value: the flag, or file and key
+  std::shared_ptr<const Json> initial_, configured_;
   std::function<void(const Json&, const std::string& where)> set_;
   std::function<Json()> get_;
 };
@@ -79,8 +80,8 @@ class Options {
   void group(std::string heading) { group_ = std::move(heading); }
   // Runs after everything is read: checks that concern several options.
   void then(std::function<void()> check) { checks_.push_back(std::move(check)); }
-  // Where the config lies if --config is not given; asked after the flags are read.
-  void config_fallback(std::function<std::filesystem::path()> path) { config_fallback_ = std::move(path); }
+  // A config that is read before that of --config, which wins over it; asked for after the flags are read, empty for none.
+  void config_base(std::function<std::filesystem::path()> path) { config_base_ = std::move(path); }
 
   // Looks at a config, with the name of its file, before its keys are read.
   void config_check(std::function<void(const Json& config, const std::string& file)> check) {
@@ -95,6 +96,8 @@ class Options {
   bool parse(int argc, const char* const* argv);
 
   Source source(std::string_view name) const { return declared(name).source_; }
+  // What gave the value, for errors: the flag, or a config's file and key.
+  const std::string& where(std::string_view name) const { return declared(name).where_; }
   // What the config says, also where a flag wins; null if it says nothing.
   const Json* configured(std::string_view name) const { return declared(name).configured_.get(); }
   std::string help() const;
@@ -113,7 +116,7 @@ class Options {
   std::deque<Option> options_;  // references to its elements stay valid
   std::vector<std::function<void()>> checks_;
   std::vector<std::string> foreign_keys_;
-  std::function<std::filesystem::path()> config_fallback_;
+  std::function<std::filesystem::path()> config_base_;
   std::function<void(const Json&, const std::string&)> config_check_;
   std::filesystem::path config_;
   bool help_ = false;

@@ -114,18 +114,15 @@ std::string chart(const std::vector<const RunRecord*>& runs, Chart frame, const 
   return empty ? "" : render(frame);
 }
 
-// Evaluations of each split; the colour of the run, or one a split for a single run.
+// Evaluations of the split that is followed during training; a single run's training has the first colour.
 template <class XOf, class NameOf>
 void add_evals(Chart& frame, const RunRecord& run, int color, LineStyle style, double EvalPoint::*member, const XOf& x_of,
                const NameOf& name_of_line, bool single) {
-  std::map<std::string, std::vector<Point>> lines;
+  std::vector<Point> points;
   for (const auto& eval : run.evals) {
-    if (std::isfinite(eval.*member)) lines[eval.split].push_back({x_of(eval.step), eval.*member});
+    if (eval.split == run.evals.front().split && std::isfinite(eval.*member)) points.push_back({x_of(eval.step), eval.*member});
   }
-  int next = single ? 1 : 0;
-  for (const auto& [split, points] : lines) {
-    frame.lines.push_back({name_of_line(split), single ? next++ : color, style, thinned(points, 200)});
-  }
+  if (!points.empty()) frame.lines.push_back({name_of_line(run.evals.front().split), single ? 1 : color, style, thinned(points, 200)});
 }
 
 std::string render_charts(const std::vector<const RunRecord*>& runs) {

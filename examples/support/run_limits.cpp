@@ -77,8 +77,9 @@ SignalGuard::~SignalGuard() {
 
 bool SignalGuard::received() { return signal_received != 0; }
 
-RunLimits::RunLimits(std::optional<std::int64_t> steps, std::optional<double> minutes, double elapsed_before, Clock clock)
-    : steps_(steps), elapsed_before_(elapsed_before), start_(clock()), clock_(std::move(clock)) {
+RunLimits::RunLimits(std::optional<std::int64_t> steps, std::optional<double> minutes, double elapsed_before,
+                     double step_seconds, Clock clock)
+    : steps_(steps), elapsed_before_(elapsed_before), step_seconds_(step_seconds), start_(clock()), clock_(std::move(clock)) {
   ASHLAR_CHECK(steps || minutes, "a run needs an end: give --epochs, --steps or --minutes");
   if (minutes) seconds_ = *minutes * 60;
 }

@@ -28,9 +28,9 @@ class SignalGuard {
 
 class RunLimits {
  public:
-  // At least one of `steps` and `minutes`. `elapsed_before` are the seconds a resumed run has trained already: --minutes
-  // counts the whole run.
-  RunLimits(std::optional<std::int64_t> steps, std::optional<double> minutes, double elapsed_before = 0,
+  // At least one of `steps` and `minutes`. `elapsed_before` are the seconds a resumed run has trained already, as --minutes
+  // counts the whole run, and `step_seconds` those of its last step.
+  RunLimits(std::optional<std::int64_t> steps, std::optional<double> minutes, double elapsed_before = 0, double step_seconds = 0,
             Clock clock = steady_seconds);
 
   // Why the run ends before step `step` (counted from 0): "steps", "minutes" or "signal"; empty to go on. With a wall
@@ -38,6 +38,7 @@ class RunLimits {
   const std::string& stop_before(std::int64_t step);
   // The step has ended: what follows until the next, an evaluation or a checkpoint, is no part of it.
   void step_done() { step_seconds_ = elapsed() - step_began_; }
+  double step_seconds() const { return step_seconds_; }
   const std::string& stopped_by() const { return reason_; }
 
   // How much of the run lies behind when step `step` begins, in [0, 1], never falling: the larger of the fractions of
@@ -56,9 +57,8 @@ class RunLimits {
 
   std::optional<std::int64_t> steps_;
   std::optional<double> seconds_;
-  double elapsed_before_, start_, reached_ = 0;
+  double elapsed_before_, step_seconds_, start_, step_began_ = 0, reached_ = 0;
   std::optional<std::int64_t> first_step_;
-  double step_began_ = 0, step_seconds_ = 0;
   Clock clock_;
   std::string reason_;
 };

@@ -20,6 +20,8 @@ constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
 double RunRecord::model_number(const std::string& key) const { return model.number(key, kNone); }
 
+bool RunRecord::diverged() const { return end.text("stopped_by", "") == "divergence"; }
+
 std::int64_t RunRecord::last_step() const {
   return end.integer("steps", trains.empty() ? 0 : static_cast<std::int64_t>(trains.back().step));
 }
@@ -45,11 +47,20 @@ double RunRecord::final_loss() const {
   return count > 0 ? sum / static_cast<double>(count) : kNone;
 }
 
+const EvalPoint* RunRecord::last_eval() const {
+  const EvalPoint* last = nullptr;
+  for (const EvalPoint& point : evals) {
+    if (point.split == evals.front().split) last = &point;
+  }
+  return last;
+}
+
 std::string RunRecord::result() const {
-  if (evals.empty()) return "not evaluated";
-  const EvalPoint& last = evals.back();
-  return std::isfinite(last.accuracy) ? printed("accuracy %.2f %%", 100 * last.accuracy)
-                                      : printed("word perplexity %.1f", last.word_perplexity);
+  if (diverged()) return "diverged";
+  const EvalPoint* last = last_eval();
+  if (!last) return "not evaluated";
+  return std::isfinite(last->accuracy) ? printed("accuracy %.2f %%", 100 * last->accuracy)
+                                       : printed("word perplexity %.1f", last->word_perplexity);
 }
 
 double RunRecord::elapsed_at(double step) const {

@@ -27,11 +27,14 @@ struct RunRecord {
   std::vector<EvalPoint> evals;
 
   double model_number(const std::string& key) const;
+  bool diverged() const;
   std::int64_t last_step() const;
   double last_elapsed() const;
   double median_rate() const;
   double final_loss() const;  // the mean of the last twentieth of the training losses
-  std::string result() const;  // of the last evaluation: "accuracy 62.10 %", "word perplexity 254.0"
+  // The last evaluation on the split that is evaluated during training, the first in the file; null if there is none.
+  const EvalPoint* last_eval() const;
+  std::string result() const;  // of that: "accuracy 62.10 %", "word perplexity 254.0"
   // Training time at a step, between the steps that were reported.
   double elapsed_at(double step) const;
 };

@@ -28,9 +28,9 @@ double StepResult::loss() const {
 
 void StepResult::check() const {
   if (std::isfinite(loss()) && std::isfinite(clip.norm())) return;
-  throw Error(concat("step ", step, ": the loss is ", loss(), " and the gradient norm ", clip.norm(),
-                     "; the largest gradient is that of ", clip.largest().name,
-                     "; lower --lr, or raise --warmup"));
+  throw Divergence(concat("step ", step, ": the loss is ", loss(), " and the gradient norm ", clip.norm(),
+                          "; the largest gradient is that of ", clip.largest().name,
+                          "; lower --lr, or raise --warmup"));
 }
 
 StepRunner::StepRunner(const TrainingTask& task, optim::Optimizer& optimizer, const Settings& settings,

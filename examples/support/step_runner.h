@@ -4,12 +4,19 @@
 #include <memory>
 
 #include "core/cuda/cuda.h"
+#include "core/error.h"
 #include "core/host_copy.h"
 #include "examples/support/trainer.h"
 #include "optim/clip.h"
 #include "optim/optimizer.h"
 
 namespace ashlar::support {
+
+// A loss or a gradient is not finite.
+class Divergence : public Error {
+ public:
+  using Error::Error;
+};
 
 // What is told of a step; a GPU may still be computing it.
 struct StepResult {
@@ -18,7 +25,7 @@ struct StepResult {
   optim::Clip clip;
 
   double loss() const;  // their mean
-  void check() const;   // Error if the loss or the gradient is not finite
+  void check() const;   // throws Divergence
 };
 
 class StepRunner {
@@ -33,7 +40,7 @@ class StepRunner {
              std::function<void(const std::string&)> say);
 
   // Does step `step`, counted from 0; the parameters have no gradients before and after. On the CPU a result that would not
-  // pass its check() is an Error here, before the weights change; on a GPU the caller checks it when it has arrived.
+  // pass its check() is a Divergence here, before the weights change; on a GPU the caller checks it when it has arrived.
   StepResult run(std::int64_t step, const optim::Optimizer::LrFactor& lr_factor);
 
  private:

@@ -23,9 +23,9 @@ double lr_of(const RunRecord& run) {
 }
 // Accuracy as a fraction, or perplexity.
 double result_of(const RunRecord& run) {
-  if (run.evals.empty()) return std::numeric_limits<double>::quiet_NaN();
-  const EvalPoint& last = run.evals.back();
-  return run.unit == Unit::sample ? last.accuracy : last.word_perplexity;
+  const EvalPoint* last = run.last_eval();
+  if (!last) return std::numeric_limits<double>::quiet_NaN();
+  return run.unit == Unit::sample ? last->accuracy : last->word_perplexity;
 }
 
 double mean(const Outcome& outcome, Figure figure) {
@@ -59,7 +59,8 @@ std::vector<TableRow> rows_of(const std::vector<Outcome>& outcomes) {
   for (const Outcome& one : outcomes) {
     const double macs = mean(one, macs_of);
     const std::string result = images(one) ? spread(one, "%.2f", result_of, 100) : spread(one, "%.1f", result_of);
-    rows.push_back({one.name,
+    const auto runs = static_cast<std::int64_t>(one.runs.size());
+    rows.push_back({runs == one.seeds ? one.name : concat(one.name, " (", runs, " of ", one.seeds, " seeds)"),
                     {format_count(mean(one, parameters_of)), format_count(macs), printed("%.1f %%", 100 * macs / mean(first, macs_of)),
                      concat(mean(one, lr_of)), spread(one, "%.3f", loss_of), result, format_count(mean(one, rate_of))}});
   }

@@ -34,8 +34,21 @@ optim::OptimizerConfig optimizer_config(const TrainingOptions& options) {
 
 std::optional<std::int64_t> total_steps(const TrainingTask& task, const TrainingOptions& options) {
   if (options.steps) return options.steps;
-  if (options.epochs) return static_cast<std::int64_t>(std::ceil(static_cast<double>(*options.epochs) * task.steps_per_epoch));
-  return std::nullopt;
+  if (!options.epochs) return std::nullopt;
+  // A quotient that rounding left above a whole number is no step more.
+  constexpr double kRounding = 1e-12;
+  return static_cast<std::int64_t>(std::ceil(static_cast<double>(*options.epochs) * task.steps_per_epoch * (1 - kRounding)));
+}
+
+// "lr 0.01 -> 0.02, seed 1 -> 3": the settings that two configs of a run have in common and not alike.
+std::string differences(const Json& before, const Json& after) {
+  const Json old = before.flatten(), now = after.flatten();
+  std::string text;
+  for (const auto& [path, value] : now.items()) {
+    if (!old.contains(path) || old[path] == value || path == "/out") continue;
+    text += concat(text.empty() ? "" : ", ", path.substr(1), " ", old[path].dump(), " -> ", value.dump());
+  }
+  return text;
 }
 
 // Thrown out of an evaluation by a signal.
@@ -53,42 +66,74 @@ class Run {
         folder_{options.out},
         lock_(folder_.hold(options.start())),
         state_(options.resume ? load_checkpoint(folder_.checkpoint(), task.model, *optimizer_, average()) : RunState{}),
-        limits_(total_steps(task, options), options.minutes, state_.elapsed),
+        limits_(total_steps(task, options), options.minutes, state_.elapsed, state_.step_seconds),
         progress_(task.unit),
         runner_(task, *optimizer_, {options.accumulate, options.clip, options.cuda_graph},
                 [this](const std::string& text) { progress_.message(text); }),
         metrics_(begin(resolved_config)) {}
 
   void go() {
+    try {
+      train();
+    } catch (const Divergence&) {
+      end("divergence");
+      throw;
+    }
+  }
+
+ private:
+  void train() {
     const SignalGuard signals;
     metrics_.write(task_.event);
     const double state = static_cast<double>(optimizer_->state_bytes()) / (1 << 20);
     progress_.message(concat("optimizer: ", options_.optimizer, ", ", printed("%.1f", state), " MiB of state"));
     last_log_step_ = state_.step;
     last_log_time_ = limits_.elapsed();
+    const auto due = [this](std::int64_t every) { return every > 0 && state_.step > 0 && state_.step % every == 0; };
+    const auto evaluate_if_due = [&] {
+      const Evaluation& first = task_.evaluations.front();
+      if (due(options_.eval_every) && !SignalGuard::received() && !metrics_.evaluated(first.split, state_.step)) evaluate(first);
+    };
+    evaluate_if_due();  // what the signal that stopped a resumed run prevented
     while (limits_.stop_before(state_.step).empty()) {
       step();
       limits_.step_done();
-      const auto due = [this](std::int64_t every) { return every > 0 && state_.step % every == 0; };
-      if (due(options_.eval_every) && !SignalGuard::received()) evaluate();
+      evaluate_if_due();
       if (due(options_.checkpoint_every)) save();
     }
+    tell();
     if (options_.save) save();
     // Whoever sends a signal does not wait for an evaluation.
-    const bool stopped = limits_.stopped_by() == "signal" || (metrics_.evaluated_at() != state_.step && !evaluate());
+    const bool stopped = limits_.stopped_by() == "signal" || !finish();
     if (average_) average_->swap();
     if (options_.save) task_.save_model(folder_);
-    const auto peak = static_cast<std::int64_t>(allocator(Device::parse(options_.device)).stats().peak);
-    metrics_.write(EndEvent{state_.step, limits_.elapsed(), peak, stopped ? "signal" : limits_.stopped_by()});
-    write_report(folder_.report(), task_.program, {read_run(folder_.name(), folder_.root)});
+    end(stopped ? "signal" : limits_.stopped_by());
     const char* how = !stopped ? "done: " : options_.save ? "stopped by a signal, --resume goes on: " : "stopped by a signal: ";
     progress_.message(concat(how, state_.step, " steps in ",
                              format_duration(limits_.elapsed()), ", results in ", folder_.root.string()));
   }
 
- private:
+  // What a run that has come to its end still lacks: its last step in the metrics, and evaluations. False where a signal ended
+  // one.
+  bool finish() {
+    if (unlogged_) log(*unlogged_);
+    return std::ranges::all_of(task_.evaluations, [this](const Evaluation& evaluation) {
+      return metrics_.evaluated(evaluation.split, state_.step) || evaluate(evaluation);
+    });
+  }
+
+  void end(const std::string& stopped_by) {
+    const auto peak = static_cast<std::int64_t>(allocator(Device::parse(options_.device)).stats().peak);
+    metrics_.write(EndEvent{state_.step, limits_.elapsed(), peak, stopped_by});
+    write_report(folder_.report(), task_.program, {read_run(folder_.name(), folder_.root)});
+  }
+
   // From here on an earlier run is gone, unless this one goes on from it.
-  Metrics begin(const OrderedJson& config) const {
+  Metrics begin(const OrderedJson& config) {
+    if (options_.resume && std::filesystem::exists(folder_.config())) {
+      const std::string changes = differences(read_json(folder_.config()), config);
+      if (!changes.empty()) progress_.message("goes on with other options: " + changes);
+    }
     folder_.begin(options_.start(), config);
     if (!options_.resume && task_.save_vocabulary) task_.save_vocabulary(folder_);
     return Metrics(folder_.metrics(), task_.unit, options_.resume ? std::optional(state_.step) : std::nullopt);
@@ -119,25 +164,31 @@ class Run {
     const auto [result, lr] = *std::exchange(untold_, std::nullopt);
     result.check();
     const std::int64_t step = result.step;
-    const double loss = result.loss(), elapsed = limits_.elapsed();
+    const double elapsed = limits_.elapsed();
     state_.elapsed = elapsed;
-    if (step == 1 || step % options_.log_every == 0) {
-      const double seconds = elapsed - last_log_time_;
-      rate_ = static_cast<double>((step - last_log_step_) * task_.units_per_step) / seconds;
-      last_log_step_ = step;
-      last_log_time_ = elapsed;
-      metrics_.write(TrainEvent{step, static_cast<double>(step) / task_.steps_per_epoch, loss, lr, result.clip.norm(),
-                                rate_, elapsed, utilisation()});
-    }
+    unlogged_ = TrainEvent{.step = step, .epoch = static_cast<double>(step) / task_.steps_per_epoch, .loss = result.loss(),
+                           .lr = lr, .grad_norm = result.clip.norm(), .elapsed = elapsed};
+    const double loss = unlogged_->loss;
+    if (step == 1 || step % options_.log_every == 0) log(*unlogged_);
     progress_.update({step, limits_.total_steps(step), limits_.progress(step), loss, lr, rate_, elapsed,
                       limits_.seconds_left(step)});
+  }
+
+  void log(TrainEvent event) {
+    unlogged_.reset();
+    rate_ = static_cast<double>((event.step - last_log_step_) * task_.units_per_step) / (event.elapsed - last_log_time_);
+    last_log_step_ = event.step;
+    last_log_time_ = event.elapsed;
+    event.rate = rate_;
+    event.flops_utilisation = utilisation();
+    metrics_.write(event);
   }
 
   // Of the rate of a large product, by the products of the step: two MACs backward for one forward.
   double utilisation() const { return 6 * static_cast<double>(task_.event.macs) * rate_ / matmul_rate_; }
 
   // False where a signal has ended it.
-  bool evaluate() {
+  bool evaluate(const Evaluation& evaluation) {
     tell();
     const double began = limits_.elapsed();
     task_.model.eval();
@@ -145,7 +196,7 @@ class Run {
     if (average_) average_->swap();
     std::optional<EvalEvent> event;
     try {
-      event = task_.evaluate(state_.step, [this](std::int64_t done, std::int64_t count) {
+      event = evaluation.run(state_.step, [this](std::int64_t done, std::int64_t count) {
         if (SignalGuard::received()) throw Interrupted();
         progress_.evaluating(done, count);
       });
@@ -161,7 +212,11 @@ class Run {
 
   void save() {
     tell();
+    // A run by time has spent some on writing since: a resumed one must not take that for time left.
+    if (saved_at_ == state_.step && limits_.stopped_by() != "minutes") return;
+    saved_at_ = state_.step;
     state_.elapsed = limits_.elapsed();
+    state_.step_seconds = limits_.step_seconds();
     save_checkpoint(folder_.checkpoint(), task_.model, *optimizer_, average(), state_);
     last_log_time_ += limits_.elapsed() - state_.elapsed;
   }
@@ -190,6 +245,8 @@ class Run {
     double lr;
   };
   std::optional<Untold> untold_;
+  std::optional<TrainEvent> unlogged_;  // of the last step, where --log-every passed it over
+  std::int64_t saved_at_ = -1;
   const double matmul_rate_ = measured_matmul_rate(Device::parse(options_.device), options_.compute_dtype());
 };
 

@@ -18,6 +18,12 @@ struct Batch {
   Dim counted = 0;
 };
 
+// Held-out data that a model is judged by. Called without gradients, with the model in eval mode.
+struct Evaluation {
+  std::string split;  // that of its events
+  std::function<EvalEvent(std::int64_t step, const EvalProgress& progress)> run;
+};
+
 // What is trained, seen from the loop.
 struct TrainingTask {
   std::string program;
@@ -30,8 +36,7 @@ struct TrainingTask {
   std::function<Batch(std::int64_t index)> batch;
   // Records its mean loss.
   std::function<Tensor(const Batch& batch)> loss;
-  // Without gradients, over the whole evaluation split.
-  std::function<EvalEvent(std::int64_t step, const EvalProgress& progress)> evaluate;
+  std::vector<Evaluation> evaluations;  // the first every --eval-every steps, all at the end
   // Writes what the model needs beside its weights, when a new run begins; may be empty.
   std::function<void(const RunFolder& folder)> save_vocabulary = {};
   // Writes the weights of the finished model.
@@ -40,8 +45,8 @@ struct TrainingTask {
 
 // Runs to the end and leaves config.json, metrics.jsonl, checkpoint/, model.safetensors and report.html in options.out,
 // which no other run may enter meanwhile. Nothing of an earlier run is touched before everything given is known to be good.
-// A loss or gradient that is not finite ends the run with an Error that names the step and the gradient, before anything of
-// that step is saved. A GPU is one step ahead of what is reported.
+// A loss or gradient that is not finite ends the run with a Divergence that names the step and the gradient, before anything
+// of that step is saved. A GPU is one step ahead of what is reported.
 void train(const TrainingTask& task, const TrainingOptions& options, const OrderedJson& resolved_config);
 
 }  // namespace ashlar::support

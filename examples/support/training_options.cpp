@@ -17,20 +17,30 @@ const std::vector<std::string> kPlaces(BlockSpecs::kPlaces.begin(), BlockSpecs::
 
 void resolve_layer(const Options& options, TrainingOptions& values) {
   const Source layer = options.source("layer"), layer_at = options.source("layer_at");
-  ASHLAR_CHECK(!values.layer.empty() || values.layer_at.empty(), "--layer-at needs --layer");
+  const auto set = [&](const std::string& spec, const std::vector<std::string>& places, Source source) {
+    for (const auto& place : places) {
+      if (source > options.source("linear." + place)) values.linear.at(place) = spec;
+    }
+  };
+  ASHLAR_CHECK(!values.layer.empty() || values.layer_at.empty(), options.where("layer_at"), " needs --layer");
   // A --layer on the command line is not restricted by a layer_at of the config. An empty list there is refused.
   const bool everywhere = layer_at != Source::flag && (values.layer_at.empty() || layer_at < layer);
   const auto places = everywhere ? kPlaces : parse_places(values.layer_at);
-  for (const auto& place : places) {
-    if (layer > options.source("linear." + place)) values.linear.at(place) = values.layer;
+  // Where a --layer of the command line is restricted, that of the config holds for the other places.
+  const Json *configured = options.configured("layer"), *configured_at = options.configured("layer_at");
+  if (layer == Source::flag && configured && configured->is_string()) {
+    const bool restricted = configured_at && configured_at->is_string() && *configured_at != "";
+    set(configured->get<std::string>(), restricted ? parse_places(configured_at->get<std::string>()) : kPlaces, Source::config);
   }
+  set(values.layer, places, layer);
 }
 
 void resolve_length(const Options& options, TrainingOptions& values) {
   const Source epochs = options.source("epochs"), steps = options.source("steps");
   if (!values.epochs && !values.steps && !values.minutes) values.epochs = 1;
   if (!values.epochs || !values.steps) return;
-  ASHLAR_CHECK(epochs != steps, "--epochs and --steps exclude each other; give one of them");
+  ASHLAR_CHECK(epochs != steps, options.where("epochs"), " and ", options.where("steps"),
+               " exclude each other; give one of them, on the command line if both stand in configs");
   if (epochs < steps) values.epochs.reset();
   else values.steps.reset();
 }
@@ -53,7 +63,7 @@ void resolve_optimizer(const Options& options, TrainingOptions& values) {
     if (own != defaults.end() || !value) continue;
     std::vector<std::string> valid;
     for (const auto& [name, unused] : defaults) valid.push_back(setting_option(name));
-    throw InputError(concat("--", setting_option(key), ": ", values.optimizer, " has no such setting; it has ", join(valid)));
+    throw InputError(concat(options.where(setting_option(key)), ": ", values.optimizer, " has no such setting; it has ", join(valid)));
   }
 }
 
@@ -83,8 +93,9 @@ std::vector<std::string> parse_places(const std::string& list) {
   return places;
 }
 
-void TrainingOptions::find_data(const std::function<std::optional<std::filesystem::path>()>& downloaded) {
-  if (!data.empty() || resume) return;
+void TrainingOptions::find_data(const Options& options,
+                                const std::function<std::optional<std::filesystem::path>()>& downloaded) {
+  if (!data.empty() || resume || options.source("data") == Source::config) return;
   if (const auto found = downloaded()) data = std::filesystem::absolute(*found);
 }
 
@@ -154,7 +165,7 @@ void add_training_options(Options& options, TrainingOptions& values, const std::
               "on a GPU, let sums take any order where that is faster: a run no longer repeats bit for bit; no effect on the CPU");
   options.group("");
 
-  options.config_fallback([&values]() -> std::filesystem::path {
+  options.config_base([&values]() -> std::filesystem::path {
     const auto path = values.out / "config.json";
     return values.resume && std::filesystem::exists(path) ? path : std::filesystem::path();
   });
@@ -165,8 +176,9 @@ void add_training_options(Options& options, TrainingOptions& values, const std::
   });
   options.then([&options, &values] {
     ASHLAR_CHECK(!values.resume || !values.overwrite, "--resume and --overwrite exclude each other; give one of them");
-    ASHLAR_CHECK(values.save || !(values.resume || values.checkpoint_every > 0),
-                 "--no-save leaves no checkpoint: leave out --resume and --checkpoint-every");
+    ASHLAR_CHECK(values.save || !values.resume, "--no-save leaves no checkpoint and --resume goes on from one; give one of them");
+    ASHLAR_CHECK(values.save || values.checkpoint_every == 0, "--no-save leaves no checkpoint and ",
+                 options.where("checkpoint_every"), " asks for them; give --checkpoint-every 0, or leave --no-save out");
     ASHLAR_CHECK(!values.resume || options.source("init_from") != Source::flag || began_with_them(values),
                  "--resume and --init-from ", values.init_from.string(),
                  ", with which the run did not begin, exclude each other; give one of them");
@@ -176,8 +188,8 @@ void add_training_options(Options& options, TrainingOptions& values, const std::
     resolve_length(options, values);
     resolve_optimizer(options, values);
     optim::parse_groups(values.groups);
-    ASHLAR_CHECK(values.batch % values.accumulate == 0, "--accumulate ", values.accumulate, " must divide --batch ",
-                 values.batch);
+    ASHLAR_CHECK(values.batch % values.accumulate == 0, options.where("accumulate"), " ", values.accumulate, " must divide ",
+                 options.where("batch"), " ", values.batch);
   });
 }
 

@@ -50,9 +50,9 @@ struct TrainingOptions {
   std::int64_t batch_part() const { return batch / accumulate; }
   DType compute_dtype() const { return parse_dtype(dtype); }
 
-  // Without --data, what was downloaded, if anything was. The config tells where it lies, and a resumed run, which must not go
-  // on with other data, does not look again.
-  void find_data(const std::function<std::optional<std::filesystem::path>()>& downloaded);
+  // Without --data, what was downloaded, if anything was. The config tells where it lies, or that there was none: who
+  // resumes or repeats that run must not get other data.
+  void find_data(const Options& options, const std::function<std::optional<std::filesystem::path>()>& downloaded);
 
   // Shorthands, resolved into `linear`: --layer SPEC sets all four places, --layer-at LIST restricts it to these. What
   // is said of one place (linear.qkv) at the same level, config or flags, wins.

@@ -16,7 +16,7 @@ def made_up(optimizer, loss_at, seed=1, factor=1.0):
     run = optimizers.OptimizerSeries(ARGS, "vit", "dense", optimizer).run(factor, seed)
     run.folder.mkdir(parents=True)
     events = [{"event": "train", "step": k, "loss": loss_at(k)} for k in range(1, 21)]
-    events += [{"event": "eval", "step": 20, "loss": 1.0, "accuracy": 0.25}, {"event": "end", "steps": 20, "elapsed": 9.0}]
+    events += [{"event": "eval", "step": 20, "split": "test", "loss": 1.0, "accuracy": 0.25}, {"event": "end", "steps": 20, "elapsed": 9.0}]
     (run.folder / "metrics.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
     (run.folder / "config.json").write_text(json.dumps({"batch": 8, "lr": 0.5, "optim": {"adamw_lr": None}}))
     (run.folder / "log.txt").write_text("optimizer: x, 3.5 MiB of state\n")

@@ -98,7 +98,9 @@ class Run:
         return math.inf if self.diverged() else self.losses()[self.steps]
 
     def metric(self):
-        return self.events("eval")[-1][METRICS[self.task][0]]
+        evals = self.events("eval")
+        followed = [event for event in evals if event["split"] == evals[0]["split"]]
+        return followed[-1][METRICS[self.task][0]]
 
 
 class Series:

@@ -31,7 +31,7 @@ class Run {
                     return support::Batch{{random_ids({2, 16}, 97, key), random_ids({2, 16}, 97, key + 1)}, 32};
                   },
               .loss = [this](const support::Batch& b) { return model_.loss(b.arrays[0], b.arrays[1], b.counted); },
-              .evaluate = {},
+              .evaluations = {},
               .save_model = {}},
         runner_(task_, *optimizer_, {.max_norm = 0.5}, [](const std::string& text) { FAIL(text); }) {}
 
@@ -112,7 +112,7 @@ TEST_CASE("evaluations on a GPU say what those of the CPU say", "[cuda]") {
   data::TextDataset text;
   text.valid = "one two three\nfour five\nsix seven eight nine\n";
   const data::Tokenizer tokenizer = data::train_bpe(text.valid, 262);
-  const support::TextSplit windows = support::validation_split(text, tokenizer, 3, 5);  // the last one is not full
+  const support::TextSplit windows = support::text_split("valid", text.valid, tokenizer, 3, 5);  // the last one is not full
   const data::ImageEvaluation images(data::procedural_images(1, 10, 10).test, 4, {});   // nor is the last batch
   for (const DType dtype : {DType::f32, DType::bf16}) {
     INFO(dtype);

@@ -35,7 +35,7 @@ support::TrainingTask task_of(Module& model, std::function<support::Batch(std::u
           .event = {},
           .batch = [=](std::int64_t index) { return batch(static_cast<std::uint64_t>(index)); },
           .loss = std::move(loss),
-          .evaluate = {},
+          .evaluations = {},
           .save_model = {}};
 }
 

@@ -28,6 +28,7 @@ TEST_CASE("wikitext_has_the_published_token_counts", "[data]") {
   const TextDataset data = load_text(*folder);
   REQUIRE(count_words(data.train).tokens() == 2088628);
   REQUIRE(count_words(data.valid).tokens() == 217646);
+  REQUIRE(count_words(data.test).tokens() == 245569);
 }
 
 TEST_CASE("text_folders_are_recognised", "[data]") {
@@ -37,14 +38,18 @@ TEST_CASE("text_folders_are_recognised", "[data]") {
   TextDataset data = load_text(folder.path());
   REQUIRE(data.train == "a b\n");
   REQUIRE(data.valid == "c\n");
+  REQUIRE(data.test == "");
+  folder.write("deep/wiki.test.tokens", "d\n");
+  REQUIRE(load_text(folder.path()).test == "d\n");
 
   TemporaryFolder plain;
   plain.write("my_train_text.txt", "one");
   plain.write("validation.txt", "two");
-  plain.write("test.txt", "");
+  plain.write("the_test.txt", "three");
+  plain.write("latest.txt", "news");
   plain.write("notes.md", "train");
   data = load_text(plain.path());
-  REQUIRE((data.train == "one" && data.valid == "two"));
+  REQUIRE((data.train == "one" && data.valid == "two" && data.test == "three"));
   plain.write("train2.txt", "four");
   const std::string error = error_of([&] { load_text(plain.path()); });
   REQUIRE(contains(error, "several files for the train split"));
@@ -84,6 +89,17 @@ TEST_CASE("of_a_single_text_the_last_tenth_is_kept_for_validation", "[data]") {
   REQUIRE(load_text(folder.path()).train == "one");
 }
 
+TEST_CASE("a_single_text_is_split_whatever_its_name_says", "[data]") {
+  for (const char* name : {"constraints.txt", "validated.txt", "train_valid.txt"}) {
+    TemporaryFolder folder;
+    const auto file = folder.write(name, std::string(100, 'a'));
+    CAPTURE(name);
+    const TextDataset data = load_text(folder.path());
+    REQUIRE((data.train.size() == 90 && data.valid.size() == 10));
+    REQUIRE(data.description == file.string() + ", whose last tenth is kept for validation");
+  }
+}
+
 TEST_CASE("a_neighbour_that_cannot_be_listed_is_no_text", "[data]") {
   namespace fs = std::filesystem;
   TemporaryFolder folder;
@@ -112,7 +128,7 @@ TEST_CASE("a_folder_without_text_says_what_is_missing", "[data]") {
   REQUIRE(contains(error(), "is empty"));
   folder.write("readme.txt", "hello");
   folder.write("notes.txt", "hello");
-  REQUIRE(contains(error(), "wiki.{train,valid}.{tokens,raw}"));
+  REQUIRE(contains(error(), "wiki.{train,valid,test}.{tokens,raw}"));
   REQUIRE(contains(error(), "a single .txt"));
   REQUIRE(contains(error(), "it holds notes.txt, readme.txt"));
   REQUIRE(contains(error_of([&] { load_text(folder.write("notes.md", "hello")); }), "notes.md is not a folder"));
@@ -126,7 +142,7 @@ TEST_CASE("the_embedded_text_is_the_projects_own", "[data]") {
   const TextDataset data = embedded_text();
   REQUIRE(data.train.size() + data.valid.size() == embedded_sources().size());
   REQUIRE(contains(embedded_sources(), "==== data/text.h ====\n"));
-  REQUIRE(contains(embedded_sources(), "// Text in two splits, and the word counts"));
+  REQUIRE(contains(embedded_sources(), "// Text in its splits, and the word counts"));
   REQUIRE(data.train.size() > 6 * data.valid.size());
   REQUIRE(data.valid.size() > embedded_sources().size() / 20);
   for (const std::string* split : {&data.train, &data.valid}) REQUIRE(split->ends_with('\n'));

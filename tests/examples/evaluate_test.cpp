@@ -17,11 +17,11 @@ TEST_CASE("a part of a text is evaluated to the window, whatever the batch") {
   text.valid = std::string(161, 'a');
   const data::Tokenizer tokenizer = data::train_bpe("b", 257);  // a token for each byte
   for (const auto& [limit, predictions] : {std::pair<Dim, Dim>{0, 160}, {1, 16}, {3, 48}, {10, 160}, {11, 160}}) {
-    CHECK(validation_split(text, tokenizer, 4, 16, limit).windows.predictions() == predictions);
+    CHECK(text_split("valid", text.valid, tokenizer, 4, 16, limit).windows.predictions() == predictions);
   }
   text.valid.resize(168, 'a');  // ten windows and a half
-  CHECK(validation_split(text, tokenizer, 4, 16, 10).windows.predictions() == 160);
-  CHECK(validation_split(text, tokenizer, 4, 16, 11).windows.predictions() == 167);
+  CHECK(text_split("valid", text.valid, tokenizer, 4, 16, 10).windows.predictions() == 160);
+  CHECK(text_split("valid", text.valid, tokenizer, 4, 16, 11).windows.predictions() == 167);
 }
 
 TEST_CASE("accuracy and loss of images are those over all of them, though the last batch is smaller") {
@@ -83,7 +83,7 @@ TEST_CASE("perplexity is over all tokens but the first, word perplexity over wor
     loss += std::log(sum) - logits[static_cast<std::size_t>(tokens[static_cast<std::size_t>(i) + 1])];
   }
   Dim told = 0, batches = 0;
-  const EvalEvent event = evaluate(model, validation_split(text, tokenizer, 3, kContext), 9, [&](Dim done, Dim of) {
+  const EvalEvent event = evaluate(model, text_split("valid", text.valid, tokenizer, 3, kContext), 9, [&](Dim done, Dim of) {
     CHECK(done == told++);
     batches = of;
   });

@@ -111,7 +111,7 @@ TEST_CASE("resumed metrics go on after the step of the checkpoint") {
   write_file(folder / "m", read_file(folder / "m") + "{\"event\":\"train\",\"st");  // cut off by a crash
   {
     Metrics metrics(folder / "m", Unit::sample, 2);
-    CHECK(metrics.evaluated_at() == 2);
+    CHECK((metrics.evaluated("test", 2) && !metrics.evaluated("test", 4)));
     metrics.write(ModelEvent{8, 0, 0, 0, 0, "cpu", "f32", 1});
     metrics.write(train_at(3));
   }
@@ -124,9 +124,9 @@ TEST_CASE("resumed metrics go on after the step of the checkpoint") {
 
   Metrics fresh(folder / "m", Unit::sample);
   CHECK(read_file(folder / "m").empty());
-  CHECK(fresh.evaluated_at() == -1);
+  CHECK(!fresh.evaluated("test", 7));
   fresh.write(eval_at(7));
-  CHECK(fresh.evaluated_at() == 7);
+  CHECK(fresh.evaluated("test", 7));
   Metrics missing(folder / "other", Unit::sample, 5);
   missing.write(ModelEvent{});
   CHECK(lines_of(folder / "other").size() == 1);

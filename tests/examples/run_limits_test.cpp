@@ -23,7 +23,7 @@ using namespace ashlar::test;
 
 TEST_CASE("a run of steps ends after them and its progress is the fraction of the steps") {
   TestClock time;
-  RunLimits limits(10, std::nullopt, 0, time.clock());
+  RunLimits limits(10, std::nullopt, 0, 0, time.clock());
   std::int64_t step = 0;
   for (; limits.stop_before(step).empty(); ++step, time.now += 2) {
     CHECK(limits.progress(step) == Approx(0.1 * double(step)));
@@ -38,7 +38,7 @@ TEST_CASE("a run of steps ends after them and its progress is the fraction of th
 TEST_CASE("a run of minutes ends with them and its progress ends at one") {
   for (const double step_seconds : {0.7, 1.0, 7.0, 25.0}) {
     TestClock time;
-    RunLimits limits(std::nullopt, 1, 0, time.clock());
+    RunLimits limits(std::nullopt, 1, 0, 0, time.clock());
     double last = 0;
     std::int64_t step = 0;
     for (; limits.stop_before(step).empty(); ++step) {
@@ -59,7 +59,7 @@ TEST_CASE("a run of minutes ends with them and its progress ends at one") {
 
 TEST_CASE("an evaluation between two steps does not make them longer") {
   TestClock time;
-  RunLimits limits(std::nullopt, 1, 0, time.clock());
+  RunLimits limits(std::nullopt, 1, 0, 0, time.clock());
   std::int64_t step = 0;
   for (; limits.stop_before(step).empty(); ++step) {
     time.now += 1;
@@ -72,12 +72,12 @@ TEST_CASE("an evaluation between two steps does not make them longer") {
 
 TEST_CASE("the limit that comes first decides, and progress never falls") {
   TestClock time;
-  RunLimits by_steps(5, 10, 0, time.clock());
+  RunLimits by_steps(5, 10, 0, 0, time.clock());
   CHECK(by_steps.stop_before(4).empty());
   CHECK(by_steps.progress(4) == Approx(0.8));
   CHECK(by_steps.stop_before(5) == "steps");
 
-  RunLimits by_time(1000, 1, 0, time.clock());
+  RunLimits by_time(1000, 1, 0, 0, time.clock());
   CHECK(by_time.stop_before(0).empty());
   time.now += 30;
   CHECK(by_time.stop_before(1).empty());
@@ -93,20 +93,27 @@ TEST_CASE("the limit that comes first decides, and progress never falls") {
 
 TEST_CASE("a resumed run counts the time that it has trained") {
   TestClock time;
-  RunLimits limits(std::nullopt, 1, 45, time.clock());
+  RunLimits limits(std::nullopt, 1, 45, 0, time.clock());
   CHECK(limits.stop_before(100).empty());
   CHECK(limits.elapsed() == Approx(45));
   CHECK(limits.progress(100) == Approx(0.75));
   time.now += 16;
   CHECK(limits.stop_before(101) == "minutes");
   // Its time is over already: no step more.
-  RunLimits over(std::nullopt, 1, 61, time.clock());
+  // A step of 10 s that would end 6 s too late is not begun, as if the run had never stopped.
+  RunLimits late(std::nullopt, 1, 56, 10, time.clock());
+  CHECK(late.stop_before(7) == "minutes");
+  RunLimits early(std::nullopt, 1, 54, 10, time.clock());
+  CHECK(early.stop_before(7).empty());
+  CHECK(early.progress_after(7) == 1);
+
+  RunLimits over(std::nullopt, 1, 61, 0, time.clock());
   CHECK(over.stop_before(200) == "minutes");
 }
 
 TEST_CASE("a new run does one step, however short its time; a run without an end is refused") {
   TestClock time;
-  RunLimits limits(std::nullopt, 1e-9, 0, time.clock());
+  RunLimits limits(std::nullopt, 1e-9, 0, 0, time.clock());
   time.now += 1;
   CHECK(limits.stop_before(0).empty());
   CHECK(limits.stop_before(1) == "minutes");
@@ -115,7 +122,7 @@ TEST_CASE("a new run does one step, however short its time; a run without an end
 
 TEST_CASE("the time left is estimated from the steps of this session") {
   TestClock time;
-  RunLimits limits(110, std::nullopt, 500, time.clock());
+  RunLimits limits(110, std::nullopt, 500, 0, time.clock());
   limits.stop_before(10);
   CHECK(limits.seconds_left(10) == std::numeric_limits<double>::infinity());
   time.now += 20;

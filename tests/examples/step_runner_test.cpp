@@ -41,7 +41,7 @@ Outcome step_in_parts(std::int64_t parts, Dim left_out) {
           [&](const Batch& b) {
             return F::cross_entropy(net.fc(Tensor(b.arrays[0])), {.target = b.arrays[1], .counted = b.counted});
           },
-      .evaluate = {},
+      .evaluations = {},
       .save_model = {},
   };
   optim::Sgd sgd(net.parameters());

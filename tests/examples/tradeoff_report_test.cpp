@@ -32,9 +32,9 @@ std::vector<std::string> lines_of(const std::string& text) {
 }
 
 const std::vector<Outcome> kOutcomes{
-    {"dense", "dense", {run_of(8000, 2e6, 100, 1.5, 0.5), run_of(8000, 2e6, 300, 1.25, 0.52)}},
-    {"ss1:ratio=0.5", "ss1:ratio=*", {run_of(4000, 1e6, 320, 2, 0.25)}},
-    {"ss1:ratio=0.25", "ss1:ratio=*", {run_of(2000, 5e5, 500, 2.5, 0.125)}},
+    {"dense", "dense", 2, {run_of(8000, 2e6, 100, 1.5, 0.5), run_of(8000, 2e6, 300, 1.25, 0.52)}},
+    {"ss1:ratio=0.5", "ss1:ratio=*", 1, {run_of(4000, 1e6, 320, 2, 0.25)}},
+    {"ss1:ratio=0.25", "ss1:ratio=*", 1, {run_of(2000, 5e5, 500, 2.5, 0.125)}},
 };
 
 }  // namespace
@@ -47,6 +47,9 @@ TEST_CASE("the table has means and spreads over seeds, and shares of the first")
   CHECK(lines[2] == "| dense          | 8000       | 2.00M       | 100.0 %  | 0.01 | 1.375 ± 0.125 | 51.00 ± 1.00 | 200       |");
   CHECK(lines[3] == "| ss1:ratio=0.5  | 4000       | 1.00M       | 50.0 %   | 0.01 | 2.000         | 25.00        | 320       |");
   CHECK(contains(lines[4], "| 25.0 %   | 0.01 | 2.500         | 12.50        |"));
+  std::vector<Outcome> missing = kOutcomes;
+  missing[0].seeds = 3;
+  CHECK(contains(tradeoff_table(missing), "| dense (2 of 3 seeds) | 8000 "));
 }
 
 TEST_CASE("the page draws a curve for each family, in the order of its cost") {
@@ -68,7 +71,7 @@ TEST_CASE("the results of texts are word perplexities") {
   run.unit = Unit::token;
   run.model = JsonObject({{"parameters", 8000}, {"macs_per_token", 3000}}, "test");
   run.evals.back().word_perplexity = 123.44;
-  const std::vector<std::string> lines = lines_of(tradeoff_table({{"dense", "dense", {run}}}));
+  const std::vector<std::string> lines = lines_of(tradeoff_table({{"dense", "dense", 1, {run}}}));
   CHECK(contains(lines[0], "MACs/token"));
   CHECK(contains(lines[0], "| word perplexity | tokens/s |"));
   CHECK(contains(lines[2], "| 123.4 "));

@@ -4,9 +4,11 @@
 #include <signal.h>
 
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "autograd/ops.h"
 #include "core/files.h"
+#include "examples/support/step_runner.h"
 #include "tests/examples/small_net.h"
 #include "tests/support/catch.h"
 #include "tests/support/compare.h"
@@ -19,50 +21,133 @@ using namespace ashlar::test;
 
 namespace {
 
-// Trains for two steps; `during` is called within the evaluation. What metrics.jsonl has then.
-std::string metrics_of(const std::filesystem::path& out, const char* start, const std::function<void()>& during) {
+using Arguments = std::vector<std::string>;
+
+// Trains in `out`, an epoch being `steps_per_epoch` steps. `during` is called within every evaluation, `in_step` before the
+// loss of every batch.
+void run(const std::filesystem::path& out, const Arguments& arguments, const std::function<void()>& during = [] {},
+         double steps_per_epoch = 1, const std::function<void(std::int64_t batch)>& in_step = [](std::int64_t) {}) {
   TrainingOptions values;
   Options options("train", "Trains.");
   add_training_options(options, values, "the data");
-  std::vector<const char*> arguments{"train", "--steps", "2", "--out", out.c_str()};
-  if (*start) arguments.push_back(start);
-  REQUIRE(options.parse(static_cast<int>(arguments.size()), arguments.data()));
+  std::vector<const char*> words{"train", "--out", out.c_str()};
+  for (const std::string& argument : arguments) words.push_back(argument.c_str());
+  REQUIRE(options.parse(static_cast<int>(words.size()), words.data()));
 
   SmallNet net(Scope::root(DType::f32, 1));
+  const auto evaluation = [&](const std::string& split) {
+    return Evaluation{split, [&during, split](std::int64_t step, const EvalProgress& progress) {
+      progress(0, 2);
+      during();
+      progress(1, 2);
+      return EvalEvent{.step = step, .split = split, .loss = 1, .accuracy = {}, .perplexity = {}, .word_perplexity = {}};
+    }};
+  };
   const TrainingTask task{
       .program = "train",
       .model = net,
       .event = {},
       .units_per_step = 8,
-      .steps_per_epoch = 1,
-      .batch = [](std::int64_t index) {
+      .steps_per_epoch = steps_per_epoch,
+      .batch = [&](std::int64_t index) {
         const auto seed = static_cast<std::uint64_t>(index);
+        in_step(index);
         return Batch{{randn({8, 5}, DType::f32, seed), random_ids({8}, 4, seed)}, 8};
       },
       .loss = [&](const Batch& b) { return F::cross_entropy(net.fc(Tensor(b.arrays[0])), {.target = b.arrays[1]}); },
-      .evaluate =
-          [&](std::int64_t step, const EvalProgress& progress) {
-            progress(0, 2);
-            during();
-            progress(1, 2);
-            return EvalEvent{.step = step, .split = "test", .loss = 1, .accuracy = {}, .perplexity = {}, .word_perplexity = {}};
-          },
+      .evaluations = {evaluation("valid"), evaluation("test")},
       .save_model = [](const RunFolder&) {},
   };
   train(task, values, options.resolved());
-  return read_file(out / "metrics.jsonl");
 }
 
+// The lines of metrics.jsonl in short: "train 2, valid 2, test 2, end steps".
+std::string story(const std::filesystem::path& out) {
+  std::istringstream lines(read_file(RunFolder{out}.metrics()));
+  std::string text;
+  for (std::string line; std::getline(lines, line);) {
+    const Json event = Json::parse(line);
+    const std::string kind = event.at("event");
+    if (kind == "model") continue;
+    text += text.empty() ? "" : ", ";
+    if (kind == "train") text += concat("train ", event.at("step").get<int>());
+    if (kind == "eval") text += concat(event.at("split").get<std::string>(), ' ', event.at("step").get<int>());
+    if (kind == "end") text += "end " + event.at("stopped_by").get<std::string>();
+  }
+  return text;
+}
+
+std::filesystem::file_time_type written(const std::filesystem::path& out) {
+  return std::filesystem::last_write_time(RunFolder{out}.checkpoint());
+}
+
+void interrupt() { ::raise(SIGTERM); }
+
 }  // namespace
+
+TEST_CASE("the last step is logged, the first split is followed, and all are evaluated at the end") {
+  const TemporaryFolder folder;
+  run(folder / "run", {"--steps", "5", "--log-every", "2", "--eval-every", "2"});
+  CHECK(story(folder / "run") == "train 1, train 2, valid 2, train 4, valid 4, train 5, valid 5, test 5, end steps");
+}
 
 TEST_CASE("a signal ends an evaluation, and the run can be resumed for it") {
   const TemporaryFolder folder;
   const auto out = folder / "run";
-  const std::string stopped = metrics_of(out, "", [] { ::raise(SIGTERM); });
-  CHECK_FALSE(contains(stopped, "\"eval\""));
-  CHECK(contains(stopped, "\"stopped_by\":\"signal\""));
+  run(out, {"--steps", "2"}, interrupt);
+  CHECK(story(out) == "train 1, train 2, end signal");
   CHECK(std::filesystem::exists(RunFolder{out}.checkpoint()));
-  const std::string resumed = metrics_of(out, "--resume", [] {});
-  CHECK(contains(resumed, "\"eval\",\"step\":2"));
-  CHECK(contains(resumed, "\"stopped_by\":\"steps\""));
+  // One split is evaluated, then the signal comes.
+  int evaluations = 0;
+  run(out, {"--steps", "2", "--resume"}, [&] {
+    if (++evaluations == 2) interrupt();
+  });
+  CHECK(story(out) == "train 1, train 2, valid 2, end signal");
+  run(out, {"--steps", "2", "--resume"});
+  CHECK(story(out) == "train 1, train 2, valid 2, test 2, end steps");
+}
+
+TEST_CASE("an evaluation that was due when a signal came is made up for when the run goes on") {
+  const TemporaryFolder folder;
+  const auto out = folder / "run";
+  const auto stop_in = [](std::int64_t last) {
+    return [last](std::int64_t batch) {
+      if (batch == last) interrupt();
+    };
+  };
+  run(out, {"--steps", "5", "--eval-every", "2", "--log-every", "1"}, [] {}, 1, stop_in(1));
+  CHECK(story(out) == "train 1, train 2, end signal");
+  run(out, {"--resume"});
+  CHECK(story(out) == "train 1, train 2, valid 2, train 3, train 4, valid 4, train 5, valid 5, test 5, end steps");
+}
+
+TEST_CASE("a checkpoint that the last step has left is not written again") {
+  const TemporaryFolder folder;
+  const auto out = folder / "run";
+  std::filesystem::file_time_type before{};
+  int evaluations = 0;
+  // The first evaluation after the checkpoint of step 4 is that of the end.
+  run(out, {"--steps", "4", "--checkpoint-every", "2"}, [&] {
+    if (evaluations++ == 0) before = written(out);
+  });
+  CHECK(written(out) == before);
+}
+
+TEST_CASE("an epoch has no step more for the rounding of its quotient") {
+  const TemporaryFolder folder;
+  run(folder / "run", {"--epochs", "100", "--log-every", "1000"}, [] {}, 1.1);  // 1.1 * 100 is 110.00000000000001
+  CHECK(story(folder / "run") == "train 1, train 110, valid 110, test 110, end steps");
+  run(folder / "more", {"--epochs", "3"}, [] {}, 1.5);
+  CHECK(contains(story(folder / "more"), "train 5, valid 5"));
+}
+
+TEST_CASE("a run that diverges says so in its metrics and its report") {
+  const TemporaryFolder folder;
+  const auto out = folder / "run";
+  const std::string error = error_of<Divergence>([&] {
+    run(out, {"--steps", "50", "--lr", "1e30", "--optimizer", "sgd", "--clip", "0", "--warmup", "0", "--log-every", "1"});
+  });
+  CHECK(contains(error, "lower --lr, or raise --warmup"));
+  CHECK(contains(story(out), "end divergence"));
+  CHECK(contains(read_file(RunFolder{out}.report()), "divergence"));
 }

@@ -18,7 +18,9 @@ using namespace ashlar::test;
 
 namespace {
 
-TrainingOptions parse_training(std::vector<const char*> arguments, OrderedJson* resolved = nullptr) {
+using Found = std::optional<std::filesystem::path>;
+
+TrainingOptions parse_training(std::vector<const char*> arguments, OrderedJson* resolved = nullptr, const Found& downloaded = {}) {
   TrainingOptions values;
   values.epochs = 10;
   Options options("train", "Trains.");
@@ -26,6 +28,7 @@ TrainingOptions parse_training(std::vector<const char*> arguments, OrderedJson* 
   arguments.insert(arguments.begin(), "train");
   const bool go_on = options.parse(static_cast<int>(arguments.size()), arguments.data());
   REQUIRE(go_on);
+  values.find_data(options, [&] { return downloaded; });
   if (resolved) *resolved = options.resolved();
   return values;
 }
@@ -65,7 +68,7 @@ TEST_CASE("--layer sets all places, --layer-at some of them, a place of its own 
   CHECK((v.linear.qkv == v.linear.fc1 && v.linear.fc1 == "ss1:reduction=4" && v.linear.fc2 == "dense"));
 }
 
-TEST_CASE("--layer on the command line wins over the places of a config") {
+TEST_CASE("--layer on the command line wins over the places of a config, where it is restricted only over those") {
   const TemporaryFolder folder;
   write_file(folder / "c.json", R"({"linear": {"qkv": "a", "fc1": "b"}, "layer": "c", "layer_at": "fc1,fc2"})");
   const std::string path = (folder / "c.json").string();
@@ -74,7 +77,7 @@ TEST_CASE("--layer on the command line wins over the places of a config") {
   v = parse_training({"--config", path.c_str(), "--layer", "d"});
   CHECK((v.linear.qkv == "d" && v.linear.proj == "d" && v.linear.fc1 == "d" && v.linear.fc2 == "d"));
   v = parse_training({"--config", path.c_str(), "--layer", "d", "--layer-at", "proj"});
-  CHECK((v.linear.qkv == "a" && v.linear.proj == "d" && v.linear.fc1 == "b" && v.linear.fc2 == "dense"));
+  CHECK((v.linear.qkv == "a" && v.linear.proj == "d" && v.linear.fc1 == "b" && v.linear.fc2 == "c"));
 }
 
 TEST_CASE("epochs and steps: the one that is said closer to the command wins") {
@@ -108,6 +111,25 @@ TEST_CASE("a resumed run reads the config in its folder, flags still win") {
   CHECK((v.resume && v.optim.at("lr") == 0.25 && v.batch == 4));
   v = parse_training({"--out", out.c_str()});
   CHECK((!v.resume && v.optim.at("lr") == 1e-3));
+}
+
+TEST_CASE("a config that a resumed run is given wins over the one in its folder, which keeps what it leaves open") {
+  const TemporaryFolder folder;
+  write_file(folder / "config.json", R"({"lr": 0.25, "batch": 3, "seed": 7, "epochs": null, "steps": 50, "data": "here"})");
+  const std::string out = folder.path().string(), given = (folder / "given.json").string();
+  write_file(given, R"({"lr": 0.5, "batch": 3, "data": ""})");
+  const auto resume = [&](std::vector<const char*> more) {
+    more.insert(more.begin(), {"--out", out.c_str(), "--resume", "--config", given.c_str()});
+    return parse_training(more);
+  };
+  auto v = resume({});
+  CHECK((v.optim.at("lr") == 0.5 && v.batch == 3 && v.seed == 7 && v.steps == 50 && !v.epochs && v.data.empty()));
+  v = resume({"--lr", "0.125"});
+  CHECK((v.optim.at("lr") == 0.125 && v.seed == 7));
+  write_file(given, R"({"epochs": 4})");
+  const std::string error = error_of([&] { resume({}); });
+  CHECK(contains(error, concat(given, ": key 'epochs' and ", (folder / "config.json").string(), ": key 'steps' exclude each other")));
+  CHECK(resume({"--steps", "60"}).steps == 60);
 }
 
 TEST_CASE("an optimizer that a flag chooses starts from its own settings, not from those in the config") {
@@ -162,19 +184,22 @@ TEST_CASE("--help has a sentence and the defaults for every setting of every opt
   }
 }
 
-TEST_CASE("data that were found are kept in the config, and a resumed run does not look for others") {
-  const auto downloaded = [] { return std::optional<std::filesystem::path>("downloads/cifar10"); };
-  const auto data_of = [&](std::vector<const char*> arguments) {
-    TrainingOptions v = parse_training(std::move(arguments));
-    v.find_data(downloaded);
-    return v.data;
+TEST_CASE("data that were found are kept in the config, and a run that goes on or is repeated does not look for others") {
+  const TemporaryFolder folder;
+  const std::string config = (folder.path() / "config.json").string();
+  OrderedJson resolved;
+  const auto data_of = [&](std::vector<const char*> arguments, const Found& downloaded) {
+    return parse_training(std::move(arguments), &resolved, downloaded).data;
   };
-  CHECK(data_of({}) == std::filesystem::absolute("downloads/cifar10"));
-  CHECK(data_of({"--data", "mine"}) == "mine");
-  CHECK(data_of({"--resume"}).empty());
-  TrainingOptions v;
-  v.find_data([] { return std::optional<std::filesystem::path>(); });
-  CHECK(v.data.empty());
+  const std::filesystem::path found = std::filesystem::absolute("downloads/cifar10");
+  CHECK(data_of({}, {}).empty());
+  write_json(config, resolved);
+  CHECK(data_of({}, "downloads/cifar10") == found);
+  CHECK(resolved.at("data") == found.string());
+  CHECK(data_of({"--data", "mine"}, "downloads/cifar10") == "mine");
+  CHECK(data_of({"--resume"}, "downloads/cifar10").empty());
+  CHECK(data_of({"--config", config.c_str()}, "downloads/cifar10").empty());
+  CHECK(data_of({"--config", config.c_str(), "--data", "mine"}, "downloads/cifar10") == "mine");
 }
 
 TEST_CASE("groups and the average of the weights are options of the run, and checked") {

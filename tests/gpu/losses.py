@@ -7,10 +7,10 @@ import sys
 
 
 def losses(path):
-    """Of training and of evaluation, by event and step."""
+    """By what they are of ("train", or a split that was evaluated) and step."""
     with open(path) as file:
         events = [json.loads(line) for line in file]
-    return {(event["event"], event["step"]): event["loss"] for event in events if "loss" in event}
+    return {(event.get("split", "train"), event["step"]): event["loss"] for event in events if "loss" in event}
 
 
 def main():
@@ -18,13 +18,13 @@ def main():
     if these.keys() != others.keys() or not these:
         sys.exit(f"other steps: {len(these)} losses, and {len(others)} of the other run")
     far = {key: abs(loss - others[key]) / abs(others[key]) for key, loss in these.items()}
-    event, step = key = max(far, key=far.get)
-    print(f"{len(far)} losses, at most {far[key]:.1e} apart (relative), at step {step} ({event})")
+    what, step = key = max(far, key=far.get)
+    print(f"{len(far)} losses, at most {far[key]:.1e} apart (relative), at step {step} ({what})")
     # Not greater is not the same: a loss that is no number agrees with nothing.
     wrong = [key for key, distance in far.items() if not distance <= tolerance]
     if wrong:
-        event, step = key = wrong[0]
-        sys.exit(f"the first that differ, step {step} ({event}): {these[key]} and {others[key]}")
+        what, step = key = wrong[0]
+        sys.exit(f"the first that differ, step {step} ({what}): {these[key]} and {others[key]}")
 
 
 main()

@@ -1,3 +1,4 @@
+#include "core/safetensors.h"
 #include "kernels/linalg/linalg.h"
 #include "layers/linear_spec.h"
 #include "tests/support/linear_map_suite.h"
@@ -73,6 +74,27 @@ TEST_CASE("low_rank projects to the truncated SVD: the error falls with the rank
     previous = error;
   }
   REQUIRE(previous <= 1e-13);
+}
+
+TEST_CASE("blast computes what PyTorch does, forward and backward") {  // tests/golden/README.md describes the file
+  const SafetensorsFile golden(ASHLAR_SOURCE_DIR "/tests/golden/blast.safetensors");
+  for (const auto& [dtype, tolerance] : {std::pair{DType::f64, 1e-13}, {DType::f32, 1e-6}}) {
+    INFO(dtype);
+    Linear layer(Scope::root(dtype), 10, 12, "blast:out_blocks=3,in_blocks=2,rank=5");
+    const Parameters parameters = layer.map().parameters();
+    REQUIRE(parameters.size() == 4);
+    for (const Parameter& p : parameters) copy(golden.read(p.name), p.tensor.value());
+    const Tensor x = Tensor::leaf(golden.read("x").to(dtype));
+    const Tensor y = layer(x);
+    y.backward(golden.read("dy").to(dtype));
+    REQUIRE(relative_error(y.value(), golden.read("y")) <= tolerance);
+    REQUIRE(relative_error(layer.map().to_dense(), golden.read("dense")) <= tolerance);
+    REQUIRE(relative_error(x.grad(), golden.read("dx")) <= tolerance);
+    for (const Parameter& p : parameters) {
+      INFO(p.name);
+      REQUIRE(relative_error(p.tensor.grad(), golden.read("d" + p.name)) <= tolerance);
+    }
+  }
 }
 
 TEST_CASE("blast satisfies the contract of linear maps, ragged blocks included") {

@@ -34,6 +34,12 @@ differs "both weightings" "$work/vit-activation/model.safetensors" "$work/vit-fi
 expect 0 "" "$bin/compress" --in "$work/gpt-a/model.safetensors" --layer low_rank:rank=4 --layer-at fc1,fc2 --calibrate "$work/text" --samples 8 --out "$work/gpt-weighed"
 expect 2 "--calibrate: blocks.0.attn.qkv is to be monarch:blocks=2, which cannot weigh its error" "$bin/compress" --in "$dense" --layer monarch:blocks=2 --calibrate "$work/images" --out "$work/y"
 expect 2 "Valid: activation, fisher" "$bin/compress" --in "$dense" --layer low_rank:rank=4 --calibrate "$work/images" --weighting row --out "$work/y"
+expect 2 "--calibrate: all matrices are dense already" "$bin/compress" --in "$dense" --layer dense --calibrate "$work/images" --out "$work/y"
+# what would do nothing is refused
+expect 2 "--factorize is how BLAST is found, and --layer is low_rank:rank=4" "$bin/compress" --in "$dense" --layer low_rank:rank=4 --factorize als --out "$work/y"
+expect 2 "--eval-windows needs --data" "$bin/compress" --in "$work/gpt-a/model.safetensors" --layer dense --eval-windows 2 --out "$work/y"
+expect 2 "--batch needs --data DIR or --calibrate DIR" "$bin/compress" --in "$dense" --layer dense --batch 2 --out "$work/y"
+expect 2 "--tokenizer and --eval-windows are for a GPT-2" "$bin/compress" --in "$dense" --layer dense --tokenizer "$work/gpt-a" --out "$work/y"
 expect 2 "$work/empty2" "$bin/compress" --in "$dense" --layer low_rank:rank=4 --calibrate "$work/empty2" --out "$work/y"
 for factorize in precgd als; do
   expect 0 "" "$bin/compress" --in "$dense" --layer blast:blocks=2,rank=4 --factorize $factorize --out "$work/vit-$factorize"

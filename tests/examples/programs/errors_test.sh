@@ -102,7 +102,21 @@ expect 0 "" "${gpt[@]}" --steps 1 --tokenizer "$work/words" --out "$work/given"
 cp "$work"/elsewhere/{encoder.json,vocab.bpe} "$work/words/"
 for attempt in 1 2; do expect 0 "" "$bin/train_gpt" --resume --steps 2 --out "$work/given"; done
 same "the vocabulary of a resumed run" "$work/own/vocab.bpe" "$work/given/vocab.bpe"
-if [ "$(grep -c '"eval","step":2' "$work/given/metrics.jsonl")" -eq 1 ]; then ok; else bad "evaluations: $(grep eval "$work/given/metrics.jsonl")"; fi
+if [ "$(grep -c '"eval","step":2,"split":"valid"' "$work/given/metrics.jsonl")" -eq 1 ]; then ok; else bad "evaluations: $(grep eval "$work/given/metrics.jsonl")"; fi
+# A vocabulary that lies in --out is not replaced, but may be the run's.
+expect 2 "$work/words holds a vocabulary, which the run's own would replace" "${gpt[@]}" --steps 1 --out "$work/words"
+expect 0 "" "${gpt[@]}" --steps 1 --tokenizer "$work/words" --out "$work/words"
+same "a vocabulary in --out" "$work/elsewhere/vocab.bpe" "$work/words/vocab.bpe"
+# Given weights may have rows for more tokens than the vocabulary, not for fewer.
+expect 0 "" "${gpt[@]}" --init-from "$work/own/model.safetensors" --tokenizer "$work/elsewhere" --steps 1 --out "$work/padded"
+expect 0 "" "$bin/train_gpt" --resume --steps 2 --out "$work/padded"
+if grep -q "goes on with other options: .*steps 1 -> 2" "$work/out"; then ok; else bad "no word of other options: $(cat "$work/out")"; fi
+expect 0 "" "$bin/generate" --model "$work/padded" --tokens 2
+expect 2 "elsewhere/model.safetensors: the embedding has 280 rows and the vocabulary 300 tokens; give" "${gpt[@]}" --init-from "$work/elsewhere/model.safetensors" --tokenizer "$work/own" --steps 1 --out "$work/x"
+expect 2 "$work/own: has 300 tokens and the model in $work/elsewhere 280; give the model's own with --tokenizer" "$bin/generate" --model "$work/elsewhere" --tokenizer "$work/own"
+expect 2 "; resume with the --optimizer that the run began with" "${vit[@]}" --resume --optimizer sgd --out "$work/vit-a"
+# The report of a run is not that of a comparison.
+expect 2 "--out $work/vit-a/report.html is the report of a run" "$bin/compare_runs" "$work/vit-a" --out "$work/vit-a/report.html"
 # Two runs in one folder: the second is refused, also when it may replace the first; nothing is left of the lock.
 env --default-signal=HUP "${vit[@]}" --minutes 5 --steps 100000 --out "$work/busy" >/dev/null 2>&1 &
 busy=$!

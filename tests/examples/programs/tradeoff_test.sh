@@ -20,7 +20,10 @@ if [ -z "$(find "$work/study" -path '*1e30*' -name model.safetensors)" ]; then o
 expect 0 "" "$bin/train_vit" "${options[@]}" --steps 10 --layer low_rank:ratio=0.5 --lr 0.01 --seed 2 --out "$work/one"
 same "a run of its own" "$work/one/model.safetensors" "$work/study/low_rank_ratio=0.5__lr_0.01__seed_2/model.safetensors"
 
-# What is there is kept, and shown without training; more can be added to it.
+# What is there is kept, diverged or not, and shown without training; more can be added to it.
+expect 0 "" "${study[@]}" -- "${options[@]}" --steps 10
+same "the table with diverged runs" "$work/table" <(table "$work/out")
+if grep -q seed "$work/out"; then bad "diverged again: $(cat "$work/out")"; else ok; fi
 expect 0 "" "${study[@]}" --lrs 0.01 -- "${options[@]}" --steps 10
 same "the table of kept runs" "$work/table" <(table "$work/out")
 if grep -q seed "$work/out"; then bad "trained again: $(cat "$work/out")"; else ok; fi
