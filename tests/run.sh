@@ -40,7 +40,8 @@ select=()
 failed=0
 ctest --preset "$preset" -j "$jobs" "${select[@]}" || failed=1
 # The CUDA kernels: all compiled and linked into one program; what is built on them is the same code as above.
-if [ "$preset" = release ] && [ "${ASHLAR_CUDA:-auto}" != off ] && { command -v nvcc || [ -x /usr/local/cuda/bin/nvcc ]; } >/dev/null; then
+nvcc=$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)
+if [ "$preset" = release ] && [ "${ASHLAR_CUDA:-auto}" != off ] && [ -x "$nvcc" ]; then
   if command -v ccache >/dev/null; then options+=(-DCMAKE_CUDA_COMPILER_LAUNCHER=ccache); fi
   generator=()
   if command -v ninja >/dev/null && [ ! -f build/cuda_link/CMakeCache.txt ]; then generator=(-G Ninja); fi
@@ -48,8 +49,9 @@ if [ "$preset" = release ] && [ "${ASHLAR_CUDA:-auto}" != off ] && { command -v 
     echo "tests/run.sh: the CUDA kernels were not compiled: no cuBLASLt" >&2
     [ "${ASHLAR_CUDA:-auto}" = auto ] || failed=1
   else
-    # Only to compile and link what CUDA concerns: nvcc optimises kernels unasked, the host's code stays as it is written. No
-    # source asks for the GPU's architecture, so what compiles for the oldest does for all.
+    # Only to compile and link what CUDA concerns: the host's code stays as it is written, and kernels are optimised as little as
+    # nvcc can. No source asks for the GPU's architecture, so what compiles for the oldest does for all.
+    if "$nvcc" --help | grep -e --Ofast-compile >/dev/null; then options+=(-DCMAKE_CUDA_FLAGS=--Ofast-compile=max); fi
     { cmake --preset cuda -B build/cuda_link -DASHLAR_TESTS=ON -DCMAKE_BUILD_TYPE=None -DCMAKE_CUDA_ARCHITECTURES=80 \
         -DASHLAR_CPU_BUILD="$PWD/build/release" "${generator[@]}" "${options[@]}" &&
       cmake --build build/cuda_link -j "$jobs" --target cuda_link && build/cuda_link/bin/cuda_link; } || failed=1
