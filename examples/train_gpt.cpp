@@ -102,6 +102,7 @@ void run(int argc, char** argv) {
   std::printf("data: %s\n", text.description.c_str());
   const data::Tokenizer tokenizer = find_tokenizer(s, text);
   s.gpt.vocab = rows_of(s, tokenizer);
+  s.gpt.end_of_text = tokenizer.end_of_text();
   s.gpt.linear = t.linear;
   auto train_tokens = tokenizer.encode(text.train);
   std::vector<TextSplit> splits;

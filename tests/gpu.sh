@@ -64,7 +64,7 @@ for site in $(python3 -c 'import site, sysconfig; print(*{sysconfig.get_path("pu
 done
 libraries+=:$LD_LIBRARY_PATH:/usr/local/cuda/lib64
 # Where there is no cuDNN at all, what lets the programs start without.
-grep -q libcudnn.so < <(ldconfig -p 2>/dev/null) || libraries+=:$bundle/lib/last
+grep -q "libcudnn\.so\.9" < <(ldconfig -p 2>/dev/null) || libraries+=:$bundle/lib/last
 # For our programs alone: PyTorch brings libraries of its own.
 own=(env "LD_LIBRARY_PATH=$libraries")
 export ASHLAR_REQUIRE_GPU=1

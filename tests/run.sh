@@ -39,6 +39,7 @@ select=()
 [ "$preset" = release ] || select=(-LE slow)
 failed=0
 ctest --preset "$preset" -j "$jobs" "${select[@]}" || failed=1
+grep -h 'skipped: ' "build/$preset/Testing/Temporary/LastTest.log" | sort | uniq -c || true
 # The CUDA kernels: all compiled and linked into one program; what is built on them is the same code as above.
 nvcc=$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)
 if [ "$preset" = release ] && [ "${ASHLAR_CUDA:-auto}" != off ] && [ -x "$nvcc" ]; then

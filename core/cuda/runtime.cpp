@@ -238,6 +238,10 @@ void copy_to_host(int index, void* to, const void* from, std::size_t bytes) {
 
 std::unique_ptr<Download> begin_download(int index, const void* from, std::size_t bytes) {
   const auto queue = static_cast<cudaStream_t>(stream(index));
+  if (is_recorded(queue)) {
+    throw Error("cuda: recorded work brings values to the host, whose memory another download may have when it is replayed; bring "
+                "them there afterwards");
+  }
   return std::make_unique<PinnedDownload>(state_of(index).landings, queue, from, bytes);
 }
 

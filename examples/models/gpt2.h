@@ -15,6 +15,7 @@ struct GptConfig {
   double dropout = 0;
   bool checkpoint = false;  // recompute each block in backward instead of keeping its activations
   BlockSpecs linear = {};
+  std::optional<Dim> end_of_text = {};  // the token between texts, if the vocabulary has one
 };
 
 // What a model keeps of the tokens that it has seen, so that each further one costs one position and not all of them.

@@ -73,6 +73,8 @@ void write_weights(const std::filesystem::path& path, const NamedArrays& weights
 }
 
 OrderedJson huggingface_config(const GptConfig& c) {
+  // Without them transformers takes those of GPT-2's own vocabulary.
+  const OrderedJson end_of_text = c.end_of_text ? OrderedJson(*c.end_of_text) : OrderedJson(nullptr);
   return {{"model_type", "gpt2"},
           {"architectures", {"GPT2LMHeadModel"}},
           {"vocab_size", c.vocab},
@@ -83,7 +85,9 @@ OrderedJson huggingface_config(const GptConfig& c) {
           {"n_inner", c.hidden ? c.hidden : 4 * c.width},
           {"activation_function", "gelu_new"},
           {"layer_norm_epsilon", kGptEps},
-          {"tie_word_embeddings", true}};
+          {"tie_word_embeddings", true},
+          {"bos_token_id", end_of_text},
+          {"eos_token_id", end_of_text}};
 }
 
 GptConfig read_gpt_config(const std::filesystem::path& path) {
@@ -98,7 +102,8 @@ GptConfig read_gpt_config(const std::filesystem::path& path) {
           .depth = size(config, "n_layer", 0),
           .heads = size(config, "n_head", 1),
           .hidden = hidden_size(config, "n_inner"),
-          .linear = specs_of(config)};
+          .linear = specs_of(config),
+          .end_of_text = config.has("eos_token_id") ? std::optional(config.integer("eos_token_id")) : std::nullopt};
 }
 
 void check_same_network(const std::string& option, const std::filesystem::path& config_file, const Network& network) {

@@ -1,7 +1,9 @@
 #include "examples/support/trainer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "core/allocator.h"
 #include "examples/support/checkpoint.h"

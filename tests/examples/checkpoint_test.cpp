@@ -79,7 +79,9 @@ TEST_CASE("a checkpoint that does not fit changes nothing") {
     write_safetensors(folder / "other.safetensors", tensors, metadata);
     return error_of([&] { load_checkpoint(folder / "other.safetensors", b.model, of_b, nullptr); });
   };
-  for (const char* key : {"step", "elapsed"}) {
+  optim::WeightAverage average(b.model.parameters(), 0.5);
+  CHECK(contains(error_of([&] { load_checkpoint(path, b.model, of_b, &average); }), "has no average of the weights; resume it without --ema"));
+  for (const char* key : {"step", "elapsed", "step_seconds"}) {
     for (const char* value : {"7abc", "nan", "inf", "-1", "", "1e400", "99999999999999999999x"}) {
       CAPTURE(key, value);
       CHECK(contains(error_with(key, value), concat("'", key, "' in its metadata is '", value, "'")));

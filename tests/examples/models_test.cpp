@@ -3,8 +3,10 @@
 
 #include "examples/models/gpt2.h"
 #include "examples/models/vit.h"
+#include "optim/make_optimizer.h"
 #include "tests/support/catch.h"
 #include "tests/support/compare.h"
+#include "tests/support/errors.h"
 
 using namespace ashlar;
 using namespace ashlar::test;
@@ -55,6 +57,61 @@ TEST_CASE("a GPT-2 begins as Radford et al. 2019 have it, at the loss of no know
   CHECK(all_equal(value_of(gpt, "h.0.attn.c_attn.bias"), 0));
   const Array tokens = random_ids({4, 16}, 300, 1), targets = random_ids({4, 16}, 300, 2);
   CHECK(gpt.loss(tokens, targets).item() == Approx(std::log(300.0)).epsilon(0.02));
+}
+
+TEST_CASE("the matrices of the blocks have the optimizer's own update, all else AdamW's") {
+  const Vit vit(Scope::root(), {.image = 8, .patch = 4, .width = 16, .depth = 1, .heads = 2});
+  const Gpt2 gpt(Scope::root(), {.vocab = 11, .context = 8, .width = 16, .depth = 1, .heads = 2});
+  for (const std::string name : {"muon", "soap"}) {
+    for (const Module* model : {static_cast<const Module*>(&vit), static_cast<const Module*>(&gpt)}) {
+      const std::unique_ptr<const optim::Optimizer> optimizer =
+          optim::make_optimizer(model->parameters(), {.name = name, .settings = {{"lr", 0.5}, {"adamw_lr", 0.25}}});
+      int own = 0;
+      for (const optim::Slot& slot : optimizer->slots()) {
+        const std::string& of = slot.parameter.name;
+        INFO(name << " " << of);
+        const bool in_block = of.starts_with("blocks.") || of.starts_with("h.");
+        const bool norm = contains(of, "norm") || contains(of, "ln_");
+        CHECK(slot.lr == (in_block && !norm && of.ends_with(".weight") ? 0.5 : 0.25));
+        own += slot.lr == 0.5;
+      }
+      CHECK(own == 4);
+    }
+  }
+}
+
+TEST_CASE("blocks are left out more the deeper they lie") {
+  const Array images = randn({64, 3, 8, 8}, DType::f32, 5);
+  // Images whose logits are those of a network without the blocks, where the one at `silent` adds nothing anyway.
+  const auto left_out = [&](int silent) {
+    Vit vit(Scope::root(DType::f32, 1), {.image = 8, .patch = 4, .width = 16, .depth = 2, .heads = 2, .drop_path = 0.9});
+    const auto silence = [&](int block) {
+      for (const char* last : {"attn.proj.weight", "attn.proj.bias", "mlp.fc2.weight", "mlp.fc2.bias"}) {
+        fill(value_of(vit, concat("blocks.", block, ".", last)), 0);
+      }
+    };
+    silence(silent);
+    vit.train(3);
+    const Array with = vit(images).value();
+    silence(1 - silent);
+    const Array without = vit(images).value();
+    int same = 0;
+    for (Dim i = 0; i < images.size(0); ++i) same += bitwise_equal(with.select(0, i), without.select(0, i));
+    return same;
+  };
+  CHECK(left_out(1) == 0);  // the first block is never left out
+  const int of_64 = left_out(0);  // the last one in 0.9 of the cases on each of its two branches
+  CHECK((of_64 >= 40 && of_64 <= 62));
+}
+
+TEST_CASE("sizes that no network can have are refused") {
+  const auto vit = [](VitConfig config) { Vit(Scope::root(), config); };
+  REQUIRE_THROWS_WITH(vit({.image = 9, .patch = 4}), says("vit: image size 9 must be a multiple of patch 4"));
+  REQUIRE_THROWS_WITH(vit({.width = 16, .heads = 3}), says("vit: width 16 must be a multiple of heads 3"));
+  REQUIRE_THROWS_WITH(Gpt2(Scope::root(), {.vocab = 11, .context = 8, .width = 16, .depth = 1, .heads = 3}),
+                      says("gpt2: width 16 must be a multiple of heads 3"));
+  const Vit small(Scope::root(), {.image = 8, .patch = 4, .width = 16, .depth = 0, .heads = 2});
+  REQUIRE_THROWS_WITH(small(randn({1, 3, 8, 4}, DType::f32, 1)), says("(1, 3, 8, 4)"));
 }
 
 TEST_CASE("without a class token a ViT's head reads the mean over all patches") {

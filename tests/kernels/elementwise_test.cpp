@@ -42,7 +42,7 @@ Array reference(Op op, const Array& a, const Array& b) {
 }  // namespace
 
 TEST_CASE("elementwise kernels match their formulas", "[elementwise]") {
-  const IsaLimit isa(GENERATE("baseline", "environment"));
+  const IsaLimit isa(GENERATE(from_range(isa_limits())));
   const Op op = GENERATE(Op::linear_combination, Op::multiply, Op::divide, Op::scale, Op::affine);
   const DType dtype = GENERATE(DType::f64, DType::f32, DType::bf16);
   const Shape shape = GENERATE(Shape{}, Shape{1}, Shape{3, 5, 7}, Shape{37, 1021}, Shape{2, 0, 3});
@@ -53,7 +53,7 @@ TEST_CASE("elementwise kernels match their formulas", "[elementwise]") {
 }
 
 TEST_CASE("elementwise kernels take any strides", "[elementwise]") {
-  const IsaLimit isa(GENERATE("baseline", "environment"));
+  const IsaLimit isa(GENERATE(from_range(isa_limits())));
   const Op op = GENERATE(Op::linear_combination, Op::multiply, Op::divide, Op::scale, Op::affine);
   const DType dtype = GENERATE(DType::f64, DType::f32, DType::bf16);
   const Array base = randn({5, 9, 13}, dtype, 3);
@@ -117,7 +117,7 @@ TEST_CASE("multiplying by zero keeps NaN and infinity visible", "[elementwise]")
 }
 
 TEST_CASE("cast rounds like the scalar conversion", "[elementwise]") {
-  const IsaLimit isa(GENERATE("baseline", "environment"));
+  const IsaLimit isa(GENERATE(from_range(isa_limits())));
   const DType from = GENERATE(DType::f64, DType::f32, DType::bf16), to = GENERATE(DType::f64, DType::f32, DType::bf16);
   Array x = randn({3, 101}, from, 1);
   dispatch_floating(from, "test", [&]<class T>() {
@@ -132,7 +132,7 @@ TEST_CASE("cast rounds like the scalar conversion", "[elementwise]") {
 }
 
 TEST_CASE("cast to bf16 agrees with bfloat16 on every upper half and tie", "[elementwise]") {
-  const IsaLimit isa(GENERATE("baseline", "environment"));
+  const IsaLimit isa(GENERATE(from_range(isa_limits())));
   std::vector<float> values;
   for (std::uint32_t upper = 0; upper < 0x10000; ++upper) {
     for (const std::uint32_t lower : {0x0u, 0x1u, 0x7fffu, 0x8000u, 0x8001u, 0xffffu}) {

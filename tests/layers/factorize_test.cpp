@@ -56,7 +56,7 @@ double error_of(const Array& target, Dim rank, const FactorizeOptions& options) 
 
 }  // namespace
 
-TEST_CASE("PrecGD reaches a matrix of the structure, as fast or faster when the rank is too large") {
+TEST_CASE("PrecGD reaches a matrix of the structure, as fast or faster when the rank is too large", "[host]") {
   for (const std::uint64_t key : kTargets) {
     for (const auto& [target, name] : {std::pair{blast_target(4, key), "BLAST"}, {low_rank_target(4, key), "low rank"}}) {
       INFO(name << " " << key);
@@ -77,7 +77,7 @@ TEST_CASE("PrecGD reaches a matrix of the structure, as fast or faster when the 
   }
 }
 
-TEST_CASE("without the preconditioner the descent stalls when the rank is too large") {
+TEST_CASE("without the preconditioner the descent stalls when the rank is too large", "[host]") {
   for (const Array& target : {blast_target(4), low_rank_target(4)}) {
     const auto larger = curve(target, 16, Descent::plain);
     REQUIRE(larger[9] >= 0.03);
@@ -87,13 +87,13 @@ TEST_CASE("without the preconditioner the descent stalls when the rank is too la
   REQUIRE(curve(low_rank_target(4), 4, Descent::plain)[299] <= 1e-10);  // and not at the exact rank
 }
 
-TEST_CASE("more damping delays PrecGD by some twenty iterations and not more") {
+TEST_CASE("more damping delays PrecGD by some twenty iterations and not more", "[host]") {
   const auto slow = curve(low_rank_target(4), 4, Descent::preconditioned, 1.0);
   REQUIRE(slow[9] >= 0.9);
   REQUIRE(slow[99] <= 1e-12);
 }
 
-TEST_CASE("PrecGD ends near the truncated SVD on matrices without structure, and below it where blocks help") {
+TEST_CASE("PrecGD ends near the truncated SVD on matrices without structure, and below it where blocks help", "[host]") {
   const double decaying = curve(decaying_target(), 12, Descent::preconditioned).back();
   REQUIRE(decaying >= 0.16);  // the SVD of rank 12 has 0.1895
   REQUIRE(decaying <= 0.21);
@@ -102,7 +102,7 @@ TEST_CASE("PrecGD ends near the truncated SVD on matrices without structure, and
   REQUIRE(gaussian <= 0.63);
 }
 
-TEST_CASE("als reaches a matrix of the structure to rounding, at the exact rank and above") {
+TEST_CASE("als reaches a matrix of the structure to rounding, at the exact rank and above", "[host]") {
   const FactorizeOptions als = factorize_options(Factorizer::als, kSize * kSize, 4);
   const FactorizeOptions precgd = factorize_options(Factorizer::precgd, kSize * kSize, 4);
   for (const std::uint64_t key : kTargets) {
@@ -121,7 +121,7 @@ TEST_CASE("als reaches a matrix of the structure to rounding, at the exact rank 
   REQUIRE(error_of(gaussian, 12, als) <= 0.63);
 }
 
-TEST_CASE("factors that are singular on the way stop no finder") {
+TEST_CASE("factors that are singular on the way stop no finder", "[host]") {
   // A block row of zeros, and a matrix of two equal halves.
   const Array target = blast_target(4), half = randn({kSize, kSize / 2}, DType::f64, kKeys + 7);
   copy(Array::zeros({kSize / kBlocks, kSize}, DType::f64), target.slice(0, 0, kSize / kBlocks));
@@ -133,7 +133,7 @@ TEST_CASE("factors that are singular on the way stop no finder") {
   }
 }
 
-TEST_CASE("a finder is chosen by name") {
+TEST_CASE("a finder is chosen by name", "[host]") {
   REQUIRE(parse_factorizer("precgd") == Factorizer::precgd);
   REQUIRE(parse_factorizer("als") == Factorizer::als);
   REQUIRE_THROWS_WITH(parse_factorizer("svd"), says("factorizer 'svd' is unknown; use precgd or als"));

@@ -45,6 +45,24 @@ TEST_CASE("replacing one layer leaves every other weight bit-identical; the seed
   REQUIRE_FALSE(bitwise_equal(dense.a.map().to_dense(), other.a.map().to_dense()));
 }
 
+TEST_CASE("two layers of one shape begin with different values, and drop different ones") {
+  struct Twins : Module {
+    explicit Twins(const Scope& s)
+        : Module(s), a(sub("a"), 8, 8, "low_rank:rank=8"), b(sub("b"), 8, 8, "low_rank:rank=8"), x(sub("x"), 0.5), y(sub("y"), 0.5) {}
+    Linear a, b;
+    Dropout x, y;
+  } twins(Scope::root(DType::f32, 7)), other(Scope::root(DType::f32, 8));
+  const Parameters a = twins.a.map().parameters(), b = twins.b.map().parameters();
+  REQUIRE((a.size() == 3 && a[1].name == "a.U" && a[2].name == "a.V"));
+  for (const std::size_t i : {1u, 2u}) REQUIRE_FALSE(bitwise_equal(a[i].tensor.value(), b[i].tensor.value()));
+  REQUIRE_FALSE(bitwise_equal(a[1].tensor.value(), a[2].tensor.value()));  // both (8, 8)
+  twins.train(3);
+  other.train(3);
+  const Tensor ones = Array::full({64}, 1.0);
+  REQUIRE_FALSE(bitwise_equal(twins.x(ones).value(), twins.y(ones).value()));
+  REQUIRE_FALSE(bitwise_equal(twins.x(ones).value(), other.x(ones).value()));
+}
+
 TEST_CASE("names must be new, and without dots") {
   REQUIRE_THROWS_WITH(Named(Scope::root(), "x", "x"), says("taken"));
   REQUIRE_THROWS_WITH(Named(Scope::root(), "x.y", "z"), says("dot"));

@@ -1,6 +1,7 @@
 // Comparing arrays, random arrays, and running a test for several instruction sets and numbers of threads.
 #pragma once
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <limits>
@@ -117,8 +118,7 @@ inline Array finite_difference(const Array& x, const Array& cotangent, const std
   return Array::from(gradient, x.shape());
 }
 
-// Limits the instruction set while alive; "environment" leaves what ASHLAR_ISA or the processor allows. Tests of
-// vector code run twice: const IsaLimit isa(GENERATE("baseline", "environment"));
+// Limits the instruction set while alive; "environment" leaves what ASHLAR_ISA or the processor allows.
 class IsaLimit {
  public:
   explicit IsaLimit(std::string_view name) : previous_(kernels::isa_limit()) {
@@ -131,6 +131,13 @@ class IsaLimit {
  private:
   std::string previous_;
 };
+
+// Tests of vector code run with each: const IsaLimit isa(GENERATE(from_range(isa_limits()))); under ASHLAR_ISA once, as there
+// are runs without.
+inline std::vector<std::string> isa_limits() {
+  if (std::getenv("ASHLAR_ISA")) return {"environment"};
+  return {"baseline", "environment"};
+}
 
 // Sets the number of threads while alive.
 class ThreadCount {

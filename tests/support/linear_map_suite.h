@@ -75,6 +75,31 @@ inline void matches_finite_differences(const SuiteCase& c) {
   }
 }
 
+// Strides of x and of the cotangent change nothing, and neither do gradients that are not asked for.
+inline void takes_any_layout(const SuiteCase& c) {
+  Linear layer(Scope::root(DType::f64, 4), c.in, c.out, c.spec);
+  const auto results = [&](const Tensor& x, const auto& differentiate) {
+    for (const Parameter& p : layer.map().parameters()) p.tensor.zero_grad();
+    const Tensor y = layer(x);
+    differentiate(y);
+    std::vector<Array> all{y.value()};
+    for (const Parameter& p : layer.map().parameters()) all.push_back(p.tensor.grad());
+    if (x.requires_grad()) all.push_back(x.grad());
+    return all;
+  };
+  const Array turned = randn({c.in, 5}, DType::f64, 30).transpose(0, 1), plain = turned.as_contiguous();
+  const auto by_ones = [](const Tensor& y) { y.backward(Array::full(y.shape(), 1, DType::f64)); };
+  const auto by_repeated_one = [](const Tensor& y) { F::sum(y).backward(); };
+  const auto expected = results(Tensor::leaf(plain), by_ones);
+  for (const auto& got : {results(Tensor::leaf(turned), by_ones), results(Tensor::leaf(plain), by_repeated_one),
+                          results(Tensor(plain), by_ones)}) {
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      INFO(c.spec << " " << c.in << " -> " << c.out << " result " << i);
+      REQUIRE(relative_error(got[i], expected[i]) <= 1e-13);
+    }
+  }
+}
+
 // ParamInfo::gram of every factor that has one: it measures how far a change of the factor moves the matrix.
 inline void grams_measure_changes(const SuiteCase& c) {
   Linear layer(Scope::root(DType::f64, 7), c.in, c.out, c.spec);
@@ -203,6 +228,7 @@ inline void linear_map_suite(const std::vector<SuiteCase>& cases, double recover
     matches_dense(c, DType::f32, 2e-5);
     matches_dense(c, DType::bf16, 2e-2);
     matches_finite_differences(c);
+    takes_any_layout(c);
     grams_measure_changes(c);
     matches_f64(c, DType::f32, 2e-5);
     matches_f64(c, DType::bf16, 2e-2);

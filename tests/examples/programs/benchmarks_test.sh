@@ -21,6 +21,9 @@ rows = [json.loads(line) for line in open(sys.argv[1])]
 keys = 'layer in out tokens dtype device threads pass ms ms_min gflops dense_ms speedup mac_ratio efficiency'.split()
 assert all(list(row) == keys for row in rows)
 assert all(abs(row['efficiency'] - row['speedup'] / row['mac_ratio']) < 1e-9 and row['ms_min'] <= row['ms'] for row in rows)
+assert all(abs(row['speedup'] * row['ms'] / row['dense_ms'] - 1) < 1e-9 for row in rows)
+share = {'dense': lambda i, o: i * o, 'low_rank:rank=8': lambda i, o: 8 * (i + o), 'blast:blocks=2,rank=8': lambda i, o: 8 * (i + o + 4)}
+assert all(abs(row['mac_ratio'] * share[row['layer']](row['in'], row['out']) / (row['in'] * row['out']) - 1) < 1e-9 for row in rows)
 " "$work/out"; then ok; else bad "bench_layers: $(head -3 "$work/out")"; fi
 expect 0 "" "$bin/bench_layers" --table --layers low_rank:rank=8 --shapes 32x48 --tokens 8 --repeats 1
 expect 2 "is not INxOUT" "$bin/bench_layers" --shapes 32

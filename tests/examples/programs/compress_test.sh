@@ -101,6 +101,7 @@ import json, sys
 c = json.load(open(sys.argv[1]))
 assert (c['width'], c['depth'], c['heads'], c['context']) == (c['n_embd'], c['n_layer'], c['n_head'], c['n_positions'])
 assert c['linear']['fc1'] == 'low_rank:rank=8'
+assert c['bos_token_id'] == c['eos_token_id'] == 96
 " "$work/hf-low/config.json"; then ok; else bad "config of a compressed Hugging Face GPT-2: $(cat "$work/hf-low/config.json")"; fi
 # variants of GPT-2 that ours is not, and values of another type, are refused by file, key and value
 mkdir "$work/hf-other"

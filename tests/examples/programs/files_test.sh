@@ -11,6 +11,8 @@ for file in config.json metrics.jsonl model.safetensors report.html checkpoint/s
 done
 expect 0 "" "$bin/train_vit" --config "$work/vit-a/config.json" --out "$work/again"
 same "a run from its resolved config" "$work/vit-a/model.safetensors" "$work/again/model.safetensors"
+# What Hugging Face's transformers would take for token 50256.
+if [ "$(grep -cE '"(bos|eos)_token_id": 299' "$work/gpt-a/config.json")" -eq 2 ]; then ok; else bad "the token between texts: $(cat "$work/gpt-a/config.json")"; fi
 expect 0 "" "$bin/generate" --model "$work/gpt-a" --tokens 5 --seed 3
 cp "$work/out" "$work/first"
 expect 0 "" "$bin/generate" --model "$work/gpt-a" --tokens 5 --seed 3

@@ -11,8 +11,8 @@ steps_of() { grep "\"event\":\"$2\"" "$work/$1/metrics.jsonl" | grep -o '"step":
 is() { if [ "$2" = "$3" ]; then ok; else bad "$1: '$2' and not '$3'"; fi; }
 
 common=("--clip 0.01" "--weight-decay 0.5" "--dtype bf16" "--dropout 0" "--seed 2" "--lr 0.002" "--lr-scale" "--optimizer sgd"
-  "--optim.beta1 0.5" "--decay linear" "--decay cosine" "--warmup 0.9" "--groups role=norm,lr=0.5" "--batch 2")
-of_vit=("--label-smoothing 0.5" "--no-flip" "--cutmix 1" "--crop-padding 1" "--mixup 0" "--drop-path 0.5" "--gelu tanh")
+  "--optim.beta1 0.5" "--decay linear" "--decay cosine" "--warmup 0.9" "--groups role=norm,lr=0.5" "--batch 2" "--hidden 32")
+of_vit=("--label-smoothing 0.5" "--no-flip" "--cutmix 1" "--crop-padding 1" "--mixup 0" "--drop-path 0.5" "--gelu tanh" "--no-class-token")
 for name in vit gpt; do
   declare -n command=$name
   run $name
@@ -28,6 +28,16 @@ for name in vit gpt; do
   # Under a schedule that falls, biases whose own does not.
   run $name-biases --decay cosine --groups "name=*.bias,decay=constant"
   differs "a group's decay ($name)" "$(weights $name-biases)" "$(weights "$name --decay cosine")"
+
+  # A step in parts is the same step.
+  run $name-whole --dropout 0
+  run $name-parts --dropout 0 --accumulate 2
+  if python3 "$(dirname "${BASH_SOURCE[0]}")/../../gpu/losses.py" 1e-4 "$work/$name-parts/metrics.jsonl" "$work/$name-whole/metrics.jsonl" >"$work/said" 2>&1; then
+    ok
+  else
+    bad "--accumulate ($name): $(cat "$work/said")"
+  fi
+  expect 2 "--accumulate 3 must divide --batch" "${command[@]}" --accumulate 3 --steps 1 --out "$work/x"
 
   # An average of the weights is what is evaluated and saved, and not what is trained.
   for ema in 0.9 0.1; do
@@ -49,6 +59,8 @@ for name in vit gpt; do
 done
 expect 0 "" "${vit[@]}" --epochs 1 --out "$work/epoch"
 is "steps of an epoch of 48 images" "$(steps_of epoch train)" "1 2 3 4 5 6 "
+expect 0 "" "${vit[@]}" --epochs 1 --accumulate 2 --out "$work/epoch-parts"
+is "steps of an epoch, each in parts" "$(steps_of epoch-parts train)" "1 2 3 4 5 6 "
 declare -n command=gpt
 run recompute --recompute
 same "activations that are computed again" "$(weights gpt)" "$(weights recompute)"

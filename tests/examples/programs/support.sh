@@ -12,8 +12,10 @@ bad() {
   failed=$((failed + 1))
   echo "FAILED: $1"
 }
-same() { if cmp -s "$2" "$3"; then ok; else bad "$1: $2 and $3 differ"; fi; }
-differs() { if cmp -s "$2" "$3"; then bad "$1: $2 and $3 are the same"; else ok; fi; }
+# Two files, or streams, which must have something in them.
+both() { cat "$1" >"$work/.one" && cat "$2" >"$work/.other" && [ -s "$work/.one" ] && [ -s "$work/.other" ]; }
+same() { if both "$2" "$3" && cmp -s "$work/.one" "$work/.other"; then ok; else bad "$1: $2 and $3 differ, or are not there"; fi; }
+differs() { if both "$2" "$3" && ! cmp -s "$work/.one" "$work/.other"; then ok; else bad "$1: $2 and $3 are the same, or not there"; fi; }
 # expect CODE TEXT COMMAND…: the exit code, and one line on stderr that contains the text
 expect() {
   local code=$1 text=$2
