@@ -73,8 +73,8 @@ void run(int argc, char** argv) {
               static_cast<long long>(dataset.train.size()), static_cast<long long>(dataset.test.size()),
               dataset.class_names.size());
   const Shape& shape = dataset.train.images.shape();
-  ASHLAR_CHECK(shape[2] == shape[3], "--data ", t.data.string(), ": images must be square, these are ", shape[2], " x ",
-               shape[3]);
+  ASHLAR_CHECK(shape[2] == shape[3], "--data ", t.data.string(), ": images must be square, these have ", shape[3], "x",
+               shape[2], " pixels");
   s.vit.image = shape[2];
   s.vit.classes = static_cast<Dim>(dataset.class_names.size());
   s.vit.linear = t.linear;

@@ -37,20 +37,6 @@ inline bool has_gpu() {
 // How far a GPU may be from the CPU: the orders of the sums differ, and in bf16 intermediate values are rounded.
 inline double gpu_tolerance(DType dtype) { return dtype == DType::f64 ? 1e-12 : dtype == DType::f32 ? 2e-5 : 1.5e-2; }
 
-// The larger of relative_error and the worst single value's |got − expected| / (|expected| + 4 root mean square): the norm
-// over ten thousands of values hardly sees a few in a ragged corner that are entirely wrong. What is rounded is off by a share
-// of its own size, a sum whose terms cancel by a share of theirs, which are of the mean size; right kernels stay below half of
-// gpu_tolerance. NaN where anything is not finite; of two results that are both zero 0.
-inline double difference(const Array& got, const Array& expected) {
-  if (got.shape() == expected.shape() && all_equal(got, 0) && all_equal(expected, 0)) return 0;
-  double worst = relative_error(got, expected);
-  if (!std::isfinite(worst)) return worst;
-  const auto a = got.to_vector<double>(), b = expected.to_vector<double>();
-  const double usual = 4 * norm(expected) / std::sqrt(static_cast<double>(b.size()));
-  for (std::size_t i = 0; i < b.size(); ++i) worst = std::max(worst, std::abs(a[i] - b[i]) / (std::abs(b[i]) + usual));
-  return worst;
-}
-
 // Kernels may add in any order as long as this lives.
 struct AnyOrder {
   AnyOrder() { set_deterministic(false); }

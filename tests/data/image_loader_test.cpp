@@ -197,6 +197,23 @@ TEST_CASE("mixup_blends_neighbours_and_labels_alike", "[data]") {
   REQUIRE(weights.size() == 6);
 }
 
+TEST_CASE("where_both_are_asked_for_an_image_has_mixup_or_cutmix_each_in_half_of_the_cases", "[data]") {
+  constexpr Dim kImages = 200, kPixels = 24;
+  const ImageSplit split = numbered_images(kImages, 6, 4);
+  const ImageBatch plain = ImageLoader(split, kImages, 8, kNone, kPlain).at(0);
+  const ImageBatch mixed = ImageLoader(split, kImages, 8, {0, false, 0.8, 1.0}, kPlain).at(0);
+  int pasted = 0;
+  for (Dim b = 0; b < kImages - 1; ++b) {
+    bool whole = true;  // every pixel is that of one of the two
+    for (Dim i = 0; i < 3 * kPixels; ++i) {
+      const auto value = [&](const ImageBatch& batch, Dim row) { return batch.images.data<float>()[row * 3 * kPixels + i]; };
+      whole = whole && (value(mixed, b) == value(plain, b) || value(mixed, b) == value(plain, b + 1));
+    }
+    pasted += whole;
+  }
+  REQUIRE((pasted > 60 && pasted < 140));  // 100 expected, standard deviation 7
+}
+
 TEST_CASE("cutmix_pastes_a_box_and_weighs_labels_by_area", "[data]") {
   const ImageSplit split = numbered_images(23, 9, 6);
   const ImageBatch plain = ImageLoader(split, 8, 8, kNone, kPlain).at(1);

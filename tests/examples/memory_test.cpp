@@ -67,6 +67,19 @@ TEST_CASE("each piece of a transformer keeps what its formula says") {
   }
 }
 
+TEST_CASE("each structured map keeps what its cost says") {
+  constexpr Dim kRows = 1024, kWidth = 192;
+  const Tensor x = Tensor::leaf(randn({kRows, kWidth}, DType::f32, 1));
+  for (const char* spec : {"dense", "low_rank:rank=32", "monarch:blocks=4", "blast:blocks=3,rank=32", "ss1:reduction=4",
+                           "ss1:reduction=2,classes=4", "block_diagonal:blocks=4", "block_diagonal:blocks=4,shuffle=1"}) {
+    INFO(spec);
+    const Linear map(Scope::root(DType::f32, 1), kWidth, 2 * kWidth, spec);
+    const double ratio = held_over_predicted(x, kRows * kWidth + map.map().cost(kRows).saved_elements, map);
+    CHECK(ratio >= 0.99);
+    CHECK(ratio <= 1.03);
+  }
+}
+
 TEST_CASE("the memory of a ViT's training step is what cost() and the formulas predict") {
   for (const char* spec : {"dense", "blast:blocks=3,ratio=0.5"}) {
     INFO(spec);

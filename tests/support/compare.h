@@ -86,6 +86,20 @@ inline Array random_ids(const Shape& shape, std::uint32_t count, std::uint64_t k
   return Array::from(values, shape);
 }
 
+// The larger of relative_error and the worst single value's |got − expected| / (|expected| + 4 root mean square): the norm
+// over ten thousands of values hardly sees a few in a ragged corner that are entirely wrong. What is rounded is off by a share
+// of its own size, a sum whose terms cancel by a share of theirs, which are of the mean size; right kernels stay
+// below half of what cuda/support.h asks of them. NaN where anything is not finite; of two results that are both zero 0.
+inline double difference(const Array& got, const Array& expected) {
+  if (got.shape() == expected.shape() && all_equal(got, 0) && all_equal(expected, 0)) return 0;
+  double worst = relative_error(got, expected);
+  if (!std::isfinite(worst)) return worst;
+  const auto a = got.to_vector<double>(), b = expected.to_vector<double>();
+  const double usual = 4 * norm(expected) / std::sqrt(static_cast<double>(b.size()));
+  for (std::size_t i = 0; i < b.size(); ++i) worst = std::max(worst, std::abs(a[i] - b[i]) / (std::abs(b[i]) + usual));
+  return worst;
+}
+
 // How far a kernel with `terms` additions a result may be from an f64 reference on the same (rounded) inputs.
 inline double tolerance(DType dtype, Dim terms = 1) {
   const double root = std::sqrt(static_cast<double>(std::max<Dim>(terms, 1)));

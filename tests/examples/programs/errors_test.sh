@@ -27,6 +27,15 @@ expect 2 "5000" "$bin/train_vit" --data "$work/cifar" --out "$work/x"
 cp -r "$work/images" "$work/broken"
 echo "no image" >"$work/broken/train/cat/3.bmp"
 expect 2 "train/cat/3.bmp" "$bin/train_vit" --data "$work/broken" --out "$work/x"
+# Four rows of eight pixels.
+for image in wide/{train,test}/cat/0.bmp; do
+  mkdir -p "$work/${image%/*}"
+  python3 -c "
+import struct, sys
+open(sys.argv[1], 'wb').write(b'BM' + struct.pack('<IHHIIiiHHIIiiII', 150, 0, 0, 54, 40, 8, 4, 1, 24, 0, 96, 0, 0, 0, 0) + bytes(96))
+" "$work/$image"
+done
+expect 2 "images must be square, these have 8x4 pixels" "$bin/train_vit" --data "$work/wide" --out "$work/x"
 cp -r "$work/images" "$work/hole"
 rm "$work"/hole/train/dog/*
 expect 2 "dog" "$bin/train_vit" --data "$work/hole" --out "$work/x"
