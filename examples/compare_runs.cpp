@@ -56,8 +56,8 @@ void run(int argc, char** argv) {
                  ": has no metrics.jsonl; give the --out folder of a run");
   }
   const RunFolder beside{out.parent_path()};
-  ASHLAR_CHECK(std::filesystem::absolute(out) != std::filesystem::absolute(beside.report()) || !std::filesystem::exists(beside.metrics()),
-               "--out ", out.string(), " is the report of a run; give another file");
+  ASHLAR_CHECK(out != beside.report() || !std::filesystem::exists(beside.metrics()), "--out ", out.string(),
+               " is the report of a run; give another file");
   const std::vector<std::string> names = names_of(folders);
   std::vector<RunRecord> runs;
   for (std::size_t i = 0; i < folders.size(); ++i) runs.push_back(read_run(names[i], folders[i]));

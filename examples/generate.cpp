@@ -89,7 +89,8 @@ void run(int argc, char** argv) {
   const std::filesystem::path vocabulary = s.tokenizer.empty() ? s.model : s.tokenizer;
   const data::Tokenizer tokenizer = data::Tokenizer::load(vocabulary);
   ASHLAR_CHECK(tokenizer.vocab_size() <= model.config().vocab, vocabulary.string(), ": has ", tokenizer.vocab_size(),
-               " tokens and the model in ", s.model.string(), ' ', model.config().vocab, "; give the model's own with --tokenizer");
+               " tokens and the model in ", s.model.string(), ' ', model.config().vocab,
+               "; give the model's own with --tokenizer");
 
   const NoGrad no_grad;
   std::vector<data::TokenId> ids = tokenizer.encode(s.prompt);

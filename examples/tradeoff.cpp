@@ -108,11 +108,12 @@ class Study {
     return train(trials);
   }
 
-  // Where nothing has come to its end other options may be tried, to which what is there would not belong.
+  // Where nothing has come to its end other options may be tried, with which nothing need diverge.
   void forget() const {
     for (const std::filesystem::directory_entry& entry : std::filesystem::directory_iterator(s_.out)) {
-      if (!entry.is_directory()) continue;
       const RunFolder folder{entry.path()};
+      if (!entry.is_directory() || !std::filesystem::exists(folder.metrics())) continue;
+      if (!read_run("", folder.root).diverged()) continue;
       std::filesystem::remove(folder.metrics());
       std::filesystem::remove(folder.checkpoint());
     }

@@ -61,6 +61,7 @@ data::Tokenizer find_tokenizer(const Settings& s, const data::TextDataset& text)
                  "folder of theirs as --tokenizer");
     return data::Tokenizer::load(folder);
   }
+  ASHLAR_CHECK(s.gpt.vocab > 256, "--vocab ", s.gpt.vocab, ": a vocabulary of bytes has at least 257 tokens; give more, or --tokenizer");
   std::printf("learning a vocabulary of %lld tokens …\n", static_cast<long long>(s.gpt.vocab));
   return data::train_bpe(text.train, s.gpt.vocab);
 }
@@ -70,7 +71,8 @@ Dim rows_of(const Settings& s, const data::Tokenizer& tokenizer) {
   const Dim tokens = tokenizer.vocab_size();
   const TrainingOptions& t = s.training;
   if (!t.resume && t.init_from.empty()) return tokens;
-  const SafetensorsFile file = t.resume ? SafetensorsFile(RunFolder{t.out}.checkpoint()) : open_weights("--init-from", t.init_from);
+  const SafetensorsFile file =
+      t.resume ? SafetensorsFile(RunFolder{t.out}.checkpoint()) : open_weights("--init-from", t.init_from);
   const Dim rows = Gpt2::vocabulary_in(file).value_or(tokens);
   ASHLAR_CHECK(rows >= tokens, file.path().string(), ": the embedding has ", rows, " rows and the vocabulary ", tokens,
                " tokens; give the folder of the model's own as --tokenizer");

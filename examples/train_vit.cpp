@@ -106,7 +106,8 @@ void run(int argc, char** argv) {
             const auto& [images, labels, other, weight] = std::tie(batch.arrays[0], batch.arrays[1], batch.arrays[2], batch.arrays[3]);
             return F::cross_entropy(model(images), {labels, other, weight, s.label_smoothing, batch.counted});
           },
-      .evaluations = {{"test", [&](std::int64_t step, const EvalProgress& progress) { return evaluate(model, test, step, progress); }}},
+      .evaluations =
+          {{"test", [&](std::int64_t step, const EvalProgress& progress) { return evaluate(model, test, step, progress); }}},
       .save_model =
           [&](const RunFolder& folder) { write_weights(folder.model(), export_weights(model, model.timm())); },
   };

@@ -122,7 +122,8 @@ void add_evals(Chart& frame, const RunRecord& run, int color, LineStyle style, d
   for (const auto& eval : run.evals) {
     if (eval.split == run.evals.front().split && std::isfinite(eval.*member)) points.push_back({x_of(eval.step), eval.*member});
   }
-  if (!points.empty()) frame.lines.push_back({name_of_line(run.evals.front().split), single ? 1 : color, style, thinned(points, 200)});
+  if (points.empty()) return;
+  frame.lines.push_back({name_of_line(run.evals.front().split), single ? 1 : color, style, thinned(points, 200)});
 }
 
 std::string render_charts(const std::vector<const RunRecord*>& runs) {

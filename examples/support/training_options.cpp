@@ -63,7 +63,8 @@ void resolve_optimizer(const Options& options, TrainingOptions& values) {
     if (own != defaults.end() || !value) continue;
     std::vector<std::string> valid;
     for (const auto& [name, unused] : defaults) valid.push_back(setting_option(name));
-    throw InputError(concat(options.where(setting_option(key)), ": ", values.optimizer, " has no such setting; it has ", join(valid)));
+    throw InputError(concat(options.where(setting_option(key)), ": ", values.optimizer, " has no such setting; it has ",
+                            join(valid)));
   }
 }
 

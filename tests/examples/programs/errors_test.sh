@@ -124,6 +124,16 @@ expect 0 "" "$bin/generate" --model "$work/padded" --tokens 2
 expect 2 "elsewhere/model.safetensors: the embedding has 280 rows and the vocabulary 300 tokens; give" "${gpt[@]}" --init-from "$work/elsewhere/model.safetensors" --tokenizer "$work/own" --steps 1 --out "$work/x"
 expect 2 "$work/own: has 300 tokens and the model in $work/elsewhere 280; give the model's own with --tokenizer" "$bin/generate" --model "$work/elsewhere" --tokenizer "$work/own"
 expect 2 "; resume with the --optimizer that the run began with" "${vit[@]}" --resume --optimizer sgd --out "$work/vit-a"
+# A vocabulary of the bytes alone can be given, not learned.
+mkdir "$work/bytes"
+python3 -c "
+import json, sys
+json.dump({token: i for token, i in json.load(open(sys.argv[1])).items() if i < 256}, open(sys.argv[2], 'w'))
+" "$work/own/encoder.json" "$work/bytes/encoder.json"
+head -n 1 "$work/own/vocab.bpe" >"$work/bytes/vocab.bpe"
+expect 0 "" "${gpt[@]}" --tokenizer "$work/bytes" --steps 1 --out "$work/of-bytes"
+expect 0 "" "$bin/train_gpt" --resume --steps 2 --out "$work/of-bytes"
+expect 2 "--vocab 100: a vocabulary of bytes has at least 257 tokens" "${gpt[@]}" --vocab 100 --steps 1 --out "$work/x"
 # The report of a run is not that of a comparison.
 expect 2 "--out $work/vit-a/report.html is the report of a run" "$bin/compare_runs" "$work/vit-a" --out "$work/vit-a/report.html"
 # Two runs in one folder: the second is refused, also when it may replace the first; nothing is left of the lock.
