@@ -6,8 +6,19 @@
 namespace ashlar::support {
 namespace {
 
-bool same_kind(const Array& a, const Array& b) {
-  return a.defined() == b.defined() && a.shape() == b.shape() && a.dtype() == b.dtype();
+// What a recording holds for, and the choice of algorithms: the shapes of the batches and what counts in them.
+std::vector<Dim> kind_of(const std::vector<Batch>& batches) {
+  std::vector<Dim> kind;
+  for (const Batch& batch : batches) {
+    kind.push_back(batch.counted);
+    for (const Array& array : batch.arrays) {
+      kind.push_back(array.defined() ? array.ndim() : -1);
+      if (!array.defined()) continue;
+      kind.push_back(static_cast<Dim>(array.dtype()));
+      for (Dim i = 0; i < array.ndim(); ++i) kind.push_back(array.size(i));
+    }
+  }
+  return kind;
 }
 
 // The mean loss of batch b by what counts in it: the mean of these over the batches is that of one large batch.
@@ -47,10 +58,11 @@ StepResult StepRunner::run(std::int64_t step, const optim::Optimizer::LrFactor& 
   const std::int64_t first = step * settings_.accumulate;
   std::vector<Batch> batches;
   for (std::int64_t index = first; index < first + settings_.accumulate; ++index) batches.push_back(task_.batch(index));
-  if (record_ && std::exchange(warm_, true)) {
-    if (recording_ && !matches_recording(batches)) forget_recording();  // its memory is needed now
-    else if (recording_ || record(batches)) return replay(step, batches, lr_factor);
-  }
+  if (!record_) return run_eagerly(step, batches, lr_factor);
+  const std::vector<Dim> kind = kind_of(batches);
+  if (recording_ && kind != kind_of(inputs_)) forget_recording();  // its memory is needed now
+  else if (recording_ || (warm_.contains(kind) && record(batches))) return replay(step, batches, lr_factor);
+  warm_.insert(kind);
   return run_eagerly(step, batches, lr_factor);
 }
 
@@ -98,14 +110,6 @@ StepResult StepRunner::replay(std::int64_t step, const std::vector<Batch>& batch
     update(result, lr_factor);
   }
   return result;
-}
-
-bool StepRunner::matches_recording(const std::vector<Batch>& batches) const {
-  for (std::size_t b = 0; b < batches.size(); ++b) {
-    if (batches[b].counted != inputs_[b].counted) return false;
-    if (!std::ranges::equal(batches[b].arrays, inputs_[b].arrays, same_kind)) return false;
-  }
-  return true;
 }
 
 bool StepRunner::record(const std::vector<Batch>& batches) {

@@ -2,6 +2,7 @@
 // graph and replayed, which takes one launch instead of thousands.
 #pragma once
 #include <memory>
+#include <set>
 
 #include "core/cuda/cuda.h"
 #include "core/error.h"
@@ -48,7 +49,6 @@ class StepRunner {
   StepResult replay(std::int64_t step, const std::vector<Batch>& batches, const optim::Optimizer::LrFactor& lr_factor);
   // The weights; no gradients are left.
   void update(const StepResult& result, const optim::Optimizer::LrFactor& lr_factor);
-  bool matches_recording(const std::vector<Batch>& batches) const;
   bool record(const std::vector<Batch>& batches);
   void forget_recording();
 
@@ -57,7 +57,9 @@ class StepRunner {
   optim::Optimizer& optimizer_;
   Settings settings_;
   Device device_;
-  bool record_, warm_ = false;  // the first step is not recorded: it loads code and chooses algorithms
+  bool record_;
+  // A step is recorded once its like has run op by op, which loads code and chooses algorithms for its shapes.
+  std::set<std::vector<Dim>> warm_;
   std::function<void(const std::string&)> say_;
 
   // What the recording reads: the batches of a step and, for dropout, the number of the first. What it writes; gradients

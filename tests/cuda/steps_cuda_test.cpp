@@ -88,7 +88,7 @@ Trained train_gpt(const Gpt& gpt, const Settings& settings, bool recorded, Devic
 }
 
 void check_same_bits(const Trained& got, const Trained& expected) {
-  CHECK(got.said.empty());
+  CHECK(got.said == std::vector<std::string>{});
   CHECK(got.losses == expected.losses);
   CHECK(got.norms == expected.norms);
   CHECK(got.evaluations == expected.evaluations);
@@ -127,10 +127,19 @@ TEST_CASE("recorded steps are the steps op by op, dropout, schedule and optimize
         INFO(optimizer << ", accumulate " << accumulate << (odd ? ", with an odd batch" : ""));
         const Gpt gpt{.odd_batch = odd ? 3u : 1000u};
         const Settings settings{.optimizer = optimizer, .accumulate = accumulate};
-        check_same_bits(train_gpt(gpt, settings, true), train_gpt(gpt, settings, false));
+        const Trained recorded = train_gpt(gpt, settings, true);
+        check_same_bits(recorded, train_gpt(gpt, settings, false));
       }
     }
   }
+}
+
+TEST_CASE("a step of another shape runs op by op first, also where it is the second of all", "[cuda][training]") {
+  if (!has_gpu()) return;
+  // Of a context that no other test has: the choice of algorithms for it is not known.
+  const Gpt gpt{.context = 13, .odd_batch = 1};
+  const Trained recorded = train_gpt(gpt, {}, true);
+  check_same_bits(recorded, train_gpt(gpt, {}, false));
 }
 
 TEST_CASE("steps are recorded in bf16 too, with attention on tensor cores or by cuDNN", "[cuda][training]") {
