@@ -15,7 +15,7 @@ std::vector<Dim> kind_of(const std::vector<Batch>& batches) {
       kind.push_back(array.defined() ? array.ndim() : -1);
       if (!array.defined()) continue;
       kind.push_back(static_cast<Dim>(array.dtype()));
-      for (Dim i = 0; i < array.ndim(); ++i) kind.push_back(array.size(i));
+      for (int i = 0; i < array.ndim(); ++i) kind.push_back(array.size(i));
     }
   }
   return kind;
