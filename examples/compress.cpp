@@ -134,11 +134,10 @@ Subject<Gpt2> gpt_subject(const Settings& s) {
       .tokenizer = {},
       .evaluate = {},
       .calibration_loss = {}};
-  if (has_vocabulary) subject.tokenizer = data::Tokenizer::load(vocabulary);
-  if (!needs_vocabulary) return subject;
+  if (!has_vocabulary) return subject;
+  subject.tokenizer = data::Tokenizer::load(vocabulary);
   const data::Tokenizer& tokenizer = *subject.tokenizer;
-  ASHLAR_CHECK(tokenizer.vocab_size() <= config.vocab, vocabulary.string(), ": has ", tokenizer.vocab_size(),
-               " tokens and the model ", config.vocab, "; give the model's own with --tokenizer");
+  check_vocabulary(tokenizer.vocab_size(), config.vocab, s.in);
   if (!s.data.empty()) {
     const TextSplit split = text_split("valid", data::load_text(s.data).valid, tokenizer, std::max<Dim>(1, s.batch / 8),
                                        config.context, s.eval_windows);

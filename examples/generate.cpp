@@ -84,13 +84,11 @@ void run(int argc, char** argv) {
 
   const Scope scope = Scope::root(parse_dtype(s.dtype), 0, Device::parse(s.device)).for_loading();
   Gpt2 model(scope, read_gpt_config(s.model / "config.json"));
-  model.load(SafetensorsFile(s.model / "model.safetensors"));
+  const std::filesystem::path weights = s.model / "model.safetensors";
+  model.load(SafetensorsFile(weights));
   model.freeze();
-  const std::filesystem::path vocabulary = s.tokenizer.empty() ? s.model : s.tokenizer;
-  const data::Tokenizer tokenizer = data::Tokenizer::load(vocabulary);
-  ASHLAR_CHECK(tokenizer.vocab_size() <= model.config().vocab, vocabulary.string(), ": has ", tokenizer.vocab_size(),
-               " tokens and the model in ", s.model.string(), ' ', model.config().vocab,
-               "; give the model's own with --tokenizer");
+  const data::Tokenizer tokenizer = data::Tokenizer::load(s.tokenizer.empty() ? s.model : s.tokenizer);
+  check_vocabulary(tokenizer.vocab_size(), model.config().vocab, weights);
 
   const NoGrad no_grad;
   std::vector<data::TokenId> ids = tokenizer.encode(s.prompt);
@@ -101,8 +99,7 @@ void run(int argc, char** argv) {
     std::vector<float> logits = next_logits(model, ids, s.cache ? &cache : nullptr);
     logits.resize(static_cast<std::size_t>(tokenizer.vocab_size()));
     ASHLAR_CHECK(std::ranges::all_of(logits, [](float logit) { return std::isfinite(logit); }),
-                 (s.model / "model.safetensors").string(),
-                 ": these weights give logits that are not finite; the file is damaged, or its training diverged");
+                 weights.string(), ": these weights give logits that are not finite; the file is damaged, or its training diverged");
     const data::TokenId next = sample(logits, s, static_cast<std::uint64_t>(i));
     if (next == tokenizer.end_of_text()) break;
     ids.push_back(next);

@@ -74,8 +74,7 @@ Dim rows_of(const Settings& s, const data::Tokenizer& tokenizer) {
   const SafetensorsFile file =
       t.resume ? SafetensorsFile(RunFolder{t.out}.checkpoint()) : open_weights("--init-from", t.init_from);
   const Dim rows = Gpt2::vocabulary_in(file).value_or(tokens);
-  ASHLAR_CHECK(rows >= tokens, file.path().string(), ": the embedding has ", rows, " rows and the vocabulary ", tokens,
-               " tokens; give the folder of the model's own as --tokenizer");
+  check_vocabulary(tokens, rows, file.path());
   return rows;
 }
 

@@ -134,6 +134,11 @@ void check_same_network(const std::string& option, const std::filesystem::path& 
   check_map("fc2", hidden, width, its.fc2, ours.fc2);
 }
 
+void check_vocabulary(Dim tokens, Dim rows, const std::filesystem::path& weights) {
+  ASHLAR_CHECK(rows >= tokens, weights.string(), ": the embedding has ", rows, " rows and the vocabulary ", tokens,
+               " tokens; give the folder of the model's own as --tokenizer");
+}
+
 VitConfig read_vit_config(const std::filesystem::path& path, const SafetensorsFile& weights) {
   const JsonObject config(read_json(path), path.string());
   VitConfig result{.patch = size(config, "patch", 1),

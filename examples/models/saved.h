@@ -41,6 +41,10 @@ struct Network {
 // is not. Without such a file, or where it is of something else, nobody knows.
 void check_same_network(const std::string& option, const std::filesystem::path& config_file, const Network& network);
 
+// InputError where a vocabulary has more tokens than the embedding of the model in `weights` has rows. Fewer are right: rows are
+// often padded to a multiple of 64.
+void check_vocabulary(Dim tokens, Dim rows, const std::filesystem::path& weights);
+
 // From the config.json of a run of train_vit and the shapes of its weights; the same errors.
 VitConfig read_vit_config(const std::filesystem::path& path, const SafetensorsFile& weights);
 

@@ -47,7 +47,7 @@ std::string spread(const Outcome& outcome, const char* format, Figure figure, do
 
 bool images(const Outcome& outcome) { return outcome.runs[0].unit == Unit::sample; }
 
-std::vector<std::string> columns_of(const Outcome& first) {
+std::vector<std::string> head_of(const Outcome& first) {
   const std::string unit = name_of(first.runs[0].unit);
   const std::string result = images(first) ? "accuracy, %" : "word perplexity";
   return {"parameters", "MACs/" + unit, "of " + first.name, "lr", "training loss", result, unit + "s/s"};
@@ -84,25 +84,21 @@ std::vector<Line> lines_of(const std::vector<Outcome>& outcomes, Figure x, Figur
 }  // namespace
 
 std::string tradeoff_table(const std::vector<Outcome>& outcomes) {
-  std::vector<std::vector<std::string>> lines{columns_of(outcomes[0])};
+  std::vector<std::vector<std::string>> lines{head_of(outcomes[0])};
   lines[0].insert(lines[0].begin(), "layer");
   for (TableRow& row : rows_of(outcomes)) {
     row.cells.insert(row.cells.begin(), row.name);
     lines.push_back(std::move(row.cells));
   }
-  // Columns on the screen: bytes that do not go on with a character of UTF-8.
-  const auto width = [](const std::string& text) {
-    return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; }));
-  };
   std::vector<std::string> rule(lines[0].size());
   for (const auto& line : lines) {
-    for (std::size_t i = 0; i < line.size(); ++i) rule[i].resize(std::max(rule[i].size(), width(line[i])), '-');
+    for (std::size_t i = 0; i < line.size(); ++i) rule[i].resize(std::max(rule[i].size(), columns_of(line[i])), '-');
   }
   lines.insert(lines.begin() + 1, rule);
   std::string table;
   for (const auto& line : lines) {
     for (std::size_t i = 0; i < line.size(); ++i) {
-      table += "| " + line[i] + std::string(rule[i].size() - width(line[i]) + 1, ' ');
+      table += "| " + line[i] + std::string(rule[i].size() - columns_of(line[i]) + 1, ' ');
     }
     table += "|\n";
   }
@@ -119,7 +115,7 @@ void write_tradeoff_report(const std::filesystem::path& path, const std::vector<
       render({"Result by speed", speed, result, !percent, percent, lines_of(outcomes, rate_of, result_of)}) +
       render({"Training loss by cost", cost, "cross-entropy", false, false, lines_of(outcomes, macs_of, loss_of)});
   write_page(path, "Trade-off", "Trained with Ashlar. A point is a structure at one size, the mean over its seeds.",
-             concat("<section>\n", render_side_by_side(charts), render_table(columns_of(outcomes[0]), rows_of(outcomes), false),
+             concat("<section>\n", render_side_by_side(charts), render_table(head_of(outcomes[0]), rows_of(outcomes), false),
                     "</section>\n"));
 }
 

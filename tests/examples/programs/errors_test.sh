@@ -122,7 +122,8 @@ expect 0 "" "$bin/train_gpt" --resume --steps 2 --out "$work/padded"
 if grep -q "goes on with other options: .*steps 1 -> 2" "$work/out"; then ok; else bad "no word of other options: $(cat "$work/out")"; fi
 expect 0 "" "$bin/generate" --model "$work/padded" --tokens 2
 expect 2 "elsewhere/model.safetensors: the embedding has 280 rows and the vocabulary 300 tokens; give" "${gpt[@]}" --init-from "$work/elsewhere/model.safetensors" --tokenizer "$work/own" --steps 1 --out "$work/x"
-expect 2 "$work/own: has 300 tokens and the model in $work/elsewhere 280; give the model's own with --tokenizer" "$bin/generate" --model "$work/elsewhere" --tokenizer "$work/own"
+expect 2 "elsewhere/model.safetensors: the embedding has 280 rows and the vocabulary 300 tokens; give" "$bin/generate" --model "$work/elsewhere" --tokenizer "$work/own"
+expect 2 "elsewhere/model.safetensors: the embedding has 280 rows and the vocabulary 300 tokens; give" "$bin/compress" --in "$work/elsewhere/model.safetensors" --layer low_rank:rank=4 --tokenizer "$work/own" --out "$work/x"
 expect 2 "; resume with the --optimizer that the run began with" "${vit[@]}" --resume --optimizer sgd --out "$work/vit-a"
 # A vocabulary of the bytes alone can be given, not learned.
 mkdir "$work/bytes"

@@ -73,6 +73,11 @@ cp -r "$work/vit-a" "$work/twin/"
 expect 0 "" "$bin/compare_runs" --out="$work/report.html" "$work/vit-a" "$work/twin/vit-a" "$work/gpt-a" "$work/gpt-a/."
 if grep -q "^$(basename "$work")/vit-a " "$work/out" && grep -q "^twin/vit-a " "$work/out"; then ok; else bad "compare_runs: $(cat "$work/out")"; fi
 if grep -q "<title>train_vit" "$work/vit-a/report.html" && grep -q "<th>vit-a</th>" "$work/vit-a/report.html"; then ok; else bad "no name in $work/vit-a/report.html"; fi
+# Names are padded to columns of a screen, not to bytes.
+cp -r "$work/vit-a" "$work/größe"
+expect 0 "" "$bin/compare_runs" --out="$work/report.html" "$work/vit-a" "$work/größe"
+sed 's/größe/vit-a/' "$work/out" | grep "^vit-a " >"$work/rows"
+if [ "$(wc -l <"$work/rows")" -eq 2 ] && [ "$(sort -u "$work/rows" | wc -l)" -eq 1 ]; then ok; else bad "compare_runs: $(cat "$work/out")"; fi
 expect 0 "" "$bin/compare_runs" -h
 expect 2 "did you mean --out?" "$bin/compare_runs" --ot "$work/report.html" "$work/vit-a"
 expect 2 "no runs given" "$bin/compare_runs"
