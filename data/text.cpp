@@ -39,7 +39,7 @@ fs::path find_split(const fs::path& folder, const std::string& split) {
   }
   if (found.empty()) return {};
   ASHLAR_CHECK(found.size() == 1, kWhat, ": ", folder.string(), " has several files for the ", split,
-               " split: ", found[0].filename().string(), " and ", found[1].filename().string());
+               " split: ", found[0].filename().string(), " and ", found[1].filename().string(), "; leave one of them there");
   return found[0];
 }
 
@@ -61,7 +61,7 @@ fs::path find_lone_text(const fs::path& folder) {
 
 std::string read_text(const fs::path& file) {
   std::string text = read_file(file);
-  ASHLAR_CHECK(!text.empty(), kWhat, ": ", file.string(), " is empty");
+  ASHLAR_CHECK(!text.empty(), kWhat, ": ", file.string(), " is empty; give a file with text");
   return text;
 }
 
@@ -78,7 +78,7 @@ std::size_t last_tenth(std::string_view text) {
 TextDataset split_text(const fs::path& file) {
   std::string text = read_text(file);
   const std::size_t cut = last_tenth(text);
-  ASHLAR_CHECK(cut > 0 && cut < text.size(), kWhat, ": ", file.string(), " is too short to keep a tenth of it for validation");
+  ASHLAR_CHECK(cut > 0 && cut < text.size(), kWhat, ": ", file.string(), " is too short to keep a tenth of it for validation; give a longer one");
   std::string valid = text.substr(cut);
   text.resize(cut);
   return {std::move(text), std::move(valid), file.string() + ", whose last tenth is kept for validation"};
@@ -106,7 +106,8 @@ TextDataset load_text(const fs::path& path) {
   bool wikitext = false;
   const auto read = [&](const char* split, const fs::path& file) {
     ASHLAR_CHECK(!file.empty(), kWhat, ": ", folder->string(), " has no file for the ", split, " split: neither wiki.",
-                 split, ".{tokens,raw} nor a *.txt with ", split, " in its name");
+                 split, ".{tokens,raw} nor a *.txt with ", split, " in its name; add one, or give a single "
+                 "file, whose last tenth is kept for validation");
     wikitext = wikitext || file.extension() != ".txt";
     return read_text(file);
   };

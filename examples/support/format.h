@@ -1,4 +1,4 @@
-// Numbers as people read them, and the one that stands for many.
+// Numbers and names as people read them, and the number that stands for many.
 #pragma once
 #include <string>
 #include <string_view>
