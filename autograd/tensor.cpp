@@ -57,7 +57,10 @@ const Array& Tensor::value() const {
 }
 const Array& Tensor::grad() const { return impl_ ? impl_->grad : kUndefined; }
 void Tensor::set_grad(Array grad) const {
-  ASHLAR_CHECK(impl_ && grad.shape() == shape(), "set_grad: shape ", grad.shape(), " must equal ", shape());
+  const Array& like = value();
+  ASHLAR_CHECK(grad.shape() == like.shape() && grad.dtype() == like.dtype() && grad.device() == like.device(), "set_grad: ",
+               grad.dtype(), grad.shape(), " on ", grad.device(), " must be ", like.dtype(), like.shape(), " on ", like.device(),
+               " like the value");
   impl_->grad = std::move(grad);
 }
 void Tensor::zero_grad() const {

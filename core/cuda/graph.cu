@@ -42,10 +42,10 @@ class Capture {
 class GraphRecording final : public Recording {
  public:
   GraphRecording(int index, std::shared_ptr<Allocator> pool, cudaGraphExec_t graph)
-      : index_(index), pool_(std::move(pool)), graph_(graph) {}
+      : index_(index), stream_(static_cast<cudaStream_t>(stream(index))), pool_(std::move(pool)), graph_(graph) {}
   ~GraphRecording() override {
     // The memory may be used for something else only when the last replay is done.
-    cudaStreamSynchronize(static_cast<cudaStream_t>(stream(index_)));
+    cudaStreamSynchronize(stream_);
     cudaGraphExecDestroy(graph_);
     pool_->trim();  // arrays of the recording that still live keep the pool, but need only their own blocks of it
     cudaGetLastError();  // a destructor has nobody to tell; a broken device says so again
@@ -55,6 +55,7 @@ class GraphRecording final : public Recording {
 
  private:
   int index_;
+  cudaStream_t stream_;  // asking for it may throw
   std::shared_ptr<Allocator> pool_;
   cudaGraphExec_t graph_;
 };

@@ -6,10 +6,6 @@
 
 namespace ashlar::kernels {
 
-// The other dtype that the gradient of logits T may have.
-template <class T>
-using OtherGradient = std::conditional_t<std::is_same_v<T, float>, bfloat16, float>;
-
 inline void check_cross_entropy(const ConstView& logits, const CrossEntropyTargets& targets, const ConstView& losses,
                                 const ConstView& dlogits) {
   ASHLAR_CHECK(logits.shape.ndim() == 2 && (logits.step(1) == 1 || logits.size(1) == 1), "cross_entropy: logits ",
@@ -22,10 +18,9 @@ inline void check_cross_entropy(const ConstView& logits, const CrossEntropyTarge
     ASHLAR_CHECK(dlogits.shape == logits.shape && (dlogits.step(1) == 1 || classes == 1),
                  "cross_entropy: dlogits ", dlogits.shape, " must have the shape of logits ", logits.shape,
                  " and a contiguous last dimension");
-    const DType other = logits.dtype == DType::f32 ? DType::bf16 : DType::f32;
-    ASHLAR_CHECK(dlogits.dtype == logits.dtype || (dlogits.dtype == other && dlogits.data != logits.data),
-                 "cross_entropy: dlogits must be ", logits.dtype, " like logits, or ", other, " in other memory, got ",
-                 dlogits.dtype);
+    const bool narrowed = logits.dtype == DType::f32 && dlogits.dtype == DType::bf16 && dlogits.data != logits.data;
+    ASHLAR_CHECK(dlogits.dtype == logits.dtype || narrowed, "cross_entropy: dlogits must be ", logits.dtype,
+                 " like logits, or bf16 in other memory than logits in f32, got ", dlogits.dtype);
   }
   const auto check_ids = [rows](std::string_view name, const ConstView& ids) {
     ASHLAR_CHECK(ids.shape == Shape{rows} && ids.dtype == DType::i32, "cross_entropy: ", name,

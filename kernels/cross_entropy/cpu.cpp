@@ -127,12 +127,12 @@ void row_of(const Work& work, Dim row) {
 }
 
 void cross_entropy_rows(const Work& work, Dim begin, Dim end) {
+  if (work.dlogits && work.dlogits.dtype != work.logits.dtype) {
+    for (Dim row = begin; row < end; ++row) row_of<float, bfloat16>(work, row);
+    return;
+  }
   dispatch_floating(work.logits.dtype, "cross_entropy", [&]<class T>() HWY_ATTR {
-    const bool same = !work.dlogits || work.dlogits.dtype == work.logits.dtype;
-    for (Dim row = begin; row < end; ++row) {
-      if (same) row_of<T, T>(work, row);
-      else row_of<T, OtherGradient<T>>(work, row);
-    }
+    for (Dim row = begin; row < end; ++row) row_of<T, T>(work, row);
   });
 }
 

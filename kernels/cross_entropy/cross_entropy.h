@@ -15,8 +15,8 @@ struct CrossEntropyTargets {
 };
 
 //   logits (R, V) f64, f32 or bf16, rows contiguous   losses (R) master dtype
-//   dlogits (R, V), or absent: gradient_scale * dloss/dlogits. In the dtype of logits, and then maybe their memory; or in f32, of
-//   f32 logits in bf16.
+//   dlogits (R, V), or absent: gradient_scale * dloss/dlogits. In the dtype of logits, and then maybe their memory; or in bf16, of
+//   f32 logits in other memory.
 // InputError naming the row for a target outside [-1, V).
 extern const Kernel<void(const Exec&, ConstView logits, CrossEntropyTargets targets, double gradient_scale, View losses,
                          View dlogits)>

@@ -156,17 +156,18 @@ void cross_entropy(const Exec& exec, ConstView logits, CrossEntropyTargets targe
                           step(targets.target),              step(targets.other),              step(targets.weight),
                           targets.smoothing};
   const unsigned threads = classes >= 4096 ? kMostThreads : classes >= 512 ? kThreads : kWarp;
+  const auto run = [&]<int kPack, class T, class G>() {
+    rows_of_logits<kPack, T, G><<<blocks_for(rows, 1), threads, 0, queue(exec)>>>(
+        rows, static_cast<int>(classes), logits.as<T>(), logits.step(0), by_row, gradient_scale, losses.as<accumulate_t<T>>(),
+        losses.step(0), dlogits.as<G>(), step(dlogits));
+    ASHLAR_CUDA_CHECK_LAUNCH();
+  };
+  if (dlogits && dlogits.dtype != logits.dtype) return run.template operator()<1, float, bfloat16>();
+  const bool wide = rows_aligned(logits) && rows_aligned(dlogits);
   dispatch_floating(logits.dtype, "cross_entropy", [&]<class T>() {
-    const auto run = [&](auto* kernel, auto* gradient) {
-      kernel<<<blocks_for(rows, 1), threads, 0, queue(exec)>>>(
-          rows, static_cast<int>(classes), logits.as<T>(), logits.step(0), by_row, gradient_scale, losses.as<accumulate_t<T>>(),
-          losses.step(0), gradient, dlogits ? dlogits.step(0) : Dim{0});
-    };
-    if (dlogits && dlogits.dtype != logits.dtype) run(rows_of_logits<1, T, OtherGradient<T>>, dlogits.as<OtherGradient<T>>());
-    else if (rows_aligned(logits) && rows_aligned(dlogits)) run(rows_of_logits<kWide<T>, T, T>, dlogits.as<T>());
-    else run(rows_of_logits<1, T, T>, dlogits.as<T>());
+    if (wide) run.template operator()<kWide<T>, T, T>();
+    else run.template operator()<1, T, T>();
   });
-  ASHLAR_CUDA_CHECK_LAUNCH();
 }
 
 }  // namespace ashlar::kernels::cuda

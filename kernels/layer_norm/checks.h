@@ -11,6 +11,9 @@ struct Checker {
   std::string_view operation;
   const ConstView& x;
 
+  void floating() const {
+    ASHLAR_CHECK(is_floating(x.dtype), operation, ": needs a floating dtype (f64, f32 or bf16), got ", x.dtype);
+  }
   void matrix(std::string_view name, const ConstView& v) const {
     ASHLAR_CHECK(v.shape.ndim() == 2 && v.shape == x.shape && v.dtype == x.dtype, operation, ": ", name, " ", v.shape,
                  " ", v.dtype, " must be (rows, columns) like x ", x.shape, " ", x.dtype);
@@ -28,6 +31,7 @@ struct Checker {
 inline void check_forward(const ConstView& x, const ConstView& branch, const ConstView& weight, const ConstView& bias,
                           const ConstView& sum, const ConstView& y, const ConstView& mean, const ConstView& rstd) {
   const Checker check{"layer_norm_forward", x};
+  check.floating();
   ASHLAR_CHECK(bool(branch) == bool(sum), check.operation, ": ", branch ? "branch" : "sum", " is given without ",
                branch ? "sum" : "branch", " for x ", x.shape, "; give both or neither");
   check.matrix("x", x);
@@ -44,6 +48,7 @@ inline void check_backward(const ConstView& dy, const ConstView& x, const ConstV
                            const ConstView& rstd, const ConstView& add, const ConstView& dx, const ConstView& dweight,
                            const ConstView& dbias) {
   const Checker check{"layer_norm_backward", x};
+  check.floating();
   check.matrix("x", x);
   check.matrix("dy", dy);
   if (add) check.matrix("add", add);

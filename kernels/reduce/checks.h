@@ -7,6 +7,7 @@
 namespace ashlar::kernels::sums {
 
 inline void check_sum_to(const ConstView& x, const View& y) {
+  ASHLAR_CHECK(x && y, "sum_to: an operand is undefined");
   ASHLAR_CHECK(x.shape.ndim() == y.shape.ndim(), "sum_to: shapes ", x.shape, " and ", y.shape,
                " must have the same number of dimensions");
   for (int d = 0; d < x.shape.ndim(); ++d) {
@@ -19,9 +20,10 @@ inline void check_sum_to(const ConstView& x, const View& y) {
 
 inline void check_sums_of_squares(std::span<const ConstView> xs, const View& y) {
   const auto count = static_cast<Dim>(xs.size());
-  ASHLAR_CHECK(y.shape == Shape{count} && y.dtype == DType::f64 && y.contiguous(), "sums_of_squares: the results must be ",
+  ASHLAR_CHECK(y && y.shape == Shape{count} && y.dtype == DType::f64 && y.contiguous(), "sums_of_squares: the results must be ",
                count, " f64, not ", y.shape, " ", y.dtype);
   for (const ConstView& x : xs) {
+    ASHLAR_CHECK(x, "sums_of_squares: an array is undefined");
     ASHLAR_CHECK(x.contiguous() && is_floating(x.dtype), "sums_of_squares: needs contiguous floating arrays, got ", x.dtype,
                  x.shape);
   }

@@ -12,12 +12,14 @@ inline void check(std::string_view operation, std::string_view name, const Const
 
 inline void check_forward(const ConstView& x, const View& y) {
   constexpr std::string_view kName = "softmax_forward";
+  ASHLAR_CHECK(x && y, kName, ": an operand is undefined");
   check(kName, "x", x);
   check_contiguous(kName, "y", y, x.shape, x.dtype);
 }
 
 inline void check_backward(const ConstView& y, const ConstView& dy, const View& dx) {
   constexpr std::string_view kName = "softmax_backward";
+  ASHLAR_CHECK(y && dy && dx, kName, ": an operand is undefined");
   check(kName, "y", y);
   check_contiguous(kName, "dy", dy, y.shape, y.dtype);
   check_contiguous(kName, "dx", dx, y.shape, y.dtype);

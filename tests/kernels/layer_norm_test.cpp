@@ -202,6 +202,7 @@ TEST_CASE("layer norm names what is wrong with its input", "[layer_norm]") {
   const Array x = randn({4, 6}, DType::bf16, 1), weight = Array::full({6}, 1), bias = Array::zeros({6});
   CHECK_THROWS_WITH(forward(x, Array::full({5}, 1), bias),
                     "layer_norm_forward: weight (5) f32 must be contiguous, of size 6 and dtype f32 for x (4, 6) bf16");
+  CHECK_THROWS_WITH(forward(Array::zeros({4, 5}, DType::i32), weight, bias), says("needs a floating dtype"));
   CHECK_THROWS_AS(forward(x, weight.to(DType::bf16), bias), InputError);
   CHECK_THROWS_AS(forward(randn({6, 4}, DType::bf16, 1).transpose(0, 1), weight, bias), InputError);
   CHECK_THROWS_AS(backward(randn({4, 5}, DType::bf16, 2), x, weight, forward(x, weight, bias)), InputError);

@@ -126,6 +126,7 @@ TEST_CASE("sums name what is wrong with their input", "[reduce]") {
                     "sum_to: shape (4, 6) cannot be summed to (1, 3); each size must be kept or become 1");
   CHECK_THROWS_AS(sum_to(x, {6}, DType::f32), InputError);
   CHECK_THROWS_AS(sum_to(x, {1, 6}, DType::i32), InputError);
+  CHECK_THROWS_WITH(sum_of_squares({}, Array::empty({1}, DType::f64)), "sums_of_squares: an array is undefined");
   CHECK_THROWS_AS(sum_of_squares(x.transpose(0, 1), Array::empty({1}, DType::f64)), InputError);
   CHECK_THROWS_AS(sum_of_squares(x, Array::empty({1})), InputError);
 }

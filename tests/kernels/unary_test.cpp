@@ -198,5 +198,7 @@ TEST_CASE("functions of one value name what is wrong with their input", "[unary]
   CHECK_THROWS_WITH(kernels::unary_backward({}, x, Array::empty({2, 3}, DType::bf16), Unary::relu, x),
                     says("unary_backward: dy bf16(2, 3)"));
   CHECK_THROWS_WITH(kernels::unary_backward({}, x, x, Unary::relu, Array::empty({2})), says("unary_backward: dx f32(2)"));
+  CHECK_THROWS_WITH(kernels::unary_forward({}, {}, Unary::exp, x), "unary_forward: x is undefined");
+  CHECK_THROWS_WITH(kernels::unary_backward({}, x, {}, Unary::exp, x), "unary_backward: dy is undefined");
   CHECK_THROWS_WITH(kernels::unary_forward({}, ids, Unary::exp, ids), says("needs a floating dtype"));
 }
