@@ -2,8 +2,8 @@
 //
 // Reuse rule (after MLX's buffer cache): the smallest free block that is not smaller than the request and is
 // not larger than min(2 * request, request + 2 pages) — or up to 1/8 larger for big requests; otherwise a new
-// block. When the system has no more memory, the cache is released and the request tried once more. Host memory does not
-// end before other programs are in need, so there the cache is bounded: see RawMemory::overcommits.
+// block. When the system has no more memory, the cache is released and the request tried once more. A host that
+// overcommits gives memory until other programs suffer, so there the cache is bounded: see RawMemory::overcommits.
 #pragma once
 #include <compare>
 #include <cstddef>

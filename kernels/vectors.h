@@ -17,7 +17,7 @@ inline bool rows_aligned(const ConstView& v, Dim n) {
 }
 inline bool rows_aligned(const ConstView& v) { return rows_aligned(v, values_of_vector(v.dtype)); }
 
-// Whether it also ends at one.
+// Whether every row also ends at such a multiple.
 inline bool rows_in_vectors(const ConstView& v, Dim n) { return rows_aligned(v, n) && (!v || v.size(-1) % n == 0); }
 inline bool rows_in_vectors(const ConstView& v) { return rows_in_vectors(v, values_of_vector(v.dtype)); }
 

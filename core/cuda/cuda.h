@@ -43,11 +43,12 @@ class Recording {
   virtual void replay() = 0;
 };
 // Calls `work`: what it queues on the device is recorded instead of done. Arrays that it makes there have memory which
-// nothing else uses as long as the recording or they live; each replay writes them anew. Arrays made before must not lose
-// their last owner within: later work of the recording could take their memory, and the next replay would read what that
-// wrote. Numbers that kernels are given from the host are those of the recording for ever. The same must have been done
-// before: a library may not be asked meanwhile for the algorithms that it takes. Error, and no recording, if work waits for
-// the device or brings values from the host.
+// nothing else uses as long as the recording or they live; each replay writes them anew. Error, and no recording, if work waits
+// for the device or brings values from the host. The caller sees to it that
+//   - the same work was done before: a library may not be asked meanwhile for the algorithms that it takes;
+//   - arrays made before keep an owner throughout: later work of the recording could take their memory, and the next replay
+//     would read what that wrote;
+//   - what kernels are given from the host by value is right for every replay.
 std::unique_ptr<Recording> record(int index, const std::function<void()>& work);
 
 }  // namespace ashlar::cuda

@@ -62,7 +62,7 @@ class Staging {
 };
 
 // Pinned buffers for copies to the host, kept for the next copy: making one takes longer than a step may wait.
-class Landings {
+class DownloadBuffers {
  public:
   Pinned take(std::size_t bytes) {
     const std::lock_guard lock(mutex_);
@@ -88,13 +88,13 @@ class Landings {
 
 class PinnedDownload final : public Download {
  public:
-  PinnedDownload(Landings& landings, cudaStream_t stream, const void* from, std::size_t bytes)
-      : landings_(landings), buffer_(landings.take(bytes)) {
+  PinnedDownload(DownloadBuffers& buffers, cudaStream_t stream, const void* from, std::size_t bytes)
+      : buffers_(buffers), buffer_(buffers.take(bytes)) {
     ASHLAR_CUDA_CHECK(cudaMemcpyAsync(buffer_.data, from, bytes, cudaMemcpyDeviceToHost, stream));
     ASHLAR_CUDA_CHECK(cudaEventRecord(buffer_.copied, stream));
   }
   // The buffer may be filled anew at once: a later copy comes later in the stream.
-  ~PinnedDownload() override { landings_.give_back(buffer_); }
+  ~PinnedDownload() override { buffers_.give_back(buffer_); }
 
   const void* wait() override {
     ASHLAR_CUDA_CHECK(cudaEventSynchronize(buffer_.copied));
@@ -102,7 +102,7 @@ class PinnedDownload final : public Download {
   }
 
  private:
-  Landings& landings_;
+  DownloadBuffers& buffers_;
   Pinned buffer_;
 };
 
@@ -120,7 +120,7 @@ struct DeviceState {
   cudaStream_t memory_stream = nullptr;
   std::unique_ptr<Allocator> allocator;
   Staging staging;
-  Landings landings;
+  DownloadBuffers download_buffers;
 };
 
 // The thread's device. It stays what it was made last: since CUDA 12 cudaSetDevice makes a context on its device, also where
@@ -242,7 +242,7 @@ std::unique_ptr<Download> begin_download(int index, const void* from, std::size_
     throw Error("cuda: recorded work brings values to the host, whose memory another download may have when it is replayed; bring "
                 "them there afterwards");
   }
-  return std::make_unique<PinnedDownload>(state_of(index).landings, queue, from, bytes);
+  return std::make_unique<PinnedDownload>(state_of(index).download_buffers, queue, from, bytes);
 }
 
 }  // namespace ashlar::cuda

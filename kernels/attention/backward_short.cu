@@ -21,8 +21,8 @@ struct Call {
   bool causal;
 };
 
-// Blocks of W warps that a multiprocessor's registers shall hold: for D 128 as many as its shared memory does, else 16 warps, and
-// a fifth block of four warps, the ViT's 64 tokens: a sixth would spill.
+// Blocks of W warps that the registers of a multiprocessor shall have room for. D 128: as many as shared memory has room for.
+// Else 16 warps; with four warps a block (64 tokens, the ViT) 20, as a sixth block would make registers spill.
 template <int D, int W>
 [[maybe_unused]] constexpr int kBlocks = D == 128 ? 12 / W : W == 4 ? 5 : 16 / W;
 

@@ -21,8 +21,8 @@ struct BackwardCall {
   View dq, dk, dv;
 };
 
-// False, and nothing done, where cuDNN is missing or has no kernel for such a call, without lse, and where the environment
-// says ASHLAR_CUDNN=off; backward also in a fixed order, and where T is not a multiple of 128.
+// Only in a build with cuDNN (ASHLAR_HAS_CUDNN). False, and nothing done, where it has no kernel for such a call, without lse,
+// and where the environment says ASHLAR_CUDNN=off; backward also in a fixed order, and where T is not a multiple of 128.
 bool forward_cudnn(const Exec& exec, const ForwardCall& call);
 bool backward_cudnn(const Exec& exec, const BackwardCall& call);
 

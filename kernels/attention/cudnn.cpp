@@ -70,7 +70,7 @@ cudnnHandle_t handle_of(const Exec& exec) {
 }
 
 // Versions 9.13 and 9.14 have touched memory beyond when a CUDA graph was replayed (NVIDIA/TransformerEngine#2344).
-bool goes_astray(bool causal, const ConstView& k) {
+bool is_unsafe(bool causal, const ConstView& k) {
   const std::size_t version = cudnnGetVersion();
   return !causal && k.size(2) > 1024 && version >= 91300 && version < 91500;
 }
@@ -81,7 +81,7 @@ std::shared_ptr<Graph> built(cudnnHandle_t handle, const char* pass, const Call&
   const auto tell = [&](const auto&... answer) {
     cuda::log("cuDNN: ", pass, " of attention ", call.q.shape, call.causal ? " causal: " : ": ", answer...);
   };
-  if (goes_astray(call.causal, call.k)) {
+  if (is_unsafe(call.causal, call.k)) {
     tell("left out, version ", cudnnGetVersion(), " is known to touch memory beyond");
     return nullptr;
   }

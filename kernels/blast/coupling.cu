@@ -2,10 +2,7 @@
 #include "core/array.h"
 #include "kernels/blast/cuda.h"
 #include "kernels/device.cuh"
-
-namespace ashlar::kernels::cuda {
-void sum_to(const Exec& exec, ConstView x, View y);
-}
+#include "kernels/reduce/reduce.h"
 
 namespace ashlar::kernels::blast {
 namespace {
@@ -196,7 +193,7 @@ void couple_gradient(const Exec& exec, const ConstView& a, const ConstView& dc, 
   else launch.template operator()<8>();
   ASHLAR_CUDA_CHECK_LAUNCH();
   const Dim values = ds.numel();
-  cuda::sum_to(exec, partial, View{ds.data, ds.dtype, Shape{1, values}, {values, 1}, ds.device});
+  sum_to(exec, partial, View{ds.data, ds.dtype, Shape{1, values}, {values, 1}, ds.device});
 }
 
 }  // namespace ashlar::kernels::blast

@@ -4,11 +4,9 @@
 #include "kernels/blocks/views.h"
 #include "kernels/device.cuh"
 #include "kernels/matmul/cuda.h"
+#include "kernels/reduce/reduce.h"
 
 namespace ashlar::kernels::cuda {
-
-void sum_to(const Exec& exec, ConstView x, View y);
-
 namespace {
 
 using namespace device;

@@ -1,6 +1,6 @@
 // Sums over rows that do not depend on the number of threads: the rows are cut into ranges by their count alone, every
-// range has a sum of its own, and these are added in order. Only where there is one range, of fewer than 256 rows, have its
-// products all threads, and the library may cut their inner dimension by the number of these (seen in bf16).
+// range has a sum of its own, and these are added in order. A single range, of fewer than 256 rows, has all threads inside its
+// products; there the library may cut the inner dimension by their number (seen in bf16).
 #pragma once
 #include <initializer_list>
 

@@ -11,9 +11,6 @@
 #include "kernels/views.h"
 
 namespace ashlar::kernels::cuda {
-
-void sum_to(const Exec& exec, ConstView x, View y);
-
 namespace {
 
 using namespace device;
@@ -35,7 +32,7 @@ bool in_packs(std::initializer_list<ConstView> matrices) {
 template <int N, class T>
 __global__ void forward_rows(Dim rows, Dim columns, Rows<const T> x, Rows<const T> branch, const accumulate_t<T>* weight,
                              const accumulate_t<T>* bias, accumulate_t<T> eps, Rows<T> sum, Rows<T> y,
-                             accumulate_t<T>* mean, accumulate_t<T>* rstd) {
+                             accumulate_t<T>* means, accumulate_t<T>* rstds) {
   using A = accumulate_t<T>;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const auto for_packs = [&](const auto& body) {  // body(column)
@@ -63,26 +60,26 @@ __global__ void forward_rows(Dim rows, Dim columns, Rows<const T> x, Rows<const 
         for (int i = 0; i < N; ++i) total += convert<A>(values.value[i]);
       });
     }
-    const A average = warp_sum(total) / static_cast<A>(columns);
+    const A mean = warp_sum(total) / static_cast<A>(columns);
     A squares = 0;
     for_packs([&](Dim c) {
       const auto values = load<N>(from + c);
       for (int i = 0; i < N; ++i) {
-        const A centered = convert<A>(values.value[i]) - average;
+        const A centered = convert<A>(values.value[i]) - mean;
         squares += centered * centered;
       }
     });
-    const A scale = 1 / sqrt(warp_sum(squares) / static_cast<A>(columns) + eps);
+    const A rstd = 1 / sqrt(warp_sum(squares) / static_cast<A>(columns) + eps);
     for_packs([&](Dim c) {
       auto values = load<N>(from + c);
-      const auto factors = load<N>(weight + c), shifts = load<N>(bias + c);
+      const auto w = load<N>(weight + c), b = load<N>(bias + c);
       for (int i = 0; i < N; ++i) {
         values.value[i] =
-            convert<T>((convert<A>(values.value[i]) - average) * scale * factors.value[i] + shifts.value[i]);
+            convert<T>((convert<A>(values.value[i]) - mean) * rstd * w.value[i] + b.value[i]);
       }
       store<N>(values, y.row(r) + c);
     });
-    if (lane == 0) mean[r] = average, rstd[r] = scale;
+    if (lane == 0) means[r] = mean, rstds[r] = rstd;
   }
 }
 
@@ -98,7 +95,7 @@ __device__ void add_to(A* sum, const Pack<A, N>& values) {
 // partial (2, blocks, columns): the sums of each block; absent when neither gradient is wanted.
 template <int N, class T>
 __global__ void backward_rows(Dim rows, Dim columns, Rows<const T> dy, Rows<const T> x, const accumulate_t<T>* weight,
-                              const accumulate_t<T>* mean, const accumulate_t<T>* rstd, Rows<const T> add, Rows<T> dx,
+                              const accumulate_t<T>* means, const accumulate_t<T>* rstds, Rows<const T> add, Rows<T> dx,
                               accumulate_t<T>* partial) {
   using A = accumulate_t<T>;
   extern __shared__ __align__(16) unsigned char memory[];
@@ -113,15 +110,15 @@ __global__ void backward_rows(Dim rows, Dim columns, Rows<const T> dy, Rows<cons
   }
   const Dim begin = rows * blockIdx.x / gridDim.x, end = rows * (blockIdx.x + Dim{1}) / gridDim.x;
   for (Dim r = begin; r < end; ++r) {
-    const A average = mean[r], scale = rstd[r];
+    const A mean = means[r], rstd = rstds[r];
     A sum_g = 0, sum_gn = 0;
     for_packs([&](Dim c) {
       const auto gradient = load<N>(dy.row(r) + c), values = load<N>(x.row(r) + c);
-      const auto factors = load<N>(weight + c);
+      const auto w = load<N>(weight + c);
       Pack<A, N> to_weight{}, to_bias{};
       for (int i = 0; i < N; ++i) {
-        const A d = convert<A>(gradient.value[i]), n = (convert<A>(values.value[i]) - average) * scale;
-        const A g = d * factors.value[i];
+        const A d = convert<A>(gradient.value[i]), n = (convert<A>(values.value[i]) - mean) * rstd;
+        const A g = d * w.value[i];
         sum_g += g;
         sum_gn += g * n;
         to_weight.value[i] = d * n;
@@ -134,12 +131,12 @@ __global__ void backward_rows(Dim rows, Dim columns, Rows<const T> dy, Rows<cons
     const A mean_gn = block_sum(sum_gn, shared[1]) / static_cast<A>(columns);
     for_packs([&](Dim c) {
       const auto gradient = load<N>(dy.row(r) + c), values = load<N>(x.row(r) + c);
-      const auto factors = load<N>(weight + c);
+      const auto w = load<N>(weight + c);
       const auto added = add.data ? load<N>(add.row(r) + c) : Pack<T, N>{};
       Pack<T, N> result;
       for (int i = 0; i < N; ++i) {
-        const A n = (convert<A>(values.value[i]) - average) * scale, g = convert<A>(gradient.value[i]) * factors.value[i];
-        const A value = scale * (g - mean_g - n * mean_gn);
+        const A n = (convert<A>(values.value[i]) - mean) * rstd, g = convert<A>(gradient.value[i]) * w.value[i];
+        const A value = rstd * (g - mean_g - n * mean_gn);
         result.value[i] = convert<T>(add.data ? value + convert<A>(added.value[i]) : value);
       }
       store<N>(result, dx.row(r) + c);

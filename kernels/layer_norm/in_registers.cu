@@ -84,7 +84,7 @@ __device__ void write(Part<T, kVectors>& part, int columns, int lane, T* row) {
 template <class T, int kVectors>
 __global__ void __launch_bounds__(kThreads)
     forward_rows(Dim rows, int columns, Rows<const T> x, Rows<const T> branch, const float* weight, const float* bias,
-                 float eps, Rows<T> sum, Rows<T> y, float* mean, float* rstd) {
+                 float eps, Rows<T> sum, Rows<T> y, float* means, float* rstds) {
   using Own = Part<T, kVectors>;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   Own w, b;
@@ -104,17 +104,17 @@ __global__ void __launch_bounds__(kThreads)
     }
     float total = 0, squares = 0;
     for_values<T, kVectors>(columns, lane, [&](int k, int i, int) { total += v.value[k][i]; });
-    const float average = warp_sum(total) / static_cast<float>(columns);
+    const float mean = warp_sum(total) / static_cast<float>(columns);
     for_values<T, kVectors>(columns, lane, [&](int k, int i, int) {
-      v.value[k][i] -= average;
+      v.value[k][i] -= mean;
       squares += v.value[k][i] * v.value[k][i];
     });
-    const float scale = 1 / sqrt(warp_sum(squares) / static_cast<float>(columns) + eps);
+    const float rstd = 1 / sqrt(warp_sum(squares) / static_cast<float>(columns) + eps);
     for_values<T, kVectors>(columns, lane, [&](int k, int i, int) {
-      v.value[k][i] = v.value[k][i] * scale * w.value[k][i] + b.value[k][i];
+      v.value[k][i] = v.value[k][i] * rstd * w.value[k][i] + b.value[k][i];
     });
     write(v, columns, lane, y.row(r));
-    if (lane == 0) mean[r] = average, rstd[r] = scale;
+    if (lane == 0) means[r] = mean, rstds[r] = rstd;
   }
 }
 
@@ -134,8 +134,8 @@ constexpr int kRow = kValues<T, kVectors> * kWarp;
 // wait in shared memory, where they take no registers.
 template <class T, int kVectors>
 __global__ void __launch_bounds__(kBackwardWarps<T, kVectors> * kWarp, kValues<T, kVectors> < kMaxValues ? 2 : 1)
-    backward_rows(Dim rows, int columns, Rows<const T> dy, Rows<const T> x, const float* weight, const float* mean,
-                  const float* rstd, Rows<const T> add, Rows<T> dx, float* partial) {
+    backward_rows(Dim rows, int columns, Rows<const T> dy, Rows<const T> x, const float* weight, const float* means,
+                  const float* rstds, Rows<const T> add, Rows<T> dx, float* partial) {
   using Own = Part<T, kVectors>;
   constexpr int kOwnWarps = kBackwardWarps<T, kVectors>, kOwnThreads = kOwnWarps * kWarp;
   extern __shared__ __align__(16) unsigned char memory[];
@@ -154,17 +154,17 @@ __global__ void __launch_bounds__(kBackwardWarps<T, kVectors> * kWarp, kValues<T
     read(dy.row(r), columns, lane, g);
     read(x.row(r), columns, lane, n);
     if (add.data) read(add.row(r), columns, lane, result);
-    const float average = mean[r], scale = rstd[r];
+    const float mean = means[r], rstd = rstds[r];
     float sum_g = 0, sum_gn = 0;
     for_quads<T, kVectors>(columns, lane, [&](int k, int first, int, int q) {
-      const auto factors = load<kQuad>(weights + kQuad * q);
+      const auto w = load<kQuad>(weights + kQuad * q);
 #pragma unroll
       for (int i = first; i < first + kQuad; ++i) {
         float &gradient = g.value[k][i], &normal = n.value[k][i];
-        normal = (normal - average) * scale;
+        normal = (normal - mean) * rstd;
         dweight.value[k][i] += gradient * normal;
         dbias.value[k][i] += gradient;
-        gradient *= factors.value[i - first];
+        gradient *= w.value[i - first];
         sum_g += gradient;
         sum_gn += gradient * normal;
       }
@@ -173,7 +173,7 @@ __global__ void __launch_bounds__(kBackwardWarps<T, kVectors> * kWarp, kValues<T
     const float mean_g = warp_sum(sum_g) / static_cast<float>(columns);
     const float mean_gn = warp_sum(sum_gn) / static_cast<float>(columns);
     for_values<T, kVectors>(columns, lane, [&](int k, int i, int) {
-      const float value = scale * (g.value[k][i] - mean_g - n.value[k][i] * mean_gn);
+      const float value = rstd * (g.value[k][i] - mean_g - n.value[k][i] * mean_gn);
       result.value[k][i] = add.data ? value + result.value[k][i] : value;
     });
     write(result, columns, lane, dx.row(r));

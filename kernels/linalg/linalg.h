@@ -1,6 +1,6 @@
-// Decompositions by LAPACK, on the host, also of matrices on a GPU: these are waited for, brought over, and the result
-// goes back to where its operand is (that of svd stays on the host). They are mathematics on whole matrices and make
-// their results: Arrays in, Arrays out, no slots. f32 or f64, as the input is, unless said otherwise. A value that is not finite is an Error.
+// Mathematics on whole matrices, which makes its results: Arrays in, Arrays out, no slots. Decompositions are LAPACK's, on the
+// host, also of matrices on a GPU: these are waited for, brought over, and the result goes back to where its operand is (that
+// of svd stays on the host). f32 or f64, as the input is, unless said otherwise. A value that is not finite is an Error.
 #pragma once
 #include <functional>
 

@@ -107,7 +107,7 @@ void log_plan(const Call& call, cublasStatus_t status, std::span<const Found> re
                          config(CUBLASLT_ALGO_CONFIG_SPLITK_NUM), " reduction ", config(CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME),
                          " workspace ", r.workspaceSize, " waves ", r.wavesCount);
   }
-  ashlar::cuda::log("cuBLASLt: ", told(call), ": ", cublasLtGetStatusName(status), algorithms);
+  ashlar::cuda::log("cuBLASLt: ", describe(call), ": ", cublasLtGetStatusName(status), algorithms);
 }
 
 Plan make_plan(const Call& c) {
@@ -223,7 +223,7 @@ Call call_of(const Exec& exec, const Problem& p) {
           sums && sums.dtype == y.dtype && in_epilogue(sums.data) ? sums.data : nullptr};
 }
 
-std::string told(const Call& c) {
+std::string describe(const Call& c) {
   const auto lies = [](const MatrixLayout& m) { return concat(m.by_rows ? " by rows of " : " by columns of ", m.ld); };
   return concat("a ", c.operands, '(', c.m, ", ", c.k, ')', lies(c.a), ", b (", c.k, ", ", c.n, ')', lies(c.b), ", y ",
                 c.result, ", batch ", c.batch, ", epilogue ", name_of(c.epilogue()), c.accumulate ? ", accumulated" : "");
@@ -234,7 +234,7 @@ const Plan& plan_for(const Call& call) { return kept_plan(call); }
 bool give_up(const Call& call, cublasStatus_t status) {
   Plan& plan = kept_plan(call);
   ++plan.taken;
-  ashlar::cuda::log("cuBLASLt: ", told(call), ": given up, refused with ", cublasLtGetStatusName(status), "; ",
+  ashlar::cuda::log("cuBLASLt: ", describe(call), ": given up, refused with ", cublasLtGetStatusName(status), "; ",
                     plan.count - plan.taken, " algorithms are left");
   if (plan.taken == plan.count) plan.status = status;
   return plan.found();

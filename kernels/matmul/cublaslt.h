@@ -46,7 +46,7 @@ struct Call {
 Call call_of(const Exec& exec, const Problem& problem);
 
 // The call in words.
-std::string told(const Call& call);
+std::string describe(const Call& call);
 
 struct Plan {
   cublasLtMatmulDesc_t product = nullptr;

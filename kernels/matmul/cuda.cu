@@ -36,7 +36,7 @@ void run_library(const Exec& exec, const Problem& given) {
   const Plan& plan = plan_for(call);
   if (!plan.found()) {
     throw Error(concat("matmul: ", cublasLtGetStatusName(plan.status), " from the search of cuBLASLt for an algorithm for ",
-                       told(call)));
+                       describe(call)));
   }
   Array bias;  // the library wants it in the dtype of the result; new memory is aligned
   if (call.bias) {

@@ -5,12 +5,10 @@
 #include "kernels/blocks/views.h"
 #include "kernels/matmul/cuda.h"
 #include "kernels/monarch/checks.h"
+#include "kernels/reduce/reduce.h"
 #include "kernels/rounded_weights.h"
 
 namespace ashlar::kernels::cuda {
-
-void sum_to(const Exec& exec, ConstView x, View y);
-
 namespace {
 
 using namespace monarch;

@@ -1,5 +1,5 @@
-// Sums on CUDA. Work is cut by shape and alignment alone and pieces are added in order, so a result has the same bits every
-// time; where x lies elsewhere, it may have others.
+// Sums on CUDA. Work is cut by shape and alignment alone and pieces are added in order: the bits of a result depend on x and
+// on how it is aligned.
 #include "core/array.h"
 #include "kernels/device.cuh"
 #include "kernels/reduce/checks.h"

@@ -70,7 +70,7 @@ TEST_CASE("what the products of the programs end in is valid", "[cuda]") {
   for (const Problem& p : {layer.forward(), layer.forward_gelu(), layer.input_gradient(), layer.weight_gradient(),
                            layer.block_gradient()}) {
     const Call call = call_of(layer.x.exec(), p);
-    INFO(told(call) << ": " << cublasLtGetStatusName(plan_for(call).status));
+    INFO(describe(call) << ": " << cublasLtGetStatusName(plan_for(call).status));
     CHECK((plan_for(call).found() || plan_for(call).status == CUBLAS_STATUS_NOT_SUPPORTED));
   }
 }
