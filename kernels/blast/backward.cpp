@@ -16,8 +16,6 @@ struct BackwardCall {
   View dx, du, dv, ds, dbias;
 };
 
-// C: the master type, in which sums over rows are kept.
-template <class C>
 class Backward {
  public:
   Backward(const Exec& exec, const Sizes& sizes, const BackwardCall& call)
@@ -127,9 +125,7 @@ class Backward {
 
   // The rows of a factor's gradient beyond the features.
   static void clear_padding(const View& gradient, Dim features) {
-    if (!gradient) return;
-    const Dim rank = gradient.size(2), rows = gradient.size(0) * gradient.size(1);
-    std::fill_n(gradient.as<C>() + features * rank, (rows - features) * rank, C{0});
+    if (gradient) clear_from(gradient, features * gradient.size(2));
   }
 
   const Exec& exec_;
@@ -138,7 +134,7 @@ class Backward {
   Operand left_, right_, right_transposed_;
   Array coupling_, reverse_coupling_, packed_ds_;
   RowRanges ranges_;
-  RangeSums<C> du_, dv_, ds_, dbias_;
+  RangeSums du_, dv_, ds_, dbias_;
 };
 
 }  // namespace
@@ -148,9 +144,7 @@ void blast::backward(std::string_view operation, const Exec& exec, ConstView dy,
   const Sizes sizes = check(operation, x, dy, u, v, s, dbias, kept);
   check_gradients(operation, x, u, v, s, dx, du, dv, ds);
   if (sizes.rows == 0) return clear({du, dv, ds, dbias});
-  const BackwardCall call{dy, x, kept_a(kept, sizes), u, v, s, dx, du, dv, ds, dbias};
-  if (u.dtype == DType::f64) Backward<double>(exec, sizes, call).run();
-  else Backward<float>(exec, sizes, call).run();
+  Backward(exec, sizes, {dy, x, kept_a(kept, sizes), u, v, s, dx, du, dv, ds, dbias}).run();
 }
 
 void blast_backward(const Exec& exec, ConstView dy, ConstView x, ConstView kept, ConstView u, ConstView v, ConstView s,

@@ -93,20 +93,19 @@ struct BackwardCall {
   View dx, dw, dbias;
 };
 
-template <class C>
-void backward_typed(const Exec& exec, const Sizes& p, const BackwardCall& call) {
+void backward_tiles(const Exec& exec, const Sizes& p, const BackwardCall& call) {
   const Array own_w = call.dx && takes_runs(p) ? weights_of_runs(p, call.w) : Array();
   const Array own_dw = call.dw && takes_runs(p) ? Array::empty(call.dw.shape, call.dw.dtype) : Array();
   const Operand weights(exec, own_w.defined() ? ConstView(own_w) : call.w, call.x.dtype);
   const RowRanges ranges(p.rows);
-  const RangeSums<C> dw(own_dw.defined() ? View(own_dw) : call.dw, ranges.count), dbias(call.dbias, ranges.count);
+  const RangeSums dw(own_dw.defined() ? View(own_dw) : call.dw, ranges.count), dbias(call.dbias, ranges.count);
   const auto tile = [&](const RangeTile& t) {
     const auto [range, begin, rows, next_rows, accumulate] = t;
     const ConstView dy = rows_of(call.dy, begin, rows);
     ConstView x = rows_of(call.x, begin, rows);
     if (dbias) sums::column_sums(dy, accumulate, dbias.at(range));
     if (dw) {
-      if (!accumulate) std::fill_n(dw.at(range), call.dw.numel(), C{0});  // the padding
+      if (!accumulate) dw.clear(range);  // the padding
       const Array own = p.shuffle ? shuffled(p, x) : Array();
       if (p.shuffle) x = own;
       for (const BlockRun& run : runs_of(p.in, p.out)) {
@@ -157,9 +156,7 @@ void block_diagonal_backward(const Exec& exec, ConstView dy, ConstView x, ConstV
   const Sizes sizes = check(operation, x, dy, w, dbias, shuffle);
   check_gradients(x, w, dx, dw);
   if (sizes.rows == 0) return clear({dw, dbias});
-  const BackwardCall call{dy, x, w, dx, dw, dbias};
-  if (w.dtype == DType::f64) backward_typed<double>(exec, sizes, call);
-  else backward_typed<float>(exec, sizes, call);
+  backward_tiles(exec, sizes, {dy, x, w, dx, dw, dbias});
 }
 
 }  // namespace ashlar::kernels::cpu

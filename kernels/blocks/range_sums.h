@@ -2,6 +2,7 @@
 // range has a sum of its own, and these are added in order. A single range, of fewer than 256 rows, has all threads inside its
 // products; there the library may cut the inner dimension by their number (seen in bf16).
 #pragma once
+#include <cstring>
 #include <initializer_list>
 
 #include "core/parallel.h"
@@ -46,7 +47,13 @@ inline void clear(std::initializer_list<View> gradients) {
   }
 }
 
-template <class C>
+// Sets the values of a contiguous gradient from number `begin` on to 0.
+inline void clear_from(const View& gradient, Dim begin) {
+  const auto count = static_cast<std::size_t>(gradient.numel() - begin);
+  std::memset(advance(gradient.data, gradient.dtype, begin), 0, count * size_of(gradient.dtype));
+}
+
+// A sum of the master type for each range.
 class RangeSums {
  public:
   // `target` is contiguous and receives the result; if it is absent, nothing is kept.
@@ -54,31 +61,39 @@ class RangeSums {
       : target_(target),
         ranges_(ranges),
         size_(target ? target.numel() : 0),
-        more_((ranges - 1) * size_) {}
+        bytes_(size_ * static_cast<Dim>(size_of(target.dtype))),
+        more_((ranges - 1) * bytes_) {}
 
   explicit operator bool() const { return size_ > 0; }
   // The sum of a range, for the caller to set and to add to; the first one is the target itself.
-  C* at(Dim range) const { return range == 0 ? target_.template as<C>() : more_.data() + (range - 1) * size_; }
+  void* at(Dim range) const { return range == 0 ? target_.data : more_.data() + (range - 1) * bytes_; }
   View view(Dim range) const {
     View v = target_;
     if (v) v.data = at(range);
     return v;
   }
+  void clear(Dim range) const { clear_from(view(range), 0); }
 
   void add_up() const {
+    if (target_.dtype == DType::f64) add_up_typed<double>();
+    else add_up_typed<float>();
+  }
+
+ private:
+  template <class C>
+  void add_up_typed() const {
     parallel_for(size_, 1 << 12, [&](Dim begin, Dim end) {
-      C* const sum = at(0);
+      C* const sum = static_cast<C*>(at(0));
       for (Dim range = 1; range < ranges_; ++range) {
-        const C* const more = at(range);
+        const C* const more = static_cast<const C*>(at(range));
         for (Dim i = begin; i < end; ++i) sum[i] += more[i];
       }
     });
   }
 
- private:
   View target_;
-  Dim ranges_, size_;
-  Scratch<C> more_;  // of the ranges after the first
+  Dim ranges_, size_, bytes_;
+  Scratch<std::byte> more_;  // of the ranges after the first
 };
 
 }  // namespace ashlar::kernels

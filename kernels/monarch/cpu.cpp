@@ -19,8 +19,6 @@ struct BackwardCall {
   View dx, dr, dl, dbias;
 };
 
-// C: the master type, in which sums over rows are kept.
-template <class C>
 class Backward {
  public:
   Backward(const Exec& exec, const Sizes& sizes, const BackwardCall& call)
@@ -46,8 +44,8 @@ class Backward {
   void tile(const RangeTile& t) const {
     const auto [range, begin, rows, next_rows, accumulate] = t;
     if (!accumulate) {  // the padding
-      if (dr_) std::fill_n(dr_.at(range), call_.dr.numel(), C{0});
-      if (dl_) std::fill_n(dl_.at(range), call_.dl.numel(), C{0});
+      if (dr_) dr_.clear(range);
+      if (dl_) dl_.clear(range);
     }
     const ConstView dy = rows_of(call_.dy, begin, rows), x = rows_of(call_.x, begin, rows);
     if (dbias_) sums::column_sums(dy, accumulate, dbias_.at(range));
@@ -83,7 +81,7 @@ class Backward {
   const BackwardCall& call_;
   Operand right_, left_;
   RowRanges ranges_;
-  RangeSums<C> dr_, dl_, dbias_;
+  RangeSums dr_, dl_, dbias_;
 };
 
 }  // namespace
@@ -120,9 +118,7 @@ void monarch_backward(const Exec& exec, ConstView dy, ConstView x, ConstView h, 
   const Sizes sizes = check(operation, x, dy, h, r, l, dbias);
   check_gradients(sizes, x, h, r, l, dx, dr, dl);
   if (sizes.rows == 0) return clear({dr, dl, dbias});
-  const BackwardCall call{dy, x, h, r, l, dx, dr, dl, dbias};
-  if (r.dtype == DType::f64) Backward<double>(exec, sizes, call).run();
-  else Backward<float>(exec, sizes, call).run();
+  Backward(exec, sizes, {dy, x, h, r, l, dx, dr, dl, dbias}).run();
 }
 
 }  // namespace ashlar::kernels::cpu

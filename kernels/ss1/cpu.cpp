@@ -63,14 +63,12 @@ struct BackwardCall {
   View dx, dz, dbias;
 };
 
-// C: the master type, in which sums over rows are kept.
-template <class C>
 void backward_tiles(const Exec& exec, const Sizes& s, const std::optional<SketchSums>& sketch, const SketchSums& spread,
                     const BackwardCall& call) {
   const Side classes = classes_of(s.sketches, call.z.size(0));
   const Operand weights(exec, call.z, call.dy.dtype);
   const RowRanges ranges(s.rows);
-  const RangeSums<C> dz(call.dz, ranges.count), dbias(call.dbias, ranges.count);
+  const RangeSums dz(call.dz, ranges.count), dbias(call.dbias, ranges.count);
   const auto tile = [&](const RangeTile& t) {
     const auto [range, begin, rows, next_rows, accumulate] = t;
     const ConstView dy = rows_of(call.dy, begin, rows);
@@ -135,9 +133,7 @@ void ss1_backward(const Exec& exec, ConstView dy, ConstView x, ConstView u, Cons
   std::optional<SketchSums> sketch;  // to make u again
   if (dz && !u) sketch = SketchSums::forward("ss1_backward", s, shift, sign, s.width());
   const SketchSums spread = SketchSums::backward("ss1_backward", s, shift, sign, s.width());
-  const BackwardCall call{dy, x, u, z, dx, dz, dbias};
-  if (z.dtype == DType::f64) backward_tiles<double>(exec, s, sketch, spread, call);
-  else backward_tiles<float>(exec, s, sketch, spread, call);
+  backward_tiles(exec, s, sketch, spread, {dy, x, u, z, dx, dz, dbias});
 }
 
 }  // namespace ashlar::kernels::cpu
