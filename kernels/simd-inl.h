@@ -149,6 +149,20 @@ HWY_INLINE hn::Vec<D> exp(D d, hn::Vec<D> x) {
     return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -87.3f)), result);
   }
 }
+
+// σ(x) and σ'(x) = σ (1 - σ) of an x that is `negative` or not, given -|x|. With e = exp(-|x|) and r = 1 / (1 + e), σ is
+// e r or r and σ' = e r²: nothing cancels and nothing overflows.
+template <class D>
+struct Logistic {
+  hn::Vec<D> value, slope;
+};
+template <class D>
+HWY_INLINE Logistic<D> logistic(D d, hn::Mask<D> negative, hn::Vec<D> minus_abs) {
+  const auto one = hn::Set(d, 1), e = exp(d, minus_abs);
+  const auto r = hn::Div(one, hn::Add(one, e)), er = hn::Mul(e, r);
+  return {hn::IfThenElse(negative, er, r), hn::Mul(er, r)};
+}
+
 // x limited to [-limit, limit]; NaN stays NaN.
 template <class D>
 HWY_INLINE hn::Vec<D> clamp(D d, hn::Vec<D> x, hn::TFromD<D> limit) {

@@ -28,23 +28,19 @@ struct Gate {
 template <class T>
 constexpr T kSaturated = sizeof(T) == 8 ? 40 : 15;
 
-// p = (1 + tanh(u)) / 2 = 1 / (1 + exp(-2u)), u = sqrt(2/π) (x + a x³), and p' = 2 u' p (1 - p). With e = exp(-|2u|)
-// and r = 1 / (1 + e), p is r or e r and p (1 - p) = e r²: nothing cancels and nothing overflows.
+// p = (1 + tanh(u)) / 2 = σ(2u), u = sqrt(2/π) (x + a x³), and p' = 2 u' σ'(2u).
 template <bool with_slope, class D>
 HWY_INLINE Gate<D> gate_tanh(D d, hn::Vec<D> x) {
   using T = hn::TFromD<D>;
   constexpr T a = static_cast<T>(0.044715);
   constexpr T twice = static_cast<T>(2 * std::numbers::sqrt2 * std::numbers::inv_sqrtpi);  // 2 sqrt(2/π)
-  const auto one = hn::Set(d, 1);
   x = clamp(d, x, kSaturated<T>);
   const auto x2 = hn::Mul(x, x);
   const auto minus_2u = hn::Mul(hn::Abs(x), hn::MulAdd(x2, hn::Set(d, -twice * a), hn::Set(d, -twice)));
-  const auto e = exp(d, minus_2u);
-  const auto r = hn::Div(one, hn::Add(one, e)), er = hn::Mul(e, r);
-  const auto p = hn::IfThenElse(hn::Lt(x, hn::Zero(d)), er, r);
+  const auto [p, p_slope] = logistic(d, hn::Lt(x, hn::Zero(d)), minus_2u);
   if constexpr (!with_slope) return {p, p};
   const auto u_slope = hn::Mul(x, hn::MulAdd(x2, hn::Set(d, 3 * twice * a), hn::Set(d, twice)));  // 2 x u'
-  return {p, hn::Mul(u_slope, hn::Mul(er, r))};
+  return {p, hn::Mul(u_slope, p_slope)};
 }
 
 // p = Φ(x), x p' = x φ(x). With z = |x| / sqrt 2: Φ(-|x|) = exp(-z²) erfcx(z) / 2, so one exponential serves both.

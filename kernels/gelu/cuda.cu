@@ -4,6 +4,7 @@
 #include "kernels/device.cuh"
 #include "kernels/gelu/checks.h"
 #include "kernels/gelu/gelu.h"
+#include "kernels/logistic.cuh"
 #include "kernels/ptx.cuh"
 
 namespace ashlar::kernels::cuda {
@@ -23,14 +24,14 @@ struct Gate {
 
   __device__ explicit Gate(A x) {
     if constexpr (kind == Gelu::tanh) {
-      // p = (1 + tanh(u)) / 2 = 1 / (1 + exp(-2u)), u = sqrt(2/π) (x + a x³), p' = 2 u' p (1 - p). Beyond ±15 (±40 in
-      // f64) p is 0 or 1 to the last bit, but intermediate powers would overflow.
+      // p = (1 + tanh(u)) / 2 = σ(2u), u = sqrt(2/π) (x + a x³), p' = 2 u' σ'(2u). Beyond ±15 (±40 in f64) p is 0 or 1 to
+      // the last bit, but intermediate powers would overflow.
       constexpr A limit = sizeof(A) == 8 ? 40 : 15, a = static_cast<A>(0.044715);
       constexpr A twice = static_cast<A>(2 * std::numbers::sqrt2 * std::numbers::inv_sqrtpi);
       const A v = clamp(x, limit), v2 = v * v;
-      const A e = exp(-twice * abs(v) * (1 + a * v2)), r = 1 / (1 + e);
-      p = v < 0 ? e * r : r;
-      slope = twice * v * (1 + 3 * a * v2) * (e * r * r);
+      const Logistic<A> sigma(twice * v * (1 + a * v2));
+      p = sigma.value;
+      slope = twice * v * (1 + 3 * a * v2) * sigma.slope;
     } else {
       // p = Φ(x), x p' = x φ(x)
       constexpr A density = static_cast<A>(std::numbers::inv_sqrtpi / std::numbers::sqrt2);

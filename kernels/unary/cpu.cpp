@@ -16,17 +16,9 @@ namespace ashlar::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
-// σ(x) and σ'(x) = σ (1 - σ). With e = exp(-|x|) and r = 1 / (1 + e), σ is r or e r and σ' = e r²: nothing cancels and nothing
-// overflows.
-template <class D>
-struct Logistic {
-  hn::Vec<D> value, slope;
-};
 template <class D>
 HWY_INLINE Logistic<D> logistic(D d, hn::Vec<D> x) {
-  const auto one = hn::Set(d, 1), e = exp(d, hn::Neg(hn::Abs(x)));
-  const auto r = hn::Div(one, hn::Add(one, e)), er = hn::Mul(e, r);
-  return {hn::IfThenElse(hn::Lt(x, hn::Zero(d)), er, r), hn::Mul(er, r)};
+  return logistic(d, hn::Lt(x, hn::Zero(d)), hn::Neg(hn::Abs(x)));
 }
 
 // x factor, but 0 where the factor is: the factor of an infinite x tends to 0 faster than 1 / x.

@@ -1,6 +1,7 @@
 // Functions of one value on CUDA, limited by memory. The kind is known to the host alone: a kernel for each of them would
 // take seven times as long to compile, and all threads take one way through the switch.
 #include "kernels/device.cuh"
+#include "kernels/logistic.cuh"
 #include "kernels/unary/checks.h"
 #include "kernels/unary/unary.h"
 
@@ -8,19 +9,6 @@ namespace ashlar::kernels::cuda {
 namespace {
 
 using namespace device;
-
-// σ(x) and σ'(x) = σ (1 - σ). With e = exp(-|x|) and r = 1 / (1 + e), σ is r or e r and σ' = e r²: nothing cancels and nothing
-// overflows.
-template <class A>
-struct Logistic {
-  A value, slope;
-
-  __device__ explicit Logistic(A x) {
-    const A e = exp(-abs(x)), r = 1 / (1 + e);
-    value = x < 0 ? e * r : r;
-    slope = e * r * r;
-  }
-};
 
 // x factor, but 0 where the factor is: the factor of an infinite x tends to 0 faster than 1 / x.
 template <class A>
