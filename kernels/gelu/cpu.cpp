@@ -102,26 +102,9 @@ void backward_of(const T* x, const T* dy, T* dx, Dim count) {
   map(d, count, gradient, dx, x, dy);
 }
 
-void gelu_forward_f32(Gelu kind, const float* x, float* y, Dim count) {
-  if (kind == Gelu::tanh) forward_of<Gelu::tanh>(x, y, count);
-  else forward_of<Gelu::erf>(x, y, count);
-}
-void gelu_forward_f64(Gelu kind, const double* x, double* y, Dim count) {
-  if (kind == Gelu::tanh) forward_of<Gelu::tanh>(x, y, count);
-  else forward_of<Gelu::erf>(x, y, count);
-}
-void gelu_backward_f32(Gelu kind, const float* x, const float* dy, float* dx, Dim count) {
-  if (kind == Gelu::tanh) backward_of<Gelu::tanh>(x, dy, dx, count);
-  else backward_of<Gelu::erf>(x, dy, dx, count);
-}
-void gelu_backward_f64(Gelu kind, const double* x, const double* dy, double* dx, Dim count) {
-  if (kind == Gelu::tanh) backward_of<Gelu::tanh>(x, dy, dx, count);
-  else backward_of<Gelu::erf>(x, dy, dx, count);
-}
-
 // dx = dy slope[bits of x]. The slopes of a block are gathered before they are multiplied: a vector cannot be loaded soon after
 // its elements have been stored.
-void gelu_backward_bf16(const float* slope, const bfloat16* x, const bfloat16* dy, bfloat16* dx, Dim count) {
+void backward_by_table(const float* slope, const bfloat16* x, const bfloat16* dy, bfloat16* dx, Dim count) {
   constexpr Dim kBlock = 256;
   const Tag<bfloat16> d;
   HWY_ALIGN float gathered[kBlock];
@@ -132,6 +115,31 @@ void gelu_backward_bf16(const float* slope, const bfloat16* x, const bfloat16* d
   }
 }
 
+// The tables are those of all values of bf16, by their bits; other dtypes need none.
+void forward_range(DType dtype, Gelu kind, const bfloat16* table, const void* x, void* y, Dim count) {
+  dispatch_floating(dtype, "gelu_forward", [=]<class T>() HWY_ATTR {
+    const T* const from = static_cast<const T*>(x);
+    T* const to = static_cast<T*>(y);
+    if constexpr (std::is_same_v<T, bfloat16>) {
+      for (Dim i = 0; i < count; ++i) to[i] = table[from[i].bits];
+    } else if (kind == Gelu::tanh) {
+      forward_of<Gelu::tanh>(from, to, count);
+    } else {
+      forward_of<Gelu::erf>(from, to, count);
+    }
+  });
+}
+
+void backward_range(DType dtype, Gelu kind, const float* slopes, const void* x, const void* dy, void* dx, Dim count) {
+  dispatch_floating(dtype, "gelu_backward", [=]<class T>() HWY_ATTR {
+    const T *const at = static_cast<const T*>(x), *const from = static_cast<const T*>(dy);
+    T* const to = static_cast<T*>(dx);
+    if constexpr (std::is_same_v<T, bfloat16>) backward_by_table(slopes, at, from, to, count);
+    else if (kind == Gelu::tanh) backward_of<Gelu::tanh>(at, from, to, count);
+    else backward_of<Gelu::erf>(at, from, to, count);
+  });
+}
+
 }  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace ashlar::kernels
@@ -139,11 +147,8 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace ashlar::kernels {
-HWY_EXPORT(gelu_forward_f64);
-HWY_EXPORT(gelu_forward_f32);
-HWY_EXPORT(gelu_backward_f64);
-HWY_EXPORT(gelu_backward_f32);
-HWY_EXPORT(gelu_backward_bf16);
+HWY_EXPORT(forward_range);
+HWY_EXPORT(backward_range);
 
 namespace cpu {
 namespace {
@@ -160,8 +165,8 @@ struct Table {
     std::vector<float> x(kCount), y(kCount), ones(kCount, 1.0f);
     for (std::uint32_t bits = 0; bits < kCount; ++bits) x[bits] = std::bit_cast<float>(bits << 16);
     slopes.resize(kCount);
-    ASHLAR_DISPATCH(gelu_forward_f32)(kind, x.data(), y.data(), kCount);
-    ASHLAR_DISPATCH(gelu_backward_f32)(kind, x.data(), ones.data(), slopes.data(), kCount);
+    ASHLAR_DISPATCH(forward_range)(DType::f32, kind, nullptr, x.data(), y.data(), kCount);
+    ASHLAR_DISPATCH(backward_range)(DType::f32, kind, nullptr, x.data(), ones.data(), slopes.data(), kCount);
     for (const float value : y) values.emplace_back(value);
   }
 };
@@ -174,41 +179,25 @@ const Table& table_of(Gelu kind) {
   return erf;
 }
 
-void forward(Gelu kind, const double* x, double* y, Dim count) { ASHLAR_DISPATCH(gelu_forward_f64)(kind, x, y, count); }
-void forward(Gelu kind, const float* x, float* y, Dim count) { ASHLAR_DISPATCH(gelu_forward_f32)(kind, x, y, count); }
-void forward(Gelu kind, const bfloat16* x, bfloat16* y, Dim count) {
-  const bfloat16* const values = table_of(kind).values.data();
-  for (Dim i = 0; i < count; ++i) y[i] = values[x[i].bits];
-}
-
-void backward(Gelu kind, const double* x, const double* dy, double* dx, Dim count) {
-  ASHLAR_DISPATCH(gelu_backward_f64)(kind, x, dy, dx, count);
-}
-void backward(Gelu kind, const float* x, const float* dy, float* dx, Dim count) {
-  ASHLAR_DISPATCH(gelu_backward_f32)(kind, x, dy, dx, count);
-}
-void backward(Gelu kind, const bfloat16* x, const bfloat16* dy, bfloat16* dx, Dim count) {
-  ASHLAR_DISPATCH(gelu_backward_bf16)(table_of(kind).slopes.data(), x, dy, dx, count);
-}
-
 }  // namespace
 
 void gelu_forward(const Exec&, ConstView x, Gelu kind, View y) {
   gelu::check("gelu_forward", x, y);
-  dispatch_floating(x.dtype, "gelu_forward", [&]<class T>() {
-    parallel_for(x.numel(), kGeluGrain, [&](Dim begin, Dim end) {
-      forward(kind, x.as<T>() + begin, y.as<T>() + begin, end - begin);
-    });
+  const auto range = ASHLAR_DISPATCH(forward_range);
+  const bfloat16* const table = x.dtype == DType::bf16 ? table_of(kind).values.data() : nullptr;
+  parallel_for(x.numel(), kGeluGrain, [&](Dim begin, Dim end) {
+    range(x.dtype, kind, table, advance(x.data, x.dtype, begin), advance(y.data, x.dtype, begin), end - begin);
   });
 }
 
 void gelu_backward(const Exec&, ConstView x, ConstView dy, Gelu kind, View dx) {
   gelu::check("gelu_backward", x, dy);
   gelu::check("gelu_backward", x, dx);
-  dispatch_floating(x.dtype, "gelu_backward", [&]<class T>() {
-    parallel_for(x.numel(), kGeluGrain, [&](Dim begin, Dim end) {
-      backward(kind, x.as<T>() + begin, dy.as<T>() + begin, dx.as<T>() + begin, end - begin);
-    });
+  const auto range = ASHLAR_DISPATCH(backward_range);
+  const float* const slopes = x.dtype == DType::bf16 ? table_of(kind).slopes.data() : nullptr;
+  parallel_for(x.numel(), kGeluGrain, [&](Dim begin, Dim end) {
+    range(x.dtype, kind, slopes, advance(x.data, x.dtype, begin), advance(dy.data, x.dtype, begin),
+          advance(dx.data, x.dtype, begin), end - begin);
   });
 }
 
