@@ -134,7 +134,7 @@ struct ForwardTraits<Array (*)(Context&, Args...)> {
 // For backward: the memory of a gradient that nobody else reads, for a result of the same layout; otherwise new memory.
 inline Array reuse(const Array& dy) {
   if (dy.owns_alone()) return dy;
-  return Array::empty(dy.shape(), dy.dtype(), dy.device());
+  return empty_like(dy);
 }
 
 inline const Array& as_argument(const Tensor& tensor) {

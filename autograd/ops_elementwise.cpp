@@ -178,7 +178,7 @@ template <class Op, auto& kernel>
 struct Drop : Function<Op> {
   static Array apply_mask(const Array& input, const kernels::DropMask& mask) {
     const Array x = input.as_contiguous();
-    Array y = Array::empty(x.shape(), x.dtype(), x.device());
+    Array y = empty_like(x);
     kernel(x.exec(), x, mask, y);
     return y;
   }

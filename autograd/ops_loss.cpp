@@ -5,12 +5,12 @@
 #include "autograd/function.h"
 #include "autograd/logits_limit.h"
 #include "autograd/ops.h"
+#include "core/rounding.h"
 #include "kernels/cross_entropy/checks.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/reduce/reduce.h"
-#include "kernels/rounding.h"
 
 namespace ashlar::F {
 namespace {
@@ -22,12 +22,12 @@ Dim rows_at_once(Dim rows, Dim row_bytes, Device device) {
   const bool cpu = device.type == DeviceType::cpu;
   const Dim fitting = std::max<Dim>((cpu ? Dim{16} << 20 : most_logit_bytes) / std::max<Dim>(row_bytes, 1), 1);
   const Dim tile = cpu || fitting < 128 ? 1 : 128, most = fitting / tile * tile;
-  const Dim parts = std::max<Dim>(kernels::ceil_div(rows, most), 1);
-  return std::clamp<Dim>(kernels::round_up(kernels::ceil_div(rows, parts), tile), 1, std::max<Dim>(rows, 1));
+  const Dim parts = std::max<Dim>(ceil_div(rows, most), 1);
+  return std::clamp<Dim>(round_up(ceil_div(rows, parts), tile), 1, std::max<Dim>(rows, 1));
 }
 // On a GPU rows begin at whole cache lines, whatever the size of the vocabulary: misaligned ones halve the speed.
 Dim logits_stride(Dim vocabulary, Device device) {
-  return device.type == DeviceType::cpu ? vocabulary : kernels::round_up(vocabulary, 64);
+  return device.type == DeviceType::cpu ? vocabulary : round_up(vocabulary, 64);
 }
 
 // A copy of weight (V, C) in another dtype, with rows of zeros after it up to `rows`.
@@ -136,7 +136,7 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
     const bool need_x = ctx.needs_grad(0), need_weight = ctx.needs_grad(1);
 
     Array losses = Array::empty({rows}, master, x.device());
-    Array dx = need_x ? Array::empty(x.shape(), x.dtype(), x.device()) : Array();
+    Array dx = need_x ? empty_like(x) : Array();
     Array dweight = need_weight ? Array::empty({columns, weight.size(1)}, master, x.device()) : Array();
     const Dim chunk = rows_at_once(rows, stride * static_cast<Dim>(size_of(logits_dtype)), device);
     const Array logits = Array::empty({chunk, stride}, logits_dtype, device).slice(1, 0, columns);

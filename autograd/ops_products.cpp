@@ -141,7 +141,7 @@ struct Attention : Function<Attention> {
     ASHLAR_CHECK(q.ndim() == 4 && q.shape() == k.shape() && q.shape() == v.shape(), name, ": q ", q.shape(), ", k ",
                  k.shape(), " and v ", v.shape(), " must all be the same (B, H, T, D)");
     const AttentionOptions options{causal, attention_scale(q.size(3))};
-    Array o = Array::empty(q.shape(), q.dtype(), q.device());
+    Array o = empty_like(q);
     Array lse;
     if (ctx.recording()) lse = Array::empty({q.size(0), q.size(1), q.size(2)}, master_dtype(q.dtype()), q.device());
     kernels::attention_forward(q.exec(), q, k, v, options.scale, causal, o, lse);
@@ -153,7 +153,7 @@ struct Attention : Function<Attention> {
     const auto& options = ctx.kept<AttentionOptions>();
     const Array& q = ctx.saved(0);
     std::array<Array, 3> gradients;
-    for (Array& gradient : gradients) gradient = Array::empty(q.shape(), q.dtype(), q.device());
+    for (Array& gradient : gradients) gradient = empty_like(q);
     kernels::attention_backward(dy.exec(), dy.as_contiguous(), q, ctx.saved(1), ctx.saved(2), ctx.saved(3), ctx.saved(4),
                                 options.scale, options.causal, gradients[0], gradients[1], gradients[2]);
     return gradients;
@@ -192,7 +192,7 @@ struct PackedAttention : Function<PackedAttention> {
   static std::array<Array, 1> backward(Context& ctx, const Array& dy) {
     const auto& [causal, scale, heads] = ctx.kept<AttentionOptions>();
     const Array &x = ctx.saved(0), &o = ctx.saved(1);
-    Array dqkv = Array::empty(x.shape(), x.dtype(), x.device());
+    Array dqkv = empty_like(x);
     kernels::attention_backward(dy.exec(), heads_of(dy.as_contiguous(), heads), part(x, heads, 0), part(x, heads, 1),
                                 part(x, heads, 2), heads_of(o, heads), ctx.saved(2), scale, causal, part(dqkv, heads, 0),
                                 part(dqkv, heads, 1), part(dqkv, heads, 2));

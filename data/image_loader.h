@@ -2,6 +2,7 @@
 #pragma once
 #include <array>
 
+#include "core/rounding.h"
 #include "data/image_dataset.h"
 
 namespace ashlar::data {
@@ -63,7 +64,7 @@ class ImageEvaluation {
  public:
   ImageEvaluation(ImageSplit split, Dim batch, const Normalisation& normalisation);
 
-  Dim batches() const { return (split_.size() + batch_ - 1) / batch_; }
+  Dim batches() const { return ceil_div(split_.size(), batch_); }
   ImageBatch at(std::int64_t index) const;  // of batches()
 
  private:

@@ -4,12 +4,11 @@
 #include <utility>
 
 #include "core/random.h"
+#include "core/rounding.h"
 #include "data/permutation.h"
 
 namespace ashlar::data {
 namespace {
-
-Dim ceil_div(Dim a, Dim b) { return (a + b - 1) / b; }
 
 void check_sizes(const char* purpose, const std::vector<TokenId>& tokens, Dim batch, Dim context) {
   ASHLAR_CHECK(tokens.size() >= 2, "text: the split for ", purpose,

@@ -4,6 +4,7 @@
 
 #include "core/files.h"
 #include "core/parallel.h"
+#include "core/rounding.h"
 #include "core/safetensors.h"
 #include "data/image_loader.h"
 #include "data/locate.h"
@@ -195,7 +196,7 @@ template <class Model>
 Calibration calibrate(const Settings& s, const Subject<Model>& subject, Model& model, const std::set<std::string>& paths) {
   const bool fisher = s.weighting == "fisher";
   // The Fisher information is made of the gradients of single samples.
-  const Dim batch = fisher ? 1 : std::min<Dim>(s.batch, s.samples), count = (s.samples + batch - 1) / batch;
+  const Dim batch = fisher ? 1 : std::min<Dim>(s.batch, s.samples), count = ceil_div(s.samples, batch);
   const auto loss = subject.calibration_loss(batch);
   ItemProgress progress;
   const auto sample = [&](Dim index) {

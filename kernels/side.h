@@ -2,7 +2,7 @@
 #pragma once
 #include <algorithm>
 
-#include "kernels/rounding.h"
+#include "core/rounding.h"
 
 namespace ashlar::kernels {
 

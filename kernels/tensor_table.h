@@ -1,12 +1,12 @@
 // Many tensors in one launch of a GPU: the blocks of the grid are dealt out to the tensors in order.
 #pragma once
-#include "core/dtype.h"
+#include "core/rounding.h"
 
 namespace ashlar::kernels {
 
 constexpr Dim kTensorChunk = 4096;  // elements that a block takes
 
-constexpr Dim tensor_chunks(Dim count) { return (count + kTensorChunk - 1) / kTensorChunk; }
+constexpr Dim tensor_chunks(Dim count) { return ceil_div(count, kTensorChunk); }
 
 // Up to kItems tensors, small enough to be the parameter of a kernel.
 template <class Item, int kItems>

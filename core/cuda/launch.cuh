@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "core/cuda/check.cuh"
-#include "core/dtype.h"
+#include "core/rounding.h"
 
 namespace ashlar::cuda {
 
@@ -16,7 +16,7 @@ constexpr Dim kMaxBlocks = (Dim{1} << 31) - 1;  // of a grid in x; in y and z it
 
 // Blocks for `work` items of which a block takes `per_block`; kernels stride over what is beyond the limit.
 inline unsigned blocks_for(Dim work, Dim per_block, Dim limit = Dim{1} << 20) {
-  return static_cast<unsigned>(std::clamp<Dim>((work + per_block - 1) / per_block, 1, limit));
+  return static_cast<unsigned>(std::clamp<Dim>(ceil_div(work, per_block), 1, limit));
 }
 
 // N neighbouring values, loaded and stored at once; their address is a multiple of their size.

@@ -10,6 +10,7 @@
 #pragma once
 #include <cstring>
 
+#include "core/rounding.h"
 #include "kernels/attention/heads.h"
 #include "kernels/attention/softmax.h"
 #include "kernels/matmul/matmul.h"
@@ -27,13 +28,13 @@ struct Tiles {
   Dim begin(Dim tile) const { return length * tile / count; }
   Dim end(Dim tile) const { return begin(tile + 1); }
   Dim rows(Dim tile) const { return end(tile) - begin(tile); }
-  Dim max_rows() const { return (length + count - 1) / count; }
+  Dim max_rows() const { return ceil_div(length, count); }
 };
 constexpr Dim kTileRows = 64;
 
 // Row length for at least `columns` values: whole cache lines, and an odd number of them, so that the rows of a tile
 // do not compete for the same sets of the cache.
-constexpr Dim row_length(Dim columns) { return (columns + kRowPadding - 1) / kRowPadding / 2 * 2 * kRowPadding + kRowPadding; }
+constexpr Dim row_length(Dim columns) { return ceil_div(columns, kRowPadding) / 2 * 2 * kRowPadding + kRowPadding; }
 
 struct Size {
   Dim m, n, k;

@@ -1,8 +1,8 @@
 // Attention for every dtype and head size up to 256, a warp for each row and a block for a decoder's: what the tensor cores do
 // not take (f32, f64, odd sizes) and, in bf16 too, a single query of several keys.
+#include "core/rounding.h"
 #include "kernels/attention/cuda.h"
 #include "kernels/device.cuh"
-#include "kernels/rounding.h"
 
 namespace ashlar::kernels::attention {
 namespace {

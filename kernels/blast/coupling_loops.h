@@ -5,9 +5,9 @@
 
 #include <hwy/base.h>
 
+#include "core/rounding.h"
 #include "kernels/blast/coupling.h"
 #include "kernels/blocks/fetch.h"
-#include "kernels/rounding.h"
 
 namespace ashlar::kernels::blast {
 

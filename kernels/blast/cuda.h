@@ -4,9 +4,9 @@
 #include <string_view>
 
 #include "core/device.h"
+#include "core/rounding.h"
 #include "core/view.h"
 #include "kernels/fusion.h"
-#include "kernels/rounding.h"
 
 namespace ashlar::kernels::blast {
 

@@ -4,8 +4,8 @@
 
 #include <hwy/cache_control.h>
 
+#include "core/rounding.h"
 #include "core/view.h"
-#include "kernels/rounding.h"
 #include "kernels/side.h"
 
 namespace ashlar::kernels {

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "core/random.h"
+#include "core/rounding.h"
 #include "kernels/dropout/checks.h"
 #include "kernels/dropout/dropout.h"
 #include "kernels/simd.h"
@@ -147,7 +148,7 @@ void dropout(const Exec&, ConstView x, DropMask mask, View y) {
   drop::check("dropout", x, mask, y);
   mask.stream = drop::stream_of(mask);
   constexpr Dim step = kWords;
-  const Dim count = x.numel(), blocks = (count + step - 1) / step;
+  const Dim count = x.numel(), blocks = ceil_div(count, step);
   const auto run = ASHLAR_DISPATCH(dropout_range);
   parallel_for(blocks, kGrain / step / 4, [&](Dim begin, Dim end) {
     run(x, mask, y, begin * step, std::min(count, end * step));

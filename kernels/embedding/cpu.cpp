@@ -1,5 +1,6 @@
 // Table lookup on the CPU. The gradient is split between threads by columns: no two threads write one value, and
 // rows that share an id are added in the order of the batch whatever the number of threads.
+#include "core/rounding.h"
 #include "kernels/embedding/checks.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/simd.h"
@@ -74,7 +75,7 @@ void embedding_forward(const Exec&, ConstView table, ConstView ids, View y) {
 void embedding_backward(const Exec&, ConstView ids, ConstView dy, View dtable) {
   check("embedding_backward", dtable, ids, dy);
   check_embedding_gradient(dy, dtable);
-  const Dim columns = dy.size(1), blocks = (columns + kColumnBlock - 1) / kColumnBlock;
+  const Dim columns = dy.size(1), blocks = ceil_div(columns, kColumnBlock);
   const auto run = ASHLAR_DISPATCH(accumulate_columns);
   parallel_for(blocks, row_grain(dy.size(0) * kColumnBlock), [&](Dim begin, Dim end) {
     run(ids, dy, dtable, begin * kColumnBlock, std::min(columns, end * kColumnBlock));

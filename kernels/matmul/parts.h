@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "core/parallel.h"
+#include "core/rounding.h"
 #include "kernels/matmul/problem.h"
-#include "kernels/rounding.h"
 #include "kernels/small_gemm/small_gemm.h"
 
 namespace ashlar::kernels::products {

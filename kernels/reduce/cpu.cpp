@@ -1,6 +1,7 @@
 // Sums on the CPU. Work is cut by the shape alone and the pieces are added in order, so the bits of a result do not
 // depend on the number of threads.
 #include "core/array.h"
+#include "core/rounding.h"
 #include "kernels/reduce/checks.h"
 #include "kernels/reduce/column_sums.h"
 #include "kernels/reduce/layout.h"
@@ -100,21 +101,21 @@ void set(const View& y, Dim offset, double value) {
 }
 
 // y[o, c] = Σ_r x[o, r, c] with c contiguous in x and y and any number of kept dimensions o. `rows` is r.
-void sum_columns(const ConstView& x, const View& y, std::vector<Axis> outer, const Axis& rows) {
+void sum_columns(const ConstView& x, const View& y, Axes outer, const Axis& rows) {
   const Dim columns = outer.back().size;
-  outer.pop_back();
+  --outer.count;
   const DType master = master_dtype(x.dtype);
   const auto store = [&](const void* from, Dim offset, Dim begin, Dim end) {
     const Shape range{end - begin};
     copy(ConstView(from, master, range, {1}), View{advance(y.data, y.dtype, offset + begin), y.dtype, range, {1}});
   };
-  const Dim count = count_of(outer);
+  const Dim count = outer.numel();
   if (count > 1) {
     parallel_for(count, row_grain(rows.size * columns), [&](Dim begin, Dim end) {
       const Array scratch = Array::empty({columns}, master);
       const View view = scratch;
       for (Dim o = begin; o < end; ++o) {
-        const auto [from, to] = offsets(outer, o);
+        const auto [from, to] = outer.offsets(o);
         column_sums({advance(x.data, x.dtype, from), x.dtype, {rows.size, columns}, {rows.x, 1}}, false, view.data);
         store(view.data, to, 0, columns);
       }
@@ -125,7 +126,7 @@ void sum_columns(const ConstView& x, const View& y, std::vector<Axis> outer, con
   const Array partial = Array::empty({max_chunks + 1, columns}, master);
   const View view = partial;
   const auto row_of = [&](Dim chunk, Dim column) { return advance(view.data, master, chunk * columns + column); };
-  const Dim blocks = (columns + kColumnBlock - 1) / kColumnBlock;
+  const Dim blocks = ceil_div(columns, kColumnBlock);
   const auto parallel_columns = [&](Dim depth, auto&& body) {
     parallel_for(blocks, row_grain(depth * kColumnBlock), [&](Dim begin, Dim end) {
       body(begin * kColumnBlock, std::min(columns, end * kColumnBlock));
@@ -166,17 +167,17 @@ void sum_to(const Exec&, ConstView x, View y) {
   check_sum_to(x, y);
   if (y.numel() == 0) return;
   const Layout layout = layout_of(x, y);
-  const Dim kept = count_of(layout.kept), reduced = x.numel() == 0 ? 0 : count_of(layout.reduced);
-  if (layout.reduced.empty()) return copy(x, y);
-  if (layout.reduced.size() == 1 && layout.last_is_kept && layout.kept.back().x == 1 && layout.kept.back().y == 1) {
-    return sum_columns(x, y, layout.kept, layout.reduced[0]);
+  const Dim kept = layout.kept.numel(), reduced = x.numel() == 0 ? 0 : layout.reduced.numel();
+  if (layout.reduced.count == 0) return copy(x, y);
+  if (layout.reduced.count == 1 && layout.last_is_kept && layout.kept.back().x == 1 && layout.kept.back().y == 1) {
+    return sum_columns(x, y, layout.kept, layout.reduced.axis[0]);
   }
-  if (layout.reduced.size() == 1 && !layout.last_is_kept && layout.reduced[0].x == 1) {
+  if (layout.reduced.count == 1 && !layout.last_is_kept && layout.reduced.axis[0].x == 1) {
     const auto run = ASHLAR_DISPATCH(row_sum);
     if (kept == 1) return set(y, 0, sum_pieces(run, x, x.data, reduced));
     return parallel_for(kept, row_grain(reduced), [&](Dim begin, Dim end) {
       for (Dim k = begin; k < end; ++k) {
-        const auto [from, to] = offsets(layout.kept, k);
+        const auto [from, to] = layout.kept.offsets(k);
         set(y, to, run(x.dtype, advance(x.data, x.dtype, from), reduced));
       }
     });
@@ -184,9 +185,9 @@ void sum_to(const Exec&, ConstView x, View y) {
   dispatch_floating(x.dtype, "sum_to", [&]<class T>() {
     parallel_for(kept, row_grain(reduced), [&](Dim begin, Dim end) {
       for (Dim k = begin; k < end; ++k) {
-        const auto [from, to] = offsets(layout.kept, k);
+        const auto [from, to] = layout.kept.offsets(k);
         double sum = 0;
-        for (Dim r = 0; r < reduced; ++r) sum += convert<double>(x.as<T>()[from + offsets(layout.reduced, r).first]);
+        for (Dim r = 0; r < reduced; ++r) sum += convert<double>(x.as<T>()[from + layout.reduced.offsets(r).x]);
         set(y, to, sum);
       }
     });

@@ -13,40 +13,17 @@ namespace {
 using namespace device;
 using namespace sums;
 
-// Axes as kernels take them.
-struct Axes {
-  int count = 0;
-  Axis axis[kMaxDims] = {};
-  Dim numel = 1;
-
-  explicit Axes(const std::vector<Axis>& axes) {
-    for (const Axis& a : axes) axis[count++] = a, numel *= a.size;
-  }
-  // Offsets in x and y of element `index` of the row-major range.
-  __device__ void offsets(Dim index, Dim& x, Dim& y) const {
-    for (int d = count - 1; d >= 0; --d) {
-      x += index % axis[d].size * axis[d].x;
-      y += index % axis[d].size * axis[d].y;
-      index /= axis[d].size;
-    }
-  }
-};
-
 // A block for each sum; its threads stride over what is summed and are added up in order.
 template <class T, class Y>
 __global__ void block_sums(Axes kept, Axes reduced, const T* x, Y* y) {
   __shared__ double shared[kWarp];
-  for (Dim k = blockIdx.x; k < kept.numel; k += gridDim.x) {
-    Dim from = 0, to = 0, unused = 0;
-    kept.offsets(k, from, to);
+  const Dim sums = kept.numel(), values = reduced.numel();
+  for (Dim k = blockIdx.x; k < sums; k += gridDim.x) {
+    const Axes::Offsets at = kept.offsets(k);
     double sum = 0;
-    for (Dim r = threadIdx.x; r < reduced.numel; r += kThreads) {
-      Dim at = from;
-      reduced.offsets(r, at, unused);
-      sum += convert<double>(x[at]);
-    }
+    for (Dim r = threadIdx.x; r < values; r += kThreads) sum += convert<double>(x[at.x + reduced.offsets(r).x]);
     const double total = block_sum(sum, shared);
-    if (threadIdx.x == 0) y[to] = convert<Y>(total);
+    if (threadIdx.x == 0) y[at.y] = convert<Y>(total);
   }
 }
 
@@ -213,20 +190,20 @@ void sum_to(const Exec& exec, ConstView x, View y) {
   check_sum_to(x, y);
   if (y.numel() == 0) return;
   const Layout layout = layout_of(x, y);
-  if (layout.reduced.empty() && x.numel() > 0) return ashlar::cuda::copy(exec.device.index, x, y);
+  if (layout.reduced.count == 0 && x.numel() > 0) return ashlar::cuda::copy(exec.device.index, x, y);
   if (x.numel() == 0) return ashlar::cuda::fill(exec.device.index, y, 0);
-  const std::size_t kept_axes = layout.kept.size();
-  const bool columns = layout.reduced.size() == 1 && (kept_axes == 1 || kept_axes == 2) && layout.last_is_kept &&
+  const int kept_axes = layout.kept.count;
+  const bool columns = layout.reduced.count == 1 && (kept_axes == 1 || kept_axes == 2) && layout.last_is_kept &&
                        layout.kept.back().x == 1 && layout.kept.back().y == 1;
   dispatch_floating(x.dtype, "sum_to", [&]<class T>() {
     dispatch_floating(y.dtype, "sum_to", [&]<class Y>() {
       if (columns) {
-        const Axis outer = kept_axes == 2 ? layout.kept[0] : Axis{1, 0, 0}, &rows = layout.reduced[0];
+        const Axis outer = kept_axes == 2 ? layout.kept.axis[0] : Axis{1, 0, 0}, &rows = layout.reduced.axis[0];
         const ColumnSums sums{outer.size, rows.size, layout.kept.back().size, 1, outer.x, rows.x, outer.y};
         return sum_rows(exec, sums, x.as<T>(), y.as<Y>());
       }
-      const Axes kept(layout.kept), reduced(layout.reduced);
-      block_sums<<<blocks_for(kept.numel, 1), kThreads, 0, queue(exec)>>>(kept, reduced, x.as<T>(), y.as<Y>());
+      const unsigned blocks = blocks_for(layout.kept.numel(), 1);
+      block_sums<<<blocks, kThreads, 0, queue(exec)>>>(layout.kept, layout.reduced, x.as<T>(), y.as<Y>());
       ASHLAR_CUDA_CHECK_LAUNCH();
     });
   });

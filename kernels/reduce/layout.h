@@ -1,8 +1,5 @@
 // Sums as every device sees them: with neighbouring dimensions merged.
 #pragma once
-#include <utility>
-#include <vector>
-
 #include "core/view.h"
 
 namespace ashlar::kernels::sums {
@@ -11,8 +8,34 @@ namespace ashlar::kernels::sums {
 struct Axis {
   Dim size, x, y;
 };
+// Axes of a range in row-major order, small enough to be a parameter of a kernel.
+struct Axes {
+  int count = 0;
+  Axis axis[kMaxDims] = {};
+
+  void add(const Axis& next) { axis[count++] = next; }
+  constexpr const Axis& back() const { return axis[count - 1]; }
+  constexpr Dim numel() const {
+    Dim result = 1;
+    for (int d = 0; d < count; ++d) result *= axis[d].size;
+    return result;
+  }
+  // Offsets in x and y of element `index` of the range.
+  struct Offsets {
+    Dim x, y;
+  };
+  constexpr Offsets offsets(Dim index) const {
+    Offsets result{0, 0};
+    for (int d = count - 1; d >= 0; --d) {
+      result.x += index % axis[d].size * axis[d].x;
+      result.y += index % axis[d].size * axis[d].y;
+      index /= axis[d].size;
+    }
+    return result;
+  }
+};
 struct Layout {
-  std::vector<Axis> kept, reduced;
+  Axes kept, reduced;
   bool last_is_kept = false;
 };
 
@@ -27,28 +50,12 @@ inline Layout layout_of(const ConstView& x, const View& y) {
     const Axis axis{size, x.step(d), kept ? y.step(d) : 0};
     const bool merges = !first && kept == previous_kept && axes.back().x == axis.x * size &&
                         axes.back().y == axis.y * size;
-    if (merges) axes.back() = {axes.back().size * size, axis.x, axis.y};
-    else axes.push_back(axis);
+    if (merges) axes.axis[axes.count - 1] = {axes.back().size * size, axis.x, axis.y};
+    else axes.add(axis);
     previous_kept = kept, first = false;
   }
   layout.last_is_kept = previous_kept;
   return layout;
-}
-
-// Offsets in x and y of element `index` of the row-major range over `axes`.
-inline std::pair<Dim, Dim> offsets(const std::vector<Axis>& axes, Dim index) {
-  std::pair<Dim, Dim> result{0, 0};
-  for (auto axis = axes.rbegin(); axis != axes.rend(); ++axis) {
-    result.first += index % axis->size * axis->x;
-    result.second += index % axis->size * axis->y;
-    index /= axis->size;
-  }
-  return result;
-}
-inline Dim count_of(const std::vector<Axis>& axes) {
-  Dim count = 1;
-  for (const Axis& axis : axes) count *= axis.size;
-  return count;
 }
 
 }  // namespace ashlar::kernels::sums

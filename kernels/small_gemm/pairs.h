@@ -2,7 +2,7 @@
 // instructions add the products of two neighbours in a sum at once, so that a right operand lies in pairs of its rows.
 #pragma once
 #include "core/dtype.h"
-#include "kernels/rounding.h"
+#include "core/rounding.h"
 
 namespace ashlar::kernels {
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "core/rounding.h"
 #include "kernels/simd.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -157,7 +158,7 @@ void multiply_columns(const Product<T>& g, Dim columns) {
 template <class T>
 Dim next_block(Dim columns_left) {
   const Dim lanes = static_cast<Dim>(hn::Lanes(hn::ScalableTag<T>()));
-  const Dim vectors = (columns_left + lanes - 1) / lanes;
+  const Dim vectors = ceil_div(columns_left, lanes);
   return vectors == 4 ? 2 : std::min<Dim>(vectors, 3);
 }
 

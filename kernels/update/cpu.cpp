@@ -1,4 +1,5 @@
 // Optimizer updates on the CPU: limited by memory, so everything is done in the one pass.
+#include "core/rounding.h"
 #include "kernels/update/update.h"
 
 #include <array>
@@ -127,7 +128,7 @@ void update(std::span<const Tensor> tensors, const Kernel& f32, const Kernel& f6
   for (const Tensor& tensor : tensors) {
     const Kernel& kernel = tensor.w.dtype == DType::f32 ? f32 : f64;
     const Dim total = tensor.w.numel();
-    parallel_for((total + kBlock - 1) / kBlock, kGrain / kBlock, [&](Dim first, Dim last) {
+    parallel_for(ceil_div(total, kBlock), kGrain / kBlock, [&](Dim first, Dim last) {
       kernel(tensor, first * kBlock, std::min(total, last * kBlock) - first * kBlock);
     });
   }

@@ -43,7 +43,6 @@ struct BlastOp : Function<BlastOp> {
 
 // With the padding of ragged last blocks.
 Dim params_per_rank(Dim in, Dim out, Dim out_blocks, Dim in_blocks) {
-  using kernels::ceil_div;
   return in_blocks * ceil_div(in, in_blocks) + out_blocks * ceil_div(out, out_blocks) + out_blocks * in_blocks;
 }
 

@@ -9,7 +9,7 @@
 // At initialisation var V = in_blocks / in (1/q without padding), E S² = 1/in_blocks, var U = in std² / rank, so that the
 // entries of W have variance std².
 #pragma once
-#include "kernels/rounding.h"
+#include "core/rounding.h"
 #include "layers/linear_spec.h"
 
 namespace ashlar {
@@ -29,8 +29,8 @@ class BlastLinear final : public LinearMap {
   Tensor forward(const Tensor& x, const Tensor& bias) const override;
 
  private:
-  Dim block_rows() const { return kernels::ceil_div(out_features(), structure_.out_blocks); }     // p
-  Dim block_columns() const { return kernels::ceil_div(in_features(), structure_.in_blocks); }  // q
+  Dim block_rows() const { return ceil_div(out_features(), structure_.out_blocks); }     // p
+  Dim block_columns() const { return ceil_div(in_features(), structure_.in_blocks); }  // q
 
   Structure structure_;
   Tensor u_;  // (out_blocks, p, rank)

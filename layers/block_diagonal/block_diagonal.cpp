@@ -89,7 +89,7 @@ LinearCost BlockDiagonalLinear::cost(Dim rows) const {
 
 std::unique_ptr<LinearMap> make_block_diagonal(const Scope& scope, Dim in, Dim out, const LinearSpec& spec,
                                                const LinearOptions& options) {
-  const auto params = [&](Dim blocks) { return kernels::ceil_div(in, blocks) * kernels::ceil_div(out, blocks) * blocks; };
+  const auto params = [&](Dim blocks) { return ceil_div(in, blocks) * ceil_div(out, blocks) * blocks; };
   const bool by_ratio = spec.one_of("blocks", "ratio") == "ratio";
   const Dim blocks = by_ratio ? size_for_ratio(spec, spec.ratio(), in, out, std::min(in, out), "blocks", params)
                               : spec.integer("blocks");

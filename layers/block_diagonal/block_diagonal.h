@@ -6,7 +6,7 @@
 // Saved for backward: x (shared with its producer); there is nothing to recompute.
 // At initialisation var B = in std² / q: outputs vary as those of a dense matrix of that std.
 #pragma once
-#include "kernels/rounding.h"
+#include "core/rounding.h"
 #include "layers/linear_spec.h"
 
 namespace ashlar {
@@ -24,8 +24,8 @@ class BlockDiagonalLinear final : public LinearMap {
   Tensor forward(const Tensor& x, const Tensor& bias) const override;
 
  private:
-  Dim block_rows() const { return kernels::ceil_div(out_features(), blocks_); }    // p
-  Dim block_columns() const { return kernels::ceil_div(in_features(), blocks_); }  // q
+  Dim block_rows() const { return ceil_div(out_features(), blocks_); }    // p
+  Dim block_columns() const { return ceil_div(in_features(), blocks_); }  // q
   // Calls body(row, column of W, index into B) for every entry of W that a block holds.
   template <class Body>
   void for_entries(Body&& body) const;

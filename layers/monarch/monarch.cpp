@@ -33,7 +33,7 @@ struct MonarchOp : Function<MonarchOp> {
 // min(in, out) / blocks as in the paper, rounded up to a multiple of blocks.
 Dim default_rank(Dim in, Dim out, Dim blocks) {
   const Dim square = blocks * blocks;
-  return kernels::ceil_div(std::min(in, out), square) * blocks;
+  return ceil_div(std::min(in, out), square) * blocks;
 }
 
 }  // namespace
@@ -109,7 +109,7 @@ Array MonarchLinear::right_gram() const {
   const Dim c = block_rank();
   const Array gram = Array::zeros({blocks, rank, rank}, scope().master(), scope().device());
   for (Dim i = 0; i < blocks; ++i) {
-    const Dim left = interleaved ? kernels::ceil_div(out_features() - i, blocks) : out_features() - i * block_rows();
+    const Dim left = interleaved ? ceil_div(out_features() - i, blocks) : out_features() - i * block_rows();
     for (Dim j = 0; j < blocks; ++j) {
       const Array l = left_block(l_.value(), i, j).slice(0, 0, std::clamp(left, Dim{0}, block_rows()));
       const Array own = gram.select(0, j);
@@ -166,7 +166,7 @@ std::unique_ptr<LinearMap> make_monarch(const Scope& scope, Dim in, Dim out, con
                                         const LinearOptions& options) {
   MonarchLinear::Structure structure{};
   const auto params_per_rank = [&](Dim blocks) {
-    return blocks * (kernels::ceil_div(in, blocks) + kernels::ceil_div(out, blocks));
+    return blocks * (ceil_div(in, blocks) + ceil_div(out, blocks));
   };
   if (spec.has("rank")) spec.one_of("rank", "ratio");
   const bool blocks_by_ratio = !spec.has("blocks") && spec.one_of("blocks", "ratio") == "ratio";

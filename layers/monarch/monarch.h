@@ -13,7 +13,7 @@
 // At initialisation var R = blocks / in (1/q without padding), var L = in std² / rank, so that the entries of W have variance
 // std².
 #pragma once
-#include "kernels/rounding.h"
+#include "core/rounding.h"
 #include "layers/linear_spec.h"
 
 namespace ashlar {
@@ -35,8 +35,8 @@ class MonarchLinear final : public LinearMap {
   Tensor forward(const Tensor& x, const Tensor& bias) const override;
 
  private:
-  Dim block_rows() const { return kernels::ceil_div(out_features(), structure_.blocks); }    // p
-  Dim block_columns() const { return kernels::ceil_div(in_features(), structure_.blocks); }  // q
+  Dim block_rows() const { return ceil_div(out_features(), structure_.blocks); }    // p
+  Dim block_columns() const { return ceil_div(in_features(), structure_.blocks); }  // q
   Dim block_rank() const { return structure_.rank / structure_.blocks; }                              // c
   // Gram matrices (N, N c, N c) of the other factor (ParamInfo::gram), block-diagonal: a change of L_ij is measured by
   // R_ji R_jiᵀ, one of R_ji by L_ijᵀ L_ij, without what the padding adds to them.

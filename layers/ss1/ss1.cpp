@@ -5,7 +5,7 @@
 
 #include "autograd/function.h"
 #include "core/random.h"
-#include "kernels/rounding.h"
+#include "core/rounding.h"
 #include "kernels/ss1/checks.h"
 #include "kernels/ss1/ss1.h"
 
@@ -42,10 +42,10 @@ struct Ss1Op : Function<Ss1Op> {
 // About 32, as in the released kernels, and such that little or nothing needs padding.
 Dim default_block(Dim in, Dim reduction) {
   const Dim groups = std::max<Dim>(1, (in + 16 * reduction) / (32 * reduction));
-  return kernels::ceil_div(in, groups * reduction);
+  return ceil_div(in, groups * reduction);
 }
 
-Dim groups_of(Dim in, Dim reduction, Dim block) { return kernels::ceil_div(in, reduction * block); }
+Dim groups_of(Dim in, Dim reduction, Dim block) { return ceil_div(in, reduction * block); }
 
 }  // namespace
 
@@ -53,7 +53,7 @@ Ss1Linear::Ss1Linear(const Scope& scope, Dim in, Dim out, const Structure& struc
     : LinearMap(scope, in, out, options), structure_(structure) {
   const auto [c, block, classes] = structure;
   check_size("reduction", c, in);
-  check_size("block", block, kernels::ceil_div(in, c));
+  check_size("block", block, ceil_div(in, c));
   if (classes > 0) check_size("classes", classes, out);
   const Shape table{std::max<Dim>(1, classes), groups_of(in, c, block), c};
   std::vector<std::int32_t> shift(static_cast<std::size_t>(table.numel())), sign(shift.size(), 1);

@@ -7,8 +7,8 @@
 #include <map>
 #include <vector>
 
+#include "core/rounding.h"
 #include "kernels/matmul/matmul.h"
-#include "kernels/rounding.h"
 #include "tests/support/catch.h"
 #include "tests/support/compare.h"
 
