@@ -33,7 +33,7 @@ struct Pointwise : Function<Pointwise<kind>> {
 // Over the last dimension. Saved for backward: y.
 struct Softmax : Function<Softmax> {
   static constexpr const char* name = "softmax";
-  static Array rows_of(const Array& a) { return a.reshape(a.shape().as_rows()).as_contiguous(); }
+  static Array rows_of(const Array& a) { return a.as_rows().as_contiguous(); }
   static Array forward(Context& ctx, const Array& x) {
     const Array rows = rows_of(x), y = empty_like(rows);
     kernels::softmax_forward(x.exec(), rows, y);

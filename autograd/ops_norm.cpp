@@ -19,8 +19,7 @@ struct Norm {
 Norm norm_of(const Array& input, const Array& branch, const Array& weight, const Array& bias, double eps) {
   ASHLAR_CHECK(weight.shape() == Shape({input.size(-1)}) && bias.shape() == weight.shape(), "layer_norm: weight ",
                weight.shape(), " and bias ", bias.shape(), " must have the last dimension of x ", input.shape());
-  const auto as_rows = [](const Array& a) { return a.reshape(a.shape().as_rows()).as_contiguous(); };
-  const Array x = as_rows(input);
+  const Array x = input.as_rows().as_contiguous();
   const Array y = empty_like(x), mean = Array::empty({x.size(0)}, master_dtype(x.dtype()), x.device());
   const Array rstd = empty_like(mean);
   Array added, sum;
@@ -28,7 +27,7 @@ Norm norm_of(const Array& input, const Array& branch, const Array& weight, const
     ASHLAR_CHECK(branch.shape() == input.shape() && branch.dtype() == input.dtype(), "add_layer_norm: branch ",
                  branch.dtype(), branch.shape(), " must be like x ", input.dtype(), input.shape(),
                  "; cast or expand it first");
-    added = as_rows(branch);
+    added = branch.as_rows().as_contiguous();
     sum = empty_like(x);
   }
   kernels::layer_norm_forward(x.exec(), x, added, weight, bias, eps, sum, y, mean, rstd);
@@ -51,7 +50,7 @@ struct LayerNormOp : Function<LayerNormOp> {
   }
   static std::array<Array, 3> backward(Context& ctx, const Array& dy) {
     const Array &x = ctx.saved(0), &weight = ctx.saved(1);
-    const Array rows = dy.reshape(dy.shape().as_rows()).as_contiguous();
+    const Array rows = dy.as_rows().as_contiguous();
     // A residual connection's gradient, if it came first, is added in the same pass over memory.
     Array dx, dweight, dbias;
     Array residual;

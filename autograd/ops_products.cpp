@@ -1,11 +1,8 @@
-// Matrix products, attention and embedding.
-#include <cmath>
-
+// Matrix products and embedding.
 #include "autograd/broadcast.h"
 #include "autograd/checks.h"
 #include "autograd/function.h"
 #include "autograd/ops.h"
-#include "kernels/attention/attention.h"
 #include "kernels/embedding/checks.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/matmul/matmul.h"
@@ -15,8 +12,6 @@ namespace ashlar::F {
 namespace {
 
 using autograd::check_defined;
-
-Array rows_of(const Array& x) { return x.reshape(x.shape().as_rows()); }
 
 struct Matmul : Function<Matmul> {
   static constexpr const char* name = "matmul";
@@ -42,7 +37,7 @@ struct Matmul : Function<Matmul> {
     if (!ctx.needs_grad(1)) return gradients;
     const Array& a = ctx.saved(0);
     // One matrix for a batch: the sum over the batch is a product of all its rows.
-    if (b_shape.ndim() == 2) gradients[1] = product(rows_of(a).transpose(0, 1), rows_of(dy), b_dtype);
+    if (b_shape.ndim() == 2) gradients[1] = product(a.as_rows().transpose(0, 1), dy.as_rows(), b_dtype);
     else gradients[1] = autograd::sum_to_shape(product(a.transpose(-2, -1), dy, b_dtype), b_shape);
     return gradients;
   }
@@ -52,7 +47,7 @@ struct Matmul : Function<Matmul> {
 Array linear_rows(const Array& x, const Array& weight) {
   ASHLAR_CHECK(weight.ndim() == 2 && x.ndim() >= 1 && x.size(-1) == weight.size(1), "linear: last dimension of x ", x.shape(),
                " must equal the second of weight ", weight.shape());
-  return rows_of(x);
+  return x.as_rows();
 }
 
 // rows (R, in), weight (out, in) -> (R, out) in the given shape, with what the options add
@@ -90,13 +85,13 @@ struct Linear : Function<Linear> {
     return known.y.defined() ? known.y : linear_product(rows, weight, x.shape().with(-1, weight.size(0)), {.bias = bias});
   }
   static std::array<Array, 3> backward(Context& ctx, const Array& dy) {
-    const Array &x = ctx.saved(0), &weight = ctx.saved(1), rows = rows_of(dy);
+    const Array &x = ctx.saved(0), &weight = ctx.saved(1), rows = dy.as_rows();
     std::array<Array, 3> gradients;
     if (ctx.needs_grad(0)) {
       Array dx = ctx.take_pending(0);
       const bool accumulate = dx.defined();
       if (!accumulate) dx = Array::empty(dy.shape().with(-1, weight.size(1)), dy.dtype(), dy.device());
-      kernels::matmul(dy.exec(), rows, weight, rows_of(dx), {.accumulate = accumulate});
+      kernels::matmul(dy.exec(), rows, weight, dx.as_rows(), {.accumulate = accumulate});
       gradients[0] = dx;
     }
     weight_gradients(ctx, rows, x, weight, gradients);
@@ -114,108 +109,15 @@ struct LinearOfGelu : Function<LinearOfGelu> {
     return linear_product(rows, weight, x.y.shape().with(-1, weight.size(0)), {.bias = bias});
   }
   static std::array<Array, 3> backward(Context& ctx, const Array& dy) {
-    const Array &z = ctx.saved(0), &x = ctx.saved(1), &weight = ctx.saved(2), rows = rows_of(dy);
+    const Array &z = ctx.saved(0), &x = ctx.saved(1), &weight = ctx.saved(2), rows = dy.as_rows();
     std::array<Array, 3> gradients;
     if (ctx.needs_grad(0)) {
       gradients[0] = empty_like(z);
       kernels::matmul(dy.exec(), rows, weight, gradients[0].reshape(x.shape()),
-                      {.gelu = ctx.kept<kernels::Gelu>(), .gelu_at = rows_of(z)});
+                      {.gelu = ctx.kept<kernels::Gelu>(), .gelu_at = z.as_rows()});
     }
     weight_gradients(ctx, rows, x, weight, gradients);
     return gradients;
-  }
-};
-
-double attention_scale(Dim depth) { return 1.0 / std::sqrt(static_cast<double>(depth)); }
-
-struct AttentionOptions {
-  bool causal;
-  double scale;
-  Dim heads = 0;
-};
-
-// Saved for backward: q, k, v, the output, and one number a row and head.
-struct Attention : Function<Attention> {
-  static constexpr const char* name = "scaled_dot_product_attention";
-  static Array forward(Context& ctx, const Array& q, const Array& k, const Array& v, const bool& causal) {
-    ASHLAR_CHECK(q.ndim() == 4 && q.shape() == k.shape() && q.shape() == v.shape(), name, ": q ", q.shape(), ", k ",
-                 k.shape(), " and v ", v.shape(), " must all be the same (B, H, T, D)");
-    const AttentionOptions options{causal, attention_scale(q.size(3))};
-    Array o = empty_like(q);
-    Array lse;
-    if (ctx.recording()) lse = Array::empty({q.size(0), q.size(1), q.size(2)}, master_dtype(q.dtype()), q.device());
-    kernels::attention_forward(q.exec(), q, k, v, options.scale, causal, o, lse);
-    ctx.save(q, k, v, o, lse);
-    ctx.keep(options);
-    return o;
-  }
-  static std::array<Array, 3> backward(Context& ctx, const Array& dy) {
-    const auto& options = ctx.kept<AttentionOptions>();
-    const Array& q = ctx.saved(0);
-    std::array<Array, 3> gradients;
-    for (Array& gradient : gradients) gradient = empty_like(q);
-    kernels::attention_backward(dy.exec(), dy.as_contiguous(), q, ctx.saved(1), ctx.saved(2), ctx.saved(3), ctx.saved(4),
-                                options.scale, options.causal, gradients[0], gradients[1], gradients[2]);
-    return gradients;
-  }
-};
-
-// The same on slices of the packed projection, so that nothing is taken apart or put together.
-struct PackedAttention : Function<PackedAttention> {
-  static constexpr const char* name = "multi_head_attention";
-  // (B, T, 3 H D) as q, k or v (B, H, T, D)
-  static Array part(const Array& qkv, Dim heads, Dim which) {
-    const Dim width = qkv.size(2) / (3 * heads);
-    return qkv.reshape({qkv.size(0), qkv.size(1), 3, heads, width}).select(2, which).transpose(1, 2);
-  }
-  static Array heads_of(const Array& o, Dim heads) {  // (B, T, H D) as (B, H, T, D)
-    return o.reshape({o.size(0), o.size(1), heads, o.size(2) / heads}).transpose(1, 2);
-  }
-  static void check(std::string_view operation, const Array& qkv, Dim heads) {
-    ASHLAR_CHECK(qkv.ndim() == 3 && heads > 0 && qkv.size(2) % (3 * heads) == 0, operation, ": qkv ", qkv.shape(),
-                 " must be (B, T, 3 * heads * D) for ", heads, " heads");
-  }
-  static Array forward(Context& ctx, const Array& qkv, const Dim& heads, const bool& causal) {
-    check(name, qkv, heads);
-    const Array x = qkv.as_contiguous();
-    const Dim batch = x.size(0), time = x.size(1), width = x.size(2) / 3;
-    const AttentionOptions options{causal, attention_scale(width / heads), heads};
-    Array o = Array::empty({batch, time, width}, x.dtype(), x.device());
-    Array lse;
-    if (ctx.recording()) lse = Array::empty({batch, heads, time}, master_dtype(x.dtype()), x.device());
-    kernels::attention_forward(x.exec(), part(x, heads, 0), part(x, heads, 1), part(x, heads, 2), options.scale, causal,
-                               heads_of(o, heads), lse);
-    ctx.save(x, o, lse);
-    ctx.keep(options);
-    return o;
-  }
-  static std::array<Array, 1> backward(Context& ctx, const Array& dy) {
-    const auto& [causal, scale, heads] = ctx.kept<AttentionOptions>();
-    const Array &x = ctx.saved(0), &o = ctx.saved(1);
-    Array dqkv = empty_like(x);
-    kernels::attention_backward(dy.exec(), heads_of(dy.as_contiguous(), heads), part(x, heads, 0), part(x, heads, 1),
-                                part(x, heads, 2), heads_of(o, heads), ctx.saved(2), scale, causal, part(dqkv, heads, 0),
-                                part(dqkv, heads, 1), part(dqkv, heads, 2));
-    return {dqkv};
-  }
-};
-
-struct CachedAttention : NoBackward<CachedAttention> {
-  static constexpr const char* name = "cached_attention";
-  static Array forward(Context&, const Array& qkv, const Dim& heads, const KeysValues& cache) {
-    PackedAttention::check(name, qkv, heads);
-    const Array x = qkv.as_contiguous(), q = PackedAttention::part(x, heads, 0);
-    const Dim time = q.size(2), known = cache.keys.ndim() == 4 ? cache.keys.size(2) : 0;
-    const Shape expected = q.shape().with(2, known);
-    ASHLAR_CHECK(known >= time && cache.keys.shape() == expected && cache.values.shape() == expected,
-                 "cached_attention: keys ", cache.keys.shape(), " and values ", cache.values.shape(),
-                 " must be (B, H, K, D) with K at least T for q ", q.shape());
-    copy(PackedAttention::part(x, heads, 1), cache.keys.slice(2, known - time, known));
-    copy(PackedAttention::part(x, heads, 2), cache.values.slice(2, known - time, known));
-    Array o = Array::empty({x.size(0), time, x.size(2) / 3}, x.dtype(), x.device());
-    kernels::attention_forward(x.exec(), q, cache.keys, cache.values, attention_scale(q.size(3)), true,
-                               PackedAttention::heads_of(o, heads), {});
-    return o;
   }
 };
 
@@ -245,7 +147,7 @@ struct Embedding : Function<Embedding> {
     const Array& ids = ctx.saved(0);
     Array dtable = ctx.take_pending(0);
     if (!dtable.defined()) dtable = Array::zeros(shape, dtype, dy.device());
-    kernels::embedding_backward(dy.exec(), ids, rows_of(dy).as_contiguous(), dtable);
+    kernels::embedding_backward(dy.exec(), ids, dy.as_rows().as_contiguous(), dtable);
     return {dtable, {}};
   }
 };
@@ -276,25 +178,10 @@ Activation linear_gelu(const Tensor& x, const Tensor& weight, const Tensor& bias
   Array z;
   if (recording) {
     z = Array::empty(shape, rows.dtype(), rows.device());
-    options.pre_activation = rows_of(z);
+    options.pre_activation = z.as_rows();
   }
   const Array y = linear_product(rows, weight.value(), shape, options);
   return {recording ? Linear::apply(x, weight, bias, Known{z}) : Tensor(), y, kind};
-}
-
-Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tensor& v, bool causal) {
-  check_defined(Attention::name, q, k, v);
-  return Attention::apply(q, k, v, causal);
-}
-
-Tensor multi_head_attention(const Tensor& qkv, Dim heads, bool causal) {
-  check_defined(PackedAttention::name, qkv);
-  return PackedAttention::apply(qkv, heads, causal);
-}
-
-Tensor cached_attention(const Tensor& qkv, Dim heads, const KeysValues& cache) {
-  check_defined(CachedAttention::name, qkv);
-  return CachedAttention::apply(qkv, heads, cache);
 }
 
 Tensor embedding(const Tensor& table, const Tensor& ids, DType dtype) {

@@ -73,6 +73,7 @@ class Array {
   // A view where the strides allow it, otherwise a copy. One size may be -1.
   Array reshape(std::initializer_list<Dim> sizes) const;
   Array reshape(const Shape& shape) const;
+  Array as_rows() const { return reshape(shape_.as_rows()); }  // (…, C) as (R, C)
 
   // This array if it is row-major without gaps, otherwise such a copy.
   Array as_contiguous() const;

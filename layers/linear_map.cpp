@@ -21,7 +21,7 @@ LinearMap::LinearMap(const Scope& scope, Dim in, Dim out, const LinearOptions& o
 void LinearMap::check_input(const Array& x) const {
   ASHLAR_CHECK(x.ndim() >= 1 && x.size(-1) == in_, "linear map ", scope().path(), " (", spec(), "): last dimension of x ",
                x.shape(), " must equal in_features ", in_);
-  if (observer_) observer_(x.reshape(x.shape().as_rows()));
+  if (observer_) observer_(x.as_rows());
 }
 
 Tensor LinearMap::operator()(const Tensor& x) const {
@@ -96,6 +96,14 @@ void LinearMap::check_size(std::string_view what, Dim value, Dim most) const {
 Init LinearMap::factor_init(double std, Dim inputs) const {
   return authors_init_ ? init::uniform(1.0 / std::sqrt(static_cast<double>(inputs))) : init::normal(std);
 }
+
+Array LinearMap::pad(const Array& dense, Dim rows, Dim columns) const {
+  const Array padded = Array::zeros({rows, columns}, DType::f64);
+  copy(dense, crop(padded));
+  return padded;
+}
+
+Array LinearMap::crop(const Array& padded) const { return padded.slice(0, 0, out_).slice(1, 0, in_); }
 
 double LinearMap::lr_scale(Dim fan_in, int factors) const {
   return std::min(kMostLrScale, static_cast<double>(in_) / static_cast<double>(fan_in) / factors);

@@ -76,6 +76,12 @@ class LinearMap : public Module {
   std::string named() const;
   // For constructors: InputError naming the layer unless 1 <= value <= most.
   void check_size(std::string_view what, Dim value, Dim most) const;
+  // A factor as to_dense() computes with it.
+  static Array on_host(const Tensor& factor) { return factor.value().to(Device{}).to(DType::f64); }
+  // `dense` (out, in), f64, in a matrix (rows, columns) of whole blocks with zeros beyond it; and the view of (out, in) in such
+  // a matrix.
+  Array pad(const Array& dense, Dim rows, Dim columns) const;
+  Array crop(const Array& padded) const;
   double std() const { return std_; }
   // The initial values of a factor with `inputs`: normal with this deviation, or as LinearOptions::authors_init says.
   Init factor_init(double std, Dim inputs) const;

@@ -94,18 +94,12 @@ Tensor BlastLinear::forward(const Tensor& x, const Tensor& bias) const {
 }
 
 Array BlastLinear::to_dense() const {
-  const auto on_host = [](const Tensor& factor) { return factor.value().to(Device{}).to(DType::f64); };
-  return blast_to_dense({on_host(u_), on_host(v_), on_host(s_)})
-      .slice(0, 0, out_features())
-      .slice(1, 0, in_features())
-      .to(scope().master())
-      .as_contiguous();
+  return crop(blast_to_dense({on_host(u_), on_host(v_), on_host(s_)})).to(scope().master()).as_contiguous();
 }
 
 void BlastLinear::fit(const Array& dense, const ProjectionOptions& options) {
   const auto [out_blocks, in_blocks, rank] = structure_;
-  Array padded = Array::zeros({out_blocks * block_rows(), in_blocks * block_columns()}, DType::f64);
-  copy(dense, padded.slice(0, 0, out_features()).slice(1, 0, in_features()));
+  const Array padded = pad(dense, out_blocks * block_rows(), in_blocks * block_columns());
   const BlastFactors factors = factorize_blast(padded, out_blocks, in_blocks, rank,
                                                factorize_options(options.factorizer, padded.numel(), rank));
   copy(factors.u, u_.value());

@@ -62,7 +62,7 @@ void BlockDiagonalLinear::for_entries(Body&& body) const {
 
 Array BlockDiagonalLinear::to_dense() const {
   const Array dense = Array::zeros({out_features(), in_features()}, DType::f64);
-  const Array b = b_.value().to(Device{}).to(DType::f64);
+  const Array b = on_host(b_);
   for_entries([&](Dim row, Dim column, Dim k) {
     dense.data<double>()[row * in_features() + column] = b.data<double>()[k];
   });

@@ -87,8 +87,7 @@ LowRankLinear::LowRankLinear(const Scope& scope, Dim in, Dim out, Dim rank, cons
 Tensor LowRankLinear::forward(const Tensor& x, const Tensor& bias) const { return LowRankOp::apply(x, u_, v_, bias); }
 
 Array LowRankLinear::to_dense() const {
-  const Array u = u_.value().to(Device{}).to(DType::f64), v = v_.value().to(Device{}).to(DType::f64);
-  return linalg::product(u, v.transpose(0, 1)).to(scope().master());
+  return linalg::product(on_host(u_), on_host(v_).transpose(0, 1)).to(scope().master());
 }
 
 void LowRankLinear::fit(const Array& dense, const ProjectionOptions& options) {

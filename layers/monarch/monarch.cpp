@@ -124,19 +124,18 @@ Array MonarchLinear::right_gram() const {
 Array MonarchLinear::to_dense() const {
   const Dim blocks = structure_.blocks;
   const Array padded = Array::zeros({blocks * block_rows(), blocks * block_columns()}, DType::f64);
-  const Array r = r_.value().to(Device{}).to(DType::f64), l = l_.value().to(Device{}).to(DType::f64);
+  const Array r = on_host(r_), l = on_host(l_);
   for (Dim i = 0; i < blocks; ++i) {
     for (Dim j = 0; j < blocks; ++j) {
       copy(linalg::product(left_block(l, i, j), right_block(r, i, j)), dense_block(padded, i, j));
     }
   }
-  return padded.slice(0, 0, out_features()).slice(1, 0, in_features()).to(scope().master()).as_contiguous();
+  return crop(padded).to(scope().master()).as_contiguous();
 }
 
 void MonarchLinear::fit(const Array& dense, const ProjectionOptions&) {
   const Dim blocks = structure_.blocks, c = block_rank();
-  const Array padded = Array::zeros({blocks * block_rows(), blocks * block_columns()}, DType::f64);
-  copy(dense, padded.slice(0, 0, out_features()).slice(1, 0, in_features()));
+  const Array padded = pad(dense, blocks * block_rows(), blocks * block_columns());
   for (Dim i = 0; i < blocks; ++i) {
     for (Dim j = 0; j < blocks; ++j) {
       const linalg::Svd svd = linalg::svd(dense_block(padded, i, j));

@@ -112,7 +112,7 @@ void Ss1Linear::for_entries(Body&& body) const {
 
 Array Ss1Linear::to_dense() const {
   const Array dense = Array::zeros({out_features(), in_features()}, DType::f64);
-  const Array z = z_.value().to(Device{}).to(DType::f64);
+  const Array z = on_host(z_);
   for_entries([&](Dim row, Dim column, Dim k, int sign) {
     dense.data<double>()[row * in_features() + column] = sign * z.data<double>()[k];
   });
