@@ -107,6 +107,16 @@ class LinearMap : public Module {
 // All linear maps of a model, by their paths.
 std::map<std::string, LinearMap*> linear_maps(Module& model);
 
+// Sum of the costs of all linear maps below `model` for one row each, and what they would be if all were dense.
+struct ModelCost {
+  Dim parameters = 0;         // of everything
+  Dim linear_parameters = 0;  // of the linear maps, without biases
+  Dim dense_linear_parameters = 0;
+  Dim macs_per_row = 0;  // of the linear maps
+  Dim dense_macs_per_row = 0;
+};
+ModelCost cost_of(Module& model);
+
 // The value handle that models hold: any LinearMap, made from a spec (design: "Spec of a linear map").
 class Linear {
  public:

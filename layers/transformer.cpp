@@ -78,18 +78,4 @@ Residual Block::operator()(const Residual& stream, const F::KeysValues& cache) c
   return {y, path2_(dropout2_(mlp_(y_norm)))};
 }
 
-ModelCost cost_of(Module& model) {
-  ModelCost total;
-  for (const Parameter& parameter : model.parameters()) total.parameters += parameter.tensor.value().numel();
-  for (const auto& [path, map] : linear_maps(model)) {
-    const LinearCost cost = map->cost(1);
-    const Dim dense = map->in_features() * map->out_features();
-    total.linear_parameters += cost.params;
-    total.macs_per_row += cost.macs_forward;
-    total.dense_linear_parameters += dense;
-    total.dense_macs_per_row += dense;
-  }
-  return total;
-}
-
 }  // namespace ashlar

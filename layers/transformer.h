@@ -109,14 +109,4 @@ class Block final : public Module {
   Dropout dropout1_, path1_, dropout2_, path2_;
 };
 
-// Sum of the costs of all linear maps below `model` for one row each, and what they would be if all were dense.
-struct ModelCost {
-  Dim parameters = 0;         // of everything
-  Dim linear_parameters = 0;  // of the linear maps, without biases
-  Dim dense_linear_parameters = 0;
-  Dim macs_per_row = 0;  // of the linear maps
-  Dim dense_macs_per_row = 0;
-};
-ModelCost cost_of(Module& model);
-
 }  // namespace ashlar

@@ -13,6 +13,7 @@
 #include "core/rounding.h"
 #include "kernels/attention/heads.h"
 #include "kernels/attention/softmax.h"
+#include "kernels/matmul/library.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/scratch.h"
 #include "kernels/small_gemm/pair_gemm.h"

@@ -1,7 +1,7 @@
 #include "core/parallel.h"
 #include "kernels/blast/cpu.h"
+#include "kernels/blast/fetch.h"
 #include "kernels/blast/hidden.h"
-#include "kernels/blocks/fetch.h"
 #include "kernels/blocks/range_sums.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/reduce/column_sums.h"

@@ -6,7 +6,7 @@
 
 #include "kernels/blast/coupling_loops.h"
 #include "kernels/blast/hidden.h"
-#include "kernels/blocks/stream_rows.h"
+#include "kernels/blast/stream_rows.h"
 #include "kernels/views.h"
 
 #undef HWY_TARGET_INCLUDE

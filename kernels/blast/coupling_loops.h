@@ -7,7 +7,7 @@
 
 #include "core/rounding.h"
 #include "kernels/blast/coupling.h"
-#include "kernels/blocks/fetch.h"
+#include "kernels/blast/fetch.h"
 
 namespace ashlar::kernels::blast {
 

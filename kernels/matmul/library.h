@@ -2,7 +2,13 @@
 #pragma once
 #include "kernels/matmul/problem.h"
 
-namespace ashlar::kernels::products {
+namespace ashlar::kernels {
+
+// Whether a UseAmx may be asked for it: where the library has it. That has then asked the system for the right to use AMX, for
+// all threads.
+bool has_amx();
+
+namespace products {
 
 // Whether the library multiplies bf16: where the processor does. Elsewhere it refuses it. Asked of the library once, as has_amx()
 // is: a later limit_isa() does not change it.
@@ -18,4 +24,5 @@ bool takes_result(const View& y);
 // that calls it does all the work.
 void run_library(Problem p);
 
-}  // namespace ashlar::kernels::products
+}  // namespace products
+}  // namespace ashlar::kernels

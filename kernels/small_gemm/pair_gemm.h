@@ -23,11 +23,8 @@ struct PairGemm {
   void operator()(const bfloat16* a, const Pair* b, C* c) const;
 };
 
-// Whether a UseAmx may be asked for it: where the library of kernels/matmul has it. That has then asked the system for the right
-// to use AMX, for all threads.
-bool has_amx();
-
-// Lends AMX to the products of this thread as long as it lives, in between which no other library may multiply.
+// Lends AMX to the products of this thread as long as it lives, in between which no other library may multiply. Only where
+// has_amx() says so (kernels/matmul/library.h).
 class UseAmx {
  public:
   explicit UseAmx(bool use);  // does nothing if not

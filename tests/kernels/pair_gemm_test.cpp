@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/rounding.h"
+#include "kernels/matmul/library.h"
 #include "kernels/matmul/matmul.h"
 #include "tests/support/catch.h"
 #include "tests/support/compare.h"

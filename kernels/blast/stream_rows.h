@@ -9,7 +9,7 @@
 
 #include "core/view.h"
 
-namespace ashlar::kernels {
+namespace ashlar::kernels::blast {
 
 // to = from, for rows (R, values) without gaps between their values. Memory is not read first, as it is for other
 // writes, and what the caches hold stays there.
@@ -34,4 +34,4 @@ inline void stream_rows(const ConstView& from, const View& to) {
 #endif
 }
 
-}  // namespace ashlar::kernels
+}  // namespace ashlar::kernels::blast

@@ -8,7 +8,7 @@
 #include "core/view.h"
 #include "kernels/side.h"
 
-namespace ashlar::kernels {
+namespace ashlar::kernels::blast {
 
 constexpr Dim kLineBytes = 64;
 
@@ -59,4 +59,4 @@ class Fetch {
   Dim rows_ = 0, step_ = 0, bytes_ = 0, portion_ = 0, at_ = 0;
 };
 
-}  // namespace ashlar::kernels
+}  // namespace ashlar::kernels::blast
