@@ -103,13 +103,11 @@ int open_locked(const std::filesystem::path& path) {
       error = EBUSY;
     } else if (::fstat(descriptor, &opened) != 0) {
       error = errno;
-    } else if (!S_ISREG(opened.st_mode)) {
-      error = EEXIST;
     } else if (::stat(path.c_str(), &named) != 0 || opened.st_ino != named.st_ino) {
       // Between open and lock another writer renamed this file into its place: start again with a new one.
       ::close(descriptor);
       continue;
-    } else if (::ftruncate(descriptor, 0) != 0) {
+    } else if (::ftruncate(descriptor, 0) != 0) {  // it refuses what is no file
       error = errno;
     }
     if (error == 0) return descriptor;
