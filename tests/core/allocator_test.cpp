@@ -124,6 +124,14 @@ TEST_CASE("where memory is promised that is not there, a step that repeats finds
   memory->release(larger);
 }
 
+TEST_CASE("only where memory is promised that is not there, what was free for longest is given back") {
+  for (const bool overcommits : {false, true}) {
+    const auto memory = allocator_on(1 << 20, overcommits);
+    for (const std::size_t bytes : {64u << 10, 48u << 10, 32u << 10}) memory->release(memory->allocate(bytes));
+    CHECK(memory->stats().cached == (overcommits ? 80u << 10 : 144u << 10));
+  }
+}
+
 TEST_CASE("a thread is given a block that it had before, and another's only if there is none") {
   const auto allocator = allocator_on(1 << 20);
   std::array<MemoryBlock, 4> blocks;

@@ -144,8 +144,7 @@ TEST_CASE("reshape keeps the order of the values and shares memory exactly when 
       {counting({1, 3}).expand({4, 3}), {2, 2, 3}, true},
       {counting({1, 3}).expand({4, 3}), {12}, false},
       {counting({0, 3}), {3, 0, 7}, true},
-      {counting({1}), {}, true},
-      {counting({}), {1, 1}, true},
+      {counting({1}), {}, true}, {counting({}), {1, 1}, true},
   };
   for (const Case& c : cases) {
     INFO(c.from.shape() << " to " << c.to);
@@ -156,6 +155,7 @@ TEST_CASE("reshape keeps the order of the values and shares memory exactly when 
   }
   CHECK(a.reshape({4, -1}).shape() == Shape{4, 6});
   CHECK(contains(error_of([&] { a.reshape({5, -1}); }), "-1"));
+  CHECK(contains(error_of([&] { counting({0, 3}).reshape({0, -1}); }), "has no size for -1"));
   CHECK(contains(error_of([&] { a.reshape({-1, -1}); }), "reshape"));
   CHECK(contains(error_of([&] { a.reshape({-1, Dim{1} << 32, Dim{1} << 31}); }), "too large for any memory"));
   CHECK(contains(error_of([&] { a.reshape({5, 5}); }), "25"));

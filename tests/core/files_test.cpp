@@ -118,6 +118,15 @@ TEST_CASE("a disk that fills up while writing leaves the old file and no tempora
   CHECK(files_in(folder.path()) == 1);
 }
 
+TEST_CASE("a file that cannot take its place is an error and leaves no temporary") {
+  const TemporaryFolder folder;
+  AtomicFile file(folder / "file");
+  file.write("x");
+  std::filesystem::create_directory(folder / "file");
+  CHECK(contains(error_of([&] { file.commit(); }), "cannot write " + (folder / "file").string() + ": Is a directory"));
+  CHECK(files_in(folder.path()) == 1);
+}
+
 TEST_CASE("writing into a missing folder says so") {
   const TemporaryFolder folder;
   const std::string message = error_of([&] { write_file(folder / "none/file", "x"); });
@@ -166,6 +175,7 @@ TEST_CASE("a folder that cannot be made or written to is refused before any work
   write_file(folder / "file", "x");
   CHECK(contains(error_of([&] { make_writable_folder(folder / "file"); }), "cannot write to folder"));
   CHECK(contains(error_of([&] { make_writable_folder(folder / "file/below"); }), "file/below"));
+  CHECK(contains(error_of([&] { make_writable_folder(folder / std::string(300, 'x')); }), "File name too long"));
   // The superuser may write anywhere: such a test run becomes nobody for a moment.
   const uid_t user = ::geteuid();
   std::filesystem::permissions(folder.path(), std::filesystem::perms::all);

@@ -22,6 +22,8 @@ TEST_CASE("JSON files: written whole, faults told with line and column") {
   CHECK(contains(message, (folder / "bad.json").string()));
   CHECK(contains(message, "line 3, column 8"));
   CHECK(contains(error_of([] { parse_json(std::string(100'000, '['), "hostile"); }), "nested more than 64"));
+  CHECK(parse_json("[[1]]", "deep", 2).dump() == "[[1]]");
+  CHECK(contains(error_of([] { parse_json("[[[1]]]", "deep", 2); }), "deep: JSON is nested more than 2 deep"));
   CHECK_FALSE(error_of([] { parse_json("", "empty"); }).empty());
   CHECK(contains(error_of([] { parse_json(R"({"lr": 1e400})", "huge"); }), "huge: number overflow parsing '1e400'"));
 
@@ -59,5 +61,7 @@ TEST_CASE("values of a JSON object have the type that is asked for, or an error 
   CHECK(error_of([&] { object.text("on", ""); }) == "c.json: key 'on': needs a text, got true");
   CHECK(error_of([&] { object.object("name"); }) == "c.json: key 'name': needs an object, got \"a\"");
   CHECK(error_of([&] { object.object("linear").text("qkv", ""); }) == "c.json: key 'linear.qkv': needs a text, got 5");
+  const JsonObject deep(parse_json(R"({"a": {"b": {"c": true}}})", "c.json"), "c.json");
+  CHECK(error_of([&] { deep.object("a").object("b").integer("c"); }) == "c.json: key 'a.b.c': needs a whole number, got true");
   CHECK(error_of([] { JsonObject(Json(3), "c.json"); }) == "c.json: must be a JSON object");
 }

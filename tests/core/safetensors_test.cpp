@@ -98,6 +98,17 @@ TEST_CASE("the same content gives the same bytes, in whatever order it is given"
   CHECK(read_file(folder / "1") == read_file(folder / "2"));
 }
 
+TEST_CASE("every tensor lies in the file aligned to its type") {
+  const TemporaryFolder folder;
+  for (std::string name = "b"; name.size() <= 8; name += 'b') {
+    write_safetensors(folder / "a", {{"a", random_array({3}, DType::u8, 1)}, {name, random_array({3}, DType::f64, 2)},
+                                     {"c", random_array({3}, DType::bf16, 3)}});
+    const SafetensorsFile file(folder / "a");
+    CHECK(file.entries().at(name).begin % 8 == 0);
+    CHECK(file.entries().at("c").begin % 2 == 0);
+  }
+}
+
 TEST_CASE("a file without tensors is valid") {
   const TemporaryFolder folder;
   write_safetensors(folder / "f", {});

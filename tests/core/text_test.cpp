@@ -27,6 +27,7 @@ TEST_CASE("lists are split without white space and empty parts") {
 TEST_CASE("the nearest name is one of small edit distance or none") {
   REQUIRE(nearest("eval-evry", {"epochs", "eval-every"}) == "eval-every");
   REQUIRE(nearest("lr", {"layer", "lr"}) == "lr");
+  REQUIRE(nearest("sgx", {"sgd"}) == "sgd");
   REQUIRE(nearest("x", {"seed", "layer"}).empty());
   REQUIRE(nearest("", {"seed"}).empty());
   REQUIRE(nearest("abc", {}).empty());
