@@ -148,7 +148,21 @@ TEST_CASE("frozen inputs get no gradient and change none of the others") {
   }
 }
 
+TEST_CASE("a bias is trained where nothing else is") {
+  const Array x = randn({3, 4}, DType::f64, 1), weight = randn({5, 4}, DType::f64, 2);
+  const Tensor bias = Tensor::leaf(randn({5}, DType::f64, 3)), before_gelu = Tensor::leaf(bias.value().clone());
+  F::sum(F::linear(x, weight, bias)).backward();
+  REQUIRE(all_equal(bias.grad(), 3));
+  F::sum(F::gelu(F::linear_gelu(x, weight, before_gelu, kernels::Gelu::erf))).backward();
+  REQUIRE(before_gelu.grad().defined());
+}
+
 TEST_CASE("nothing is recorded without need") {
+  {
+    const NoGrad outer;
+    { const NoGrad inner; }
+    REQUIRE_FALSE(grad_enabled());
+  }
   const Tensor x = Tensor::leaf(randn({3}, DType::f64, 8));
   {
     const NoGrad no_grad;

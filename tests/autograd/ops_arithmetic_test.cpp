@@ -100,3 +100,17 @@ TEST_CASE("operations name themselves and the operand that is undefined") {
   REQUIRE_THROWS_WITH(F::linear_cross_entropy(x, none, {}), lacks_second("linear_cross_entropy"));
   REQUIRE_THROWS_WITH(F::sum(r({2, 3}, 28), 2), says("sum: dimension 2 does not exist"));
 }
+
+TEST_CASE("operations name the shapes and dtypes that they cannot take") {
+  REQUIRE_THROWS_WITH(F::matmul(r({3}, 1), r({3, 5}, 2)), says("matmul: operands need two dimensions or more; a (3), b (3, 5)"));
+  REQUIRE_THROWS_WITH(F::layer_norm(r({2, 3}, 1), r({4}, 2), r({4}, 3), 1e-5), says("must have the last dimension of x (2, 3)"));
+  REQUIRE_THROWS_WITH(F::layer_norm(r({2, 3}, 1), r({3}, 2), r({1}, 3), 1e-5), says("layer_norm: weight (3) and bias (1)"));
+  REQUIRE_THROWS_WITH(F::embedding(r({4, 3}, 1), r({2}, 2), DType::f64), says("embedding: needs a table (V, C) and i32 ids"));
+  REQUIRE_THROWS_WITH(F::cross_entropy(r({3}, 1), {.target = random_ids({3}, 2, 1)}), says("logits must be (R, V), got (3)"));
+  REQUIRE_THROWS_WITH(F::linear_cross_entropy(r({2, 3}, 1), r({5, 4}, 2), {.target = random_ids({2}, 5, 1)}),
+                      says("linear_cross_entropy: x (2, 3) must be (R, C) and weight (5, 4) (V, C)"));
+  REQUIRE_THROWS_WITH(Tensor().value(), says("tensor: undefined"));
+  REQUIRE_THROWS_WITH(Tensor::leaf(r({2}, 1)).set_grad(r({3}, 2)), says("set_grad: shape (3) must equal (2)"));
+  REQUIRE_THROWS_WITH(F::add_layer_norm(r({2, 3}, 1), randn({2, 3}, DType::f32, 2), r({3}, 3), r({3}, 4), 1e-5),
+                      says("add_layer_norm: branch f32(2, 3) must be like x f64(2, 3)"));
+}

@@ -1,4 +1,4 @@
-// Functions of one value, and softmax.
+// Functions of one value, softmax, and what losses make of their targets.
 #include "autograd/ops.h"
 #include "tests/support/catch.h"
 #include "tests/support/gradcheck.h"
@@ -71,6 +71,21 @@ TEST_CASE("attention written by hand, with a mask of -inf, is that of its operat
   const Tensor scores = F::matmul(q, F::transpose(k, -2, -1)) / std::sqrt(3.0) + mask;
   const Tensor o = F::matmul(F::softmax(scores, -1), v), expected = F::scaled_dot_product_attention(q, k, v, true);
   REQUIRE(relative_error(o.value(), expected.value()) <= 1e-14);
+}
+
+TEST_CASE("smoothing spreads its share of the target over all classes, and a batch without rows has a gradient of zeros") {
+  const Tensor logits = r({6, 5}, 1);
+  const Array target = random_ids({6}, 5, 2);
+  double spread = 0;
+  for (std::int32_t k = 0; k < 5; ++k) {
+    spread += F::cross_entropy(logits, {.target = Array::from(std::vector<std::int32_t>(6, k), {6})}).item() / 5;
+  }
+  const double hard = F::cross_entropy(logits, {.target = target}).item();
+  REQUIRE(std::abs(F::cross_entropy(logits, {.target = target, .smoothing = 0.3}).item() - (0.7 * hard + 0.3 * spread)) <= 1e-14);
+
+  const Tensor weight = Tensor::leaf(r({5, 4}, 3));
+  F::linear_cross_entropy(r({0, 4}, 4), weight, {.target = random_ids({0}, 5, 1)}).backward();
+  REQUIRE(all_equal(weight.grad(), 0));
 }
 
 TEST_CASE("functions name themselves and the operand that is undefined") {

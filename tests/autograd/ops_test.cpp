@@ -36,6 +36,8 @@ TEST_CASE("element-by-element operations: gradients match finite differences, sh
   REQUIRE_GRADIENTS([](const auto& t) { return t[0] * -2.5; }, r({3, 3}, 17));
   REQUIRE_GRADIENTS([](const auto& t) { return F::gelu(t[0], kernels::Gelu::erf); }, r({3, 17}, 18));
   REQUIRE_GRADIENTS([](const auto& t) { return F::gelu(t[0], kernels::Gelu::tanh); }, r({3, 17}, 19));
+  REQUIRE_GRADIENTS([](const auto& t) { return F::gelu(F::transpose(t[0], 0, 1), kernels::Gelu::erf) * t[1]; }, r({4, 3}, 19),
+                    r({3, 4}, 20));
   const kernels::DropMask mask{0.4, 77, 3};
   REQUIRE_GRADIENTS([=](const auto& t) { return F::dropout(t[0], mask); }, r({5, 7}, 20));
   REQUIRE_GRADIENTS([=](const auto& t) { return F::drop_path(t[0], mask); }, r({9, 2, 3}, 21));
