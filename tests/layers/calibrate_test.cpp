@@ -35,7 +35,10 @@ Tensor loss_of(const Net& net, const Array& x) {
 TEST_CASE("activations: the mean of x xᵀ over all rows that a map sees") {
   Net net("dense");
   const Calibration found =
-      calibrate_activations(net, {"fc1", "fc2"}, kSamples, [&](Dim index) { net(sample(index)); });
+      calibrate_activations(net, {"fc1", "fc2"}, kSamples, [&](Dim index) {
+        REQUIRE_FALSE(grad_enabled());
+        net(sample(index));
+      });
   Array x = Array::empty({kSamples * kRows, kIn}, DType::f64);
   for (Dim i = 0; i < kSamples; ++i) copy(sample(i), x.slice(0, i * kRows, (i + 1) * kRows));
   const auto expected = [](const Array& rows) {
@@ -96,4 +99,7 @@ TEST_CASE("what cannot be calibrated is named") {
                    "calibrate fc1: the Fisher information needs dense weights, these are low_rank:rank=2"));
   REQUIRE(contains(error_of([&] { calibrate_activations(net, {"fc3"}, 1, loss); }), "the model has no linear map fc3"));
   REQUIRE(contains(error_of([&] { calibrate_activations(net, {"fc1"}, 1, [](Dim) {}); }), "calibrate fc1: no input reached it"));
+  Net dense("dense");
+  const auto around = [&](Dim index) { return F::sum(dense.fc1(sample(index))); };
+  REQUIRE(contains(error_of([&] { calibrate_fisher(dense, {"fc2"}, 1, around); }), "calibrate fc2: no gradient reached it"));
 }

@@ -86,6 +86,13 @@ TEST_CASE("maps whose spec stays are copied bit for bit, whatever seed drew the 
   }
 }
 
+TEST_CASE("tables of maps stay with their kind") {
+  Block dense(Scope::root(DType::f64, 1), block({})), hashed(Scope::root(DType::f64, 2), block({.fc1 = "ss1:reduction=2"}));
+  REQUIRE(total_error(convert(dense, hashed)) > 0.1);
+  REQUIRE(total_error(convert(hashed, dense)) <= 1e-14);
+  REQUIRE(total_error({}) == 0);
+}
+
 TEST_CASE("buffers of modules that are no linear maps are copied too") {
   struct Counting : Module {
     Counting(const Scope& scope, std::string_view spec, Dim in, float count)
@@ -107,6 +114,7 @@ TEST_CASE("models that do not correspond are refused") {
   REQUIRE(contains(error_of([&] { convert(dense, wide); }), "in the old model and"));
   LayerNorm norm(Scope::root(DType::f64, 1), 24, 1e-5);
   REQUIRE(contains(error_of([&] { convert(dense, norm); }), "the new model has no linear map"));
+  REQUIRE(contains(error_of([&] { convert(norm, dense); }), "the old model has no linear map"));
 }
 
 TEST_CASE("a matrix that is not finite is named") {

@@ -212,8 +212,11 @@ TEST_CASE("specs: sizes by ratio, and errors that say what would fit") {
     REQUIRE_THROWS_WITH(Net(spec), says("layer '" + spec + "' for fc (64 -> 32): no ") &&
                                        says("smallest possible ratio is"));
   }
-  REQUIRE_THROWS_WITH(make(8, 8, "low_rank:ratio=1.5"), says("at most 1"));
+  REQUIRE_THROWS_WITH(make(64, 64, "low_rank:ratio=1.5"), says("ratio must be above 0 and at most 1, got '1.5'"));
   REQUIRE_THROWS_WITH(make(8, 8, "low_rank:"), says("key=value"));
+  REQUIRE_THROWS_WITH(make(8, 8, "low_rank:rank="), says("expected key=value after the colon, got 'rank='"));
+  REQUIRE_THROWS_WITH(make(0, 8, "dense"), says("a linear map needs at least one input and one output, got 0 -> 8"));
+  REQUIRE_THROWS_WITH(make(8, 0, "dense"), says("got 8 -> 0"));
 }
 
 TEST_CASE("a ratio is never exceeded, padding included, whatever the shape and the other keys") {
@@ -249,6 +252,9 @@ TEST_CASE("the authors' initialisations: uniform factors, and what they make of 
     return 3 * static_cast<double>(in) * std * std;
   };
   REQUIRE(variance("dense:init=authors") == Approx(1).epsilon(0.05));
+  const Linear plain(Scope::root(DType::f64, 1), in, out), told(Scope::root(DType::f64, 1), in, out, "dense", {.authors_init = true});
+  REQUIRE(entry_std(plain.map().to_dense()) == Approx(1 / std::sqrt(3.0 * in)).epsilon(0.05));
+  REQUIRE(bitwise_equal(told.map().to_dense(), Linear(Scope::root(DType::f64, 1), in, out, "dense:init=authors").map().to_dense()));
   REQUIRE(variance("low_rank:rank=32,init=authors") == Approx(1.0 / 3).epsilon(0.1));
   REQUIRE(variance("monarch:blocks=4,init=authors") == Approx(1.0 / 3).epsilon(0.1));
   REQUIRE(variance("block_diagonal:blocks=4,init=authors") == Approx(1).epsilon(0.1));

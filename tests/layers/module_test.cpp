@@ -67,6 +67,7 @@ TEST_CASE("names must be new, and without dots") {
   REQUIRE_THROWS_WITH(Named(Scope::root(), "x", "x"), says("taken"));
   REQUIRE_THROWS_WITH(Named(Scope::root(), "x.y", "z"), says("dot"));
   REQUIRE_THROWS_WITH(Named(Scope::root(), "", "z"), says("empty"));
+  REQUIRE_THROWS_WITH(Scope::root(DType::i32), says("scope: activations need a floating dtype, got i32"));
 }
 
 TEST_CASE("a parent forgets a child that is gone, one that its constructor left too, and outlives or precedes it") {
@@ -150,6 +151,9 @@ TEST_CASE("initial values have the asked-for spread and do not depend on threads
   const auto [std, largest] = spread(draw(init::truncated_normal(0.5)));
   REQUIRE(std == Approx(0.5).epsilon(0.02));
   REQUIRE(largest <= 1.14);
+  // What is drawn again is not a neighbour's number.
+  const auto values = draw(init::truncated_normal(0.5)).to_vector<double>();
+  for (std::size_t i = 2; i < values.size(); ++i) REQUIRE(values[i] != values[i - 2]);
   REQUIRE(spread(draw(init::uniform(1.0))).first == Approx(1 / std::sqrt(3.0)).epsilon(0.02));
   for (const Init& init : {init::normal(1.0), init::truncated_normal(1.0), init::uniform(1.0)}) {
     REQUIRE(same_on_all_threads([&] { return draw(init); }));

@@ -97,6 +97,13 @@ TEST_CASE("equal weights are no weights, and zeros are allowed") {
   REQUIRE(projection_error(fit.approximation, fit.dense, {.row_weights = few}) <= 1e-12);
 }
 
+TEST_CASE("moments may be below zero by rounding") {
+  Array most = Array::zeros({kIn, kIn}, DType::f64);
+  for (Dim i = 0; i < kIn; ++i) most.data<double>()[i * kIn + i] = i < kRank ? 1 : -1e-18;
+  REQUIRE(projection_error(fitted({.input_moments = most}).approximation, fitted({}).dense, {.input_moments = most}) <= 1e-8);
+  REQUIRE_THROWS_WITH(projection_error(most, most.slice(0, 0, 2)), says("must be equal, and those of matrices"));
+}
+
 TEST_CASE("weights that make no sense, or that a kind cannot use, are refused by name") {
   struct Net : Module {
     Net(const Scope& scope, std::string_view spec) : Module(scope), fc(sub("fc"), kIn, kOut, spec) {}

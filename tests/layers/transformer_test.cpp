@@ -87,6 +87,11 @@ TEST_CASE("blocks that hand on their residual sum have the bits of those that wr
   }
 }
 
+TEST_CASE("pieces of a transformer refuse what they cannot be") {
+  for (const double p : {-0.1, 1.0}) REQUIRE_THROWS_WITH(Dropout(Scope::root(), p), says("the probability must be in [0, 1)"));
+  REQUIRE_THROWS_WITH(BlockSpecs().at("fc3"), says("a block has no place 'fc3' for a weight matrix; it has qkv, proj, fc1, fc2"));
+}
+
 TEST_CASE("a block of a tensor is the sum of the stream that it hands on") {
   const Block block(Scope::root(DType::f32, 3), config(0));
   const Tensor x = randn({2, 5, kWidth}, DType::f32, 4);
