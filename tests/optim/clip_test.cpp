@@ -99,6 +99,8 @@ TEST_CASE("the largest gradient is named, one that is not finite first") {
   REQUIRE(clip_grad_norm(parameters, 0).largest().name.empty());
   set_gradients(parameters, 0);
   REQUIRE(clip_grad_norm(parameters, 0).largest().name == "wte.weight");
+  const Clip whole = clip_grad_norm(parameters, 0), mean = clip_grad_norm(parameters, 0, 4);
+  REQUIRE(mean.largest().norm == whole.largest().norm / 4);
   parameters[1].tensor.set_grad(Array::full({3, 5, 4}, 1e20));
   const LargestGradient largest = clip_grad_norm(parameters, 0).largest();
   REQUIRE(largest.name == "blocks.0.fc.U");
@@ -110,6 +112,12 @@ TEST_CASE("the largest gradient is named, one that is not finite first") {
     REQUIRE(clip_grad_norm(parameters, 0).largest().name == "blocks.0.fc.S");
     REQUIRE_FALSE(std::isfinite(clip_grad_norm(parameters, 1).norm()));
   }
+}
+
+TEST_CASE("of gradients that are all zero the first is named") {
+  const Parameters parameters{make_parameter("a", {5}), make_parameter("b", {5})};
+  for (const Parameter& p : parameters) p.tensor.set_grad(Array::zeros({5}));
+  REQUIRE(clip_grad_norm(parameters, 1).largest().name == "a");
 }
 
 TEST_CASE("no step is taken with a gradient that is not finite") {

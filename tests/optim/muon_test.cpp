@@ -109,6 +109,9 @@ TEST_CASE("Muon gives its own update to hidden matrices only") {
   Parameters parameters = make_parameters();
   parameters.push_back(make_parameter("head.weight", {10, 6}));
   parameters.back().info.hidden = false;
+  for (const Shape& shape : {Shape{1, 6}, Shape{6, 1}, Shape{0, 6}}) {
+    parameters.push_back(make_parameter(concat("no matrix ", shape), shape));
+  }
   MuonOptions options;
   options.lr = 0.5;
   options.adamw_lr = 0.25;
@@ -170,4 +173,6 @@ TEST_CASE("Muon refuses settings that mean nothing") {
   options.momentum = 0.9;
   options.ns_steps = 0;
   REQUIRE_THROWS_WITH(Muon(parameters, options), says("muon: ns_steps must be at least 1"));
+  REQUIRE_THROWS_WITH(make_optimizer(parameters, {.name = "muon", .settings = {{"ns_steps", 1e300}}}),
+                      says("muon: ns_steps must be a whole number"));
 }

@@ -48,6 +48,8 @@ TEST_CASE("inverse_root undoes a power, and leaves out what is zero") {
   REQUIRE(relative_error(inverse_root(a, 2, 0, 4), diagonal({2, 2.0 / 4, 2.0 / 9})) <= 1e-14);
   REQUIRE(relative_error(inverse_root(diagonal({0, 0, 1}), 2, 0), diagonal({0, 0, 1})) <= 1e-14);
   REQUIRE(relative_error(inverse_root(diagonal({0, 1}), 2, 0.01), diagonal({10, 1 / std::sqrt(1.01)})) <= 1e-14);
+  // What rounding has left below zero is zero.
+  REQUIRE(relative_error(inverse_root(diagonal({-1e-7, 1}), 2, 1e-8), diagonal({1e4, 1 / std::sqrt(1 + 1e-8)})) <= 1e-14);
   REQUIRE(all_equal(inverse_root(Array::zeros({2, 3, 3}), 4, 1e-6), 0));
 }
 
