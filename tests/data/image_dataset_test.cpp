@@ -112,6 +112,8 @@ TEST_CASE("cifar100_reads_fine_labels_and_names", "[data]") {
   for (int c = 0; c < 100; ++c) names += "name" + std::to_string(c) + "\n";
   folder.write("fine_label_names.txt", names);
   REQUIRE(load_images(folder.path()).class_names[42] == "name42");
+  folder.write("fine_label_names.txt", names + "one more\n");
+  REQUIRE(contains(error_of([&] { load_images(folder.path()); }), "names 102 classes instead of 100"));
 }
 
 TEST_CASE("a_damaged_binary_release_is_reported_with_its_byte_counts", "[data]") {
@@ -269,6 +271,7 @@ TEST_CASE("procedural_images_are_reproducible_balanced_and_different", "[data]")
   for (Dim i = 0; i < 203; ++i) distinct.insert(image(data.train, i));
   for (Dim i = 0; i < 51; ++i) distinct.insert(image(data.test, i));
   REQUIRE(distinct.size() == 203 + 51);
+  REQUIRE(contains(error_of([] { procedural_images(7, 9, 51); }), "need at least 10 images a split, got 9"));
 }
 
 }  // namespace ashlar::data

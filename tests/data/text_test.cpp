@@ -17,6 +17,7 @@ TEST_CASE("words_and_lines_are_counted_as_wikitext_does", "[data]") {
   REQUIRE(count("") == std::pair<Dim, Dim>(0, 0));
   REQUIRE(count(" \n") == std::pair<Dim, Dim>(0, 1));
   REQUIRE(count(" a  b\tc \n\n d") == std::pair<Dim, Dim>(4, 3));
+  REQUIRE(count("a\vb\fc\r\nd") == std::pair<Dim, Dim>(4, 2));
   REQUIRE(count("one\n") == std::pair<Dim, Dim>(1, 1));
   REQUIRE(count("one") == std::pair<Dim, Dim>(1, 1));
   REQUIRE(count_words(" = Heading = \n \n a <unk> @-@ b . \n").tokens() == 3 + 5 + 3);

@@ -140,6 +140,11 @@ TEST_CASE("pretokenizer_cuts_as_gpt2_does", "[data]") {
   // Invalid bytes are symbols.
   REQUIRE(pieces("caf\xe9 au") == Pieces{"caf", "\xe9", " au"});
   REQUIRE(pieces(" \xff!\xc3") == Pieces{" \xff!\xc3"});
+  REQUIRE(pieces(std::string_view("a\xc3\xa9", 2)) == Pieces{"a", "\xc3"});
+  // So are letters of more bytes than they need.
+  for (const std::string letter : {"\xc1\x81", "\xe0\x81\x81", "\xf0\x80\x81\x81"}) {
+    REQUIRE(pieces("a" + letter + "b") == Pieces{"a", letter, "b"});
+  }
 }
 
 TEST_CASE("tokenizer_files_survive_saving_and_loading", "[data]") {
@@ -250,6 +255,11 @@ TEST_CASE("tokenizer_files_that_do_not_match_are_refused", "[data]") {
     write(vocabulary);
     REQUIRE(contains(error(), "two tokens have id 5"));
   }
+  SECTION("id that is no number") {
+    vocabulary["ab"] = "258";
+    write(vocabulary);
+    REQUIRE(contains(error(), "the id of 'ab' is not an integer"));
+  }
   SECTION("character outside the alphabet") {
     vocabulary["\xe2\x82\xac"] = 259;
     write(vocabulary);
@@ -260,6 +270,7 @@ TEST_CASE("tokenizer_files_that_do_not_match_are_refused", "[data]") {
 TEST_CASE("decoding_refuses_ids_outside_the_vocabulary", "[data]") {
   const std::vector<TokenId> ids{1, 259};
   REQUIRE(contains(error_of([&] { small_tokenizer().decode(ids); }), "id 259"));
+  REQUIRE(contains(error_of([] { Tokenizer({"a", "b", "a"}, {}); }), "the vocabulary has 'a' twice"));
 }
 
 TEST_CASE("a_tokenizer_can_learn_and_encode_wikitext", "[data]") {
