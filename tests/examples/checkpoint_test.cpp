@@ -88,6 +88,8 @@ TEST_CASE("a checkpoint that does not fit changes nothing") {
     }
   }
   CHECK(contains(error_with("step", "1e300"), "'step' in its metadata"));
+  write_safetensors(folder / "other.safetensors", tensors);
+  CHECK(contains(error_of([&] { load_checkpoint(folder / "other.safetensors", b.model, of_b, nullptr); }), "is not a checkpoint of a run"));
   CHECK(same(b.weights(), before));
   CHECK(error_with("step", "7").empty());
 }

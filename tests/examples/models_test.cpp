@@ -108,6 +108,8 @@ TEST_CASE("sizes that no network can have are refused") {
   const auto vit = [](VitConfig config) { Vit(Scope::root(), config); };
   REQUIRE_THROWS_WITH(vit({.image = 9, .patch = 4}), says("vit: image size 9 must be a multiple of patch 4"));
   REQUIRE_THROWS_WITH(vit({.width = 16, .heads = 3}), says("vit: width 16 must be a multiple of heads 3"));
+  REQUIRE_THROWS_WITH(vit({.classes = 0}), says("vit: needs at least one class"));
+  REQUIRE_THROWS_WITH(Gpt2(Scope::root(), {.vocab = 0}), says("gpt2: needs a vocabulary"));
   REQUIRE_THROWS_WITH(Gpt2(Scope::root(), {.vocab = 11, .context = 8, .width = 16, .depth = 1, .heads = 3}),
                       says("gpt2: width 16 must be a multiple of heads 3"));
   const Vit small(Scope::root(), {.image = 8, .patch = 4, .width = 16, .depth = 0, .heads = 2});

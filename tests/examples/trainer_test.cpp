@@ -117,6 +117,26 @@ TEST_CASE("the last step is logged, the first split is followed, and all are eva
   CHECK(story(folder / "run") == "train 1, train 2, valid 2, train 4, valid 4, train 5, valid 5, test 5, end steps");
 }
 
+TEST_CASE("each step is told with its place in the epoch, its learning rate and the norm of its gradient") {
+  const TemporaryFolder folder;
+  const auto out = folder / "run";
+  run(out, {"--steps", "4", "--log-every", "1", "--lr", "1", "--warmup", "0.5", "--final-lr", "0.2", "--decay", "linear", "--ema",
+            "0.9"},
+      [] {}, 8);
+  std::istringstream lines(read_file(RunFolder{out}.metrics()));
+  std::vector<double> rates, epochs;
+  for (std::string line; std::getline(lines, line);) {
+    const Json event = Json::parse(line);
+    if (event["event"] == "end") CHECK(event["steps"] == 4);
+    if (event["event"] != "train") continue;
+    rates.push_back(event["lr"]);
+    epochs.push_back(event["epoch"]);
+    CHECK(event["grad_norm"] > 0);
+  }
+  CHECK(rates == std::vector<double>{0.5, 1, 1, 0.6});
+  CHECK(epochs == std::vector<double>{0.125, 0.25, 0.375, 0.5});
+}
+
 TEST_CASE("a signal ends an evaluation, and the run can be resumed for it") {
   const TemporaryFolder folder;
   const auto out = folder / "run";

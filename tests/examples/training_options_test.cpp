@@ -212,6 +212,8 @@ TEST_CASE("groups and the average of the weights are options of the run, and che
 
 TEST_CASE("what would be found out too late, or would be lost, is refused among the options") {
   CHECK(contains(error_of([] { parse_training({"--warmup", "1"}); }), "--warmup: needs at most 0.99"));
+  CHECK(contains(error_of([] { parse_training({"--layer-at", "qkv"}); }), "--layer-at needs --layer"));
+  CHECK(contains(error_of([] { parse_training({"--resume", "--no-save"}); }), "--no-save leaves no checkpoint and --resume"));
   const TemporaryFolder folder;
   write_file(folder / "model.safetensors", "");
   const std::string out = folder.path().string(), model = (folder / "model.safetensors").string();
