@@ -131,7 +131,8 @@ Subject<Gpt2> gpt_subject(const Settings& s) {
       .load = [](Gpt2& model, const SafetensorsFile& file) { model.load(file); },
       .save = [](const Gpt2& model) { return export_weights(model, Gpt2::huggingface()); },
       .train_on = has_vocabulary ? "train_gpt" : "train_gpt --tokenizer DIR",
-      .config = gpt_config_json(folder / "config.json", config, has_vocabulary ? s.out : std::filesystem::path()),
+      .config = gpt_config_json(folder / "config.json", config,
+                                has_vocabulary ? std::filesystem::absolute(s.out) : std::filesystem::path()),
       .tokenizer = {},
       .evaluate = {},
       .calibration_loss = {}};
@@ -249,6 +250,8 @@ void compress(const Settings& s, const SafetensorsFile& weights, const Subject<M
   judge("after", subject, *new_model);
 
   OrderedJson config = subject.config;
+  // A model of Hugging Face does not say what to train it on.
+  if (!s.data.empty() && !config.contains("data")) config["data"] = std::filesystem::absolute(s.data).string();
   for (const std::string_view place : BlockSpecs::kPlaces) config["linear"][std::string(place)] = specs.at(place);
   const RunFolder out{s.out};
   const FolderLock lock = out.hold(s.start());
@@ -257,8 +260,9 @@ void compress(const Settings& s, const SafetensorsFile& weights, const Subject<M
   out.begin(s.start(), config);
   if (subject.tokenizer) subject.tokenizer->save(s.out);
   std::filesystem::rename(new_weights, out.model());
-  std::printf("written to %s; train on with: %s --config %s --init-from %s --out %s\n", s.out.string().c_str(),
-              subject.train_on.c_str(), shell_word(out.config().string()).c_str(), shell_word(out.model().string()).c_str(),
+  std::printf("written to %s; train on, with a lower --lr than at first: %s --config %s --init-from %s --out %s\n",
+              s.out.string().c_str(), subject.train_on.c_str(), shell_word(out.config().string()).c_str(),
+              shell_word(out.model().string()).c_str(),
               shell_word((s.out / ".." / (out.name() + "-trained")).lexically_normal().string()).c_str());
 }
 

@@ -96,8 +96,8 @@ std::vector<std::string> parse_places(const std::string& list) {
 
 void TrainingOptions::find_data(const Options& options,
                                 const std::function<std::optional<std::filesystem::path>()>& downloaded) {
-  if (!data.empty() || resume || options.source("data") == Source::config) return;
-  if (const auto found = downloaded()) data = std::filesystem::absolute(*found);
+  if (data.empty() && !resume && options.source("data") != Source::config) data = downloaded().value_or("");
+  if (!data.empty()) data = std::filesystem::absolute(data);
 }
 
 void add_training_options(Options& options, TrainingOptions& values, const std::string& data) {

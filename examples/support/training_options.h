@@ -50,8 +50,8 @@ struct TrainingOptions {
   std::int64_t batch_part() const { return batch / accumulate; }
   DType compute_dtype() const { return parse_dtype(dtype); }
 
-  // Without --data, what was downloaded, if anything was. The config tells where it lies, or that there was none: who
-  // resumes or repeats that run must not get other data.
+  // Without --data, what was downloaded, if anything was. The config tells where it lies, wherever a program is started, or that
+  // there was none: who resumes or repeats that run must not get other data.
   void find_data(const Options& options, const std::function<std::optional<std::filesystem::path>()>& downloaded);
 
   // Shorthands, resolved into `linear`: --layer SPEC sets all four places, --layer-at LIST restricts it to these. What

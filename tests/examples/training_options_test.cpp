@@ -191,15 +191,16 @@ TEST_CASE("data that were found are kept in the config, and a run that goes on o
   const auto data_of = [&](std::vector<const char*> arguments, const Found& downloaded) {
     return parse_training(std::move(arguments), &resolved, downloaded).data;
   };
-  const std::filesystem::path found = std::filesystem::absolute("downloads/cifar10");
+  const std::filesystem::path found = std::filesystem::absolute("downloads/cifar10"), mine = std::filesystem::absolute("mine");
   CHECK(data_of({}, {}).empty());
   write_json(config, resolved);
   CHECK(data_of({}, "downloads/cifar10") == found);
   CHECK(resolved.at("data") == found.string());
-  CHECK(data_of({"--data", "mine"}, "downloads/cifar10") == "mine");
+  CHECK(data_of({"--data", "mine"}, "downloads/cifar10") == mine);
+  CHECK(resolved.at("data") == mine.string());
   CHECK(data_of({"--resume"}, "downloads/cifar10").empty());
   CHECK(data_of({"--config", config.c_str()}, "downloads/cifar10").empty());
-  CHECK(data_of({"--config", config.c_str(), "--data", "mine"}, "downloads/cifar10") == "mine");
+  CHECK(data_of({"--config", config.c_str(), "--data", "mine"}, "downloads/cifar10") == mine);
 }
 
 TEST_CASE("groups and the average of the weights are options of the run, and checked") {

@@ -120,6 +120,16 @@ train_on() {
   printed=$(grep -o "train_[a-z]* .*--config .*" "$work/out")
   eval "expect 0 '' \"\$bin\"/$printed --steps 1"
 }
+# and on the data that a GPT-2 of nobody's run was evaluated with
+expect 0 "" "$bin/compress" --in "$work/gpt-a/model.safetensors" --layer dense --out "$work/bare"
+python3 - "$work/bare/config.json" <<'PY'
+import json, sys
+config = json.load(open(sys.argv[1]))
+sizes = ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head")
+json.dump({key: config[key] for key in sizes}, open(sys.argv[1], "w"))
+PY
+train_on --in "$work/bare/model.safetensors" --data "$work/text" --out "$work/bare-on"
+if grep -q "\"data\": \"$work/text\"" "$work/bare-on-trained/config.json"; then ok; else bad "trained on other data than those of compress: $(cat "$work/bare-on-trained/config.json")"; fi
 cp -r "$work/vit-a" "$work/vit-copy"
 train_on --in "$work/vit-copy/model.safetensors" --out "$work/vit-small/"
 train_on --in "$work/vit-copy/model.safetensors" --out "$work/vit of a user's"
