@@ -78,7 +78,8 @@ std::size_t last_tenth(std::string_view text) {
 TextDataset split_text(const fs::path& file) {
   std::string text = read_text(file);
   const std::size_t cut = last_tenth(text);
-  ASHLAR_CHECK(cut > 0 && cut < text.size(), kWhat, ": ", file.string(), " is too short to keep a tenth of it for validation; give a longer one");
+  ASHLAR_CHECK(cut > 0 && cut < text.size(), kWhat, ": ", file.string(),
+               " is too short to keep a tenth of it for validation; give a longer one");
   std::string valid = text.substr(cut);
   text.resize(cut);
   return {std::move(text), std::move(valid), file.string() + ", whose last tenth is kept for validation"};

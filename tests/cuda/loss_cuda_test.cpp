@@ -1,7 +1,6 @@
 // The head and its loss, which have padding of their own on a GPU, and take large batches in parts.
 #include "autograd/logits_limit.h"
 #include "autograd/ops.h"
-#include "kernels/cross_entropy/cross_entropy.h"
 #include "tests/cuda/support.h"
 
 using namespace ashlar;
@@ -74,18 +73,6 @@ TEST_CASE("the head of a large batch takes its rows in parts, the last of them s
       check_same(head(rows, 97, dtype, true));
     }
   }
-}
-
-TEST_CASE("cross entropy writes the gradient of f32 logits in bf16 as the CPU does", "[cuda]") {
-  if (!has_gpu()) return;
-  const Array logits = randn({21, 130}, DType::f32, 1), target = random_ids({21}, 130, 2);
-  const auto gradient = [&](Device device) {
-    const Array x = logits.to(device), at = target.to(device), losses = Array::empty({21}, DType::f32, device);
-    const Array dx = Array::empty({21, 130}, DType::bf16, device);
-    kernels::cross_entropy(x.exec(), x, {.target = at, .smoothing = 0.1}, 0.5, losses, dx);
-    return dx.to(Device{});
-  };
-  CHECK(difference(gradient(kGpu), gradient(Device{})) <= gpu_tolerance(DType::bf16));
 }
 
 TEST_CASE("the gradient of the head's weight is not copied out of its padding", "[cuda]") {
