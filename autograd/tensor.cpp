@@ -58,9 +58,8 @@ const Array& Tensor::value() const {
 const Array& Tensor::grad() const { return impl_ ? impl_->grad : kUndefined; }
 void Tensor::set_grad(Array grad) const {
   const Array& like = value();
-  ASHLAR_CHECK(grad.shape() == like.shape() && grad.dtype() == like.dtype() && grad.device() == like.device(), "set_grad: ",
-               grad.dtype(), grad.shape(), " on ", grad.device(), " must be ", like.dtype(), like.shape(), " on ", like.device(),
-               " like the value");
+  ASHLAR_CHECK(grad.shape() == like.shape() && grad.device() == like.device(), "set_grad: a gradient ", grad.shape(), " on ",
+               grad.device(), " must be ", like.shape(), " on ", like.device(), " like the value");
   impl_->grad = std::move(grad);
 }
 void Tensor::zero_grad() const {

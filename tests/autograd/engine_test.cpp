@@ -94,10 +94,9 @@ TEST_CASE("what an operation adds to in place accumulates over backwards, and ov
   }
 }
 
-TEST_CASE("a gradient that is set is like its value") {
+TEST_CASE("a gradient that is set has its value's shape") {
   const Tensor w = Tensor::leaf(randn({2, 3}, DType::f32, 2));
-  CHECK_THROWS_WITH(w.set_grad(Array::zeros({3, 2})), "set_grad: f32(3, 2) on cpu must be f32(2, 3) on cpu like the value");
-  CHECK_THROWS_WITH(w.set_grad(Array::zeros({2, 3}, DType::bf16)), "set_grad: bf16(2, 3) on cpu must be f32(2, 3) on cpu like the value");
+  CHECK_THROWS_WITH(w.set_grad(Array::zeros({3, 2})), "set_grad: a gradient (3, 2) on cpu must be (2, 3) on cpu like the value");
 }
 
 TEST_CASE("the gradient handed to a user does not change under him") {
