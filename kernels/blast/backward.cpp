@@ -5,6 +5,7 @@
 #include "kernels/blocks/range_sums.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/reduce/column_sums.h"
+#include "kernels/views.h"
 
 namespace ashlar::kernels::cpu {
 namespace {
@@ -125,7 +126,9 @@ class Backward {
 
   // The rows of a factor's gradient beyond the features.
   static void clear_padding(const View& gradient, Dim features) {
-    if (gradient) clear_from(gradient, features * gradient.size(2));
+    if (!gradient) return;
+    const Dim rank = gradient.size(2), rows = gradient.size(0) * gradient.size(1);
+    fill(strided(gradient, features * rank, {rows - features, rank}, {rank, 1}), 0);
   }
 
   const Exec& exec_;

@@ -105,7 +105,7 @@ void backward_tiles(const Exec& exec, const Sizes& p, const BackwardCall& call) 
     ConstView x = rows_of(call.x, begin, rows);
     if (dbias) sums::column_sums(dy, accumulate, dbias.at(range));
     if (dw) {
-      if (!accumulate) dw.clear(range);  // the padding
+      if (!accumulate) fill(dw.view(range), 0);  // the padding
       const Array own = p.shuffle ? shuffled(p, x) : Array();
       if (p.shuffle) x = own;
       for (const BlockRun& run : runs_of(p.in, p.out)) {

@@ -2,7 +2,6 @@
 // range has a sum of its own, and these are added in order. A single range, of fewer than 256 rows, has all threads inside its
 // products; there the library may cut the inner dimension by their number (seen in bf16).
 #pragma once
-#include <cstring>
 #include <initializer_list>
 
 #include "core/parallel.h"
@@ -47,12 +46,6 @@ inline void clear(std::initializer_list<View> gradients) {
   }
 }
 
-// Sets the values of a contiguous gradient from number `begin` on to 0.
-inline void clear_from(const View& gradient, Dim begin) {
-  const auto count = static_cast<std::size_t>(gradient.numel() - begin);
-  std::memset(advance(gradient.data, gradient.dtype, begin), 0, count * size_of(gradient.dtype));
-}
-
 // A sum of the master type for each range.
 class RangeSums {
  public:
@@ -72,7 +65,6 @@ class RangeSums {
     if (v) v.data = at(range);
     return v;
   }
-  void clear(Dim range) const { clear_from(view(range), 0); }
 
   void add_up() const {
     if (target_.dtype == DType::f64) add_up_typed<double>();

@@ -44,8 +44,8 @@ class Backward {
   void tile(const RangeTile& t) const {
     const auto [range, begin, rows, next_rows, accumulate] = t;
     if (!accumulate) {  // the padding
-      if (dr_) dr_.clear(range);
-      if (dl_) dl_.clear(range);
+      if (dr_) fill(dr_.view(range), 0);
+      if (dl_) fill(dl_.view(range), 0);
     }
     const ConstView dy = rows_of(call_.dy, begin, rows), x = rows_of(call_.x, begin, rows);
     if (dbias_) sums::column_sums(dy, accumulate, dbias_.at(range));
