@@ -98,18 +98,21 @@ Subject<Vit> vit_subject(const Settings& s, const SafetensorsFile& weights) {
   return subject;
 }
 
-// What train_gpt needs to know of a model that may be one of Hugging Face's, whose config has keys that it does not know.
-OrderedJson gpt_config_json(const std::filesystem::path& file, const GptConfig& config,
-                            const std::filesystem::path& tokenizer) {
+// What train_gpt needs to know of a model that may be one of Hugging Face's, whose config has keys that it does not know, and
+// does not say what to train it on.
+OrderedJson gpt_config_json(const Settings& s, const std::filesystem::path& file, const GptConfig& config, bool has_vocabulary) {
   OrderedJson json = config_to_train_on(file);
-  if (!json.contains("width")) json = OrderedJson::object();  // not one of ours
+  if (!json.contains("width")) {  // not one of ours
+    json = OrderedJson::object();
+    if (!s.data.empty()) json["data"] = std::filesystem::absolute(s.data).string();
+  }
   json.update(huggingface_config(config));
   json["width"] = config.width;
   json["depth"] = config.depth;
   json["heads"] = config.heads;
   json["hidden"] = config.hidden;
   json["context"] = config.context;
-  if (!tokenizer.empty()) json["tokenizer"] = tokenizer.string();
+  if (has_vocabulary) json["tokenizer"] = std::filesystem::absolute(s.out).string();
   return json;
 }
 
@@ -131,8 +134,7 @@ Subject<Gpt2> gpt_subject(const Settings& s) {
       .load = [](Gpt2& model, const SafetensorsFile& file) { model.load(file); },
       .save = [](const Gpt2& model) { return export_weights(model, Gpt2::huggingface()); },
       .train_on = has_vocabulary ? "train_gpt" : "train_gpt --tokenizer DIR",
-      .config = gpt_config_json(folder / "config.json", config,
-                                has_vocabulary ? std::filesystem::absolute(s.out) : std::filesystem::path()),
+      .config = gpt_config_json(s, folder / "config.json", config, has_vocabulary),
       .tokenizer = {},
       .evaluate = {},
       .calibration_loss = {}};
@@ -250,8 +252,6 @@ void compress(const Settings& s, const SafetensorsFile& weights, const Subject<M
   judge("after", subject, *new_model);
 
   OrderedJson config = subject.config;
-  // A model of Hugging Face does not say what to train it on.
-  if (!s.data.empty() && !config.contains("data")) config["data"] = std::filesystem::absolute(s.data).string();
   for (const std::string_view place : BlockSpecs::kPlaces) config["linear"][std::string(place)] = specs.at(place);
   const RunFolder out{s.out};
   const FolderLock lock = out.hold(s.start());
