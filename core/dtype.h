@@ -92,6 +92,13 @@ decltype(auto) dispatch_floating(DType dtype, std::string_view operation, Body&&
   throw InputError(concat(operation, ": needs a floating dtype (f64, f32 or bf16), got ", dtype));
 }
 
+// The same with T = float or bfloat16, of which `dtype` is one.
+template <class Body>
+void dispatch_f32_bf16(DType dtype, const Body& body) {
+  if (dtype == DType::bf16) body.template operator()<bfloat16>();
+  else body.template operator()<float>();
+}
+
 // Calls body.template operator()<T>() with any element type.
 template <class Body>
 decltype(auto) dispatch_all(DType dtype, Body&& body) {

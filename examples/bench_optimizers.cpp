@@ -179,7 +179,7 @@ Times measure(const Bench& bench, optim::Optimizer& optimizer, Dim interval, int
   times.first_update = update(0);
   for (std::size_t step = 1; step <= 3; ++step) update(step);
   if (optimizer.can_record()) update_recording = recorded(device, [&] { optimizer.record_step(); });
-  const auto count = static_cast<std::size_t>(std::max<Dim>(interval, round_up(20, interval)));
+  const auto count = static_cast<std::size_t>(round_up(20, interval));
   for (std::size_t step = 4; step < 4 + count; ++step) updates.push_back(update(step));
   times.forward_backward = median(forward_backward);
   times.clip = median(clip);

@@ -75,12 +75,6 @@ void map(const Exec& exec, Dim count, const F& f, Y* y, const X*... x) {
   ASHLAR_CUDA_CHECK_LAUNCH();
 }
 
-template <class Body>
-void dispatch_f32_bf16(DType dtype, const Body& body) {
-  if (dtype == DType::bf16) body.template operator()<bfloat16>();
-  else body.template operator()<float>();
-}
-
 inline int attribute(const Exec& exec, cudaDeviceAttr which) {
   int value = 0;
   ASHLAR_CUDA_CHECK(cudaDeviceGetAttribute(&value, which, exec.device.index));

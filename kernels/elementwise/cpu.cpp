@@ -98,12 +98,6 @@ void rows_of(const Work& work, Dim row_begin, Dim row_end, Dim column_begin, Dim
   }
 }
 
-template <class Body>
-void dispatch_f32_bf16(DType dtype, const Body& body) {
-  if (dtype == DType::bf16) body.template operator()<bfloat16>();
-  else body.template operator()<float>();
-}
-
 void elementwise_rows(const Work& work, Dim row_begin, Dim row_end, Dim column_begin, Dim column_end) {
   if (work.y.dtype == DType::f64) {
     return rows_of<double, double, double>(work, row_begin, row_end, column_begin, column_end);
