@@ -13,6 +13,8 @@ table "$work/out" >"$work/table"
 if [ "$(grep -cE '^\| (dense|low_rank:ratio=0.5|low_rank:ratio=1|dense --width 24) +\| .*% +\| 0\.01 \| .* ± .* ± ' "$work/table")" -eq 4 ]; then ok; else bad "$(cat "$work/out")"; fi
 if [ "$(grep -c 'lr 1e30, seed 1: failed, see .*: train_vit: .*gradient' "$work/out")" -eq 4 ]; then ok; else bad "no word of diverged runs: $(cat "$work/out")"; fi
 if [ "$(grep -c 'lr 0.01, seed 2: training loss' "$work/out")" -eq 4 ]; then ok; else bad "second seeds: $(cat "$work/out")"; fi
+# The better of two rates was the lower one: a still lower one is tried, and is worse.
+if [ "$(grep -c 'lr 0.001, seed 1: training loss' "$work/out")" -eq 4 ]; then ok; else bad "no rate beyond the best: $(cat "$work/out")"; fi
 if grep -q "<title>Trade-off" "$work/study/report.html"; then ok; else bad "no report"; fi
 if [ -z "$(find "$work/study" -path '*1e30*' -name model.safetensors)" ]; then ok; else bad "a diverged run has a model"; fi
 
@@ -29,6 +31,16 @@ same "the table of kept runs" "$work/table" <(table "$work/out")
 if grep -q seed "$work/out"; then bad "trained again: $(cat "$work/out")"; else ok; fi
 expect 0 "" "${study[@]}" --layers "dense; ss1:reduction=2" --lrs 0.01 --seeds 1 -- "${options[@]}" --steps 10
 if [ "$(grep -c seed "$work/out")" -eq 1 ] && [ "$(table "$work/out" | wc -l)" -eq 2 ]; then ok; else bad "one more: $(cat "$work/out")"; fi
+
+# The best rate is looked for where it is, also by a command that is given again.
+search=("$bin/tradeoff" --layers dense --lrs 1e-5,1e-4 --out "$work/search" -- "${options[@]}" --steps 10)
+expect 0 "" "${search[@]}"
+table "$work/out" >"$work/table"
+best=$(sed 's/ *|/|/g' "$work/table" | cut -d'|' -f6 | tr -d ' ')
+if [ -d "$work/search/dense__lr_0.001__seed_1" ] && [ -d "$work/search/dense__lr_$(awk -v x="$best" 'BEGIN { printf "%g", 10 * x }')__seed_1" ]; then ok; else bad "the rates of $best: $(ls "$work/search")"; fi
+expect 0 "" "${search[@]}"
+same "the table of a search that is over" "$work/table" <(table "$work/out")
+if grep -q seed "$work/out"; then bad "searched again: $(cat "$work/out")"; else ok; fi
 
 # Stopped or killed at some moment, it goes on where it was and ends the same.
 for signal in TERM INT KILL; do
@@ -59,6 +71,26 @@ expect 0 "" "$bin/tradeoff" --layers dense --out "$work/diverged" -- "${options[
 expect 2 "--seed is set by tradeoff" "$bin/tradeoff" --out "$work/x" -- "${options[@]}" --seed=3
 expect 2 "the runs there were trained with" "${study[@]}" -- "${options[@]}" --steps 11
 expect 2 "did you mean 'vit'" "$bin/tradeoff" --task vitt
+expect 2 "--lrs: 'fast' is no learning rate; give numbers above 0" "$bin/tradeoff" --lrs 0.01,fast --out "$work/x"
+expect 2 "--lrs: '0' is no learning rate" "$bin/tradeoff" --lrs 0,0.1 --out "$work/x"
+
+# One that cannot be trained does not take the others with it.
+expect 2 "dense --width 33, seed 1: train_vit: " "$bin/tradeoff" --layers "dense; dense --width 33; dense --width 24" --out "$work/odd" -- "${options[@]}" --steps 1
+if [ "$(table "$work/out" | wc -l)" -eq 2 ]; then ok; else bad "beside one that cannot be trained: $(cat "$work/out")"; fi
+
+# Runs of another config, or of other data by the same options, do not get into one table.
+echo '{"data": "images", "steps": 1}' >"$work/config.json"
+mkdir "$work/elsewhere"
+cp -r "$work/images" "$work/elsewhere/"
+of_config=(--out "$work/configured" -- "${options[@]:2}" --config "$work/config.json")
+cd "$work" || exit 1
+expect 0 "" "$bin/tradeoff" --layers dense "${of_config[@]}"
+cd elsewhere || exit 1
+expect 2 "ss1:reduction=2, seed 1 was trained on $work/elsewhere/images, and dense, seed 1 on $work/images; give --data" "$bin/tradeoff" --layers "dense; ss1:reduction=2" "${of_config[@]}"
+cd "$work" || exit 1
+echo '{"data": "images", "steps": 2}' >"$work/config.json"
+expect 2 "the runs there were trained with" "$bin/tradeoff" --layers dense "${of_config[@]}"
+
 cp "$bin/tradeoff" "$work/"
 expect 2 "cannot run $work/train_gpt" "$work/tradeoff" --task gpt --layers dense --out "$work/alone"
 
