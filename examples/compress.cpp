@@ -54,6 +54,13 @@ struct Subject {
   std::function<std::function<Tensor(const Model&, Dim index)>(Dim batch)> calibration_loss;
 };
 
+// Of the matrices that are written, where those that are read have the specs `old`.
+BlockSpecs new_specs(const Settings& s, BlockSpecs old) {
+  if (s.layer_at.empty()) return BlockSpecs::everywhere(s.layer);
+  for (const std::string& place : parse_places(s.layer_at)) old.at(place) = s.layer;
+  return old;
+}
+
 // What the config of a run tells the program that trains on: not where that run lay and what it began with.
 OrderedJson config_to_train_on(const std::filesystem::path& file) {
   OrderedJson config = read_json(file);
@@ -100,7 +107,8 @@ Subject<Vit> vit_subject(const Settings& s, const SafetensorsFile& weights) {
 
 // What train_gpt needs to know of a model that may be one of Hugging Face's, whose config has keys that it does not know, and
 // does not say what to train it on.
-OrderedJson gpt_config_json(const Settings& s, const std::filesystem::path& file, const GptConfig& config, bool has_vocabulary) {
+OrderedJson gpt_config_json(const Settings& s, const std::filesystem::path& file, GptConfig config, bool has_vocabulary) {
+  config.linear = new_specs(s, config.linear);
   OrderedJson json = config_to_train_on(file);
   if (!json.contains("width")) {  // not one of ours
     json = OrderedJson::object();
@@ -216,11 +224,7 @@ Calibration calibrate(const Settings& s, const Subject<Model>& subject, Model& m
 
 template <class Model>
 void compress(const Settings& s, const SafetensorsFile& weights, const Subject<Model>& subject) {
-  BlockSpecs specs = BlockSpecs::everywhere(s.layer);
-  if (!s.layer_at.empty()) {
-    specs = subject.specs;
-    for (const std::string& place : parse_places(s.layer_at)) specs.at(place) = s.layer;
-  }
+  BlockSpecs specs = new_specs(s, subject.specs);
   const auto old_model = subject.make(subject.specs), new_model = subject.make(specs);
   std::set<std::string> weighed;
   if (!s.calibrate.empty()) {

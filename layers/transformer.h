@@ -51,6 +51,7 @@ struct BlockSpecs {
 
   static constexpr std::array<std::string_view, 4> kPlaces{"qkv", "proj", "fc1", "fc2"};
   std::string& at(std::string_view place);  // InputError for any other name
+  bool operator==(const BlockSpecs&) const = default;
   static BlockSpecs everywhere(const std::string& spec) { return {spec, spec, spec, spec}; }
 };
 

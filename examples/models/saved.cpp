@@ -75,8 +75,10 @@ void write_weights(const std::filesystem::path& path, const NamedArrays& weights
 OrderedJson huggingface_config(const GptConfig& c) {
   // Without them transformers takes those of GPT-2's own vocabulary.
   const OrderedJson end_of_text = c.end_of_text ? OrderedJson(*c.end_of_text) : OrderedJson(nullptr);
-  return {{"model_type", "gpt2"},
-          {"architectures", {"GPT2LMHeadModel"}},
+  // With structured matrices it must refuse the model, whose missing weights it would draw at random.
+  const bool dense = c.linear == BlockSpecs{};
+  return {{"model_type", dense ? "gpt2" : "ashlar_gpt2"},
+          {"architectures", {dense ? "GPT2LMHeadModel" : "AshlarGPT2"}},
           {"vocab_size", c.vocab},
           {"n_positions", c.context},
           {"n_embd", c.width},

@@ -10,7 +10,7 @@
 namespace ashlar {
 
 // What --tokenizer of the programs names, for their --help.
-inline constexpr const char* kTokenizerFolder = "folder with encoder.json and vocab.bpe, or vocab.json and merges.txt";
+inline constexpr const char* kTokenizerFolder = "folder with vocab.json and merges.txt, or encoder.json and vocab.bpe";
 
 // The program whose runs have such a config, "train_vit" or "train_gpt", by a key that only they have; empty for others.
 std::string program_of(const Json& config);
@@ -22,7 +22,8 @@ SafetensorsFile open_weights(const char* option, const std::filesystem::path& pa
 // A model.safetensors, with the metadata that Hugging Face transformers before 4.48 does not load it without.
 void write_weights(const std::filesystem::path& path, const NamedArrays& weights);
 
-// The keys by which Hugging Face transformers knows a GPT-2.
+// The keys by which Hugging Face transformers knows a GPT-2, and by which it knows that it does not have this one, where
+// matrices are structured.
 OrderedJson huggingface_config(const GptConfig& config);
 
 // From a config.json with those keys, and ours for the kinds of the weight matrices ("linear"). InputError naming the
