@@ -49,6 +49,18 @@ void add_options(Options& options, Settings& s) {
   options.group("");
 }
 
+void take_over_network(const Options& options, Settings& s) {
+  const std::filesystem::path file = s.training.config_of_weights(options.program());
+  if (file.empty()) return;
+  const GptConfig its = read_gpt_config(file);
+  take_over(options, "width", s.gpt.width, its.width);
+  take_over(options, "depth", s.gpt.depth, its.depth);
+  take_over(options, "heads", s.gpt.heads, its.heads);
+  take_over(options, "hidden", s.gpt.hidden, its.hidden);
+  take_over(options, "context", s.gpt.context, its.context);
+  take_over(options, s.training.linear, its.linear);
+}
+
 // A resumed run goes on with the vocabulary it began with, which lies in its folder, wherever that came from; given weights
 // with theirs.
 data::Tokenizer find_tokenizer(const Settings& s, const data::TextDataset& text) {
@@ -87,6 +99,7 @@ void run(int argc, char** argv) {
   for (const auto& [key, value] : example.items()) huggingface_keys.push_back(key);
   options.foreign_keys(std::move(huggingface_keys));
   if (!options.parse(argc, argv)) return;
+  take_over_network(options, s);
   s.training.find_data(options, data::downloaded_text);
   const TrainingOptions& t = s.training;
   RunFolder{t.out}.check(t.start());

@@ -24,6 +24,7 @@ struct Settings {
   data::Augmentation augmentation;
   double label_smoothing = 0.1;
   std::string gelu = "erf";
+  bool new_head = false;
 };
 
 void add_options(Options& options, Settings& s) {
@@ -39,6 +40,7 @@ void add_options(Options& options, Settings& s) {
   options.add("gelu", s.gelu, "formula of GELU; a GPU computes that with tanh inside products")
       .choices({"erf", "tanh"})
       .value_name("NAME");
+  options.add("new_head", s.new_head, "begin with a new classifier after the blocks of --init-from, for other classes than theirs");
   options.add("dropout", s.vit.dropout, "dropout on the branches").at_least(0).at_most(0.99);
   options.add("drop_path", s.vit.drop_path, "chance to drop a branch of the last block, growing from 0 in the first").at_least(0).at_most(0.99);
   options.group("Augmentation");
@@ -51,6 +53,31 @@ void add_options(Options& options, Settings& s) {
   options.group("");
 }
 
+void take_over_network(const Options& options, Settings& s) {
+  const std::filesystem::path file = s.training.config_of_weights(options.program());
+  if (file.empty()) return;
+  const VitConfig its = read_vit_config(file, open_weights("--init-from", s.training.init_from));
+  take_over(options, "width", s.vit.width, its.width);
+  take_over(options, "depth", s.vit.depth, its.depth);
+  take_over(options, "heads", s.vit.heads, its.heads);
+  take_over(options, "patch", s.vit.patch, its.patch);
+  take_over(options, "hidden", s.vit.hidden, its.hidden);
+  take_over(options, "class_token", s.vit.class_token, its.class_token);
+  take_over(options, "gelu", s.gelu, name_of(its.gelu));
+  take_over(options, s.training.linear, its.linear);
+}
+
+void load(const Vit& model, const Settings& s) {
+  const SafetensorsFile file = open_weights("--init-from", s.training.init_from);
+  const auto is_head = [](const std::string& name) { return name.starts_with("head."); };
+  const auto head = file.entries().find("head.weight");
+  if (!s.new_head && head != file.entries().end() && head->second.shape.size() == 2) {
+    ASHLAR_CHECK(head->second.shape[0] == s.vit.classes, "--init-from ", file.path().string(), " tells ", head->second.shape[0],
+                 " classes apart, and the data have ", s.vit.classes, "; give --new-head, or the data that it was trained on");
+  }
+  import_weights(model, file, model.timm(), s.new_head ? is_head : std::function<bool(const std::string&)>());
+}
+
 data::ImageDataset find_data(const std::filesystem::path& given) {
   constexpr std::uint64_t kSeed = 1;  // runs of all seeds learn and are tested on the same
   return given.empty() ? data::procedural_images(kSeed) : data::load_images(given);
@@ -60,7 +87,11 @@ void run(int argc, char** argv) {
   Settings s;
   Options options("train_vit", "Trains a vision transformer on images and leaves the run in --out.");
   add_options(options, s);
+  options.then([&s] {
+    ASHLAR_CHECK(!s.new_head || !s.training.init_from.empty(), "--new-head needs --init-from; a new model has no other");
+  });
   if (!options.parse(argc, argv)) return;
+  take_over_network(options, s);
   s.training.find_data(options, data::downloaded_images);
   const TrainingOptions& t = s.training;
   RunFolder{t.out}.check(t.start());
@@ -81,7 +112,7 @@ void run(int argc, char** argv) {
   s.vit.gelu = gelu_named(s.gelu);
 
   Vit model(Scope::root(t.compute_dtype(), t.seed, Device::parse(t.device)), s.vit);
-  if (!t.resume && !t.init_from.empty()) import_weights(model, open_weights("--init-from", t.init_from), model.timm());
+  if (!t.resume && !t.init_from.empty()) load(model, s);
   check_begin(t, {s.vit.width, s.vit.heads, s.vit.hidden, s.vit.linear, s.gelu});
   const data::Normalisation normalisation = data::channel_statistics(dataset.train);
   data::Prefetch batches(data::ImageLoader(dataset.train, t.batch_part(), t.seed, s.augmentation, normalisation));

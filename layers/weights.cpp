@@ -13,9 +13,12 @@ struct Place {
   std::function<void(const Array&)> check;  // that of a buffer, or none
 };
 
-std::vector<Place> places(const Module& model, const Exchange& exchange) {
+using Ignored = std::function<bool(const std::string&)>;
+
+std::vector<Place> places(const Module& model, const Exchange& exchange, const Ignored& ignored = {}) {
   std::vector<Place> all;
   const auto add = [&](const Array& value, ForeignTensor foreign, std::function<void(const Array&)> check) {
+    if (ignored && ignored(foreign.name)) return;
     all.push_back({value, std::move(foreign), std::move(check)});
   };
   for (const Parameter& parameter : model.parameters()) add(parameter.tensor.value(), exchange(parameter), {});
@@ -67,11 +70,10 @@ NamedArrays export_weights(const Module& model, const Exchange& exchange) {
   return tensors;
 }
 
-void check_weights(const Module& model, const SafetensorsFile& file, const Exchange& exchange,
-                   const std::function<bool(const std::string&)>& ignored) {
+void check_weights(const Module& model, const SafetensorsFile& file, const Exchange& exchange, const Ignored& ignored) {
   std::vector<std::string> missing, unexpected, misshaped, mistyped;
   std::set<std::string> known;
-  for (const auto& [value, foreign, check] : places(model, exchange)) {
+  for (const auto& [value, foreign, check] : places(model, exchange, ignored)) {
     known.insert(foreign.name);
     const auto found = file.entries().find(foreign.name);
     if (found == file.entries().end()) {
@@ -90,11 +92,10 @@ void check_weights(const Module& model, const SafetensorsFile& file, const Excha
                list_of(misshaped, "of another shape"), list_of(mistyped, "of another dtype"));
 }
 
-void import_weights(const Module& model, const SafetensorsFile& file, const Exchange& exchange,
-                    const std::function<bool(const std::string&)>& ignored) {
+void import_weights(const Module& model, const SafetensorsFile& file, const Exchange& exchange, const Ignored& ignored) {
   check_weights(model, file, exchange, ignored);
   // Everything is read before anything is changed.
-  const std::vector<Place> all = places(model, exchange);
+  const std::vector<Place> all = places(model, exchange, ignored);
   std::vector<Array> values;
   for (const Place& place : all) values.push_back(read(file, place));
   for (std::size_t i = 0; i < all.size(); ++i) copy(values[i], in_foreign_layout(all[i].value, all[i].foreign));

@@ -20,6 +20,8 @@ kernels::Gelu gelu_named(std::string_view name) {
   return name == "erf" ? kernels::Gelu::erf : kernels::Gelu::tanh;
 }
 
+std::string name_of(kernels::Gelu gelu) { return gelu == kernels::Gelu::erf ? "erf" : "tanh"; }
+
 PatchEmbed::PatchEmbed(const Scope& scope, const VitConfig& c)
     : Module(scope),
       image_(c.image),

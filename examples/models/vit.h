@@ -18,6 +18,7 @@ struct VitConfig {
 
 // As options and configs name it: erf or tanh. InputError for another name.
 kernels::Gelu gelu_named(std::string_view name);
+std::string name_of(kernels::Gelu gelu);
 
 // Images to tokens: a linear map on flattened patches. In timm's files it is a convolution, whose weight
 // (width, channels, patch, patch) has the same values in the same order.

@@ -47,20 +47,22 @@ double RunRecord::final_loss() const {
   return count > 0 ? sum / static_cast<double>(count) : kNone;
 }
 
-const EvalPoint* RunRecord::last_eval() const {
-  const EvalPoint* last = nullptr;
+const EvalPoint* RunRecord::final_eval() const {
+  const bool keep_best = config.flag("keep_best", false);
+  const EvalPoint* final = nullptr;
   for (const EvalPoint& point : evals) {
-    if (point.split == evals.front().split) last = &point;
+    if (point.split != evals.front().split) continue;
+    if (!final || !keep_best || std::isnan(final->loss) || point.loss < final->loss) final = &point;
   }
-  return last;
+  return final;
 }
 
 std::string RunRecord::result() const {
   if (diverged()) return "diverged";
-  const EvalPoint* last = last_eval();
-  if (!last) return "not evaluated";
-  return std::isfinite(last->accuracy) ? printed("accuracy %.2f %%", 100 * last->accuracy)
-                                       : printed("word perplexity %.1f", last->word_perplexity);
+  const EvalPoint* final = final_eval();
+  if (!final) return "not evaluated";
+  return std::isfinite(final->accuracy) ? printed("accuracy %.2f %%", 100 * final->accuracy)
+                                        : printed("word perplexity %.1f", final->word_perplexity);
 }
 
 double RunRecord::elapsed_at(double step) const {

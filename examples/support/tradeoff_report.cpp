@@ -23,9 +23,9 @@ double lr_of(const RunRecord& run) {
 }
 // Accuracy as a fraction, or perplexity.
 double result_of(const RunRecord& run) {
-  const EvalPoint* last = run.last_eval();
-  if (!last) return std::numeric_limits<double>::quiet_NaN();
-  return run.unit == Unit::sample ? last->accuracy : last->word_perplexity;
+  const EvalPoint* final = run.final_eval();
+  if (!final) return std::numeric_limits<double>::quiet_NaN();
+  return run.unit == Unit::sample ? final->accuracy : final->word_perplexity;
 }
 
 double mean(const Outcome& outcome, Figure figure) {

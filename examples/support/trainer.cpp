@@ -96,6 +96,10 @@ class Run {
       const Evaluation& first = task_.evaluations.front();
       if (due(options_.eval_every) && !SignalGuard::received() && !metrics_.evaluated(first.split, state_.step)) evaluate(first);
     };
+    if (options_.resume && options_.keep_best && std::filesystem::exists(folder_.model())) {
+      const RunRecord before = read_run(folder_.name(), folder_.root);
+      if (const EvalPoint* best = before.final_eval()) best_loss_ = best->loss;
+    }
     evaluate_if_due();  // what the signal that stopped a resumed run prevented
     while (limits_.stop_before(state_.step).empty()) {
       step();
@@ -108,7 +112,7 @@ class Run {
     // Whoever sends a signal does not wait for an evaluation.
     const bool stopped = limits_.stopped_by() == "signal" || !finish();
     if (average_) average_->swap();
-    if (options_.save) task_.save_model(folder_);
+    if (options_.save && !std::isfinite(best_loss_)) task_.save_model(folder_);
     end(stopped ? "signal" : limits_.stopped_by());
     const char* how = !stopped ? "done: " : options_.save ? "stopped by a signal, --resume goes on: " : "stopped by a signal: ";
     progress_.message(concat(how, state_.step, " steps in ",
@@ -204,10 +208,13 @@ class Run {
       });
     } catch (const Interrupted&) {
     }
+    const bool best = event && options_.keep_best && evaluation.split == task_.evaluations.front().split && event->loss < best_loss_;
+    if (best) task_.save_model(folder_);
     if (average_) average_->swap();
     if (!event) return false;
+    if (best) best_loss_ = event->loss;
     metrics_.write(*event);
-    progress_.message(concat("step ", state_.step, ": ", describe(*event)));
+    progress_.message(concat("step ", state_.step, ": ", describe(*event), best ? ", the best so far: kept" : ""));
     last_log_time_ += limits_.elapsed() - began;  // throughput is that of training
     return true;
   }
@@ -249,6 +256,7 @@ class Run {
   std::optional<Untold> untold_;
   std::optional<TrainEvent> unlogged_;  // of the last step, where --log-every passed it over
   std::int64_t saved_at_ = -1;
+  double best_loss_ = std::numeric_limits<double>::infinity();  // whose weights --keep-best has left in the folder
   const double matmul_rate_ = measured_matmul_rate(Device::parse(options_.device), options_.compute_dtype());
 };
 

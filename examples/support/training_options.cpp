@@ -68,15 +68,29 @@ void resolve_optimizer(const Options& options, TrainingOptions& values) {
   }
 }
 
-// Whether the run in --out began with the weights of --init-from, as a command that is given again with --resume says.
-bool began_with_them(const TrainingOptions& values) {
+// Whether the config of the run in --out says this, as a command does that is given again with --resume.
+bool began_with(const TrainingOptions& values, const char* key, const Json& value) {
   const std::filesystem::path file = RunFolder{values.out}.config();
   if (!std::filesystem::exists(file)) return false;
   const Json config = read_json(file);
-  return config.contains("init_from") && config["init_from"] == values.init_from.string();
+  return config.contains(key) && config[key] == value;
 }
 
 }  // namespace
+
+std::filesystem::path TrainingOptions::config_of_weights(const std::string& program) const {
+  if (resume || init_from.empty()) return {};
+  const std::filesystem::path file = init_from.parent_path() / "config.json";
+  std::error_code not_there;
+  if (!std::filesystem::exists(file, not_there)) return {};
+  const Json config = read_json(file);
+  return config.is_object() && program_of(config) == program ? file : std::filesystem::path();
+}
+
+void take_over(const Options& options, BlockSpecs& ours, BlockSpecs its) {
+  if (options.source("layer") != Source::default_value) return;
+  for (const std::string& place : kPlaces) take_over(options, "linear." + place, ours.at(place), its.at(place));
+}
 
 void check_begin(const TrainingOptions& values, const Network& network) {
   if (values.resume) check_same_network("--resume", RunFolder{values.out}.config(), network);
@@ -145,6 +159,8 @@ void add_training_options(Options& options, TrainingOptions& values, const std::
       .at_most(0.999999);
   options.add("seed", values.seed, "seed of weights, batches and dropout");
   options.add("eval_every", values.eval_every, "evaluate every N steps; 0: at the end").at_least(0);
+  options.add("keep_best", values.keep_best,
+              "leave the weights with the lowest loss of all evaluations of --eval-every and the end, instead of the last");
   options.add("checkpoint_every", values.checkpoint_every, "save every N steps; 0: at the end").at_least(0);
   options.add("log_every", values.log_every, "write a line to metrics.jsonl every N steps").at_least(1);
 
@@ -180,7 +196,13 @@ void add_training_options(Options& options, TrainingOptions& values, const std::
     ASHLAR_CHECK(values.save || !values.resume, "--no-save leaves no checkpoint and --resume goes on from one; give one of them");
     ASHLAR_CHECK(values.save || values.checkpoint_every == 0, "--no-save leaves no checkpoint and ",
                  options.where("checkpoint_every"), " asks for them; give --checkpoint-every 0, or leave --no-save out");
-    ASHLAR_CHECK(!values.resume || options.source("init_from") != Source::flag || began_with_them(values),
+    ASHLAR_CHECK(values.save || !values.keep_best, "--no-save leaves no weights and ", options.where("keep_best"),
+                 " asks for the best; give --no-keep-best, or leave --no-save out");
+    ASHLAR_CHECK(!values.resume || !values.keep_best || began_with(values, "keep_best", true), "--resume and ",
+                 options.where("keep_best"), ", with which the run did not begin, exclude each other: which of its weights were "
+                 "the best is not known; give one of them");
+    ASHLAR_CHECK(!values.resume || options.source("init_from") != Source::flag ||
+                     began_with(values, "init_from", values.init_from.string()),
                  "--resume and --init-from ", values.init_from.string(),
                  ", with which the run did not begin, exclude each other; give one of them");
     ASHLAR_CHECK(!values.overwrite || !RunFolder{values.out}.replaces(values.init_from), "--init-from ",

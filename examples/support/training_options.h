@@ -42,6 +42,7 @@ struct TrainingOptions {
   std::int64_t log_every = 10;
   bool resume = false, overwrite = false;  // not both
   bool save = true;  // weights and checkpoints
+  bool keep_best = false;  // leave the weights of the best evaluation, not the last
   bool cuda_graph = true;
 
   RunStart start() const {
@@ -49,6 +50,8 @@ struct TrainingOptions {
   }
   std::int64_t batch_part() const { return batch / accumulate; }
   DType compute_dtype() const { return parse_dtype(dtype); }
+  // The config.json beside --init-from, where a new run begins with such weights and it is one of `program`; else empty.
+  std::filesystem::path config_of_weights(const std::string& program) const;
 
   // Without --data, what was downloaded, if anything was. The config tells where it lies, wherever a program is started, or that
   // there was none: who resumes or repeats that run must not get other data.
@@ -58,6 +61,13 @@ struct TrainingOptions {
   // is said of one place (linear.qkv) at the same level, config or flags, wins.
   std::string layer, layer_at;
 };
+
+// What neither a flag nor a config says of a network is as in the weights that the run begins with.
+template <class T>
+void take_over(const Options& options, const std::string& option, T& ours, const T& its) {
+  if (options.source(option) == Source::default_value) ours = its;
+}
+void take_over(const Options& options, BlockSpecs& ours, BlockSpecs its);
 
 // InputError where the weights that a run begins with, or those that it goes on from, are another network's of the same shapes.
 void check_begin(const TrainingOptions& values, const Network& network);

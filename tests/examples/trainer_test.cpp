@@ -11,7 +11,9 @@
 
 #include "autograd/ops.h"
 #include "core/files.h"
+#include "examples/support/run_record.h"
 #include "examples/support/step_runner.h"
+#include "layers/weights.h"
 #include "tests/examples/small_net.h"
 #include "tests/support/catch.h"
 #include "tests/support/compare.h"
@@ -27,9 +29,10 @@ namespace {
 using Arguments = std::vector<std::string>;
 
 // Trains in `out`, an epoch being `steps_per_epoch` steps. `during` is called within every evaluation, `in_step` before the
-// loss of every batch.
+// loss of every batch; `judged` is the loss of the evaluation after a step.
 void run(const std::filesystem::path& out, const Arguments& arguments, const std::function<void()>& during = [] {},
-         double steps_per_epoch = 1, const std::function<void(std::int64_t batch)>& in_step = [](std::int64_t) {}) {
+         double steps_per_epoch = 1, const std::function<void(std::int64_t batch)>& in_step = [](std::int64_t) {},
+         const std::function<double(std::int64_t step)>& judged = [](std::int64_t) { return 1.0; }) {
   TrainingOptions values;
   Options options("train", "Trains.");
   add_training_options(options, values, "the data");
@@ -39,11 +42,11 @@ void run(const std::filesystem::path& out, const Arguments& arguments, const std
 
   SmallNet net(Scope::root(DType::f32, 1));
   const auto evaluation = [&](const std::string& split) {
-    return Evaluation{split, [&during, split](std::int64_t step, const EvalProgress& progress) {
+    return Evaluation{split, [&during, &judged, split](std::int64_t step, const EvalProgress& progress) {
       progress(0, 2);
       during();
       progress(1, 2);
-      return EvalEvent{.step = step, .split = split, .loss = 1, .accuracy = {}, .perplexity = {}, .word_perplexity = {}};
+      return EvalEvent{.step = step, .split = split, .loss = judged(step), .accuracy = {}, .perplexity = {}, .word_perplexity = {}};
     }};
   };
   const TrainingTask task{
@@ -59,7 +62,7 @@ void run(const std::filesystem::path& out, const Arguments& arguments, const std
       },
       .loss = [&](const Batch& b) { return F::cross_entropy(net.fc(Tensor(b.arrays[0])), {.target = b.arrays[1]}); },
       .evaluations = {evaluation("valid"), evaluation("test")},
-      .save_model = [](const RunFolder&) {},
+      .save_model = [&](const RunFolder& folder) { save_weights(folder.model(), net); },
   };
   train(task, values, options.resolved());
 }
@@ -177,6 +180,43 @@ TEST_CASE("a checkpoint that the last step has left is not written again") {
   CHECK(arrivals.count() == 2);
   run(out, {"--resume", "--steps", "5"});
   CHECK(arrivals.count() == 1);
+}
+
+TEST_CASE("the weights of the best evaluation are left if that is asked for") {
+  const TemporaryFolder folder;
+  const auto out = folder / "run";
+  const auto model = [](const std::filesystem::path& of) { return read_file(RunFolder{of}.model()); };
+  const auto judged = [](std::int64_t step) {
+    const std::map<std::int64_t, double> losses{{2, 0.5}, {4, NAN}, {6, 0.6}, {8, 0.7}, {10, 0.4}};
+    return losses.at(step);
+  };
+  const auto train = [&](const std::filesystem::path& to, Arguments arguments,
+                         const std::function<void(std::int64_t)>& in_step = [](std::int64_t) {}) {
+    for (const char* word : {"--decay", "constant", "--warmup", "0", "--eval-every", "2", "--ema", "0.5"}) arguments.emplace_back(word);
+    run(to, arguments, [] {}, 1, in_step, judged);
+  };
+  const auto after = [&](const char* steps) {
+    train(folder / steps, {"--steps", steps});
+    return model(folder / steps);
+  };
+  const std::string second = after("2");
+  train(out, {"--steps", "6", "--keep-best"});
+  CHECK(model(out) == second);
+  CHECK(read_run("", out).final_eval()->step == 2);
+  train(out, {"--steps", "8", "--resume"});
+  CHECK(model(out) == second);
+  train(out, {"--steps", "10", "--resume"});
+  CHECK(model(out) == after("10"));
+  CHECK(read_run("", out).final_eval()->step == 10);
+  CHECK(read_run("", folder / "10").final_eval()->step == 10);  // the last one, which was not the only one
+
+  // Before there is an evaluation the last weights are the best that are known.
+  const auto early = folder / "early";
+  train(early, {"--steps", "2", "--keep-best"}, [](std::int64_t batch) {
+    if (batch == 0) interrupt();
+  });
+  CHECK(story(early) == "train 1, end signal");
+  CHECK(std::filesystem::exists(RunFolder{early}.model()));
 }
 
 TEST_CASE("an epoch has no step more for the rounding of its quotient") {

@@ -52,9 +52,11 @@ for split, count in (("train", 3000), ("valid", 300), ("test", 300)):
     lines = [" ".join(random.choice(words) for _ in range(9)) for _ in range(count // 9)]
     open(f"{root}/text/wiki.{split}.tokens", "w").write("\n".join(lines) + "\n")
 PY
-vit=("$bin/train_vit" --data "$work/images" --batch 8 --width 16 --depth 2 --heads 2 --patch 4 --dropout 0.1 --mixup 0.3 --log-every 1
+vit_data=("$bin/train_vit" --data "$work/images" --batch 8)
+gpt_data=("$bin/train_gpt" --data "$work/text" --batch 4)
+vit=("${vit_data[@]}" --width 16 --depth 2 --heads 2 --patch 4 --dropout 0.1 --mixup 0.3 --log-every 1
      --layer blast:blocks=2,rank=5)
-gpt=("$bin/train_gpt" --data "$work/text" --batch 4 --width 16 --depth 2 --heads 2 --context 16 --vocab 300 --dropout 0.1 --log-every 1
+gpt=("${gpt_data[@]}" --width 16 --depth 2 --heads 2 --context 16 --vocab 300 --dropout 0.1 --log-every 1
      --layer-at qkv,fc1 --layer low_rank:rank=4)
 
 # train NAME: a run of 20 steps of vit or gpt in $work/NAME-a

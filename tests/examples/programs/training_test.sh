@@ -30,6 +30,13 @@ for name in vit gpt; do
   if grep -q '"event":"eval"' "$work/$name-e/metrics.jsonl"; then ok; else bad "no evaluation ($name)"; fi
   same "an evaluation alone ($name)" <(grep '"eval","step":20,' "$work/$name-a/metrics.jsonl" | sed 's/.*"loss"//') <(grep '"eval"' "$work/$name-e/metrics.jsonl" | sed 's/.*"loss"//')
 
+  # and the network's sizes and kinds are its own, unless something else is said
+  declare -n alone=${name}_data
+  expect 0 "" "${alone[@]}" --init-from "$work/$name-a/model.safetensors" --steps 0 --out "$work/$name-own"
+  same "the evaluation of a network that is not described ($name)" <(grep '"eval"' "$work/$name-e/metrics.jsonl") <(grep '"eval"' "$work/$name-own/metrics.jsonl")
+  expect 2 "of another shape: " "${alone[@]}" --width 32 --init-from "$work/$name-a/model.safetensors" --steps 0 --out "$work/x"
+  expect 2 "missing: " "${alone[@]}" --layer dense --init-from "$work/$name-a/model.safetensors" --steps 0 --out "$work/x"
+
   # weights of a network that computes something else, of the same shapes
   expect 2 "these are weights of a network with heads 2, and not 1" "${command[@]}" --init-from "$work/$name-a/model.safetensors" --heads 1 --steps 0 --out "$work/$name-h"
   expect 2 "--resume: by $work/$name-a/config.json these are weights of a network with heads 2, and not 1" "${command[@]}" --steps 20 --heads 1 --resume --out "$work/$name-a"
@@ -58,6 +65,30 @@ for name in vit gpt; do
   same "killed $killed times and resumed ($name)" "$work/$name-a/model.safetensors" "$work/$name-k/model.safetensors"
   if [ -z "$(find "$work/$name-k" -name '*.tmp*')" ]; then ok; else bad "temporary files are left in $work/$name-k"; fi
 done
+
+# ---- a trained network for other classes
+for split in train test; do
+  mkdir -p "$work/three/$split"
+  cp -r "$work/images/$split/"{cat,dog} "$work/three/$split/"
+  cp -r "$work/images/$split/cat" "$work/three/$split/tiger"
+done
+of_three=("$bin/train_vit" --data "$work/three" --batch 8 --init-from "$work/vit-a/model.safetensors" --out "$work/three-classes")
+expect 2 "tells 2 classes apart, and the data have 3; give --new-head" "${of_three[@]}" --steps 0
+expect 0 "" "${of_three[@]}" --steps 0 --new-head
+if python3 - "$work/vit-a/model.safetensors" "$work/three-classes/model.safetensors" >"$work/said" 2>&1 <<'PY'; then ok; else bad "a new head: $(cat "$work/said")"; fi
+import json, struct, sys
+def tensors(path):
+    data = open(path, "rb").read()
+    size, = struct.unpack("<Q", data[:8])
+    header = {name: entry for name, entry in json.loads(data[8:8 + size]).items() if name != "__metadata__"}
+    return {name: data[8 + size:][slice(*entry["data_offsets"])] for name, entry in header.items()}
+old, new = map(tensors, sys.argv[1:])
+assert old.keys() == new.keys()
+for name in old:
+    assert (old[name] == new[name]) == (not name.startswith("head.")), name
+PY
+expect 0 "" "$bin/train_vit" --resume --steps 2 --out "$work/three-classes"
+expect 2 "--new-head needs --init-from" "${vit[@]}" --new-head --steps 0 --out "$work/x"
 
 # ---- every optimizer, with an average of the weights and groups: stopped and resumed is as never stopped
 "$bin/bench_optimizers" --optimizers none 2>"$work/err"
