@@ -105,6 +105,22 @@ std::string JsonObject::text(const std::string& key, const std::string& fallback
   return value ? value->get<std::string>() : fallback;
 }
 
+template <class T>
+std::vector<T> JsonObject::list(const std::string& key, bool (Json::*is_right)() const noexcept, const char* expected) const {
+  const Json* value = find(key);
+  const auto right = [&](const Json& element) { return (element.*is_right)(); };
+  if (!value || !value->is_array() || !std::ranges::all_of(*value, right)) wrong_type(key, expected);
+  return value->get<std::vector<T>>();
+}
+
+std::vector<double> JsonObject::numbers(const std::string& key) const {
+  return list<double>(key, &Json::is_number, "a list of numbers");
+}
+
+std::vector<std::string> JsonObject::texts(const std::string& key) const {
+  return list<std::string>(key, &Json::is_string, "a list of texts");
+}
+
 JsonObject JsonObject::object(const std::string& key) const {
   JsonObject inner;
   inner.source_ = source_;

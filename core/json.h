@@ -7,6 +7,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace ashlar {
 
@@ -34,6 +35,8 @@ class JsonObject {
   double number(const std::string& key, double fallback) const;
   bool flag(const std::string& key, bool fallback) const;
   std::string text(const std::string& key, const std::string& fallback) const;
+  std::vector<double> numbers(const std::string& key) const;    // of an array
+  std::vector<std::string> texts(const std::string& key) const;
   JsonObject object(const std::string& key) const;  // without keys if it is missing
   // All values but nulls as text, by their keys: "linear.qkv" of an object in this one.
   std::map<std::string, std::string> flat() const;
@@ -42,6 +45,8 @@ class JsonObject {
 
  private:
   const Json* find(const std::string& key) const;  // null if it is missing or null
+  template <class T>
+  std::vector<T> list(const std::string& key, bool (Json::*is_right)() const noexcept, const char* expected) const;
   [[noreturn]] void wrong_type(const std::string& key, const char* expected) const;
 
   std::shared_ptr<const Json> value_;  // null without keys

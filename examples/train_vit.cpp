@@ -9,6 +9,7 @@
 #include "data/prefetch.h"
 #include "examples/models/saved.h"
 #include "examples/support/evaluate.h"
+#include "examples/support/option_values.h"
 #include "examples/support/program.h"
 #include "examples/support/system.h"
 #include "examples/support/trainer.h"
@@ -90,6 +91,7 @@ void run(int argc, char** argv) {
   options.then([&s] {
     ASHLAR_CHECK(!s.new_head || !s.training.init_from.empty(), "--new-head needs --init-from; a new model has no other");
   });
+  options.foreign_keys({"image_mean", "image_std", "class_names"});  // vit_data_config()
   if (!options.parse(argc, argv)) return;
   take_over_network(options, s);
   s.training.find_data(options, data::downloaded_images);
@@ -103,6 +105,7 @@ void run(int argc, char** argv) {
   std::printf("data: %s, %lld training and %lld test images, %zu classes\n", dataset.description.c_str(),
               static_cast<long long>(dataset.train.size()), static_cast<long long>(dataset.test.size()),
               dataset.class_names.size());
+  for (const std::string& name : dataset.class_names) check_utf8(name, concat("--data ", t.data.string(), ": class"));
   const Shape& shape = dataset.train.images.shape();
   ASHLAR_CHECK(shape[2] == shape[3], "--data ", t.data.string(), ": images must be square, these have ", shape[3], "x",
                shape[2], " pixels");
@@ -142,7 +145,9 @@ void run(int argc, char** argv) {
       .save_model =
           [&](const RunFolder& folder) { write_weights(folder.model(), export_weights(model, model.timm())); },
   };
-  train(task, t, options.resolved());
+  OrderedJson config = options.resolved();
+  config.update(vit_data_config({normalisation, dataset.class_names}));
+  train(task, t, config);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "examples/models/saved.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -159,6 +160,29 @@ VitConfig read_vit_config(const std::filesystem::path& path, const SafetensorsFi
   ASHLAR_CHECK(grid * grid == tokens, weights.path().string(), ": ", tokens, " positions are not those of a square image");
   result.image = grid * result.patch;
   return result;
+}
+
+OrderedJson vit_data_config(const VitData& data) {
+  return {{"image_mean", data.normalisation.mean}, {"image_std", data.normalisation.std}, {"class_names", data.class_names}};
+}
+
+VitData read_vit_data(const std::filesystem::path& path, Dim classes) {
+  const JsonObject config(read_json(path), path.string());
+  for (const char* key : {"image_mean", "image_std", "class_names"}) {
+    ASHLAR_CHECK(config.has(key), config.where(key), "is missing, and images cannot be classified without it; train_vit --resume adds "
+                 "it to a run, and --init-from FILE --steps 0 makes a run with it of other weights");
+  }
+  const auto channels = [&](const char* key) {
+    const std::vector<double> numbers = config.numbers(key);
+    std::array<float, 3> result{};
+    ASHLAR_CHECK(numbers.size() == result.size(), config.where(key), "needs 3 numbers, of red, green and blue, got ", numbers.size());
+    std::ranges::transform(numbers, result.begin(), [](double number) { return static_cast<float>(number); });
+    return result;
+  };
+  VitData data{{channels("image_mean"), channels("image_std")}, config.texts("class_names")};
+  ASHLAR_CHECK(static_cast<Dim>(data.class_names.size()) == classes, config.where("class_names"), "has ", data.class_names.size(),
+               " names, and the weights are for ", classes, " classes");
+  return data;
 }
 
 }  // namespace ashlar

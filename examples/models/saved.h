@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "core/json.h"
+#include "data/image_loader.h"
 #include "examples/models/gpt2.h"
 #include "examples/models/vit.h"
 
@@ -48,5 +49,16 @@ void check_vocabulary(Dim tokens, Dim rows, const std::filesystem::path& weights
 
 // From the config.json of a run of train_vit and the shapes of its weights; the same errors.
 VitConfig read_vit_config(const std::filesystem::path& path, const SafetensorsFile& weights);
+
+// What the data that a ViT was trained on say of its use: how pixels become its input, and what its outputs stand for.
+struct VitData {
+  data::Normalisation normalisation;
+  std::vector<std::string> class_names;
+};
+// The keys of config.json that keep it: "image_mean" and "image_std" of red, green and blue, of pixels on the scale 0..1, as in
+// the image processors of Hugging Face, and "class_names".
+OrderedJson vit_data_config(const VitData& data);
+// From a config.json with those keys. InputError naming the file and the key that is missing or unfit for so many classes.
+VitData read_vit_data(const std::filesystem::path& path, Dim classes);
 
 }  // namespace ashlar

@@ -61,6 +61,14 @@ TEST_CASE("values of a JSON object have the type that is asked for, or an error 
   CHECK(error_of([&] { object.text("on", ""); }) == "c.json: key 'on': needs a text, got true");
   CHECK(error_of([&] { object.object("name"); }) == "c.json: key 'name': needs an object, got \"a\"");
   CHECK(error_of([&] { object.object("linear").text("qkv", ""); }) == "c.json: key 'linear.qkv': needs a text, got 5");
+  const JsonObject lists(parse_json(R"({"x": [1, 0.5], "of": ["a", "b"], "none": [], "mixed": [1, "a"]})", "c.json"), "c.json");
+  CHECK(lists.numbers("x") == std::vector<double>{1, 0.5});
+  CHECK(lists.texts("of") == std::vector<std::string>{"a", "b"});
+  CHECK(lists.texts("none").empty());
+  CHECK(error_of([&] { lists.numbers("mixed"); }) == "c.json: key 'mixed': needs a list of numbers, got [1,\"a\"]");
+  CHECK(error_of([&] { lists.texts("mixed"); }) == "c.json: key 'mixed': needs a list of texts, got [1,\"a\"]");
+  CHECK(error_of([&] { lists.texts("y"); }) == "c.json: key 'y': needs a list of texts; it is missing");
+  CHECK(error_of([&] { object.numbers("name"); }) == "c.json: key 'name': needs a list of numbers, got \"a\"");
   const JsonObject deep(parse_json(R"({"a": {"b": {"c": true}}})", "c.json"), "c.json");
   CHECK(error_of([&] { deep.object("a").object("b").integer("c"); }) == "c.json: key 'a.b.c': needs a whole number, got true");
   CHECK(error_of([] { JsonObject(Json(3), "c.json"); }) == "c.json: must be a JSON object");

@@ -10,6 +10,8 @@ cp -r "$work/vit-a" "$work/vit-b"
 expect 0 "" "$bin/compress" --in "$work/vit-a/model.safetensors" --layer dense --out "$work/vit-dense" --data "$work/images"
 if grep -q "relative error 0.0000" "$work/out" && [ "$(grep -c "test loss" "$work/out")" -eq 2 ]; then ok; else bad "compress to dense: $(cat "$work/out")"; fi
 if grep -qE "^compress: cpu, [0-9]+ threads?, f32, " "$work/out"; then ok; else bad "compress does not tell its device: $(head -1 "$work/out")"; fi
+of_data() { python3 -c "import json, sys; c = json.load(open(sys.argv[1])); print(c['image_mean'], c['image_std'], c['class_names'])" "$1/config.json"; }
+same "what a compressed ViT knows of its data" <(of_data "$work/vit-a") <(of_data "$work/vit-dense")
 expect 0 "" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer dense --out "$work/vit-again" --device cpu
 same "dense to dense" "$work/vit-dense/model.safetensors" "$work/vit-again/model.safetensors"
 expect 0 "" "$bin/compress" --in "$work/gpt-a/model.safetensors" --layer blast:blocks=2,rank=8 --layer-at fc1,fc2 --out "$work/gpt-blast" --data "$work/text"

@@ -51,6 +51,10 @@ expect 2 "crop padding must be from 0 to the side of the images, 8" "${vit[@]}" 
 latin1=$work/caf$'\xe9'
 cp -r "$work/images" "$latin1"
 expect 2 "--data: '$latin1' is not valid UTF-8" "$bin/train_vit" --data "$latin1" --out "$work/x"
+mkdir "$work/latin1"
+cp -r "$work/images"/* "$work/latin1/"
+for split in train test; do mv "$work/latin1/$split/cat" "$work/latin1/$split/caf"$'\xe9'; done
+expect 2 "--data $work/latin1: class: 'caf"$'\xe9'"' is not valid UTF-8" "$bin/train_vit" --data "$work/latin1" --out "$work/x"
 mkdir "$work/tokenizer"
 cp "$work/gpt-a/vocab.json" "$work/tokenizer/"
 { cat "$work/gpt-a/merges.txt"; echo "zz qq"; } >"$work/tokenizer/merges.txt"
