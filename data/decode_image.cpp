@@ -60,7 +60,7 @@ Array decode_image(const std::filesystem::path& path) {
                             &width, &height, &channels_in_file, kChannels),
       stbi_image_free);
   ASHLAR_CHECK(decoded, "image: cannot decode ", path.string(), " (", file.size(),
-               " bytes): ", stbi_failure_reason());
+               " bytes): ", stbi_failure_reason(), "; give a PNG, JPEG or BMP file");
   const std::size_t least = least_bmp_size(file, width, height);
   ASHLAR_CHECK(file.size() >= least, "image: cannot decode ", path.string(), ": it is cut off, with ", file.size(),
                " of at least ", least, " bytes");

@@ -6,6 +6,7 @@
 #include "core/parallel.h"
 #include "data/folder.h"
 #include "data/image_formats.h"
+#include "data/resize.h"
 
 namespace ashlar::data {
 namespace fs = std::filesystem;
@@ -56,16 +57,25 @@ ImageSplit read_split(const fs::path& split, const std::vector<std::string>& cla
                  " holds no images (*.png, *.jpg, *.jpeg, *.bmp)");
     labels.resize(files.size(), static_cast<std::int32_t>(c));
   }
-  const Array first = decode_image(files[0]);
+  return {read_images(files, 0), Array::from(labels, {static_cast<Dim>(files.size())})};
+}
+
+}  // namespace
+
+Array read_images(const std::vector<fs::path>& files, Dim side) {
+  const auto read = [side](const fs::path& file) {
+    const Array image = decode_image(file);
+    return side == 0 ? image : resize_and_crop(image, side);
+  };
+  const Array first = read(files[0]);
   const auto count = static_cast<Dim>(files.size());
-  ImageSplit result{Array::empty({count, 3, first.size(1), first.size(2)}, DType::u8),
-                    Array::from(labels, {count})};
-  auto* pixels = result.images.data<std::uint8_t>();
+  Array images = Array::empty({count, 3, first.size(1), first.size(2)}, DType::u8);
+  auto* pixels = images.data<std::uint8_t>();
   constexpr Dim kGrain = 16;  // files a thread must have to be worth starting
   parallel_for(count, kGrain, [&](Dim begin, Dim end) {
     for (Dim i = begin; i < end; ++i) {
       const fs::path& file = files[static_cast<std::size_t>(i)];
-      const Array image = decode_image(file);
+      const Array image = read(file);
       ASHLAR_CHECK(image.shape() == first.shape(), kWhat, ": ", file.string(), " is ", image.size(2), "x",
                    image.size(1), " pixels, but ", files[0].string(), " is ", first.size(2), "x",
                    first.size(1), "; all images must have one size");
@@ -73,10 +83,8 @@ ImageSplit read_split(const fs::path& split, const std::vector<std::string>& cla
                   static_cast<std::size_t>(first.numel()));
     }
   });
-  return result;
+  return images;
 }
-
-}  // namespace
 
 bool holds_class_folders(const fs::path& folder) {
   std::error_code failure;

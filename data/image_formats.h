@@ -18,4 +18,8 @@ ImageDataset load_class_folders(const std::filesystem::path& folder);
 // with the path and the decoder's reason otherwise.
 Array decode_image(const std::filesystem::path& path);
 
+// At least one of them as (N, 3, H, W) u8, decoded on all threads: as they are, which must be of one size, for side 0;
+// otherwise `side` x `side` pixels of each, by resize_and_crop().
+Array read_images(const std::vector<std::filesystem::path>& files, Dim side);
+
 }  // namespace ashlar::data

@@ -74,12 +74,7 @@ void run(int argc, char** argv) {
   add_dtype_option(options, s.dtype);
   add_threads_option(options, s.threads);
   if (!options.parse(argc, argv)) return;
-  ASHLAR_CHECK(!s.model.empty(), "--model DIR is needed, the --out of train_gpt");
-  std::error_code not_there;
-  ASHLAR_CHECK(!std::filesystem::is_regular_file(s.model, not_there), "--model ", s.model.string(), " is a file; give its folder, ",
-               s.model.has_parent_path() ? s.model.parent_path().string() : ".");
-  ASHLAR_CHECK(std::filesystem::exists(s.model / "config.json", not_there), "--model ", s.model.string(),
-               ": there is no config.json; give a folder that has one, such as the --out of train_gpt");
+  check_model_folder(s.model, "train_gpt");
   set_num_threads(s.threads);
 
   const Scope scope = Scope::root(parse_dtype(s.dtype), 0, Device::parse(s.device)).for_loading();

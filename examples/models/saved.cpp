@@ -58,6 +58,15 @@ std::string program_of(const Json& config) {
   return config.contains("patch") ? "train_vit" : config.contains("context") || config.contains("n_positions") ? "train_gpt" : "";
 }
 
+void check_model_folder(const std::filesystem::path& model, const std::string& trainer) {
+  ASHLAR_CHECK(!model.empty(), "--model DIR is needed, the --out of ", trainer);
+  std::error_code not_there;
+  ASHLAR_CHECK(!std::filesystem::is_regular_file(model, not_there), "--model ", model.string(), " is a file; give its folder, ",
+               model.has_parent_path() ? model.parent_path().string() : ".");
+  ASHLAR_CHECK(std::filesystem::exists(model / "config.json", not_there), "--model ", model.string(),
+               ": there is no config.json; give a folder that has one, such as the --out of ", trainer);
+}
+
 SafetensorsFile open_weights(const char* option, const std::filesystem::path& path) {
   constexpr const char* kModel = "model.safetensors";
   std::error_code not_there;  // which opening it tells
@@ -96,7 +105,7 @@ OrderedJson huggingface_config(const GptConfig& c) {
 GptConfig read_gpt_config(const std::filesystem::path& path) {
   const Json json = read_json(path);
   ASHLAR_CHECK(!json.is_object() || program_of(json) != "train_vit", path.string(),
-               ": belongs to a ViT, a model of train_vit; give a GPT-2, such as train_gpt leaves");
+               ": belongs to a ViT, a model of train_vit; give a GPT-2, such as train_gpt leaves, or use classify");
   const JsonObject config(json, path.string());
   check_variant(config);
   return {.vocab = size(config, "vocab_size", 1),
@@ -143,7 +152,10 @@ void check_vocabulary(Dim tokens, Dim rows, const std::filesystem::path& weights
 }
 
 VitConfig read_vit_config(const std::filesystem::path& path, const SafetensorsFile& weights) {
-  const JsonObject config(read_json(path), path.string());
+  const Json json = read_json(path);
+  ASHLAR_CHECK(!json.is_object() || program_of(json) != "train_gpt", path.string(),
+               ": belongs to a GPT-2, a model of train_gpt; give a ViT, such as train_vit leaves, or use generate");
+  const JsonObject config(json, path.string());
   VitConfig result{.patch = size(config, "patch", 1),
                    .width = size(config, "width", 1),
                    .depth = size(config, "depth", 0),

@@ -6,7 +6,7 @@ train vit
 train gpt
 
 # ---- a device that is not there, told by all programs alike and before anything is done
-for program in train_vit train_gpt generate compress bench_layers bench_optimizers; do
+for program in train_vit train_gpt generate classify compress bench_layers bench_optimizers; do
   expect 2 "device 'gpu' is unknown; use cpu, cuda or cuda:N" "$bin/$program" --device gpu
   expect 2 "device 'cuda:99': " "$bin/$program" --device cuda:99
   if grep -q "; use --device cpu$" "$work/err" && [ ! -s "$work/out" ]; then ok; else bad "$program --device cuda:99: $(cat "$work/err")"; fi

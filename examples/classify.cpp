@@ -1,0 +1,111 @@
+// classify: tells the likeliest classes of images by a trained ViT.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <numeric>
+
+#include "core/parallel.h"
+#include "core/safetensors.h"
+#include "data/image_formats.h"
+#include "examples/models/saved.h"
+#include "examples/support/format.h"
+#include "examples/support/options.h"
+#include "examples/support/program.h"
+#include "examples/support/system.h"
+
+namespace {
+
+using namespace ashlar;
+using namespace ashlar::support;
+
+constexpr Dim kBatch = 64;
+
+struct Settings {
+  std::filesystem::path model;
+  std::vector<std::string> images;
+  std::int64_t top = 3;
+  std::string device = "cpu", dtype = "f32";
+  int threads = 0;
+};
+
+struct Guess {
+  std::string name;
+  double probability;
+};
+
+// The `top` likeliest classes by these logits.
+std::vector<Guess> likeliest(const std::vector<float>& logits, const std::vector<std::string>& names, std::int64_t top) {
+  std::vector<std::size_t> order(logits.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::stable_sort(order, [&](std::size_t a, std::size_t b) { return logits[a] > logits[b]; });
+  std::vector<Guess> all;
+  double sum = 0;
+  for (const std::size_t of : order) {
+    all.push_back({names[of], std::exp(static_cast<double>(logits[of]) - logits[order[0]])});
+    sum += all.back().probability;
+  }
+  for (Guess& guess : all) guess.probability /= sum;
+  if (top < static_cast<std::int64_t>(all.size())) all.resize(static_cast<std::size_t>(top));
+  return all;
+}
+
+std::string padded(const std::string& text, std::size_t width) { return text + std::string(width - columns_of(text), ' '); }
+
+// A line an image: "ship.png   ship    71.32 %   truck   20.10 %".
+void print(const std::vector<std::string>& images, const std::vector<std::vector<Guess>>& guesses) {
+  std::size_t image_width = 0, name_width = 0;
+  for (const std::string& image : images) image_width = std::max(image_width, columns_of(image));
+  for (const auto& of_image : guesses) {
+    for (const Guess& guess : of_image) name_width = std::max(name_width, columns_of(guess.name));
+  }
+  for (std::size_t i = 0; i < images.size(); ++i) {
+    std::printf("%s", padded(images[i], image_width).c_str());
+    for (const auto& [name, probability] : guesses[i]) std::printf("   %s %6.2f %%", padded(name, name_width).c_str(), 100 * probability);
+    std::printf("\n");
+  }
+}
+
+void run(int argc, char** argv) {
+  Settings s;
+  Options options("classify", "Tells the likeliest classes of images by a trained ViT. IMAGE is a png, jpg or bmp file of any size: "
+                              "its shorter side is scaled to that of the model's images, and its middle taken.");
+  options.positional("IMAGE", s.images);
+  options.add("model", s.model, "folder with config.json and model.safetensors").value_name("DIR");
+  options.add("top", s.top, "tell the N likeliest classes").at_least(1);
+  add_device_option(options, s.device);
+  add_dtype_option(options, s.dtype);
+  add_threads_option(options, s.threads);
+  if (!options.parse(argc, argv)) return;
+  check_model_folder(s.model, "train_vit");
+  ASHLAR_CHECK(!s.images.empty(), "no images given; name the files of some, see --help");
+  set_num_threads(s.threads);
+
+  const std::filesystem::path config_file = s.model / "config.json";
+  const SafetensorsFile weights(s.model / "model.safetensors");
+  const VitConfig config = read_vit_config(config_file, weights);
+  const VitData data = read_vit_data(config_file, config.classes);
+  Vit model(Scope::root(parse_dtype(s.dtype), 0, Device::parse(s.device)).for_loading(), config);
+  import_weights(model, weights, model.timm());
+  model.eval();
+
+  const NoGrad no_grad;
+  const auto count = static_cast<Dim>(s.images.size());
+  const data::ImageSplit split{data::read_images({s.images.begin(), s.images.end()}, config.image),
+                               Array::zeros({count}, DType::i32)};
+  const data::ImageEvaluation batches(split, kBatch, data.normalisation);
+  std::vector<std::vector<Guess>> guesses;
+  for (Dim index = 0; index < batches.batches(); ++index) {
+    const Array logits = model(batches.at(index).images).value();
+    for (Dim row = 0; row < logits.size(0); ++row) {
+      const auto of_image = logits.slice(0, row, row + 1).to_vector<float>();
+      ASHLAR_CHECK(std::ranges::all_of(of_image, [](float logit) { return std::isfinite(logit); }), weights.path().string(),
+                   ": these weights give logits that are not finite; the file is damaged, or its training diverged");
+      guesses.push_back(likeliest(of_image, data.class_names, s.top));
+    }
+  }
+  print(s.images, guesses);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return ashlar::support::run_program(argc, argv, run); }

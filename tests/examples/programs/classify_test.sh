@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# classify from outside: the classes that training saw, of images of any size and format, and what it refuses.
+#   classify_test.sh BIN   (the folder with the programs)
+source "$(dirname "${BASH_SOURCE[0]}")/support.sh"
+vit+=(--lr 0.01)
+train vit
+classify=("$bin/classify" --model "$work/vit-a")
+
+# ---- what the run's evaluation found is found again; all classes, in their order and in columns, are 100 % together
+cd "$work/images/test" || exit 1
+expect 0 "" "${classify[@]}" --top 9 --threads 1 */*.bmp
+cp "$work/out" "$work/both"
+figure() { grep '"eval"' "$work/vit-a/metrics.jsonl" | tail -n 1 | grep -o "\"$1\":[0-9.]*" | cut -d: -f2; }
+if [ "$(grep -cE '^(cat|dog)/[0-4]\.bmp   (cat|dog) [ 0-9]{3}\.[0-9]{2} %   (cat|dog) [ 0-9]{3}\.[0-9]{2} %$' "$work/both")" -eq 10 ] &&
+  awk -v accuracy="$(figure accuracy)" -v loss="$(figure loss)" '
+    { split($1, path, "/"); right += path[1] == $2; found -= log((path[1] == $2 ? $3 : $6) / 100)
+      if ($3 + $6 < 99.98 || $3 + $6 > 100.02 || $3 < $6 || $2 == $5) exit 1 }
+    END { exit !(accuracy > 0.5 && (right / NR - accuracy) ^ 2 < 1e-12 && (found / NR - loss) ^ 2 < 1e-6) }' "$work/both"; then
+  ok
+else
+  bad "accuracy $(figure accuracy), loss $(figure loss): $(cat "$work/both")"
+fi
+expect 0 "" "${classify[@]}" --top 1 */*.bmp
+same "the likeliest class alone" <(sed 's/ %  *.*/ %/' "$work/both") "$work/out"
+
+# ---- other formats, depths and sizes of one image are one image
+python3 - "$work" <<'PY'
+import struct, sys, zlib
+def chunk(name, data): return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+def png(name, width, height, kind, pixel):  # kind 0: grey, 2: RGB, 6: RGBA
+    rows = b"".join(b"\0" + b"".join(bytes(pixel(x, y)) for x in range(width)) for y in range(height))
+    header = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
+    open(f"{sys.argv[1]}/{name}", "wb").write(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+shade = lambda x, y: (x * 9 + y * 17) % 256
+flat = lambda x, y: 3 * (90,)
+png("small.png", 8, 8, 2, lambda x, y: 3 * (shade(x, y),))
+png("grey.png", 8, 8, 0, lambda x, y: (shade(x, y),))
+png("alpha.png", 8, 8, 6, lambda x, y: 3 * (shade(x, y),) + (x * 30,))
+png("wide.png", 28, 8, 2, lambda x, y: 3 * (shade(x - 10, y),) if 10 <= x < 18 else (255, 0, 0))
+png("flat.png", 8, 8, 2, flat)
+png("large.png", 1200, 900, 2, flat)
+png("dot.png", 1, 1, 2, flat)
+PY
+cd "$work" || exit 1
+of() { grep "^$1" "$work/out" | sed 's/^[^ ]* *//'; }
+expect 0 "" "${classify[@]}" small.png grey.png alpha.png wide.png flat.png large.png dot.png
+cp "$work/out" "$work/all"
+for other in grey alpha wide; do same "$other.png" <(of small.png) <(of $other.png); done
+for other in large dot; do same "$other.png" <(of flat.png) <(of $other.png); done
+differs "two images" <(of small.png) <(of flat.png)
+if [ "$(awk '{ print length($0) }' "$work/out" | sort -u | wc -l)" -eq 1 ]; then ok; else bad "columns: $(cat "$work/out")"; fi
+expect 0 "" "${classify[@]}" --dtype bf16 small.png
+expect 0 "" "$bin/compress" --in "$work/vit-a/model.safetensors" --layer dense --out "$work/dense"
+expect 0 "" "$bin/classify" --model "$work/dense" small.png grey.png alpha.png wide.png flat.png large.png dot.png
+same "a compressed ViT" "$work/all" "$work/out"
+
+# ---- what is refused, before anything is told
+echo "no image" >text.png
+expect 2 "cannot decode text.png (9 bytes): unknown image type; give a PNG, JPEG or BMP file" "${classify[@]}" small.png text.png
+if [ -s "$work/out" ]; then bad "something was told beside an error: $(cat "$work/out")"; else ok; fi
+head -c 60 small.png >cut.png
+expect 2 "cannot decode cut.png" "${classify[@]}" cut.png
+expect 2 "missing.png" "${classify[@]}" missing.png
+expect 2 "$work/images" "${classify[@]}" "$work/images"
+expect 2 "no images given; name the files of some" "${classify[@]}"
+expect 2 "--model DIR is needed, the --out of train_vit" "$bin/classify" small.png
+expect 2 "--model $work/vit-a/model.safetensors is a file; give its folder, $work/vit-a" "$bin/classify" --model "$work/vit-a/model.safetensors" small.png
+expect 2 "--top: needs at least 1" "${classify[@]}" --top 0 small.png
+train gpt
+expect 2 "gpt-a/config.json: belongs to a GPT-2, a model of train_gpt; give a ViT, such as train_vit leaves, or use generate" \
+  "$bin/classify" --model "$work/gpt-a" small.png
+
+# ---- a run from before its config told of its data: both remedies
+cp -r "$work/vit-a" "$work/old"
+python3 - "$work/old/config.json" <<'PY'
+import json, sys
+config = json.load(open(sys.argv[1]))
+for key in ("image_mean", "image_std", "class_names"): del config[key]
+json.dump(config, open(sys.argv[1], "w"))
+PY
+expect 2 "old/config.json: key 'image_mean': is missing" "$bin/classify" --model "$work/old" small.png
+expect 0 "" "$bin/train_vit" --config "$work/old/config.json" --init-from "$work/old/model.safetensors" --steps 0 --out "$work/new"
+expect 0 "" "$bin/train_vit" --resume --out "$work/old"
+for remedy in new old; do
+  expect 0 "" "$bin/classify" --model "$work/$remedy" small.png grey.png alpha.png wide.png flat.png large.png dot.png
+  same "a config that was completed ($remedy)" "$work/all" "$work/out"
+done
+
+finish
