@@ -23,10 +23,14 @@ struct ImageDataset {
 // Reads the folder `path`, or the one folder in it that is recognised:
 //   - the CIFAR-10 binary release: data_batch_{1..5}.bin and test_batch.bin
 //   - the CIFAR-100 binary release: train.bin and test.bin, with the 100 fine labels
-//   - train/<class>/*.{png,jpg,jpeg,bmp} and test/<class>/…: images of one size; the alphabetical order of
-//     the class folders numbers the classes
-// InputError that says what was looked for, or which file is wrong and how, otherwise.
-ImageDataset load_images(const std::filesystem::path& path);
+//   - train/<class>/*.{png,jpg,jpeg,bmp} and test/<class>/…: images of one size, unless `side` gives them one; the
+//     alphabetical order of the class folders numbers the classes
+// A `side` above 0 makes all images side x side pixels, by resize_and_crop(). InputError that says what was looked for, or
+// which file is wrong and how, otherwise.
+ImageDataset load_images(const std::filesystem::path& path, Dim side = 0);
+
+// The same with images of side x side pixels; for side 0 as they are.
+ImageDataset resized(ImageDataset data, Dim side);
 
 // Ten classes of shapes on 32 x 32 pixels, of many colours, places, sizes and angles, under noise, shading and
 // clutter. Classes take turns, so any beginning of a split is balanced. Image i is a pure function of (seed,

@@ -14,6 +14,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kWhat = "image folder";
+constexpr const char* kOneSize = "; all must have one size, or be given one with --image N";
 
 bool is_image(const fs::path& path) {
   std::string ending = path.extension().string();
@@ -46,7 +47,7 @@ void check_same_classes(const fs::path& folder, const std::vector<std::string>& 
   check("test", "train", test, train);
 }
 
-ImageSplit read_split(const fs::path& split, const std::vector<std::string>& classes) {
+ImageSplit read_split(const fs::path& split, const std::vector<std::string>& classes, Dim side) {
   std::vector<fs::path> files;
   std::vector<std::int32_t> labels;
   for (std::size_t c = 0; c < classes.size(); ++c) {
@@ -57,7 +58,7 @@ ImageSplit read_split(const fs::path& split, const std::vector<std::string>& cla
                  " holds no images (*.png, *.jpg, *.jpeg, *.bmp)");
     labels.resize(files.size(), static_cast<std::int32_t>(c));
   }
-  return {read_images(files, 0), Array::from(labels, {static_cast<Dim>(files.size())})};
+  return {read_images(files, side), Array::from(labels, {static_cast<Dim>(files.size())})};
 }
 
 }  // namespace
@@ -78,7 +79,7 @@ Array read_images(const std::vector<fs::path>& files, Dim side) {
       const Array image = read(file);
       ASHLAR_CHECK(image.shape() == first.shape(), kWhat, ": ", file.string(), " is ", image.size(2), "x",
                    image.size(1), " pixels, but ", files[0].string(), " is ", first.size(2), "x",
-                   first.size(1), "; all images must have one size");
+                   first.size(1), kOneSize);
       std::memcpy(pixels + i * first.numel(), image.data<std::uint8_t>(),
                   static_cast<std::size_t>(first.numel()));
     }
@@ -91,16 +92,16 @@ bool holds_class_folders(const fs::path& folder) {
   return fs::is_directory(folder / "train", failure) || fs::is_directory(folder / "test", failure);
 }
 
-ImageDataset load_class_folders(const fs::path& folder) {
+ImageDataset load_class_folders(const fs::path& folder, Dim side) {
   ImageDataset data;
   data.class_names = class_folders(folder / "train");
   check_same_classes(folder, data.class_names, class_folders(folder / "test"));
-  data.train = read_split(folder / "train", data.class_names);
-  data.test = read_split(folder / "test", data.class_names);
+  data.train = read_split(folder / "train", data.class_names, side);
+  data.test = read_split(folder / "test", data.class_names, side);
   const Shape train = data.train.images.shape(), test = data.test.images.shape();
   ASHLAR_CHECK(train[2] == test[2] && train[3] == test[3], kWhat, ": the images of ",
                (folder / "test").string(), " are ", test[3], "x", test[2], " pixels, those of ",
-               (folder / "train").string(), " ", train[3], "x", train[2], "; all must have one size");
+               (folder / "train").string(), " ", train[3], "x", train[2], kOneSize);
   data.description = concat(data.class_names.size(), " class folders of ", train[3], "x", train[2],
                             " images in ", folder.string());
   return data;

@@ -60,7 +60,9 @@ void print(const std::vector<std::string>& images, const std::vector<std::vector
   }
   for (std::size_t i = 0; i < images.size(); ++i) {
     std::printf("%s", padded(images[i], image_width).c_str());
-    for (const auto& [name, probability] : guesses[i]) std::printf("   %s %6.2f %%", padded(name, name_width).c_str(), 100 * probability);
+    for (const auto& [name, probability] : guesses[i]) {
+      std::printf("   %s %6.2f %%", padded(name, name_width).c_str(), 100 * probability);
+    }
     std::printf("\n");
   }
 }
@@ -78,6 +80,7 @@ void run(int argc, char** argv) {
   if (!options.parse(argc, argv)) return;
   check_model_folder(s.model, "train_vit");
   ASHLAR_CHECK(!s.images.empty(), "no images given; name the files of some, see --help");
+  ASHLAR_CHECK(std::ranges::find(s.images, "") == s.images.end(), "IMAGE: the path is empty; give a PNG, JPEG or BMP file");
   set_num_threads(s.threads);
 
   const std::filesystem::path config_file = s.model / "config.json";

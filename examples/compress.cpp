@@ -87,12 +87,12 @@ Subject<Vit> vit_subject(const Settings& s, const SafetensorsFile& weights) {
       .evaluate = {},
       .calibration_loss = {}};
   if (!s.data.empty()) {
-    const data::ImageDataset dataset = data::load_images(s.data);
+    const data::ImageDataset dataset = data::load_images(s.data, config.image);
     const data::ImageEvaluation test(dataset.test, s.batch, data::channel_statistics(dataset.train));
     subject.evaluate = [test](const Vit& model, const EvalProgress& progress) { return evaluate(model, test, 0, progress); };
   }
   if (!s.calibrate.empty()) {
-    const data::ImageSplit train = data::load_images(s.calibrate).train;
+    const data::ImageSplit train = data::load_images(s.calibrate, config.image).train;
     subject.calibration_loss = [train](Dim batch) {
       const data::Augmentation none{.crop_padding = 0, .flip = false};
       const data::ImageLoader loader(train, batch, kCalibrationSeed, none, data::channel_statistics(train));

@@ -7,6 +7,7 @@
 #include "data/image_loader.h"
 #include "data/locate.h"
 #include "data/prefetch.h"
+#include "data/resize.h"
 #include "examples/models/saved.h"
 #include "examples/support/evaluate.h"
 #include "examples/support/option_values.h"
@@ -23,6 +24,7 @@ struct Settings {
   TrainingOptions training;
   VitConfig vit;
   data::Augmentation augmentation;
+  Dim image = 0;
   double label_smoothing = 0.1;
   std::string gelu = "erf";
   bool new_head = false;
@@ -35,6 +37,9 @@ void add_options(Options& options, Settings& s) {
   options.add("width", s.vit.width, "width of the residual stream").at_least(1);
   options.add("depth", s.vit.depth, "number of blocks").at_least(0);
   options.add("heads", s.vit.heads, "attention heads").at_least(1);
+  options.add("image", s.image, "side in pixels that images are scaled and cropped to; 0: as they are, which must be square and of one size")
+      .at_least(0)
+      .at_most(data::kLongestSide);
   options.add("patch", s.vit.patch, "side of a patch in pixels").at_least(1);
   options.add("hidden", s.vit.hidden, "width inside the MLP; 0: four times the width").at_least(0);
   options.add("class_token", s.vit.class_token, "read the class from a token of its own instead of the mean");
@@ -63,6 +68,7 @@ void take_over_network(const Options& options, Settings& s) {
   take_over(options, "heads", s.vit.heads, its.heads);
   take_over(options, "patch", s.vit.patch, its.patch);
   take_over(options, "hidden", s.vit.hidden, its.hidden);
+  take_over(options, "image", s.image, its.image);
   take_over(options, "class_token", s.vit.class_token, its.class_token);
   take_over(options, "gelu", s.gelu, name_of(its.gelu));
   take_over(options, s.training.linear, its.linear);
@@ -79,9 +85,9 @@ void load(const Vit& model, const Settings& s) {
   import_weights(model, file, model.timm(), s.new_head ? is_head : std::function<bool(const std::string&)>());
 }
 
-data::ImageDataset find_data(const std::filesystem::path& given) {
+data::ImageDataset find_data(const std::filesystem::path& given, Dim side) {
   constexpr std::uint64_t kSeed = 1;  // runs of all seeds learn and are tested on the same
-  return given.empty() ? data::procedural_images(kSeed) : data::load_images(given);
+  return given.empty() ? data::resized(data::procedural_images(kSeed), side) : data::load_images(given, side);
 }
 
 void run(int argc, char** argv) {
@@ -101,14 +107,14 @@ void run(int argc, char** argv) {
   set_deterministic(!t.allow_nondeterministic);
   std::printf("%s\n", startup_line("train_vit", t.device, t.threads, t.dtype).c_str());
 
-  const data::ImageDataset dataset = find_data(t.data);
+  const data::ImageDataset dataset = find_data(t.data, s.image);
   std::printf("data: %s, %lld training and %lld test images, %zu classes\n", dataset.description.c_str(),
               static_cast<long long>(dataset.train.size()), static_cast<long long>(dataset.test.size()),
               dataset.class_names.size());
   for (const std::string& name : dataset.class_names) check_utf8(name, concat("--data ", t.data.string(), ": class"));
   const Shape& shape = dataset.train.images.shape();
   ASHLAR_CHECK(shape[2] == shape[3], "--data ", t.data.string(), ": images must be square, these have ", shape[3], "x",
-               shape[2], " pixels");
+               shape[2], " pixels; --image N makes them so");
   s.vit.image = shape[2];
   s.vit.classes = static_cast<Dim>(dataset.class_names.size());
   s.vit.linear = t.linear;

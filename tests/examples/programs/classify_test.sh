@@ -41,6 +41,13 @@ png("wide.png", 28, 8, 2, lambda x, y: 3 * (shade(x - 10, y),) if 10 <= x < 18 e
 png("flat.png", 8, 8, 2, flat)
 png("large.png", 1200, 900, 2, flat)
 png("dot.png", 1, 1, 2, flat)
+import os, random
+for split, count in ("train", 24), ("test", 5):
+    for name, least in ("cat", 30), ("dog", 150):
+        os.makedirs(f"{sys.argv[1]}/mixed/{split}/{name}")
+        for i in range(count):
+            pixel = lambda x, y: [least + random.randrange(40) for _ in range(3)]
+            png(f"mixed/{split}/{name}/{i}.png", random.randrange(5, 40), random.randrange(5, 40), 2, pixel)
 PY
 cd "$work" || exit 1
 of() { grep "^$1" "$work/out" | sed 's/^[^ ]* *//'; }
@@ -64,12 +71,30 @@ expect 2 "cannot decode cut.png" "${classify[@]}" cut.png
 expect 2 "missing.png" "${classify[@]}" missing.png
 expect 2 "$work/images" "${classify[@]}" "$work/images"
 expect 2 "no images given; name the files of some" "${classify[@]}"
+expect 2 "IMAGE: the path is empty" "${classify[@]}" ""
 expect 2 "--model DIR is needed, the --out of train_vit" "$bin/classify" small.png
 expect 2 "--model $work/vit-a/model.safetensors is a file; give its folder, $work/vit-a" "$bin/classify" --model "$work/vit-a/model.safetensors" small.png
 expect 2 "--top: needs at least 1" "${classify[@]}" --top 0 small.png
 train gpt
 expect 2 "gpt-a/config.json: belongs to a GPT-2, a model of train_gpt; give a ViT, such as train_vit leaves, or use generate" \
   "$bin/classify" --model "$work/gpt-a" small.png
+
+# ---- images of differing sizes, at the size that the run has
+mixed=("${vit[0]}" --data "$work/mixed" "${vit[@]:3}")
+expect 2 "; all must have one size, or be given one with --image N" "${mixed[@]}" --steps 1 --out "$work/x"
+expect 2 "--image: needs at most 65536" "${mixed[@]}" --image 65537 --steps 1 --out "$work/x"
+expect 2 "image size 10 must be a multiple of patch 4" "${mixed[@]}" --image 10 --steps 1 --out "$work/x"
+expect 0 "" "${mixed[@]}" --decay constant --warmup 0 --image 12 --steps 20 --out "$work/mixed-a"
+if grep -q "2 class folders of 12x12 images" "$work/out"; then ok; else bad "no word of the size: $(cat "$work/out")"; fi
+expect 0 "" "${mixed[@]}" --decay constant --warmup 0 --image 12 --steps 10 --out "$work/mixed-b"
+expect 0 "" "$bin/train_vit" --resume --steps 20 --out "$work/mixed-b"
+same "resumed at its size" "$work/mixed-a/model.safetensors" "$work/mixed-b/model.safetensors"
+expect 0 "" "$bin/classify" --model "$work/mixed-a" --top 1 mixed/test/*/*.png
+if [ "$(awk '{ split($1, path, "/"); right += path[3] == $2 } END { print right }' "$work/out")" -ge 8 ]; then ok; else bad "images of differing sizes: $(cat "$work/out")"; fi
+expect 0 "" "$bin/compress" --in "$work/mixed-a/model.safetensors" --layer dense --data "$work/mixed" --out "$work/mixed-dense"
+same "an evaluation at the model's size" <(grep -o 'test loss .*' "$work/out" | head -n 1) \
+  <(awk -F'[:,]' '/"eval"/ { for (i = 1; i < NF; ++i) { if ($i == "\"loss\"") l = $(i + 1); if ($i == "\"accuracy\"") a = $(i + 1) }
+      printf "test loss %.6g, accuracy %.6g %%\n", l, 100 * a }' "$work/mixed-a/metrics.jsonl" | tr -d '}')
 
 # ---- a run from before its config told of its data: both remedies
 cp -r "$work/vit-a" "$work/old"

@@ -35,7 +35,7 @@ import struct, sys
 open(sys.argv[1], 'wb').write(b'BM' + struct.pack('<IHHIIiiHHIIiiII', 150, 0, 0, 54, 40, 8, 4, 1, 24, 0, 96, 0, 0, 0, 0) + bytes(96))
 " "$work/$image"
 done
-expect 2 "images must be square, these have 8x4 pixels" "$bin/train_vit" --data "$work/wide" --out "$work/x"
+expect 2 "images must be square, these have 8x4 pixels; --image N makes them so" "$bin/train_vit" --data "$work/wide" --out "$work/x"
 cp -r "$work/images" "$work/hole"
 rm "$work"/hole/train/dog/*
 expect 2 "dog" "$bin/train_vit" --data "$work/hole" --out "$work/x"

@@ -12,7 +12,7 @@ is() { if [ "$2" = "$3" ]; then ok; else bad "$1: '$2' and not '$3'"; fi; }
 
 common=("--clip 0.01" "--weight-decay 0.5" "--dtype bf16" "--dropout 0" "--seed 2" "--lr 0.002" "--lr-scale" "--optimizer sgd"
   "--optim.beta1 0.5" "--decay linear" "--decay cosine" "--warmup 0.9" "--groups role=norm,lr=0.5" "--batch 2" "--hidden 32")
-of_vit=("--label-smoothing 0.5" "--no-flip" "--cutmix 1" "--crop-padding 1" "--mixup 0" "--drop-path 0.5" "--gelu tanh" "--no-class-token")
+of_vit=("--label-smoothing 0.5" "--no-flip" "--cutmix 1" "--crop-padding 1" "--mixup 0" "--drop-path 0.5" "--gelu tanh" "--no-class-token" "--image 12")
 for name in vit gpt; do
   declare -n command=$name
   run $name
