@@ -90,6 +90,7 @@ void run(int argc, char** argv) {
   Vit model(Scope::root(parse_dtype(s.dtype), 0, Device::parse(s.device)).for_loading(), config);
   import_weights(model, weights, model.timm());
   model.eval();
+  model.freeze();
 
   const NoGrad no_grad;
   const auto count = static_cast<Dim>(s.images.size());
@@ -98,12 +99,11 @@ void run(int argc, char** argv) {
   const data::ImageEvaluation batches(split, kBatch, data.normalisation);
   std::vector<std::vector<Guess>> guesses;
   for (Dim index = 0; index < batches.batches(); ++index) {
-    const Array logits = model(batches.at(index).images).value();
-    for (Dim row = 0; row < logits.size(0); ++row) {
-      const auto of_image = logits.slice(0, row, row + 1).to_vector<float>();
-      ASHLAR_CHECK(std::ranges::all_of(of_image, [](float logit) { return std::isfinite(logit); }), weights.path().string(),
-                   ": these weights give logits that are not finite; the file is damaged, or its training diverged");
-      guesses.push_back(likeliest(of_image, data.class_names, s.top));
+    const auto logits = model(batches.at(index).images).value().to_vector<float>();
+    ASHLAR_CHECK(std::ranges::all_of(logits, [](float logit) { return std::isfinite(logit); }), weights.path().string(),
+                 ": these weights give logits that are not finite; the file is damaged, or its training diverged");
+    for (auto row = logits.begin(); row != logits.end(); row += config.classes) {
+      guesses.push_back(likeliest({row, row + config.classes}, data.class_names, s.top));
     }
   }
   print(s.images, guesses);

@@ -288,7 +288,9 @@ void run(int argc, char** argv) {
   options.add("weighting", s.weighting, "what --calibrate learns: the inputs of each matrix, or the Fisher information of its rows")
       .choices({"activation", "fisher"});
   options.add("samples", s.samples, "images or text windows that --calibrate looks at, rounded up to whole batches").at_least(1);
-  options.add("data", s.data, "data to evaluate on before and after, as --data of train_vit or train_gpt takes them").value_name("DIR");
+  options.add("data", s.data, "data to evaluate on before and after, as --data of train_vit or train_gpt takes them; images are scaled and "
+                              "cropped to the model's size")
+      .value_name("DIR");
   options.add("tokenizer", s.tokenizer, concat(kTokenizerFolder, "; default: those beside --in")).value_name("DIR");
   options.add("batch", s.batch, "images at a time; of a text, windows to calibrate with, and an eighth as many to evaluate").at_least(1);
   options.add("eval_windows", s.eval_windows, "evaluate a GPT-2 on the first N windows only; 0: on all").at_least(0);
