@@ -24,6 +24,7 @@ std::string packed_hint(const fs::path& folder) {
 }
 
 ImageSplit resized(const ImageSplit& split, Dim side) {
+  if (split.images.size(2) == side && split.images.size(3) == side) return split;
   ImageSplit result{Array::empty({split.size(), 3, side, side}, DType::u8), split.labels};
   auto* pixels = result.images.data<std::uint8_t>();
   const Dim size = 3 * side * side;
