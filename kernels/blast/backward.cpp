@@ -1,5 +1,4 @@
 #include "core/parallel.h"
-#include "kernels/blast/cpu.h"
 #include "kernels/blast/fetch.h"
 #include "kernels/blast/hidden.h"
 #include "kernels/blocks/range_sums.h"
@@ -142,18 +141,13 @@ class Backward {
 
 }  // namespace
 
-void blast::backward(std::string_view operation, const Exec& exec, ConstView dy, ConstView x, ConstView kept, ConstView u,
-                     ConstView v, ConstView s, View dx, View du, View dv, View ds, View dbias) {
+void blast_backward(const Exec& exec, ConstView dy, ConstView x, ConstView kept, ConstView u, ConstView v, ConstView s,
+                    View dx, View du, View dv, View ds, View dbias) {
+  constexpr std::string_view operation = "blast_backward";
   const Sizes sizes = check(operation, x, dy, u, v, s, dbias, kept);
   check_gradients(operation, x, u, v, s, dx, du, dv, ds);
   if (sizes.rows == 0) return clear({du, dv, ds, dbias});
   Backward(exec, sizes, {dy, x, kept_a(kept, sizes), u, v, s, dx, du, dv, ds, dbias}).run();
-}
-
-void blast_backward(const Exec& exec, ConstView dy, ConstView x, ConstView kept, ConstView u, ConstView v, ConstView s,
-                    View dx, View du, View dv, View ds, View dbias) {
-  ASHLAR_CHECK(s, "blast_backward: s must be given");
-  blast::backward("blast_backward", exec, dy, x, kept, u, v, s, dx, du, dv, ds, dbias);
 }
 
 }  // namespace ashlar::kernels::cpu

@@ -1,21 +1,23 @@
 // BLAST (Lee et al. 2024): a matrix W (m, n) in b1 x b2 blocks W_ij = U_i diag(s_ij) V_jᵀ of shared factors.
 //   A_j = X_j V_j,  C_i = Σ_j s_ij * A_j,  Y_i = C_i U_iᵀ + bias_i
 // 2 R r (n + m + b1 b2) operations for R rows. The rows are processed in tiles whose A and C stay in the cache.
+// With one block and without s it is a matrix of low rank, W = U Vᵀ: C = A.
 #pragma once
 #include "kernels/kernel.h"
 
 namespace ashlar::kernels {
 
-// x (R, n), y (R, m): f64, f32 or bf16, rows contiguous. u (b1, p, r), v (b2, q, r), s (b1, b2, r) and bias (m), which
-// may be absent, in the master dtype (u and v in that of x too) and contiguous. p = ceil(m / b1), q = ceil(n / b2): rows
-// of the factors beyond m and n are padding and are not read. kept, contiguous, of blast_kept_shape and in the dtype of x,
-// receives what the backward then need not compute again; it may be absent.
+// x (R, n), y (R, m): f64, f32 or bf16, rows contiguous. u (b1, p, r), v (b2, q, r), s (b1, b2, r), which may be absent
+// where b1 = b2 = 1, and bias (m), which may be absent, in the master dtype (u and v in that of x too) and contiguous.
+// p = ceil(m / b1), q = ceil(n / b2): rows of the factors beyond m and n are padding and are not read. kept, contiguous and
+// in the dtype of x, receives what the backward then need not compute again; it may be absent. It is of blast_kept_shape or,
+// without s, A (R, 1, r).
 extern const Kernel<void(const Exec&, ConstView x, ConstView u, ConstView v, ConstView s, ConstView bias, View kept, View y)>
     blast_forward;
 
-// Gradients of the above, overwritten; any of them may be absent. Those of the factors and the bias are contiguous and
-// in the master dtype; padding gets exactly zero. What is not kept is computed again: A by one more product beside the
-// backward's four, C by the coupling alone.
+// Gradients of the above, overwritten; any of them may be absent, as ds must be without s. Those of the factors and the bias
+// are contiguous and in the master dtype; padding gets exactly zero. What is not kept is computed again: A by one more
+// product beside the backward's four, C by the coupling alone.
 //   dC_i = dY_i U_i,  dA_j = Σ_i s_ij * dC_i,  dX_j = dA_j V_jᵀ
 //   dU_i = dY_iᵀ C_i,  ds_ij = Σ_t dC_i * A_j,  dV_j = X_jᵀ dA_j
 // Sums over rows are grouped by R alone, never by the number of threads.
@@ -30,7 +32,7 @@ constexpr Dim blast_padded_rank(Dim rank) {
   return 16 * (lines % 4 == 0 ? lines + 1 : lines);
 }
 
-// What can be kept of R rows. On the CPU A, (R, b2, blast_padded_rank(r)). On CUDA A and C, (R, b2 + b1, r): there the
+// What can be kept of R rows with s. On the CPU A, (R, b2, blast_padded_rank(r)). On CUDA A and C, (R, b2 + b1, r): there the
 // forward writes C in any case.
 Shape blast_kept_shape(Device device, Dim rows, Dim out_blocks, Dim in_blocks, Dim rank);
 

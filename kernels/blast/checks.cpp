@@ -35,11 +35,8 @@ Sizes check(std::string_view operation, const ConstView& x, const ConstView& y, 
                  " must have one block");
   }
   check_contiguous(operation, "bias", bias, {m}, master);
-  if (s) {
-    check_contiguous(operation, "kept", kept, blast_kept_shape(x.device, x.size(0), u.size(0), v.size(0), rank), x.dtype);
-  } else {
-    check_contiguous(operation, "z", kept, {x.size(0), 1, rank}, x.dtype);
-  }
+  const Shape kept_shape = s ? blast_kept_shape(x.device, x.size(0), u.size(0), v.size(0), rank) : Shape{x.size(0), 1, rank};
+  check_contiguous(operation, "kept", kept, kept_shape, x.dtype);
   return {x.size(0), {n, v.size(0), v.size(1)}, {m, u.size(0), u.size(1)}, rank};
 }
 
@@ -50,7 +47,8 @@ void check_gradients(std::string_view operation, const ConstView& x, const Const
   ASHLAR_CHECK(!dx || dx.shape == x.shape, operation, ": dx ", dx.shape, " must have the shape of x ", x.shape);
   check_contiguous(operation, "du", du, u.shape, master_dtype(x.dtype));
   check_contiguous(operation, "dv", dv, v.shape, master_dtype(x.dtype));
-  if (s) check_contiguous(operation, "ds", ds, s.shape, s.dtype);
+  ASHLAR_CHECK(s || !ds, operation, ": ds ", ds.shape, " is given without s; leave it absent too");
+  check_contiguous(operation, "ds", ds, s.shape, s.dtype);
 }
 
 }  // namespace ashlar::kernels::blast

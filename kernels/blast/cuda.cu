@@ -100,10 +100,15 @@ OwnCoupled coupled(const Exec& exec, const Sizes& sizes, const ConstView& featur
 }
 
 }  // namespace
+}  // namespace ashlar::kernels::blast
 
-void cuda_forward(std::string_view operation, const Exec& exec, ConstView x, ConstView u, ConstView v, ConstView s,
-                  ConstView bias, View kept, View y) {
-  const Sizes sizes = check(operation, x, y, u, v, s, bias, kept);
+namespace ashlar::kernels::cuda {
+
+using namespace blast;
+
+void blast_forward(const Exec& exec, ConstView x, ConstView u, ConstView v, ConstView s, ConstView bias, View kept,
+                   View y) {
+  const Sizes sizes = check("blast_forward", x, y, u, v, s, bias, kept);
   if (y.numel() == 0) return;
   if (kept) {
     const Coupled<View> values = in_kept(sizes, kept, static_cast<bool>(s));
@@ -114,8 +119,9 @@ void cuda_forward(std::string_view operation, const Exec& exec, ConstView x, Con
   }
 }
 
-void cuda_backward(std::string_view operation, const Exec& exec, ConstView dy, ConstView x, ConstView kept, ConstView u,
-                   ConstView v, ConstView s, View dx, View du, View dv, View ds, View dbias) {
+void blast_backward(const Exec& exec, ConstView dy, ConstView x, ConstView kept, ConstView u, ConstView v, ConstView s,
+                    View dx, View du, View dv, View ds, View dbias) {
+  constexpr std::string_view operation = "blast_backward";
   const Sizes sizes = check(operation, x, dy, u, v, s, dbias, kept);
   check_gradients(operation, x, u, v, s, dx, du, dv, ds);
   if (dbias && (!du || sizes.rows == 0)) cuda::sum_to(exec, dy, as_row(dbias));
@@ -135,22 +141,6 @@ void cuda_backward(std::string_view operation, const Exec& exec, ConstView dy, C
   if (du) factor_gradient(exec, sizes.out, dy, from_x.after, du, dbias);
   if (dv) factor_gradient(exec, sizes.in, x, from_dy.after, dv, {});
   if (dx) from_rank(exec, sizes.in, from_dy.after, v, {}, dx);
-}
-
-}  // namespace ashlar::kernels::blast
-
-namespace ashlar::kernels::cuda {
-
-void blast_forward(const Exec& exec, ConstView x, ConstView u, ConstView v, ConstView s, ConstView bias, View kept,
-                   View y) {
-  ASHLAR_CHECK(s, "blast_forward: s must be given");
-  blast::cuda_forward("blast_forward", exec, x, u, v, s, bias, kept, y);
-}
-
-void blast_backward(const Exec& exec, ConstView dy, ConstView x, ConstView kept, ConstView u, ConstView v, ConstView s,
-                    View dx, View du, View dv, View ds, View dbias) {
-  ASHLAR_CHECK(s, "blast_backward: s must be given");
-  blast::cuda_backward("blast_backward", exec, dy, x, kept, u, v, s, dx, du, dv, ds, dbias);
 }
 
 }  // namespace ashlar::kernels::cuda

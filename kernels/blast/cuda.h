@@ -1,7 +1,6 @@
-// BLAST on CUDA; without s it is a matrix of low rank (one block on each side).
+// The kernels of BLAST's coupling on CUDA.
 #pragma once
 #include <algorithm>
-#include <string_view>
 
 #include "core/device.h"
 #include "core/rounding.h"
@@ -9,11 +8,6 @@
 #include "kernels/fusion.h"
 
 namespace ashlar::kernels::blast {
-
-void cuda_forward(std::string_view operation, const Exec& exec, ConstView x, ConstView u, ConstView v, ConstView s,
-                  ConstView bias, View kept, View y);
-void cuda_backward(std::string_view operation, const Exec& exec, ConstView dy, ConstView x, ConstView kept, ConstView u,
-                   ConstView v, ConstView s, View dx, View du, View dv, View ds, View dbias);
 
 // The coupling between a (R, inputs, r) and c (R, outputs, r), in the dtype of x, whose rows lie anywhere:
 //   c_i = Σ_j s_ij * a_j, with s_ij at s + i * s_out + j * s_in (r values, master dtype).

@@ -1,17 +1,16 @@
 #include "core/parallel.h"
-#include "kernels/blast/cpu.h"
 #include "kernels/blast/fetch.h"
 #include "kernels/blast/hidden.h"
 #include "kernels/matmul/matmul.h"
 
 namespace ashlar::kernels::cpu {
 
-void blast::forward(std::string_view operation, const Exec& exec, ConstView x, ConstView u, ConstView v, ConstView s,
-                    ConstView bias, View kept, View y) {
+void blast_forward(const Exec& exec, ConstView x, ConstView u, ConstView v, ConstView s, ConstView bias, View kept,
+                   View y) {
   using namespace kernels::blast;
   // bf16 products pack their factors for each tile, so that long ones pay.
   const Dim cache_bytes = (x.dtype == DType::bf16 ? 2048 : 512) * 1024;
-  const Sizes p = check(operation, x, y, u, v, s, bias, kept);
+  const Sizes p = check("blast_forward", x, y, u, v, s, bias, kept);
   const View a = kept_a(kept, p);
   const Operand left = Operand::transposed(exec, u, x.dtype, p.rows), right(exec, v, x.dtype);
   const Array coupling = s ? pack_coupling(s, x.dtype) : Array();
@@ -36,12 +35,6 @@ void blast::forward(std::string_view operation, const Exec& exec, ConstView x, C
     }
     from_rank(exec, p.out, c_tile, left.view(), bias, rows_in(y, tile));
   });
-}
-
-void blast_forward(const Exec& exec, ConstView x, ConstView u, ConstView v, ConstView s, ConstView bias, View kept,
-                   View y) {
-  ASHLAR_CHECK(s, "blast_forward: s must be given");
-  blast::forward("blast_forward", exec, x, u, v, s, bias, kept, y);
 }
 
 }  // namespace ashlar::kernels::cpu

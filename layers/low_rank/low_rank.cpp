@@ -4,20 +4,25 @@
 #include <cmath>
 
 #include "autograd/function.h"
+#include "kernels/blast/blast.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/linalg/linalg.h"
-#include "kernels/low_rank/low_rank.h"
 
 namespace ashlar {
 namespace {
+
+// A factor (features, r) as the only block of one of BLAST's, (1, features, r); what is undefined stays so.
+Array as_block(const Array& factor) {
+  return factor.defined() ? factor.reshape({1, factor.size(0), factor.size(1)}) : factor;
+}
 
 struct LowRankOp : Function<LowRankOp> {
   static constexpr const char* name = "low_rank_linear";
   static Array forward(Context& ctx, const Array& x, const Array& u, const Array& v, const Array& bias) {
     const Array rows = x.as_contiguous();
     Array y = Array::empty({x.size(0), u.size(0)}, x.dtype(), x.device()), z;
-    if (ctx.recording()) z = Array::empty({x.size(0), u.size(1)}, x.dtype(), x.device());
-    kernels::low_rank_forward(x.exec(), rows, u, v, bias, z.defined() ? View(z) : View{}, y);
+    if (ctx.recording()) z = Array::empty({x.size(0), 1, u.size(1)}, x.dtype(), x.device());
+    kernels::blast_forward(x.exec(), rows, as_block(u), as_block(v), {}, bias, z.defined() ? View(z) : View{}, y);
     ctx.save(rows, z, u, v);
     return y;
   }
@@ -25,16 +30,14 @@ struct LowRankOp : Function<LowRankOp> {
     const Array &x = ctx.saved(0), &z = ctx.saved(1), &u = ctx.saved(2), &v = ctx.saved(3);
     const Array dx = ctx.gradient_like(0, x), du = ctx.gradient_like(1, u), dv = ctx.gradient_like(2, v);
     const Array dbias = ctx.gradient_like(3, u, {dy.size(1)});
-    kernels::low_rank_backward(dy.exec(), dy.as_contiguous(), x, z, u, v, dx, du, dv, dbias);
+    kernels::blast_backward(dy.exec(), dy.as_contiguous(), x, z, as_block(u), as_block(v), {}, dx, as_block(du),
+                            as_block(dv), {}, dbias);
     return {dx, du, dv, dbias};
   }
 };
 
 // What a step on the one factor is measured by: ‖dU Vᵀ‖² = trace(dU (VᵀV) dUᵀ), and likewise for V.
-Array gram_of(const Tensor& other) {
-  const Shape& shape = other.shape();
-  return linalg::gram(other.value().reshape({1, shape[0], shape[1]}));
-}
+Array gram_of(const Tensor& other) { return linalg::gram(as_block(other.value())); }
 
 // C with C Cᵀ = moments, symmetric and positive semidefinite up to rounding.
 Array root_of(const Array& moments) {

@@ -1,7 +1,8 @@
 // Low rank: W = U Vᵀ.
 //   z = x V          y = z Uᵀ + b
 //   dU = dyᵀ z       dz = dy U      dV = xᵀ dz      dx = dz Vᵀ
-// Saved for backward: x (shared with its producer) and z, which is narrow.
+// Computed as BLAST with one block and no coupling (kernels/blast). Saved for backward: x (shared with its producer) and z,
+// which is narrow.
 #pragma once
 #include "layers/linear_spec.h"
 

@@ -2,7 +2,6 @@
 #include "autograd/ops.h"
 #include "kernels/blast/blast.h"
 #include "kernels/gelu/gelu.h"
-#include "kernels/low_rank/low_rank.h"
 #include "kernels/matmul/matmul.h"
 #include "tests/cuda/support.h"
 
@@ -164,7 +163,7 @@ TEST_CASE("what a low-rank or BLAST forward keeps is what the backward would com
       const auto factor = [&](const Shape& shape, std::uint64_t key) { return randn(shape, master_dtype(dtype), key).to(kGpu); };
       const Array x = randn({kRows, kIn}, dtype, 1).to(kGpu), dy = randn({kRows, kOut}, dtype, 2).to(kGpu);
       const Array u = factor({kBlocks, kOut / kBlocks, rank}, 3), v = factor({kBlocks, kIn / kBlocks, rank}, 4);
-      const Array s = factor({kBlocks, kBlocks, rank}, 5), left = factor({kOut, rank}, 6), right = factor({kIn, rank}, 7);
+      const Array s = factor({kBlocks, kBlocks, rank}, 5), left = factor({1, kOut, rank}, 6), right = factor({1, kIn, rank}, 7);
       const auto blast = [&](const Array& kept) {
         const Arrays got{empty_like(dy), empty_like(x), empty_like(u), empty_like(v), empty_like(s)};
         kernels::blast_forward(x.exec(), x, u, v, s, {}, kept.defined() ? View(kept) : View{}, got[0]);
@@ -173,13 +172,13 @@ TEST_CASE("what a low-rank or BLAST forward keeps is what the backward would com
       };
       const auto low_rank = [&](const Array& z) {
         const Arrays got{empty_like(dy), empty_like(x), empty_like(left), empty_like(right)};
-        kernels::low_rank_forward(x.exec(), x, left, right, {}, z.defined() ? View(z) : View{}, got[0]);
-        kernels::low_rank_backward(x.exec(), dy, x, z, left, right, got[1], got[2], got[3], {});
+        kernels::blast_forward(x.exec(), x, left, right, {}, {}, z.defined() ? View(z) : View{}, got[0]);
+        kernels::blast_backward(x.exec(), dy, x, z, left, right, {}, got[1], got[2], got[3], {}, {});
         return got;
       };
       const Shape shape = kernels::blast_kept_shape(kGpu, kRows, kBlocks, kBlocks, rank);
       for (const auto& [kept, without] : {std::pair{blast(Array::full(shape, NAN, dtype, kGpu)), blast({})},
-                                          {low_rank(Array::full({kRows, rank}, NAN, dtype, kGpu)), low_rank({})}}) {
+                                          {low_rank(Array::full({kRows, 1, rank}, NAN, dtype, kGpu)), low_rank({})}}) {
         for (std::size_t i = 0; i < kept.size(); ++i) {
           INFO("result " << i);
           CHECK(difference(kept[i].to(Device{}), without[i].to(Device{})) <= gpu_tolerance(dtype));

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "core/array.h"
-#include "kernels/low_rank/low_rank.h"
 #include "tests/support/catch.h"
 #include "tests/support/compare.h"
 #include "tests/support/errors.h"

@@ -18,7 +18,6 @@
 #include "kernels/embedding/embedding.h"
 #include "kernels/gelu/gelu.h"
 #include "kernels/layer_norm/layer_norm.h"
-#include "kernels/low_rank/low_rank.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/monarch/monarch.h"
 #include "kernels/normalize/normalize.h"
@@ -140,15 +139,6 @@ const std::map<std::string, Probe>& probes() {
        }},
       {"linear_combination",
        [=](DType t) { kernels::linear_combination(cpu, matrix(t), 1, matrix(t), 1, matrix(t)); }},
-      {"low_rank_backward",
-       [=](DType t) {
-         kernels::low_rank_backward(cpu, matrix(t), matrix(t), {}, factor(t, {3, 2}), factor(t, {3, 2}), matrix(t),
-                                    factor(t, {3, 2}), factor(t, {3, 2}), vector(t, 3));
-       }},
-      {"low_rank_forward",
-       [=](DType t) {
-         kernels::low_rank_forward(cpu, matrix(t), factor(t, {3, 2}), factor(t, {3, 2}), vector(t, 3), {}, matrix(t));
-       }},
       {"matmul", [=](DType t) { kernels::matmul(cpu, matrix(t), Array::zeros({3, 3}, t), matrix(t), {}); }},
       {"monarch_backward",
        [=](DType t) {
