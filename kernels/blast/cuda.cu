@@ -5,11 +5,8 @@
 #include "core/cuda/cuda.h"
 #include "kernels/blast/checks.h"
 #include "kernels/blocks/views.h"
-#include "kernels/matmul/cuda.h"
-
-namespace ashlar::kernels::cuda {
-void sum_to(const Exec& exec, ConstView x, View y);
-}
+#include "kernels/matmul/matmul.h"
+#include "kernels/reduce/reduce.h"
 
 namespace ashlar::kernels::blast {
 namespace {
@@ -24,8 +21,8 @@ AnyView rank_blocks(const AnyView& values, const BlockRun& run) {
 // to_i = from_i factor_i: features of a side to the rank.
 void to_rank(const Exec& exec, const Side& side, const ConstView& from, const ConstView& factor, const View& to) {
   for (const BlockRun& run : runs_of(side)) {
-    cuda::matmul_blocks(exec, block_columns(from, side, run, run.inputs),
-                        block_weights(factor, run, run.inputs, factor.size(2)), rank_blocks(to, run), {});
+    matmul(exec, block_columns(from, side, run, run.inputs), block_weights(factor, run, run.inputs, factor.size(2)),
+           rank_blocks(to, run), {});
   }
 }
 
@@ -33,8 +30,8 @@ void to_rank(const Exec& exec, const Side& side, const ConstView& from, const Co
 void from_rank(const Exec& exec, const Side& side, const ConstView& from, const ConstView& factor, const ConstView& bias,
                const View& to) {
   for (const BlockRun& run : runs_of(side)) {
-    cuda::matmul_blocks(exec, rank_blocks(from, run), transposed(block_weights(factor, run, run.inputs, factor.size(2))),
-                        block_columns(to, side, run, run.inputs), block_bias(bias, side, run, run.inputs));
+    matmul(exec, rank_blocks(from, run), transposed(block_weights(factor, run, run.inputs, factor.size(2))),
+           block_columns(to, side, run, run.inputs), {.bias = block_bias(bias, side, run, run.inputs)});
   }
 }
 
@@ -44,9 +41,9 @@ void factor_gradient(const Exec& exec, const Side& side, const ConstView& featur
   if (side.blocks * side.length > side.size || values.size(0) == 0) ashlar::cuda::fill(exec.device.index, gradient, 0);
   if (values.size(0) == 0) return;
   for (const BlockRun& run : runs_of(side)) {
-    cuda::matmul_blocks(exec, transposed(block_columns(features, side, run, run.inputs)), rank_blocks(values, run),
-                        block_weights(gradient, run, run.inputs, gradient.size(2)), {},
-                        block_values(sums, side, run, run.inputs));
+    matmul(exec, transposed(block_columns(features, side, run, run.inputs)), rank_blocks(values, run),
+           block_weights(gradient, run, run.inputs, gradient.size(2)),
+           {.row_sums = block_values(sums, side, run, run.inputs)});
   }
 }
 
@@ -124,7 +121,7 @@ void blast_backward(const Exec& exec, ConstView dy, ConstView x, ConstView kept,
   constexpr std::string_view operation = "blast_backward";
   const Sizes sizes = check(operation, x, dy, u, v, s, dbias, kept);
   check_gradients(operation, x, u, v, s, dx, du, dv, ds);
-  if (dbias && (!du || sizes.rows == 0)) cuda::sum_to(exec, dy, as_row(dbias));
+  if (dbias && (!du || sizes.rows == 0)) sum_to(exec, dy, as_row(dbias));
   if (sizes.rows == 0) {
     for (const View& gradient : {du, dv, ds}) {
       if (gradient) ashlar::cuda::fill(exec.device.index, gradient, 0);

@@ -1,6 +1,6 @@
 #include "kernels/blast/hidden.h"
 
-#include "kernels/matmul/cpu.h"
+#include "kernels/matmul/matmul.h"
 
 namespace ashlar::kernels::blast {
 
@@ -14,8 +14,8 @@ void to_rank(const Exec& exec, const Side& side, const ConstView& features, cons
 void from_rank(const Exec& exec, const Side& side, const ConstView& hidden, const ConstView& factor, const ConstView& bias,
                const View& features) {
   for (const BlockRun& run : runs_of(side)) {
-    cpu::matmul_blocks(exec, hidden_blocks(hidden, run), block_weights(factor, run, factor.size(1), run.outputs),
-                       block_columns(features, side, run, run.outputs), block_bias(bias, side, run, run.outputs));
+    matmul(exec, hidden_blocks(hidden, run), block_weights(factor, run, factor.size(1), run.outputs),
+           block_columns(features, side, run, run.outputs), {.bias = block_bias(bias, side, run, run.outputs)});
   }
 }
 

@@ -5,7 +5,7 @@
 #include "kernels/block_diagonal/checks.h"
 #include "kernels/blocks/range_sums.h"
 #include "kernels/blocks/regroup.h"
-#include "kernels/matmul/cpu.h"
+#include "kernels/matmul/matmul.h"
 #include "kernels/reduce/column_sums.h"
 
 namespace ashlar::kernels::cpu {
@@ -143,9 +143,8 @@ void block_diagonal_forward(const Exec& exec, ConstView x, ConstView w, ConstVie
     const ConstView x_tile = shuffle ? ConstView(own) : rows_of(x, begin, rows);
     const View y_tile = rows_of(y, begin, rows);
     for (const BlockRun& run : runs_of(p.in, p.out)) {
-      matmul_blocks(exec, block_columns(x_tile, p.in, run, run.inputs),
-                    block_weights(weights.view(), run, run.inputs, run.outputs),
-                    block_columns(y_tile, p.out, run, run.outputs), block_bias(bias, p.out, run, run.outputs));
+      matmul(exec, block_columns(x_tile, p.in, run, run.inputs), block_weights(weights.view(), run, run.inputs, run.outputs),
+             block_columns(y_tile, p.out, run, run.outputs), {.bias = block_bias(bias, p.out, run, run.outputs)});
     }
   });
 }

@@ -3,7 +3,7 @@
 #include "kernels/block_diagonal/checks.h"
 #include "kernels/blocks/views.h"
 #include "kernels/device.cuh"
-#include "kernels/matmul/cuda.h"
+#include "kernels/matmul/matmul.h"
 #include "kernels/reduce/reduce.h"
 
 namespace ashlar::kernels::cuda {
@@ -62,8 +62,8 @@ void block_diagonal_forward(const Exec& exec, ConstView x, ConstView w, ConstVie
   if (y.numel() == 0) return;
   const Channels channels = channels_of(exec, p, x);
   for (const BlockRun& run : runs_of(p.in, p.out)) {
-    matmul_blocks(exec, block_columns(channels.view, p.in, run, run.inputs), transposed(weights(w, run)),
-                  block_columns(y, p.out, run, run.outputs), block_bias(bias, p.out, run, run.outputs));
+    matmul(exec, block_columns(channels.view, p.in, run, run.inputs), transposed(weights(w, run)),
+           block_columns(y, p.out, run, run.outputs), {.bias = block_bias(bias, p.out, run, run.outputs)});
   }
 }
 
@@ -82,10 +82,10 @@ void block_diagonal_backward(const Exec& exec, ConstView dy, ConstView x, ConstV
   for (const BlockRun& run : runs_of(p.in, p.out)) {
     const ConstView dy_blocks = block_columns(dy, p.out, run, run.outputs);
     if (dw) {
-      matmul_blocks(exec, transposed(dy_blocks), block_columns(channels.view, p.in, run, run.inputs),
-                    weights(dw, run), {}, block_values(dbias, p.out, run, run.outputs));
+      matmul(exec, transposed(dy_blocks), block_columns(channels.view, p.in, run, run.inputs), weights(dw, run),
+             {.row_sums = block_values(dbias, p.out, run, run.outputs)});
     }
-    if (dx) matmul_blocks(exec, dy_blocks, weights(w, run), block_columns(to, p.in, run, run.inputs), {});
+    if (dx) matmul(exec, dy_blocks, weights(w, run), block_columns(to, p.in, run, run.inputs), {});
   }
   // The shuffle of (q, b) undoes that of (b, q).
   if (d_channels.defined()) gather(exec, p.in.length, p.in.blocks, d_channels, dx);

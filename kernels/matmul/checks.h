@@ -25,13 +25,24 @@ inline void check_gelu(const ConstView& a, const View& y, const MatmulOptions& o
   ASHLAR_CHECK(!at || (!z && !options.bias), "matmul: gelu_at ", at.shape, " excludes a bias and a pre_activation");
 }
 
+// A vector, or one for each product of a batch: those of a block matrix lie further apart than they are long.
+inline void check_vectors(std::string_view name, const ConstView& v, const Shape& shape, DType dtype) {
+  if (!v) return;
+  ASHLAR_CHECK(v.shape == shape && v.dtype == dtype, "matmul: ", name, " ", v.dtype, v.shape, " must be ", dtype, shape);
+  ASHLAR_CHECK(v.size(-1) <= 1 || v.step(-1) == 1, "matmul: ", name, " ", dtype, shape,
+               " must have contiguous rows; copy with as_contiguous() first");
+}
+
+inline void check_bias(const View& y, const ConstView& bias) {
+  const bool of_each = y.shape.ndim() == 3 && bias.shape.ndim() == 3;
+  check_vectors("bias", bias, of_each ? y.shape.with(1, 1) : Shape{y.size(-1)}, master_dtype(y.dtype));
+}
+
 inline void check_row_sums(const ConstView& a, const View& y, const MatmulOptions& options) {
   const View& sums = options.row_sums;
-  ASHLAR_CHECK(!sums || (y.shape.ndim() == 2 && !options.bias && !options.gelu), "matmul: row_sums ", sums.shape,
-               " are those of one product of two matrices, without bias or gelu");
-  ASHLAR_CHECK(!sums || (sums.shape == Shape({a.size(-2)}) && sums.dtype == master_dtype(a.dtype) && sums.contiguous()),
-               "matmul: row_sums ", sums.dtype, sums.shape, " must be ", master_dtype(a.dtype), Shape({a.size(-2)}),
-               " and contiguous, for a ", a.dtype, a.shape);
+  ASHLAR_CHECK(!sums || (y.shape.ndim() <= 3 && !options.bias && !options.gelu), "matmul: row_sums ", sums.shape,
+               " are those of a product with one batch dimension at most, without bias or gelu; y is ", y.shape);
+  check_vectors("row_sums", sums, y.shape.without(y.shape.ndim() - 1), master_dtype(a.dtype));
 }
 
 inline void check_product(const ConstView& a, const ConstView& b, const View& y, const MatmulOptions& options) {
@@ -53,7 +64,7 @@ inline void check_product(const ConstView& a, const ConstView& b, const View& y,
     ASHLAR_CHECK(is_floating(dtype) && (dtype == DType::f64) == f64,
                  "matmul: operands must be all f64, or each f32 or bf16; ", shapes());
   }
-  check_contiguous("matmul", "bias", options.bias, {y.size(-1)}, master_dtype(y.dtype));
+  check_bias(y, options.bias);
   check_gelu(a, y, options);
   check_row_sums(a, y, options);
 }

@@ -3,7 +3,6 @@
 #include "core/array.h"
 #include "core/parallel.h"
 #include "kernels/elementwise/elementwise.h"
-#include "kernels/matmul/cpu.h"
 #include "kernels/matmul/library.h"
 #include "kernels/matmul/parts.h"
 #include "kernels/matmul/problem.h"
@@ -74,6 +73,7 @@ bool multiply_small(const Problem& p) {
 void matmul_library(const Exec& exec, const Problem& given) {
   Problem p = by_rows_of_y(given);
   if (multiply_small(p)) return;
+  const ConstView biases = has_biases(p) ? std::exchange(p.options.bias, {}) : ConstView{};  // the library adds one to all
   const bool bf16 = p.a.dtype == DType::bf16 || p.b.dtype == DType::bf16;
   const DType operand = bf16 && library_multiplies_bf16() ? DType::bf16 : DType::f32;
   Array a, b, y;
@@ -84,6 +84,7 @@ void matmul_library(const Exec& exec, const Problem& given) {
   if (!takes_dtype || !takes_result(p.y)) y = redirect(exec, p, DType::f32);
   run_library(p);
   if (y.defined()) cast(exec, y, target);
+  if (biases) linear_combination(exec, target, 1, bias_rows(biases, target), 1, target);
 }
 
 void multiply(const Exec& exec, const Problem& p) {
@@ -98,20 +99,8 @@ void multiply(const Exec& exec, const Problem& p) {
 
 void matmul(const Exec& exec, ConstView a, ConstView b, View y, MatmulOptions options) {
   const Problem p = check(a, b, y, options);
-  if (options.row_sums) sum_rows(exec, a, options.row_sums);
+  if (options.row_sums) sum_rows(exec, p.a, options.row_sums);
   multiply(exec, p);
-}
-
-void matmul_blocks(const Exec& exec, ConstView a, ConstView b, View y, ConstView bias) {
-  if (!bias || y.size(0) == 1) {
-    return matmul(exec, a, b, y, {.bias = bias ? strided(bias, 0, {y.size(2)}, {1}) : ConstView{}});
-  }
-  Problem problem = check(a, b, y, {});
-  problem.options.bias = bias;
-  if (y.numel() > 0 && multiply_small(problem)) return;
-  problem.options.bias = {};  // the library adds one bias for all of a batch
-  multiply(exec, problem);
-  linear_combination(exec, y, 1, strided(bias, 0, y.shape, {bias.step(0), 0, 1}), 1, y);
 }
 
 }  // namespace ashlar::kernels::cpu

@@ -4,23 +4,12 @@
 #include "core/array.h"
 #include "kernels/device.cuh"
 #include "kernels/matmul/cublaslt.h"
-#include "kernels/matmul/cuda.h"
 
 namespace ashlar::kernels::cuda {
 namespace {
 
 using namespace device;
 using namespace products;
-
-// y += bias on every row; bias (N), or (B, 1, N) for y (B, M, N), which may have lost a B of 1.
-void add_bias(const Exec& exec, const View& y, const ConstView& bias) {
-  ConstView rows = bias;
-  rows.shape = y.shape;
-  rows.stride = {};
-  rows.stride[static_cast<std::size_t>(y.shape.ndim() - 1)] = bias.step(-1);
-  if (y.shape.ndim() > 2 && bias.shape.ndim() > 1) rows.stride[0] = bias.step(0);
-  linear_combination(exec, rows, 1.0, y, 1.0, y);
-}
 
 // Operands of one dtype with unit strides, y by rows.
 void run_library(const Exec& exec, const Problem& given) {
@@ -60,7 +49,7 @@ void run_library(const Exec& exec, const Problem& given) {
     return run_library(exec, given);
   }
   check_library(status, "cublasLtMatmul", __FILE__, __LINE__);
-  if (p.options.bias && !call.bias) add_bias(exec, p.y, p.options.bias);
+  if (p.options.bias && !call.bias) linear_combination(exec, bias_rows(p.options.bias, p.y), 1, p.y, 1, p.y);
   if (p.options.row_sums && !call.row_sums) sum_rows(exec, p.a, p.options.row_sums);
 }
 
@@ -115,24 +104,10 @@ void multiply(const Exec& exec, Problem p) {
 void matmul(const Exec& exec, ConstView a, ConstView b, View y, MatmulOptions options) {
   const Problem p = check(a, b, y, options);
   if (y.numel() == 0 || p.k() == 0) {
-    if (options.row_sums) sum_rows(exec, a, options.row_sums);
+    if (options.row_sums) sum_rows(exec, p.a, options.row_sums);
     if (y.numel() == 0) return;
     return options.gelu ? product_then_gelu(exec, p) : empty_sum(exec, y, options);
   }
-  multiply(exec, p);
-}
-
-void matmul_blocks(const Exec& exec, ConstView a, ConstView b, View y, ConstView bias, View row_sums) {
-  Problem p = check(a, b, y, {});
-  if (row_sums && (y.numel() == 0 || p.k() == 0)) sum_rows(exec, a, row_sums);
-  if (y.numel() == 0) return;
-  if (p.k() == 0) {
-    ashlar::cuda::fill(exec.device.index, y, 0);
-    if (bias) add_bias(exec, y, bias);
-    return;
-  }
-  p.options.bias = bias;
-  p.options.row_sums = row_sums;
   multiply(exec, p);
 }
 

@@ -8,7 +8,8 @@
 namespace ashlar::kernels {
 
 struct MatmulOptions {
-  ConstView bias = {};      // (N), contiguous, added to every row; master dtype
+  // (N), contiguous, added to every row or, for y (B, M, N), (B, 1, N) of contiguous rows, one for each product; master dtype.
+  ConstView bias = {};
   bool accumulate = false;  // y += a b instead of y = a b
   // y = gelu(a b + bias), for one product of two matrices with a and y of one dtype, y contiguous and not accumulated.
   // `pre_activation`, like y, then receives a b + bias, which GELU's backward reads; it may be absent.
@@ -17,8 +18,8 @@ struct MatmulOptions {
   // With this z, like y, which `gelu` was taken of: y = (a b) gelu'(z) instead, without bias. Where y is a layer's input in
   // backward, its gradient goes on to z.
   ConstView gelu_at = {};
-  // (M), master dtype, contiguous: receives the sums of a's rows, for one product of two matrices without bias or gelu.
-  // With a transposed gradient as a they are the gradient of a bias, which costs a GPU nothing beside that of the weight.
+  // (M) or, for y (B, M, N), (B, M); master dtype, rows contiguous: receives the sums of a's rows, without bias or gelu. With a
+  // transposed gradient as a they are the gradient of a bias, which costs a GPU nothing beside that of the weight.
   View row_sums = {};
 
   void for_each_view(auto&& visit) const { visit(bias), visit(pre_activation), visit(gelu_at), visit(row_sums); }

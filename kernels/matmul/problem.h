@@ -38,12 +38,25 @@ inline Dim batch_offset(const ConstView& v, Dim batch) {
 inline bool by_rows(const ConstView& v) { return v.step(-1) == 1 || v.size(-1) == 1; }
 inline bool by_columns(const ConstView& v) { return v.step(-2) == 1 || v.size(-2) == 1; }
 
-// The bias of one product of a batch: (N) is that of all, (B, 1, N) has one for each. Null if there is none.
+// Whether each of several products has a bias of its own.
+inline bool has_biases(const Problem& p) { return p.options.bias.shape.ndim() > 1 && p.options.bias.size(0) > 1; }
+
+// The bias of one product of a batch. Null if there is none.
 template <class T>
 const T* bias_of(const Problem& p, Dim batch) {
   const ConstView& bias = p.options.bias;
   if (!bias) return nullptr;
   return bias.as<T>() + (bias.shape.ndim() > 1 ? batch * bias.step(0) : 0);
+}
+
+// The bias as what is added to y, which may have lost a batch dimension of 1.
+inline ConstView bias_rows(const ConstView& bias, const View& y) {
+  ConstView rows = bias;
+  rows.shape = y.shape;
+  rows.stride = {};
+  rows.stride[static_cast<std::size_t>(y.shape.ndim() - 1)] = 1;
+  if (bias.shape.ndim() > 1 && y.shape.ndim() > 2) rows.stride[0] = bias.step(0);
+  return rows;
 }
 
 // The view with leading dimensions of stride 0 added, and batch sizes of 1 repeated, so that it has y's batch shape.
@@ -106,10 +119,7 @@ inline void empty_sum(const Exec& exec, const View& y, const MatmulOptions& opti
     if (!options.accumulate) fill(y, 0);
     return;
   }
-  ConstView bias = options.bias;
-  bias.shape = y.shape;
-  bias.stride = {};
-  bias.stride[static_cast<std::size_t>(y.shape.ndim() - 1)] = 1;
+  const ConstView bias = bias_rows(options.bias, y);
   if (options.accumulate) linear_combination(exec, bias, 1.0, y, 1.0, y);
   else cast(exec, bias, y);
 }

@@ -9,7 +9,7 @@ namespace ashlar::kernels::products {
 // between elements, a by rows or by columns, sizes for which it is faster.
 bool is_small_bf16(const Problem& p);
 
-// The bias may be (B, 1, N), for a batch of B. An element of the result has the same bits for any number of threads.
+// An element of the result has the same bits for any number of threads.
 void matmul_small_bf16(const Problem& p);
 
 }  // namespace ashlar::kernels::products

@@ -8,7 +8,7 @@ namespace ashlar::kernels::products {
 // which it is faster. By sizes and layout alone.
 bool is_small_f32(const Problem& p);
 
-// The bias may be (B, 1, N), for a batch of B. An element of the result has the same bits for any number of threads.
+// An element of the result has the same bits for any number of threads.
 void matmul_small_f32(const Problem& p);
 
 }  // namespace ashlar::kernels::products

@@ -2,7 +2,7 @@
 #include "core/parallel.h"
 #include "kernels/blocks/range_sums.h"
 #include "kernels/blocks/regroup.h"
-#include "kernels/matmul/cpu.h"
+#include "kernels/matmul/matmul.h"
 #include "kernels/monarch/monarch.h"
 #include "kernels/monarch/checks.h"
 #include "kernels/reduce/column_sums.h"
@@ -105,9 +105,9 @@ void monarch_forward(const Exec& exec, ConstView x, ConstView r, ConstView l, Co
     }
     regroup(a, p.in.blocks, p.out.blocks, p.rank, h_tile);
     for (const BlockRun& run : runs_of(p.h, p.out)) {
-      matmul_blocks(exec, block_columns(ConstView(h_tile), p.h, run, run.inputs),
-                    block_weights(left.view(), run, run.inputs, run.outputs), block_columns(y_tile, p.out, run, run.outputs),
-                    block_bias(bias, p.out, run, run.outputs));
+      matmul(exec, block_columns(ConstView(h_tile), p.h, run, run.inputs),
+             block_weights(left.view(), run, run.inputs, run.outputs), block_columns(y_tile, p.out, run, run.outputs),
+             {.bias = block_bias(bias, p.out, run, run.outputs)});
     }
   });
 }

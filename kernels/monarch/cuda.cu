@@ -3,7 +3,7 @@
 // block of x or dy, as a batch, so that those after the first may find it in the cache.
 #include "core/array.h"
 #include "kernels/blocks/views.h"
-#include "kernels/matmul/cuda.h"
+#include "kernels/matmul/matmul.h"
 #include "kernels/monarch/checks.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/rounded_weights.h"
@@ -28,7 +28,7 @@ void hidden_features(const Exec& exec, const Sizes& p, const ConstView& x, const
   const Dim b1 = p.out.blocks, b2 = p.in.blocks, q = p.in.length, c = p.rank;
   for (Dim j = 0; j < b2; ++j) {
     const ConstView r_j = strided(r, j * b1 * c * q, {b1, c, p.in.count(j)}, {c * q, q, 1});
-    matmul_blocks(exec, repeated_block(x, p.in, j, b1), transposed(r_j), pair_columns(h, j, b2, b1, c), {});
+    matmul(exec, repeated_block(x, p.in, j, b1), transposed(r_j), pair_columns(h, j, b2, b1, c), {});
   }
 }
 
@@ -37,7 +37,7 @@ void hidden_gradients(const Exec& exec, const Sizes& p, const ConstView& dy, con
   const Dim b1 = p.out.blocks, b2 = p.in.blocks, length = p.out.length, c = p.rank;
   for (Dim i = 0; i < b1; ++i) {
     const ConstView l_i = strided(l, i * length * b2 * c, {b2, p.out.count(i), c}, {c, b2 * c, 1});
-    matmul_blocks(exec, repeated_block(dy, p.out, i, b2), l_i, pair_columns(da, i, b1, b2, c), {});
+    matmul(exec, repeated_block(dy, p.out, i, b2), l_i, pair_columns(da, i, b1, b2, c), {});
   }
 }
 
@@ -50,8 +50,8 @@ void monarch_forward(const Exec& exec, ConstView x, ConstView r, ConstView l, Co
   const View hidden = h ? h : View(own);
   hidden_features(exec, p, x, RoundedWeights(exec, r, x.dtype), hidden);
   for (const BlockRun& run : runs_of(p.out)) {
-    matmul_blocks(exec, block_columns(hidden, p.h, run, p.h.length), transposed(block_weights(l, run, run.inputs, l.size(2))),
-                  block_columns(y, p.out, run, run.inputs), block_bias(bias, p.out, run, run.inputs));
+    matmul(exec, block_columns(hidden, p.h, run, p.h.length), transposed(block_weights(l, run, run.inputs, l.size(2))),
+           block_columns(y, p.out, run, run.inputs), {.bias = block_bias(bias, p.out, run, run.inputs)});
   }
 }
 
@@ -66,8 +66,8 @@ void monarch_backward(const Exec& exec, ConstView dy, ConstView x, ConstView h, 
   if (p.rows == 0) return;
   if (dl) {
     for (const BlockRun& run : runs_of(p.out)) {
-      matmul_blocks(exec, transposed(block_columns(dy, p.out, run, run.inputs)), block_columns(h, p.h, run, p.h.length),
-                    block_weights(dl, run, run.inputs, dl.size(2)), {}, block_values(dbias, p.out, run, run.inputs));
+      matmul(exec, transposed(block_columns(dy, p.out, run, run.inputs)), block_columns(h, p.h, run, p.h.length),
+             block_weights(dl, run, run.inputs, dl.size(2)), {.row_sums = block_values(dbias, p.out, run, run.inputs)});
     }
   }
   if (!dr && !dx) return;
@@ -80,8 +80,8 @@ void monarch_backward(const Exec& exec, ConstView dy, ConstView x, ConstView h, 
     const auto of_run = [&](const auto& factor) {
       return strided(factor, run.first * width * q, {run.count, width, run.inputs}, {width * q, q, 1});
     };
-    if (dr) matmul_blocks(exec, transposed(da_blocks), block_columns(x, p.in, run, run.inputs), of_run(dr), {});
-    if (dx) matmul_blocks(exec, da_blocks, of_run(r), block_columns(dx, p.in, run, run.inputs), {});
+    if (dr) matmul(exec, transposed(da_blocks), block_columns(x, p.in, run, run.inputs), of_run(dr), {});
+    if (dx) matmul(exec, da_blocks, of_run(r), block_columns(dx, p.in, run, run.inputs), {});
   }
 }
 

@@ -4,7 +4,7 @@
 
 #include "core/parallel.h"
 #include "kernels/blocks/range_sums.h"
-#include "kernels/matmul/cpu.h"
+#include "kernels/matmul/matmul.h"
 #include "kernels/reduce/column_sums.h"
 #include "kernels/ss1/composed.h"
 #include "kernels/ss1/sketch_sums.h"
@@ -52,8 +52,8 @@ void forward_tiles(const Exec& exec, const Sizes& s, const SketchSums& sketch, c
     const View u_tile = u ? rows_of_sketches(u, begin, rows) : own_sketches(s, own);
     sketch(x.dtype, rows, x_tile.data, x.step(0), u_tile.data, u_tile.step(1));
     for (const BlockRun& run : runs_of(classes)) {
-      matmul_blocks(exec, rows_of(ConstView(u_tile), run.first, run.count), transposed(class_weights(by_class, classes, run)),
-                    block_columns(y_tile, classes, run, run.outputs), block_bias(bias, classes, run, run.outputs));
+      matmul(exec, rows_of(ConstView(u_tile), run.first, run.count), transposed(class_weights(by_class, classes, run)),
+             block_columns(y_tile, classes, run, run.outputs), {.bias = block_bias(bias, classes, run, run.outputs)});
     }
   });
 }

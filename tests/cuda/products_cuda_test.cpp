@@ -154,6 +154,30 @@ TEST_CASE("products with the sums of rows beside them", "[cuda]") {
   }
 }
 
+TEST_CASE("products of a batch with a bias, or sums of rows, for each", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    for (const auto& [batch, m, k, n] : {std::array<Dim, 4>{3, 33, 48, 80}, {1, 4, 8, 16}, {4, 5, 7, 9}, {2, 6, 0, 8}}) {
+      INFO(dtype << " " << batch << " of " << m << " x " << k << " x " << n);
+      const DType master = master_dtype(dtype);
+      const Array a = randn({batch, m, k}, dtype, 1), b = randn({batch, k, n}, dtype, 2);
+      const Array biases = randn({batch, 1, n}, master, 3);
+      same_on_gpu({a, b, biases}, Arrays(2, randn({batch, m, n}, dtype, 4)), gpu_tolerance(dtype),
+                  [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                    kernels::matmul(exec, in[0], in[1], out[0], {.bias = in[2]});
+                    kernels::matmul(exec, in[0], in[1], out[1], {.bias = in[2], .accumulate = true});
+                  });
+      // Sums for a of each product, and of one a for all; of the second they lie apart.
+      same_on_gpu({a, b}, {Array::full({batch, m, n}, NAN, master), Array::full({batch, m}, NAN, master),
+                           Array::full({batch, m + 3}, 0, master)},
+                  gpu_tolerance(dtype), [m = m](const Exec& exec, const Arrays& in, const Arrays& out) {
+                    kernels::matmul(exec, in[0], in[1], out[0], {.row_sums = out[1]});
+                    kernels::matmul(exec, in[0].slice(0, 0, 1), in[1], out[0], {.row_sums = out[2].slice(1, 0, m)});
+                  });
+    }
+  }
+}
+
 TEST_CASE("what a low-rank or BLAST forward keeps is what the backward would compute", "[cuda]") {
   if (!has_gpu()) return;
   constexpr Dim kRows = 70, kIn = 48, kOut = 64, kBlocks = 2;

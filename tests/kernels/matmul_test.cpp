@@ -258,7 +258,7 @@ TEST_CASE("matmul refuses what does not fit and says why") {
       says("bias"));
   const Array column = randn({4, 2}, DType::f32, 3).select(1, 0);
   REQUIRE_THROWS_WITH(matmul({}, x, x, x.clone(), {.bias = column}),
-                      "matmul: bias f32(4) must be contiguous; copy with as_contiguous() first");
+                      "matmul: bias f32(4) must have contiguous rows; copy with as_contiguous() first");
 }
 
 TEST_CASE("small products read nothing beside their operands and have the same bits for any number of threads") {
