@@ -3,6 +3,7 @@
 #include "core/array.h"
 #include "core/parallel.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/matmul/forms.h"
 #include "kernels/matmul/library.h"
 #include "kernels/matmul/parts.h"
 #include "kernels/matmul/problem.h"
@@ -13,36 +14,6 @@ namespace ashlar::kernels::cpu {
 namespace {
 
 using namespace products;
-
-// A copy by rows in `dtype` that keeps stride 0 for repeated batches, so that only distinct values are converted.
-Array copied(const Exec& exec, const ConstView& v, DType dtype) {
-  ConstView distinct = v;
-  for (int d = 0; d < v.shape.ndim() - 2; ++d) {
-    if (v.step(d) == 0) distinct.shape = distinct.shape.with(d, 1);
-  }
-  Array result = Array::empty(distinct.shape, dtype);
-  cast(exec, distinct, result);
-  return result.expand(v.shape);
-}
-// By columns if these have no gaps, so that they are read in their order.
-Array converted(const Exec& exec, const ConstView& v, DType dtype) {
-  if (v.step(-1) != 1 && v.step(-2) == 1) return copied(exec, transposed(v), dtype).transpose(-2, -1);
-  return copied(exec, v, dtype);
-}
-
-// The products write rows. A y with unit stride along its columns is the product of the transposed operands.
-Problem by_rows_of_y(const Problem& p) {
-  if (p.y.step(-1) == 1 || p.n() == 1 || p.y.step(-2) != 1 || p.options.bias) return p;
-  return {transposed(p.b), transposed(p.a), transposed(p.y), p.options};
-}
-
-// Has the product write an array of its own, which is copied to the y that it was given in the end.
-Array redirect(const Exec& exec, Problem& p, DType dtype) {
-  const Array y = Array::empty(p.y.shape, dtype);
-  if (p.options.accumulate) cast(exec, p.y, y);
-  p.y = y;
-  return y;
-}
 
 void matmul_f64(const Exec& exec, const Problem& given) {
   Problem p = by_rows_of_y(given);
@@ -98,8 +69,8 @@ void multiply(const Exec& exec, const Problem& p) {
 }  // namespace
 
 void matmul(const Exec& exec, ConstView a, ConstView b, View y, MatmulOptions options) {
-  const Problem p = check(a, b, y, options);
-  if (options.row_sums) sum_rows(exec, p.a, options.row_sums);
+  Problem p = check(a, b, y, options);
+  if (p.options.row_sums) sum_rows(exec, p.a, std::exchange(p.options.row_sums, {}));
   multiply(exec, p);
 }
 

@@ -4,6 +4,7 @@
 #include "core/array.h"
 #include "kernels/device.cuh"
 #include "kernels/matmul/cublaslt.h"
+#include "kernels/matmul/forms.h"
 
 namespace ashlar::kernels::cuda {
 namespace {
@@ -53,50 +54,21 @@ void run_library(const Exec& exec, const Problem& given) {
   if (p.options.row_sums && !call.row_sums) sum_rows(exec, p.a, p.options.row_sums);
 }
 
-// A copy in `dtype` that keeps stride 0 for repeated batches, so that only distinct values are converted; each of its matrices
-// is contiguous.
-Array converted(const Exec& exec, const ConstView& v, DType dtype) {
-  ConstView distinct = v;
-  for (int d = 0; d < v.shape.ndim() - 2; ++d) {
-    if (v.step(d) == 0) distinct.shape = distinct.shape.with(d, 1);
-  }
-  const Array result = Array::empty(distinct.shape, dtype, exec.device);
-  ashlar::cuda::copy(exec.device.index, distinct, result);
-  return result.expand(v.shape);
-}
-
-// A copy of weights that are contiguous along their columns keeps that order: the library takes both.
-Array operand(const Exec& exec, const ConstView& v, DType dtype) {
-  const auto layout = matrix_layout(v);
-  if (!layout || layout->by_rows) return converted(exec, v, dtype);
-  return converted(exec, transposed(v), dtype).transpose(-2, -1);
-}
-
 // A checked problem of any layout, with K > 0 and a y that is not empty.
-void multiply(const Exec& exec, Problem p) {
-  // The library writes rows. A y with unit stride along its columns is the product of the transposed operands.
-  if (p.y.step(-1) != 1 && p.n() != 1 && p.y.step(-2) == 1 && !p.options.bias && !p.options.row_sums) {
-    p = {transposed(p.b), transposed(p.a), transposed(p.y), p.options};
-  }
+void multiply(const Exec& exec, const Problem& given) {
+  Problem p = by_rows_of_y(given);
   const bool bf16 = p.a.dtype == DType::bf16 || p.b.dtype == DType::bf16;
   const DType dtype = p.y.dtype == DType::f64 ? DType::f64 : bf16 ? DType::bf16 : DType::f32;
-  if (p.options.row_sums && p.a.dtype != dtype) {
-    sum_rows(exec, p.a, p.options.row_sums);
-    p.options.row_sums = {};
-  }
-  Array a_copy, b_copy, y_copy;
-  if (p.a.dtype != dtype || !matrix_layout(p.a)) p.a = a_copy = operand(exec, p.a, dtype);
-  if (p.b.dtype != dtype || !matrix_layout(p.b)) p.b = b_copy = operand(exec, p.b, dtype);
+  if (p.options.row_sums && p.a.dtype != dtype) sum_rows(exec, p.a, std::exchange(p.options.row_sums, {}));
+  Array a, b, y;
+  if (p.a.dtype != dtype || !matrix_layout(p.a)) p.a = a = converted(exec, p.a, dtype);
+  if (p.b.dtype != dtype || !matrix_layout(p.b)) p.b = b = converted(exec, p.b, dtype);
   const View target = p.y;
   const auto y_layout = matrix_layout(p.y);
   const bool direct = (target.dtype == dtype || dtype == DType::bf16) && y_layout && y_layout->by_rows;
-  if (!direct) {
-    y_copy = Array::empty(target.shape, dtype == DType::f64 ? DType::f64 : DType::f32, exec.device);
-    if (p.options.accumulate) ashlar::cuda::copy(exec.device.index, target, y_copy);
-    p.y = y_copy;
-  }
+  if (!direct) y = redirect(exec, p, dtype == DType::f64 ? DType::f64 : DType::f32);
   run_library(exec, p);
-  if (!direct) ashlar::cuda::copy(exec.device.index, y_copy, target);
+  if (!direct) cast(exec, y, target);
 }
 
 }  // namespace
