@@ -53,6 +53,37 @@ struct Tile {
   }
 };
 
+// What a block multiplies at a time: a (kRows, kDepth) and b (kDepth, kColumns) in shared memory.
+template <int kRows, int kDepth, int kColumns>
+struct ProductTiles {
+  Tile<kDepth> a;
+  Tile<kColumns> b;
+  static constexpr std::size_t kBytes = Tile<kDepth>::bytes(kRows) + Tile<kColumns>::bytes(kDepth);
+
+  __device__ explicit ProductTiles(unsigned char* memory)
+      : a{reinterpret_cast<Bf16*>(memory)}, b{reinterpret_cast<Bf16*>(memory + Tile<kDepth>::bytes(kRows))} {}
+
+  // sum += a b for a warp, whose results begin at (row, column).
+  template <int kM, int kN>
+  __device__ void add_products(int row, int column, int lane, FragmentC (&sum)[kM][kN]) const {
+#pragma unroll
+    for (int k = 0; k < kDepth; k += kMmaK) {
+      FragmentA left[kM];
+#pragma unroll
+      for (int m = 0; m < kM; ++m) left[m] = a.left(row + m * kMmaM, k, lane);
+#pragma unroll
+      for (int n = 0; n < kN; n += 2) {
+        const FragmentB right = b.right(k, column + n * kMmaN, lane);
+#pragma unroll
+        for (int m = 0; m < kM; ++m) {
+          multiply(left[m], right, 0, sum[m][n]);
+          multiply(left[m], right, 1, sum[m][n + 1]);
+        }
+      }
+    }
+  }
+};
+
 // Two values of bf16 in a register, the first in its lower half.
 __device__ inline unsigned pack(float first, float second) {
   const __nv_bfloat162 both = __floats2bfloat162_rn(first, second);

@@ -62,26 +62,6 @@ struct Place {
         lane(static_cast<int>(threadIdx.x) % kWarp) {}
 };
 
-// sum += X factor, for the features of a stage.
-template <int kRank, int kN>
-__device__ void add_products(const Stage<kRank>& stage, const Place& place, FragmentC (&sum)[kM][kN]) {
-#pragma unroll
-  for (int k = 0; k < kDepth; k += kMmaK) {
-    FragmentA left[kM];
-#pragma unroll
-    for (int m = 0; m < kM; ++m) left[m] = stage.x.left(place.row + m * kMmaM, k, place.lane);
-#pragma unroll
-    for (int n = 0; n < kN; n += 2) {
-      const FragmentB right = stage.factor.right(k, place.column + n * kMmaN, place.lane);
-#pragma unroll
-      for (int m = 0; m < kM; ++m) {
-        multiply(left[m], right, 0, sum[m][n]);
-        multiply(left[m], right, 1, sum[m][n + 1]);
-      }
-    }
-  }
-}
-
 // Values of s for kOutputsAtOnce outputs: (kOutputsAtOnce, kBlocks, kRank).
 template <int kBlocks, int kRank>
 constexpr int kCoupling = kOutputsAtOnce * kBlocks * kRank;
@@ -164,7 +144,7 @@ __global__ void __launch_bounds__(kBlockThreads) coupled_products(const __grid_c
       ptx::wait_for_copies<kStages - 2>();  // this step has arrived
       __syncthreads();                      // for all, and all have done with what is overwritten next
       loads.next();
-      add_products(Stage<kRank>(memory + stage * Stage<kRank>::kBytes), place, sum);
+      Stage<kRank>(memory + stage * Stage<kRank>::kBytes).add_products(place.row, place.column, place.lane, sum);
       stage = stage + 1 < kStages ? stage + 1 : 0;
     }
 #pragma unroll

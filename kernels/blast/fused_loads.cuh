@@ -24,14 +24,7 @@ struct Call {
 };
 
 template <int kRank>
-struct Stage {
-  Tile<kDepth> x;      // (kRows, kDepth)
-  Tile<kRank> factor;  // (kDepth, kRank)
-  static constexpr std::size_t kBytes = Tile<kDepth>::bytes(kRows) + Tile<kRank>::bytes(kDepth);
-
-  __device__ explicit Stage(unsigned char* memory)
-      : x{reinterpret_cast<Bf16*>(memory)}, factor{reinterpret_cast<Bf16*>(memory + Tile<kDepth>::bytes(kRows))} {}
-};
+using Stage = ProductTiles<kRows, kDepth, kRank>;  // of X and the factor
 
 // What a thread brings to each stage: eight features of some rows of X, some columns of a row of the factor.
 template <int kRank>
@@ -58,11 +51,11 @@ class Loads {
       const Bf16* const factor = factor_ + Dim{begin_ + first_} * call_.rank;
 #pragma unroll
       for (int i = 0; i < kRows; i += kBlockThreads / (kDepth / 8)) {
-        ptx::copy_async(to.x.data + (r_ + i) * Tile<kDepth>::kLd + f_, x + i * call_.ld, i < rows_ && f_ < left);
+        ptx::copy_async(to.a.data + (r_ + i) * Tile<kDepth>::kLd + f_, x + i * call_.ld, i < rows_ && f_ < left);
       }
 #pragma unroll
       for (int i = 0; i < kRank; i += kFactorColumns) {
-        ptx::copy_async(to.factor.data + d_ * Tile<kRank>::kLd + k_ + i, factor + i, i < columns_ && d_ < left);
+        ptx::copy_async(to.b.data + d_ * Tile<kRank>::kLd + k_ + i, factor + i, i < columns_ && d_ < left);
       }
       stage_ = stage_ + 1 < kStages ? stage_ + 1 : 0;
       first_ += kDepth;

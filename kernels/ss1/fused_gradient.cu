@@ -17,13 +17,7 @@ struct Call {
   Dim ld_dx;
 };
 
-struct Stage {
-  Tile<kDepth> dy;   // (kRows, kDepth)
-  Tile<kColumns> z;  // (kDepth, kColumns)
-  static constexpr std::size_t kBytes = Tile<kDepth>::bytes(kRows) + Tile<kColumns>::bytes(kDepth);
-  __device__ explicit Stage(unsigned char* memory)
-      : dy{reinterpret_cast<Bf16*>(memory)}, z{reinterpret_cast<Bf16*>(memory + Tile<kDepth>::bytes(kRows))} {}
-};
+using Stage = ProductTiles<kRows, kDepth, kColumns>;  // of dy and z
 constexpr std::size_t kMemory = kStages * Stage::kBytes;
 static_assert(Tile<kColumns>::bytes(kRows) <= kMemory, "du takes the place of the operands");
 
@@ -91,8 +85,8 @@ __global__ void __launch_bounds__(kBlockThreads, 2) spread_product(const __grid_
   const auto stage = [&](int step) { return Stage(memory + static_cast<std::size_t>(step % kStages) * Stage::kBytes); };
   const auto load = [&](int step) {
     if (step < total) {
-      dy.load<kRows>(stage(step).dy);
-      z.load<kDepth>(stage(step).z);
+      dy.load<kRows>(stage(step).a);
+      z.load<kDepth>(stage(step).b);
       dy.pass_columns(kDepth), z.pass_rows(kDepth);
     }
     ptx::commit_copies();
@@ -104,22 +98,7 @@ __global__ void __launch_bounds__(kBlockThreads, 2) spread_product(const __grid_
     // All see the step's operands, and none still reads those that the next copies replace.
     __syncthreads();
     load(step + kStages - 1);
-    const Stage operands = stage(step);
-#pragma unroll
-    for (int k = 0; k < kDepth; k += kMmaK) {
-      FragmentA left[kWarpRows / kMmaM];
-#pragma unroll
-      for (int m = 0; m < kWarpRows / kMmaM; ++m) left[m] = operands.dy.left(own.row + m * kMmaM, k, own.lane);
-#pragma unroll
-      for (int n = 0; n < kWarpColumns / kMmaN; n += 2) {
-        const FragmentB right = operands.z.right(k, own.column + n * kMmaN, own.lane);
-#pragma unroll
-        for (int m = 0; m < kWarpRows / kMmaM; ++m) {
-          multiply(left[m], right, 0, own.sum[m][n]);
-          multiply(left[m], right, 1, own.sum[m][n + 1]);
-        }
-      }
-    }
+    stage(step).add_products(own.row, own.column, own.lane, own.sum);
   }
   __syncthreads();
   const Tile<kColumns> du{reinterpret_cast<Bf16*>(memory)};
