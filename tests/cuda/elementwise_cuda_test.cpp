@@ -140,6 +140,24 @@ TEST_CASE("gelu hands NaN on", "[cuda]") {
   }
 }
 
+TEST_CASE("gelu far from zero", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : kFloating) {
+    for (const auto kind : {kernels::Gelu::erf, kernels::Gelu::tanh}) {
+      INFO(dtype << ", " << (kind == kernels::Gelu::tanh ? "tanh" : "erf"));
+      const std::vector<double> far{-1e38, -1e20, -1000, -50, 50, 1000, 1e20, 1e38};
+      for (const double value : far) {
+        const Array x = Array::full({9}, value, dtype), ones = Array::full({9}, 1, dtype);
+        same_on_gpu({x, ones}, {nan_like(x), nan_like(x)}, gpu_tolerance(dtype),
+                    [=](const Exec& exec, const Arrays& in, const Arrays& out) {
+                      kernels::gelu_forward(exec, in[0], kind, out[0]);
+                      kernels::gelu_backward(exec, in[0], in[1], kind, out[1]);
+                    });
+      }
+    }
+  }
+}
+
 TEST_CASE("gelu in bf16 is right to the last bit but one", "[cuda]") {
   if (!has_gpu()) return;
   std::vector<double> values;
@@ -173,6 +191,30 @@ TEST_CASE("dropout draws the same masks", "[cuda]") {
       kernels::dropout(exec, in[0], mask, out[0]);
       kernels::drop_path(exec, in[0], delayed, out[1]);
       kernels::dropout(exec, in[0], delayed, out[2]);
+    });
+  }
+}
+
+// uniform(index) >= p, as core/random.h has it: of a p that is drawn exactly.
+TEST_CASE("an element or a sample whose number is p is kept", "[cuda]") {
+  if (!has_gpu()) return;
+  const double p = Random(5, 7).uniform(2);
+  const Array x = Array::full({6, 3}, 1);
+  same_on_gpu({x}, {nan_like(x), nan_like(x)}, 1e-7, [=](const Exec& exec, const Arrays& in, const Arrays& out) {
+    kernels::dropout(exec, in[0], {p, 5, 7}, out[0]);
+    kernels::drop_path(exec, in[0], {p, 5, 7}, out[1]);
+    CHECK(out[0].to_vector<double>()[2] > 0);
+    CHECK(out[1].to_vector<double>()[6] > 0);
+  });
+}
+
+TEST_CASE("stochastic depth of more samples, and of larger ones, than a grid has blocks for", "[cuda][large]") {
+  if (!has_gpu()) return;
+  // Many samples take the emulator ten seconds.
+  for (const Shape& shape : {Shape{amount(Dim{(1 << 15) + 3}, Dim{70}), 1}, Shape{1, (1 << 20) + 3}}) {
+    const Array x = Array::full(shape, 1);
+    same_on_gpu({x}, {nan_like(x)}, 1e-7, [](const Exec& exec, const Arrays& in, const Arrays& out) {
+      kernels::drop_path(exec, in[0], {0.25, 3, 1}, out[0]);
     });
   }
 }
