@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "kernels/block_diagonal/block_diagonal.h"
+#include "kernels/views.h"
 #include "tests/cuda/support.h"
 #include "tests/support/environment.h"
 #include "tests/support/errors.h"
@@ -106,6 +107,49 @@ TEST_CASE("products end as ASHLAR_EPILOGUES says, with the same results", "[cuda
                 kernels::matmul(exec, in[3].transpose(0, 1), in[0], out[4], {.row_sums = out[5]});
                 kernels::block_diagonal_backward(exec, in[3], in[0], in[5], false, out[6], out[7], out[8]);
               });
+}
+
+TEST_CASE("calls that differ in anything have plans of their own", "[cuda]") {
+  if (!has_gpu()) return;
+  const Linear layer(16, 96, 192, kGpu);
+  Call call = call_of(layer.x.exec(), layer.block_gradient());
+  call.row_sums = nullptr, call.bias = true;
+  const auto with = [&](const auto& change) {
+    Call changed = call;
+    change(changed);
+    return changed;
+  };
+  const std::vector<Call> calls{call,
+                                with([](Call& c) { c.a_alignment /= 2; }),
+                                with([](Call& c) { c.b_alignment /= 2; }),
+                                with([](Call& c) { c.y_alignment /= 2; }),
+                                with([](Call& c) { c.a_step *= 2; }),
+                                with([](Call& c) { c.b_step *= 2; }),
+                                with([](Call& c) { c.y_step *= 2; }),
+                                with([](Call& c) { c.vector_step = c.n; }),
+                                with([](Call& c) { c.ld_y *= 2; }),
+                                with([](Call& c) { c.accumulate = true; })};
+  for (std::size_t i = 0; i < calls.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      INFO("calls " << i << " and " << j);
+      CHECK(&plan_for(calls[i]) != &plan_for(calls[j]));
+    }
+  }
+}
+
+TEST_CASE("how operands lie is told to the library, and what it does not take is not asked of it", "[cuda]") {
+  if (!has_gpu()) return;
+  const Linear layer(16, 32, 48, kGpu);
+  const Exec gpu = layer.x.exec();
+  CHECK(call_of(gpu, layer.forward()).a_alignment == 256);
+  // The second matrix begins at an odd address.
+  const Array odd = Array::zeros({2 * 16 * 32 + 1}, DType::bf16, kGpu), y = Array::zeros({2, 16, 48}, DType::bf16, kGpu);
+  const ConstView pair = kernels::strided(ConstView(odd), 0, {2, 16, 32}, {16 * 32 + 1, 32, 1});
+  CHECK(call_of(gpu, check(pair, layer.w.transpose(0, 1), y, {})).a_alignment == 2);
+  const Array kept = Array::zeros({16 * 48 + 1}, DType::bf16, kGpu).slice(0, 1, 16 * 48 + 1).reshape({16, 48});
+  Problem gelu = layer.forward_gelu();
+  gelu.options.pre_activation = kept;
+  CHECK(!call_of(gpu, gelu).gelu);
 }
 
 TEST_CASE("other epilogues are refused", "[cuda]") {

@@ -291,9 +291,3 @@ TEST_CASE("more tensors than a launch takes", "[cuda]") {
                 kernels::sums_of_squares(exec, views, out[1]);
               });
 }
-
-TEST_CASE("operands of two devices are refused", "[cuda]") {
-  if (!has_gpu()) return;
-  const Array here = randn({2}, DType::f32, 1), there = here.to(kGpu);
-  CHECK_THROWS_AS(kernels::multiply(there.exec(), here, there, there), InputError);
-}

@@ -66,13 +66,13 @@ TEST_CASE("elementwise operations of matrices whose rows lie apart", "[cuda]") {
       const auto operand = [=](int which, std::uint64_t key) {
         return randn({kRows, kColumns + (which == apart ? 16 : 0)}, dtype, key);
       };
-      const Array y = operand(2, 3), one = randn({1}, dtype, 4), of_master = randn({1}, master, 5);
+      const Array y = operand(2, 3), one = randn({2}, dtype, 4), of_master = randn({1}, master, 5);
       same_on_gpu({operand(0, 1), operand(1, 2), one, of_master}, {y, y, y, y.to(DType::bf16)}, gpu_tolerance(dtype),
                   [=](const Exec& exec, const Arrays& in, const Arrays& out) {
                     const auto part = [](const Array& a) { return a.size(1) == kColumns ? a : inner(a, 8); };
                     const auto all = [](const Array& value) { return value.expand({kRows, kColumns}); };
                     kernels::multiply(exec, part(in[0]), part(in[1]), part(out[0]));
-                    kernels::multiply(exec, part(in[0]), all(in[2]), part(out[1]));
+                    kernels::multiply(exec, part(in[0]), all(in[2].slice(0, 0, 1)), part(out[1]));
                     kernels::multiply(exec, part(in[0]), all(in[3]), part(out[2]));
                     if (dtype == DType::f32) kernels::multiply(exec, part(in[0]), all(in[3]), part(out[3]));
                   });

@@ -86,11 +86,11 @@ Map ss1(Dim in, Dim out, Dim classes, Dim reduction, Dim block) {
           }};
 }
 
-// Ragged, so that there is padding on either side; whole, on one side alone; and as the fused kernels take them in bf16.
+// Ragged, so that there is padding on either side, on one alone or on none; and as the fused kernels take them in bf16.
 std::vector<Map> maps() {
   return {low_rank(37, 50, 9),           blast(37, 50, 3, 5, 9),          blast(40, 50, 3, 5, 9),
           blast(37, 48, 3, 5, 9),        blast(120, 160, 4, 3, 24),       block_diagonal(37, 50, 4, false),
-          block_diagonal(40, 50, 4, false), block_diagonal(37, 50, 4, true), monarch(37, 50, 4, 5),
+          block_diagonal(40, 50, 4, false), block_diagonal(40, 48, 4, false), block_diagonal(3, 8, 4, false), block_diagonal(37, 50, 4, true), monarch(37, 50, 4, 5),
           monarch(40, 50, 4, 5),         monarch(37, 48, 4, 5),           ss1(50, 37, 3, 4, 4),
           ss1(104, 96, 1, 2, 16),        ss1(50, 40, 1, 2, 5)};
 }
@@ -133,29 +133,66 @@ TEST_CASE("structured maps of rows that lie apart", "[cuda]") {
   }
 }
 
-TEST_CASE("each gradient of a structured map without the others, and of no rows", "[cuda]") {
+// As weights are in the dtype of x, if they are not parameters; the coupling of BLAST is in the master dtype always.
+TEST_CASE("structured maps of weights that begin where no vector does", "[cuda]") {
+  if (!has_gpu()) return;
+  const std::string fused = GENERATE("on", "off");
+  const EnvironmentVariable set("ASHLAR_FUSED", fused);
+  for (const Map& map : maps()) {
+    INFO(map.name << " " << map.in << " -> " << map.out << ", fused: " << fused);
+    Arrays inputs;
+    for (const Shape& shape : map.weights) inputs.push_back(randn({shape.numel() + 1}, inputs.size() == 2 ? DType::f32 : DType::bf16, inputs.size()));
+    const std::size_t count = inputs.size();
+    inputs.push_back(randn({map.out}, DType::f32, 3));
+    inputs.push_back(randn({19, map.in}, DType::bf16, 4));
+    same_on_gpu(inputs, {Array::full({19, map.out}, NAN, DType::bf16)}, gpu_tolerance(DType::bf16),
+                [&](const Exec& exec, const Arrays& in, const Arrays& out) {
+                  Arrays weights;
+                  for (std::size_t i = 0; i < count; ++i) {
+                    weights.push_back(in[i].slice(0, 1, in[i].size(0)).reshape(map.weights[i]));
+                  }
+                  map.forward(exec, in[count + 1], weights, in[count], out[0]);
+                });
+  }
+}
+
+TEST_CASE("each gradient of a structured map without the others", "[cuda]") {
   if (!has_gpu()) return;
   for (const Map& map : maps()) {
     for (const DType dtype : kFloating) {
-      for (const Dim rows : {0, 19}) {
-        const Arrays weights = weights_of(map, dtype);
-        const Array x = randn({rows, map.in}, dtype, 2), dy = randn({rows, map.out}, dtype, 3);
-        Arrays inputs = weights, gradients = weights;
-        inputs.push_back(x);
-        inputs.push_back(dy);
-        gradients.push_back(randn({map.out}, master_dtype(dtype), 1));
-        gradients.push_back(x);
-        for (std::size_t which = 0; which < gradients.size(); ++which) {
-          INFO(map.name << " " << map.in << " -> " << map.out << " " << dtype << ", " << rows << " rows, gradient " << which);
-          same_on_gpu(inputs, {nan_like(gradients[which])}, gpu_tolerance(dtype),
-                      [&](const Exec& exec, const Arrays& in, const Arrays& out) {
-                        Arrays asked(gradients.size());
-                        asked[which] = out[0];
-                        const std::size_t count = weights.size();
-                        map.backward(exec, in[count + 1], in[count], in, asked[count + 1], asked, asked[count]);
-                      });
-        }
+      Arrays inputs = weights_of(map, dtype), gradients = inputs;
+      const std::size_t count = inputs.size();
+      inputs.push_back(randn({19, map.in}, dtype, 2));
+      inputs.push_back(randn({19, map.out}, dtype, 3));
+      gradients.push_back(randn({map.out}, master_dtype(dtype), 1));
+      gradients.push_back(inputs[count]);
+      for (std::size_t which = 0; which < gradients.size(); ++which) {
+        INFO(map.name << " " << map.in << " -> " << map.out << " " << dtype << ", gradient " << which);
+        same_on_gpu(inputs, {nan_like(gradients[which])}, gpu_tolerance(dtype),
+                    [&](const Exec& exec, const Arrays& in, const Arrays& out) {
+                      Arrays asked(gradients.size());
+                      asked[which] = out[0];
+                      map.backward(exec, in[count + 1], in[count], in, asked[count + 1], asked, asked[count]);
+                    });
       }
+    }
+  }
+}
+
+TEST_CASE("structured maps of no rows have gradients of zero", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const Map& map : maps()) {
+    for (const DType dtype : kFloating) {
+      INFO(map.name << " " << map.in << " -> " << map.out << " " << dtype);
+      const Arrays weights = on(kGpu, weights_of(map, dtype));
+      Arrays gradients;
+      for (const Array& w : weights) gradients.push_back(Array::full(w.shape(), NAN, w.dtype(), kGpu));
+      const Array x = Array::zeros({0, map.in}, dtype, kGpu), y = Array::zeros({0, map.out}, dtype, kGpu);
+      const Array bias = Array::full({map.out}, NAN, master_dtype(dtype), kGpu);
+      map.forward(x.exec(), x, weights, bias, y);
+      map.backward(x.exec(), y, x, weights, x, gradients, bias);
+      for (const Array& gradient : gradients) CHECK(all_equal(gradient, 0));
+      CHECK(all_equal(bias, 0));
     }
   }
 }

@@ -1,6 +1,7 @@
 // Updates on a GPU against the CPU's, from the same weights and gradients.
 #include "examples/models/gpt2.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/linalg/linalg.h"
 #include "layers/linear_spec.h"
 #include "optim/make_optimizer.h"
 #include "tests/cuda/support.h"
@@ -104,4 +105,13 @@ TEST_CASE("every optimizer's updates are those of the CPU", "[cuda]") {
       }
     }
   }
+}
+
+TEST_CASE("eigenvalues and traces of matrices of a GPU, whose rows lie apart", "[cuda]") {
+  if (!has_gpu()) return;
+  const Array wide = randn({2, 3, 8}, DType::f64, 1), here = wide.slice(2, 0, 3), there = wide.to(kGpu).slice(2, 0, 3);
+  CHECK(linalg::traces(there) == linalg::traces(here.as_contiguous()));
+  const linalg::Eigen eigen = linalg::eigh(linalg::gram(there));
+  CHECK(eigen.values.device() == kGpu);
+  CHECK(eigen.vectors.device() == kGpu);
 }

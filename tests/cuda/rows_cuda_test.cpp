@@ -34,6 +34,15 @@ TEST_CASE("layer norm", "[cuda]") {
   }
 }
 
+TEST_CASE("layer norm of more rows than its blocks take at once", "[cuda]") {
+  if (!has_gpu()) return;
+  const Array x = randn({4100, 8}, DType::f32, 1), w = randn({8}, DType::f32, 2), b = randn({8}, DType::f32, 3), row = Array::zeros({4100});
+  same_on_gpu({x, w, b}, {nan_like(x), nan_like(row), nan_like(row)}, gpu_tolerance(DType::f32),
+              [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                kernels::layer_norm_forward(exec, in[0], {}, in[1], in[2], 1e-5, {}, out[0], out[1], out[2]);
+              });
+}
+
 TEST_CASE("a layer norm is refused whose sums for each column no block can hold", "[cuda]") {
   if (!has_gpu()) return;
   constexpr Dim kWide = 60000;
@@ -226,6 +235,15 @@ TEST_CASE("squares of many arrays", "[cuda]") {
       kernels::sums_of_squares(exec, views, out[0]);
     });
   }
+}
+
+TEST_CASE("squares of an array of more chunks than a block has threads", "[cuda]") {
+  if (!has_gpu()) return;
+  const Array x = Array::full({(1 << 20) + 5000}, 0.5);
+  same_on_gpu({x}, {Array::zeros({1}, DType::f64)}, 0, [](const Exec& exec, const Arrays& in, const Arrays& out) {
+    const ConstView view = in[0];
+    kernels::sums_of_squares(exec, {&view, 1}, out[0]);
+  });
 }
 
 TEST_CASE("rows of a given length", "[cuda]") {
