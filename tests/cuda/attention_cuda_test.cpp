@@ -116,6 +116,39 @@ TEST_CASE("attention of fewer queries than keys", "[cuda]") {
   }
 }
 
+TEST_CASE("attention with a scale that is not positive, and of operands that begin where no vector does", "[cuda]") {
+  if (!has_gpu()) return;
+  constexpr Dim kTime = 70, kDepth = 32;
+  const Shape heads{1, 2, kTime, kDepth};
+  for (const double scale : {0.0, -0.2, 0.2}) {
+    for (const int odd : {-1, 0, 1}) {  // q; k and v
+      INFO("scale " << scale << ", operand " << odd);
+      const auto operand = [&](std::uint64_t key) { return randn({heads.numel() + 8}, DType::bf16, key); };
+      const Array o = Array::full(heads, NAN, DType::bf16), lse = Array::full({1, 2, kTime}, NAN);
+      same_on_gpu({operand(1), operand(2), operand(3), operand(4)}, {o, lse, o, o, o}, 3 * gpu_tolerance(DType::bf16),
+                  [=](const Exec& exec, const Arrays& in, const Arrays& out) {
+                    const auto part = [&](const Array& a, int which) {
+                      return a.slice(0, which == odd ? 1 : 0, (which == odd ? 1 : 0) + heads.numel()).reshape(heads);
+                    };
+                    const Array q = part(in[0], 0), k = part(in[1], 1), v = part(in[2], 1), d_o = part(in[3], 2);
+                    kernels::attention_forward(exec, q, k, v, scale, true, out[0], out[1]);
+                    kernels::attention_backward(exec, d_o, q, k, v, out[0], out[1], scale, true, out[2], out[3], out[4]);
+                  });
+    }
+  }
+}
+
+TEST_CASE("attention on a GPU refuses wide heads and an lse with gaps", "[cuda]") {
+  if (!has_gpu()) return;
+  const auto forward = [](Dim depth, const Array& lse) {
+    const Array q = Array::zeros({1, 1, 2, depth}, DType::f32, kGpu);
+    kernels::attention_forward(q.exec(), q, q, q, 1, false, empty_like(q), lse);
+  };
+  const Array lse = Array::zeros({1, 1, 2, 2}, DType::f32, kGpu);
+  CHECK_THROWS_WITH(forward(8, lse.select(3, 0)), says("lse (1, 1, 2) must be contiguous on a GPU"));
+  CHECK_THROWS_WITH(forward(257, lse.select(3, 0).as_contiguous()), says("heads of 257 features are too large for a GPU"));
+}
+
 TEST_CASE("attention of more heads than a grid is high", "[cuda][large]") {
   if (!has_gpu()) return;
   const Dim batch = amount((1 << 13) + 1, 3), heads = 8;  // a minute for the emulator

@@ -95,7 +95,8 @@ TEST_CASE("a class of weight 0 may be masked", "[cuda]") {
   for (const DType dtype : kFloating) {
     const Array logits = randn({2, 40}, dtype, 1), losses = Array::zeros({2}, master_dtype(dtype));
     fill(logits.slice(1, 3, 4), -std::numeric_limits<double>::infinity());
-    const Array target = Array::from(std::vector<std::int32_t>{3, 1}, {2}), other = Array::from(std::vector<std::int32_t>{1, 3}, {2});
+    const Array target = Array::from(std::vector<std::int32_t>{3, 1}, {2});
+    const Array other = Array::from(std::vector<std::int32_t>{1, 3}, {2});
     same_on_gpu({logits, target, other, Array::from(std::vector<float>{0, 1}, {2})}, {nan_like(losses), nan_like(logits)},
                 gpu_tolerance(dtype), [](const Exec& exec, const Arrays& in, const Arrays& out) {
                   kernels::cross_entropy(exec, in[0], {in[1], in[2], in[3], 0}, 0.5, out[0], out[1]);

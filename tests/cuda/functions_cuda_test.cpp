@@ -98,6 +98,18 @@ TEST_CASE("softmax", "[cuda]") {
   }
 }
 
+TEST_CASE("softmax of a row whose largest value is any thread's", "[cuda]") {
+  if (!has_gpu()) return;
+  constexpr Dim kColumns = 2048;
+  for (const DType dtype : kFloating) {
+    const Array x = Array::zeros({kColumns / 64, kColumns}, dtype);
+    for (Dim row = 0; row < x.size(0); ++row) fill(x.slice(0, row, row + 1).slice(1, 64 * row, 64 * row + 1), 1000);
+    same_on_gpu({x}, {nan_like(x)}, gpu_tolerance(dtype), [](const Exec& exec, const Arrays& in, const Arrays& out) {
+      kernels::softmax_forward(exec, in[0], out[0]);
+    });
+  }
+}
+
 TEST_CASE("softmax of more rows than a grid has blocks", "[cuda]") {
   if (!has_gpu()) return;
   const Array x = randn({(1 << 15) + 3, 2}, DType::f32, 1), dy = randn(x.shape(), DType::f32, 2);

@@ -88,11 +88,12 @@ Map ss1(Dim in, Dim out, Dim classes, Dim reduction, Dim block) {
 
 // Ragged, so that there is padding on either side, on one alone or on none; and as the fused kernels take them in bf16.
 std::vector<Map> maps() {
-  return {low_rank(37, 50, 9),           blast(37, 50, 3, 5, 9),          blast(40, 50, 3, 5, 9),
-          blast(37, 48, 3, 5, 9),        blast(120, 160, 4, 3, 24),       block_diagonal(37, 50, 4, false),
-          block_diagonal(40, 50, 4, false), block_diagonal(40, 48, 4, false), block_diagonal(3, 8, 4, false), block_diagonal(37, 50, 4, true), monarch(37, 50, 4, 5),
-          monarch(40, 50, 4, 5),         monarch(37, 48, 4, 5),           ss1(50, 37, 3, 4, 4),
-          ss1(104, 96, 1, 2, 16),        ss1(50, 40, 1, 2, 5)};
+  return {low_rank(37, 50, 9),
+          blast(37, 50, 3, 5, 9), blast(40, 50, 3, 5, 9), blast(37, 48, 3, 5, 9), blast(120, 160, 4, 3, 24), blast(72, 64, 2, 6, 8),
+          block_diagonal(37, 50, 4, false), block_diagonal(40, 50, 4, false), block_diagonal(40, 48, 4, false),
+          block_diagonal(3, 8, 4, false), block_diagonal(37, 50, 4, true),
+          monarch(37, 50, 4, 5), monarch(40, 50, 4, 5), monarch(37, 48, 4, 5),
+          ss1(50, 37, 3, 4, 4), ss1(104, 96, 1, 2, 16), ss1(50, 40, 1, 2, 5)};
 }
 
 Arrays weights_of(const Map& map, DType dtype) {
@@ -141,7 +142,10 @@ TEST_CASE("structured maps of weights that begin where no vector does", "[cuda]"
   for (const Map& map : maps()) {
     INFO(map.name << " " << map.in << " -> " << map.out << ", fused: " << fused);
     Arrays inputs;
-    for (const Shape& shape : map.weights) inputs.push_back(randn({shape.numel() + 1}, inputs.size() == 2 ? DType::f32 : DType::bf16, inputs.size()));
+    for (const Shape& shape : map.weights) {
+      const DType dtype = inputs.size() == 2 ? DType::f32 : DType::bf16;
+      inputs.push_back(randn({shape.numel() + 1}, dtype, inputs.size()));
+    }
     const std::size_t count = inputs.size();
     inputs.push_back(randn({map.out}, DType::f32, 3));
     inputs.push_back(randn({19, map.in}, DType::bf16, 4));

@@ -36,7 +36,8 @@ TEST_CASE("layer norm", "[cuda]") {
 
 TEST_CASE("layer norm of more rows than its blocks take at once", "[cuda]") {
   if (!has_gpu()) return;
-  const Array x = randn({4100, 8}, DType::f32, 1), w = randn({8}, DType::f32, 2), b = randn({8}, DType::f32, 3), row = Array::zeros({4100});
+  const Array x = randn({4100, 8}, DType::f32, 1), w = randn({8}, DType::f32, 2), b = randn({8}, DType::f32, 3);
+  const Array row = Array::zeros({4100});
   same_on_gpu({x, w, b}, {nan_like(x), nan_like(row), nan_like(row)}, gpu_tolerance(DType::f32),
               [](const Exec& exec, const Arrays& in, const Arrays& out) {
                 kernels::layer_norm_forward(exec, in[0], {}, in[1], in[2], 1e-5, {}, out[0], out[1], out[2]);
@@ -249,7 +250,7 @@ TEST_CASE("squares of an array of more chunks than a block has threads", "[cuda]
 TEST_CASE("rows of a given length", "[cuda]") {
   if (!has_gpu()) return;
   for (const DType dtype : kFloating) {
-    for (const Shape& shape : {Shape{1, 1}, Shape{3, 4097}, Shape{70, 33}, Shape{0, 5}}) {
+    for (const Shape& shape : {Shape{1, 1}, Shape{3, 4097}, Shape{70, 33}}) {
       INFO(dtype << " " << shape);
       const Array x = randn(shape, master_dtype(dtype), 1), target = randn(shape, master_dtype(dtype), 2);
       copy(Array::zeros({1, shape[1]}, x.dtype()), x.slice(0, 0, 1));
