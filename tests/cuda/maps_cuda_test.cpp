@@ -1,7 +1,6 @@
 // What the suite of linear maps does not ask of structured ones on a GPU: rows that lie apart, gradients one by one, no rows.
 #include "kernels/blast/blast.h"
 #include "kernels/block_diagonal/block_diagonal.h"
-#include "kernels/low_rank/low_rank.h"
 #include "kernels/monarch/monarch.h"
 #include "kernels/ss1/ss1.h"
 #include "tests/cuda/support.h"
@@ -25,12 +24,12 @@ struct Map {
 };
 
 Map low_rank(Dim in, Dim out, Dim rank) {
-  return {"low rank", in, out, {{out, rank}, {in, rank}},
+  return {"low rank", in, out, {{1, out, rank}, {1, in, rank}},
           [](const Exec& exec, const auto& x, const auto& w, const auto& bias, const auto& y) {
-            kernels::low_rank_forward(exec, x, w[0], w[1], bias, {}, y);
+            kernels::blast_forward(exec, x, w[0], w[1], {}, bias, {}, y);
           },
           [](const Exec& exec, const auto& dy, const auto& x, const auto& w, const auto& dx, const auto& dw, const auto& dbias) {
-            kernels::low_rank_backward(exec, dy, x, {}, w[0], w[1], dx, dw[0], dw[1], dbias);
+            kernels::blast_backward(exec, dy, x, {}, w[0], w[1], {}, dx, dw[0], dw[1], {}, dbias);
           }};
 }
 
