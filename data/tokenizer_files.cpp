@@ -1,4 +1,4 @@
-// vocab.json and merges.txt, or encoder.json and vocab.bpe.
+// encoder.json and vocab.bpe, or vocab.json and merges.txt.
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -15,15 +15,15 @@ namespace {
 
 constexpr const char* kWhat = "tokenizer";
 
-// The two files as Hugging Face calls them, which is how they are saved, and as OpenAI does.
+// The two files as OpenAI calls them, which is how they are saved, and as Hugging Face does.
 struct Names {
   const char *vocabulary, *merges;
 };
-constexpr Names kHuggingFaceNames{"vocab.json", "merges.txt"}, kOpenAiNames{"encoder.json", "vocab.bpe"};
+constexpr Names kOwnNames{"encoder.json", "vocab.bpe"}, kHuggingFaceNames{"vocab.json", "merges.txt"};
 
 std::optional<Names> find_names(const fs::path& folder) {
   std::error_code failure;
-  for (const Names& names : {kHuggingFaceNames, kOpenAiNames})
+  for (const Names& names : {kOwnNames, kHuggingFaceNames})
     if (fs::exists(folder / names.vocabulary, failure)) return names;
   return std::nullopt;
 }
@@ -101,8 +101,8 @@ bool Tokenizer::is_in(const fs::path& folder) { return find_names(folder).has_va
 
 Tokenizer Tokenizer::load(const fs::path& folder) {
   const std::optional<Names> names = find_names(folder);
-  ASHLAR_CHECK(names, kWhat, ": ", folder.string(), " has neither ", kHuggingFaceNames.vocabulary,
-               " (with ", kHuggingFaceNames.merges, ") nor ", kOpenAiNames.vocabulary, " (with ", kOpenAiNames.merges, ")");
+  ASHLAR_CHECK(names, kWhat, ": ", folder.string(), " has neither ", kOwnNames.vocabulary, " (with ", kOwnNames.merges,
+               ") nor ", kHuggingFaceNames.vocabulary, " (with ", kHuggingFaceNames.merges, ")");
   const fs::path vocabulary = folder / names->vocabulary, merges = folder / names->merges;
   std::vector<std::string> tokens = parse_vocabulary(vocabulary);
   std::vector<TokenPair> pairs = parse_merges(merges, vocabulary, tokens);
@@ -120,8 +120,8 @@ void Tokenizer::save(const fs::path& folder) const {
     vocabulary += concat(id == 0 ? "{" : ", ", Json(spell_bytes(tokens_[id])).dump(), ": ", id);
   for (const TokenPair& pair : merges_)
     merges += spell_bytes(token(pair.left)) + " " + spell_bytes(token(pair.right)) + "\n";
-  write_file(folder / kHuggingFaceNames.vocabulary, vocabulary + "}\n");
-  write_file(folder / kHuggingFaceNames.merges, merges);
+  write_file(folder / kOwnNames.vocabulary, vocabulary + "}\n");
+  write_file(folder / kOwnNames.merges, merges);
 }
 
 }  // namespace ashlar::data

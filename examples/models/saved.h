@@ -11,7 +11,7 @@
 namespace ashlar {
 
 // What --tokenizer of the programs names, for their --help.
-inline constexpr const char* kTokenizerFolder = "folder with vocab.json and merges.txt, or encoder.json and vocab.bpe";
+inline constexpr const char* kTokenizerFolder = "folder with encoder.json and vocab.bpe, or vocab.json and merges.txt";
 
 // The program whose runs have such a config, "train_vit" or "train_gpt", by a key that only they have; empty for others.
 std::string program_of(const Json& config);

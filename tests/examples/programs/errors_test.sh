@@ -56,9 +56,9 @@ cp -r "$work/images"/* "$work/latin1/"
 for split in train test; do mv "$work/latin1/$split/cat" "$work/latin1/$split/caf"$'\xe9'; done
 expect 2 "--data $work/latin1: class: 'caf"$'\xe9'"' is not valid UTF-8" "$bin/train_vit" --data "$work/latin1" --out "$work/x"
 mkdir "$work/tokenizer"
-cp "$work/gpt-a/vocab.json" "$work/tokenizer/"
-{ cat "$work/gpt-a/merges.txt"; echo "zz qq"; } >"$work/tokenizer/merges.txt"
-expect 2 "merges.txt" "${gpt[@]}" --tokenizer "$work/tokenizer" --out "$work/x"
+cp "$work/gpt-a/encoder.json" "$work/tokenizer/"
+{ cat "$work/gpt-a/vocab.bpe"; echo "zz qq"; } >"$work/tokenizer/vocab.bpe"
+expect 2 "vocab.bpe" "${gpt[@]}" --tokenizer "$work/tokenizer" --out "$work/x"
 expect 2 "checkpoint" "${vit[@]}" --resume --out "$work/x"
 expect 2 "--overwrite replaces the run" "${vit[@]}" --steps 1 --out "$work/vit-a"
 expect 2 "exclude each other" "${vit[@]}" --steps 1 --overwrite --resume --out "$work/vit-a"
@@ -89,7 +89,7 @@ if [ -e "$work/x/model.safetensors" ]; then bad "a refused run wrote weights"; e
 expect 0 "" "${gpt[@]}" --steps 1 --tokenizer "$work/gpt-a" --out "$work/own"
 cp -r "$work/own" "$work/own-before"
 expect 2 "--overwrite replaces the run" "${gpt[@]}" --vocab 280 --steps 1 --out "$work/own"
-same "the vocabulary of a run that stays" "$work/own-before/vocab.json" "$work/own/vocab.json"
+same "the vocabulary of a run that stays" "$work/own-before/encoder.json" "$work/own/encoder.json"
 expect 2 "--warmup: needs at most 0.99" "${gpt[@]}" --overwrite --warmup 1 --steps 1 --out "$work/own"
 expect 2 "would remove" "${gpt[@]}" --overwrite --steps 1 --init-from "$work/own/model.safetensors" --out "$work/own"
 expect 2 "fits no parameter" "${gpt[@]}" --overwrite --steps 1 --groups "name=head.*.weight,lr=2" --out "$work/own"
@@ -97,7 +97,7 @@ if diff -r "$work/own" "$work/own-before"; then ok; else bad "a refused run chan
 expect 2 "there is no checkpoint $work/x/checkpoint" "${gpt[@]}" --resume --out "$work/x"
 # Weights that are given keep the vocabulary that lies beside them; without one it has to be named.
 expect 0 "" "${gpt[@]}" --vocab 270 --init-from "$work/own/model.safetensors" --steps 0 --out "$work/evaluated"
-same "the vocabulary of given weights" "$work/own/vocab.json" "$work/evaluated/vocab.json"
+same "the vocabulary of given weights" "$work/own/encoder.json" "$work/evaluated/encoder.json"
 mkdir "$work/alone"
 cp "$work/own/model.safetensors" "$work/alone/"
 expect 2 "no vocabulary lies beside these weights" "${gpt[@]}" --init-from "$work/alone/model.safetensors" --steps 0 --out "$work/x"
@@ -110,16 +110,16 @@ if [ "$(cat "$work/reports/report.html")" = mine ]; then ok; else bad "a run rep
 # A resumed run has the vocabulary it began with, also when that came from elsewhere; a finished one is not evaluated again.
 "${gpt[@]}" --vocab 280 --steps 1 --out "$work/elsewhere" >/dev/null
 mkdir "$work/words"
-cp "$work"/own/{vocab.json,merges.txt} "$work/words/"
+cp "$work"/own/{encoder.json,vocab.bpe} "$work/words/"
 expect 0 "" "${gpt[@]}" --steps 1 --tokenizer "$work/words" --out "$work/given"
-cp "$work"/elsewhere/{vocab.json,merges.txt} "$work/words/"
+cp "$work"/elsewhere/{encoder.json,vocab.bpe} "$work/words/"
 for attempt in 1 2; do expect 0 "" "$bin/train_gpt" --resume --steps 2 --out "$work/given"; done
-same "the vocabulary of a resumed run" "$work/own/merges.txt" "$work/given/merges.txt"
+same "the vocabulary of a resumed run" "$work/own/vocab.bpe" "$work/given/vocab.bpe"
 if [ "$(grep -c '"eval","step":2,"split":"valid"' "$work/given/metrics.jsonl")" -eq 1 ]; then ok; else bad "evaluations: $(grep eval "$work/given/metrics.jsonl")"; fi
 # A vocabulary that lies in --out is not replaced, but may be the run's.
 expect 2 "$work/words holds a vocabulary, which the run's own would replace" "${gpt[@]}" --steps 1 --out "$work/words"
 expect 0 "" "${gpt[@]}" --steps 1 --tokenizer "$work/words" --out "$work/words"
-same "a vocabulary in --out" "$work/elsewhere/merges.txt" "$work/words/merges.txt"
+same "a vocabulary in --out" "$work/elsewhere/vocab.bpe" "$work/words/vocab.bpe"
 # Given weights may have rows for more tokens than the vocabulary, not for fewer.
 expect 0 "" "${gpt[@]}" --init-from "$work/own/model.safetensors" --tokenizer "$work/elsewhere" --steps 1 --out "$work/padded"
 expect 0 "" "$bin/train_gpt" --resume --steps 2 --out "$work/padded"
@@ -134,8 +134,8 @@ mkdir "$work/bytes"
 python3 -c "
 import json, sys
 json.dump({token: i for token, i in json.load(open(sys.argv[1])).items() if i < 256}, open(sys.argv[2], 'w'))
-" "$work/own/vocab.json" "$work/bytes/vocab.json"
-head -n 1 "$work/own/merges.txt" >"$work/bytes/merges.txt"
+" "$work/own/encoder.json" "$work/bytes/encoder.json"
+head -n 1 "$work/own/vocab.bpe" >"$work/bytes/vocab.bpe"
 expect 0 "" "${gpt[@]}" --tokenizer "$work/bytes" --steps 1 --out "$work/of-bytes"
 expect 0 "" "$bin/train_gpt" --resume --steps 2 --out "$work/of-bytes"
 expect 2 "--vocab 100: a vocabulary of bytes has at least 257 tokens" "${gpt[@]}" --vocab 100 --steps 1 --out "$work/x"

@@ -38,14 +38,14 @@ write cold --temperature 0.01 --top-k 0 --seed 3
 differs "other seeds" "$work/text-three" "$work/text-four"
 differs "--top-k 2 and all" "$work/text-two" "$work/text-three"
 differs "other temperatures" "$work/text-cold" "$work/text-three"
-# The tokenizer under the names of OpenAI, or under none.
+# The tokenizer under the names of Hugging Face, or under none.
 cp -r "$work/gpt-a" "$work/gpt-names"
-mv "$work/gpt-names/vocab.json" "$work/gpt-names/encoder.json"
-mv "$work/gpt-names/merges.txt" "$work/gpt-names/vocab.bpe"
+mv "$work/gpt-names/encoder.json" "$work/gpt-names/vocab.json"
+mv "$work/gpt-names/vocab.bpe" "$work/gpt-names/merges.txt"
 expect 0 "" "$bin/generate" --model "$work/gpt-names" --tokens 40 --seed 3
-same "generate with encoder.json and vocab.bpe" "$work/first" "$work/out"
-rm "$work/gpt-names/encoder.json"
-expect 2 "has neither vocab.json (with merges.txt) nor encoder.json (with vocab.bpe)" "$bin/generate" --model "$work/gpt-names" --tokens 1
+same "generate with vocab.json and merges.txt" "$work/first" "$work/out"
+rm "$work/gpt-names/vocab.json"
+expect 2 "has neither encoder.json (with vocab.bpe) nor vocab.json (with merges.txt)" "$bin/generate" --model "$work/gpt-names" --tokens 1
 # Every byte of a text is printed, and weights that are not numbers give none.
 echo '{"prompt": "a\u0000b"}' >"$work/prompt.json"
 expect 0 "" "$bin/generate" --config "$work/prompt.json" --model "$work/gpt-a" --tokens 1
