@@ -33,12 +33,14 @@ TEST_CASE("products of any layout", "[cuda]") {
                 });
     // A result that is narrower than the operands, and sums of rows beside one that is empty.
     const Array left = randn({20, 12}, master, 4), right = randn({12, 24}, master, 5), narrow = Array::full({20, 24}, NAN, dtype);
-    same_on_gpu({left, right}, {narrow, Array::zeros({20, 0}, master), Array::full({20}, NAN, master)}, gpu_tolerance(dtype), [](const Exec& exec, const Arrays& in, const Arrays& out) {
+    same_on_gpu({left, right}, {narrow, Array::zeros({20, 0}, master), Array::full({20}, NAN, master)}, gpu_tolerance(dtype),
+                [](const Exec& exec, const Arrays& in, const Arrays& out) {
                   kernels::matmul(exec, in[0], in[1], out[0], {});
                   kernels::matmul(exec, in[0], in[1].slice(1, 0, 0), out[1], {.row_sums = out[2]});
                 });
     const Arrays nothing{randn({4, 0}, dtype, 1), randn({0, 5}, dtype, 2), randn({5}, master, 3)};
-    same_on_gpu(nothing, {nan_like(randn({4, 5}, dtype, 4))}, gpu_tolerance(dtype), [](const Exec& exec, const Arrays& in, const Arrays& out) {
+    same_on_gpu(nothing, {nan_like(randn({4, 5}, dtype, 4))}, gpu_tolerance(dtype),
+                [](const Exec& exec, const Arrays& in, const Arrays& out) {
                   kernels::matmul(exec, in[0], in[1], out[0], {.bias = in[2]});
                 });
   }

@@ -50,6 +50,11 @@ for cache in --cache --no-cache; do
   same "text of the GPU with $cache" "$work/text-cpu" "$work/out"
 done
 
+# The same order of classes; the last digit of a probability may be another.
+classes() { expect 0 "" "$bin/classify" --model "$work/vit-cpu" "$work/images/test/"*/[0-4].bmp "$@" && sed -E 's/ +[0-9.]+ %//g' "$work/out"; }
+classes >"$work/classes"
+same "classes on the GPU" "$work/classes" <(classes --device cuda)
+
 expect 0 "" "$bin/bench_layers" --device cuda --dtype bf16 --tokens 64 --shapes 32x48 --repeats 1 \
   --layers "blast:blocks=2,ratio=0.5;monarch:blocks=2;ss1:reduction=2;low_rank:rank=4"
 if [ "$(grep -c '"layer":' "$work/out")" -ge 8 ]; then ok; else bad "bench_layers has not measured all layers: $(cat "$work/out")"; fi
