@@ -71,15 +71,15 @@ TEST_CASE("cuDNN takes the attention of the programs, with the results of the pr
 // What lies beyond the last key has a score of 0: beside scores of -300 it would weigh exp(300).
 TEST_CASE("attention with scores far below zero", "[cuda]") {
   if (!has_gpu()) return;
-  for (const DType dtype : {DType::f32, DType::bf16}) {
+  for (const auto& [dtype, time] : {std::pair<DType, Dim>{DType::f32, 41}, {DType::bf16, 41}, {DType::bf16, 105}}) {
     for (const bool causal : {false, true}) {
-      INFO(dtype << (causal ? " causal" : ""));
-      constexpr Dim kTime = 41, kDepth = 64;
-      const Array dy = randn({1, 1, kTime, kDepth}, dtype, 2), v = randn({1, 1, kTime, kDepth}, dtype, 3);
-      const Array q = randn({1, 1, kTime, kDepth}, dtype, 4), k = randn({1, 1, kTime, kDepth}, dtype, 5);
-      copy(Array::full({1, 1, kTime, 32}, 5, dtype), q.slice(3, 0, 32));
-      copy(Array::full({1, 1, kTime, 32}, -15, dtype), k.slice(3, 0, 32));
-      const Array lse = Array::zeros({1, 1, kTime}, DType::f32);
+      INFO(dtype << (causal ? " causal" : "") << " T " << time);
+      constexpr Dim kDepth = 64;
+      const Array dy = randn({1, 1, time, kDepth}, dtype, 2), v = randn({1, 1, time, kDepth}, dtype, 3);
+      const Array q = randn({1, 1, time, kDepth}, dtype, 4), k = randn({1, 1, time, kDepth}, dtype, 5);
+      copy(Array::full({1, 1, time, 32}, 5, dtype), q.slice(3, 0, 32));
+      copy(Array::full({1, 1, time, 32}, -15, dtype), k.slice(3, 0, 32));
+      const Array lse = Array::zeros({1, 1, time}, DType::f32);
       // Exponents of 300 lose digits, and so does dq, whose large features of k cancel.
       same_on_gpu({q, k, v, dy}, {nan_like(v), nan_like(lse), nan_like(v), nan_like(v), nan_like(v)},
                   dtype == DType::f32 ? 2e-4 : 0.1,
@@ -96,9 +96,10 @@ TEST_CASE("attention of fewer queries than keys", "[cuda]") {
   if (!has_gpu()) return;
   for (const DType dtype : kFloating) {
     for (const bool causal : {false, true}) {
-      // As above; a decoder's single query, and queries over several tiles.
+      // As above; a decoder's single query, queries over several tiles, and first or last keys of a tile that one query sees.
       for (const auto& [keys, queries, depth] : {std::array<Dim, 3>{1, 1, 64}, {65, 1, 64}, {130, 70, 128}, {200, 3, 32},
-                                                 {300, 129, 64}, {33, 2, 20}}) {
+                                                 {300, 129, 64}, {33, 2, 20},
+                                                 {201, 200, 32}, {130, 100, 32}}) {
         INFO(dtype << " keys " << keys << " queries " << queries << " D " << depth << (causal ? " causal" : ""));
         const Dim batch = 2, heads = amount(3, 1), first = keys - queries;
         const Array qkv = randn({3, batch, keys, heads, depth}, dtype, 1), o = randn({batch, queries, heads, depth}, dtype, 2);
@@ -135,6 +136,15 @@ TEST_CASE("attention with a scale that is not positive, and of operands that beg
                     kernels::attention_backward(exec, d_o, q, k, v, out[0], out[1], scale, true, out[2], out[3], out[4]);
                   });
     }
+  }
+}
+
+TEST_CASE("attention of no batch", "[cuda]") {
+  if (!has_gpu()) return;
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const Array q = Array::zeros({0, 2, 5, 32}, dtype, kGpu), lse = Array::zeros({0, 2, 5}, DType::f32, kGpu);
+    kernels::attention_forward(q.exec(), q, q, q, 1, true, q, lse);
+    kernels::attention_backward(q.exec(), q, q, q, q, q, lse, 1, true, q, q, q);
   }
 }
 

@@ -74,3 +74,16 @@ TEST_CASE("attention of a decoder's query", "[cuda]") {
     }
   }
 }
+
+TEST_CASE("attention of a decoder's query to any one key", "[cuda]") {
+  if (!has_gpu()) return;
+  constexpr Dim kKeys = 16;
+  for (const DType dtype : kFloating) {
+    const Array q = Array::full({kKeys, 1, 1, 64}, 1, dtype), k = Array::zeros({kKeys, 1, kKeys, 64}, dtype);
+    for (Dim key = 0; key < kKeys; ++key) fill(k.select(0, key).slice(1, key, key + 1), 50);
+    const Array v = randn(k.shape(), dtype, 3), lse = Array::full({kKeys, 1, 1}, NAN, master_dtype(dtype));
+    same_on_gpu({q, k, v}, {nan_like(q), lse}, gpu_tolerance(dtype), [](const Exec& exec, const Arrays& in, const Arrays& out) {
+      kernels::attention_forward(exec, in[0], in[1], in[2], 0.3, true, out[0], out[1]);
+    });
+  }
+}

@@ -120,6 +120,7 @@ TEST_CASE("calls that differ in anything have plans of their own", "[cuda]") {
     return changed;
   };
   const std::vector<Call> calls{call,
+                                with([](Call& c) { c.a.by_rows = !c.a.by_rows; }),
                                 with([](Call& c) { c.a_alignment /= 2; }),
                                 with([](Call& c) { c.b_alignment /= 2; }),
                                 with([](Call& c) { c.y_alignment /= 2; }),
@@ -150,6 +151,10 @@ TEST_CASE("how operands lie is told to the library, and what it does not take is
   Problem gelu = layer.forward_gelu();
   gelu.options.pre_activation = kept;
   CHECK(!call_of(gpu, gelu).gelu);
+  Problem sums = layer.weight_gradient();
+  CHECK(call_of(gpu, sums).row_sums != nullptr);
+  sums.options.row_sums = Array::zeros({49}, DType::f32, kGpu).slice(0, 1, 49);
+  CHECK(call_of(gpu, sums).row_sums == nullptr);
 }
 
 TEST_CASE("other epilogues are refused", "[cuda]") {

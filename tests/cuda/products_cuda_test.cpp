@@ -31,12 +31,20 @@ TEST_CASE("products of any layout", "[cuda]") {
                   kernels::matmul(exec, in[0], in[1], out[0], {});
                   kernels::matmul(exec, in[0], in[1].select(0, 1), out[1], {});
                 });
-    // A result that is narrower than the operands, and sums of rows beside one that is empty.
-    const Array left = randn({20, 12}, master, 4), right = randn({12, 24}, master, 5), narrow = Array::full({20, 24}, NAN, dtype);
-    same_on_gpu({left, right}, {narrow, Array::zeros({20, 0}, master), Array::full({20}, NAN, master)}, gpu_tolerance(dtype),
-                [](const Exec& exec, const Arrays& in, const Arrays& out) {
+    // A result that is narrower than the operands, also accumulated, or by columns with a bias; sums of rows beside an empty one.
+    const Array left = randn({20, 12}, master, 4), right = randn({12, 24}, master, 5), bias = randn({24}, master, 8);
+    const Array narrow = randn({20, 24}, dtype, 6), sums = Array::full({20}, NAN, master);
+    same_on_gpu({left, right, bias}, {narrow, narrow, Array::zeros({20, 0}, master), sums, randn({24, 20}, master, 3)},
+                gpu_tolerance(dtype), [](const Exec& exec, const Arrays& in, const Arrays& out) {
                   kernels::matmul(exec, in[0], in[1], out[0], {});
-                  kernels::matmul(exec, in[0], in[1].slice(1, 0, 0), out[1], {.row_sums = out[2]});
+                  kernels::matmul(exec, in[0], in[1], out[1], {.accumulate = true});
+                  kernels::matmul(exec, in[0], in[1].slice(1, 0, 0), out[2], {.row_sums = out[3]});
+                  kernels::matmul(exec, in[0], in[1], out[4].transpose(0, 1), {.bias = in[2]});
+                });
+    // They are not rounded to the dtype of the product.
+    same_on_gpu({left, randn({12, 24}, dtype, 7)}, {sums}, gpu_tolerance(master),
+                [=](const Exec& exec, const Arrays& in, const Arrays& out) {
+                  kernels::matmul(exec, in[0], in[1], Array::empty({20, 24}, master, exec.device), {.row_sums = out[0]});
                 });
     const Arrays nothing{randn({4, 0}, dtype, 1), randn({0, 5}, dtype, 2), randn({5}, master, 3)};
     same_on_gpu(nothing, {nan_like(randn({4, 5}, dtype, 4))}, gpu_tolerance(dtype),
