@@ -64,7 +64,7 @@ BlockSpecs new_specs(const Settings& s, BlockSpecs old) {
 // What the config of a run tells the program that trains on: not where that run lay and what it began with.
 OrderedJson config_to_train_on(const std::filesystem::path& file) {
   OrderedJson config = read_json(file);
-  for (const char* key : {"out", "init_from"}) config.erase(key);
+  for (const char* key : {"out", "init_from", "new_head"}) config.erase(key);
   return config;
 }
 

@@ -136,6 +136,10 @@ cp -r "$work/vit-a" "$work/vit-copy"
 train_on --in "$work/vit-copy/model.safetensors" --out "$work/vit-small/"
 train_on --in "$work/vit-copy/model.safetensors" --out "$work/vit of a user's"
 if diff -r "$work/vit-a" "$work/vit-copy" && [ -s "$work/vit-small-trained/model.safetensors" ]; then ok; else bad "training on from a compressed ViT"; fi
+# a head that was new when training began is trained now, and stays
+expect 0 "" "${vit[@]}" --init-from "$work/vit-a/model.safetensors" --new-head --steps 1 --out "$work/vit-head"
+expect 0 "" "$bin/compress" --in "$work/vit-head/model.safetensors" --layer dense --out "$work/vit-head-dense"
+if grep -q '"new_head": true' "$work/vit-head/config.json" && ! grep -q new_head "$work/vit-head-dense/config.json"; then ok; else bad "the config of a compressed run that began with a new head"; fi
 # once more, from a run that began with weights of another
 train_on --in "$work/vit-small-trained/model.safetensors" --out "$work/vit-smaller"
 mkdir "$work/hf-words"
