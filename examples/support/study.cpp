@@ -100,12 +100,12 @@ bool Study::go() {
   while (!trials.empty()) {
     if (!train(trials)) return false;
     trials.clear();
-    for (const Candidate& candidate : candidates_) trials.push_back({&candidate, rates(candidate).back(), 1});
+    for (const Candidate& candidate : candidates_) trials.push_back({&candidate, search(candidate).rates.back(), 1});
     std::erase_if(trials, [this](const Trial& trial) { return done(trial); });
   }
   for (std::int64_t seed = 2; seed <= options_.seeds; ++seed) {
     for (const Candidate& candidate : candidates_) {
-      if (const auto best = best_of(candidate)) trials.push_back({&candidate, best->lr, seed});
+      if (const auto best = search(candidate).best) trials.push_back({&candidate, best->lr, seed});
     }
   }
   return train(trials);
@@ -125,7 +125,7 @@ void Study::forget() const {
 std::vector<Outcome> Study::outcomes() const {
   std::vector<Outcome> known;
   for (const Candidate& candidate : candidates_) {
-    auto best = best_of(candidate);
+    auto best = search(candidate).best;
     if (!best) continue;
     known.push_back({candidate.name, candidate.family, options_.seeds, {std::move(best->run)}});
     for (std::int64_t seed = 2; seed <= options_.seeds; ++seed) {
@@ -154,33 +154,26 @@ std::optional<RunRecord> Study::finished(const Trial& trial) const {
   return run && !run->diverged() ? run : std::nullopt;
 }
 
-// Those that are given, and where the best of them stands at their end those beyond it, of which the last may not be trained yet.
-std::vector<std::string> Study::rates(const Candidate& candidate) const {
-  std::vector<std::string> known = lrs_;
+// The rates that are given, and where the best of them stands at their end those beyond it, of which the last may not be trained
+// yet. The best is that of the lowest training loss: to choose by the result would flatter it.
+Study::Search Study::search(const Candidate& candidate) const {
+  Search found{lrs_, {}};
   std::vector<TriedRate> tried;
-  while (known.size() > 1) {
-    for (std::size_t i = tried.size(); i < known.size(); ++i) {
-      const auto run = finished({&candidate, known[i], 1});
-      tried.push_back({std::stod(known[i]), run ? run->final_loss() : NAN});
-    }
-    const auto next = next_rate(tried);
-    if (!next) break;
-    known.push_back(*next);  // without a run it is one that is worse, and the search ends
-  }
-  return known;
-}
-
-// Of the lowest training loss: to choose by the result would flatter it. None before there is a finished run.
-std::optional<Study::Best> Study::best_of(const Candidate& candidate) const {
-  std::optional<Best> best;
   double lowest = INFINITY;
-  for (const std::string& lr : rates(candidate)) {
+  for (std::size_t i = 0; i < found.rates.size(); ++i) {
+    const std::string lr = found.rates[i];
     auto run = finished({&candidate, lr, 1});
-    if (!run || !(run->final_loss() < lowest)) continue;
-    lowest = run->final_loss();
-    best = Best{lr, std::move(*run)};
+    const double loss = run ? run->final_loss() : NAN;
+    tried.push_back({lr.empty() ? 0 : std::stod(lr), loss});
+    if (loss < lowest) {
+      lowest = loss;
+      found.best = Best{lr, std::move(*run)};
+    }
+    if (tried.size() < found.rates.size()) continue;
+    // Without a run the next one counts as worse, and the search ends.
+    if (const auto next = next_rate(tried)) found.rates.push_back(*next);
   }
-  return best;
+  return found;
 }
 
 bool Study::train(std::vector<Trial> trials) {

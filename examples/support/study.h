@@ -58,6 +58,10 @@ class Study {
     std::string lr;
     RunRecord run;  // with seed 1
   };
+  struct Search {
+    std::vector<std::string> rates;
+    std::optional<Best> best;  // none before there is a finished run
+  };
 
   static std::vector<Candidate> candidates_of(const StudyOptions& options);
   std::filesystem::path options_file() const { return options_.out / "options.json"; }
@@ -65,8 +69,7 @@ class Study {
   std::optional<RunRecord> concluded(const Trial& trial) const;
   std::optional<RunRecord> finished(const Trial& trial) const;
   bool done(const Trial& trial) const { return failed_.contains(trial.name()) || concluded(trial); }
-  std::vector<std::string> rates(const Candidate& candidate) const;
-  std::optional<Best> best_of(const Candidate& candidate) const;
+  Search search(const Candidate& candidate) const;
   bool train(std::vector<Trial> trials);
   std::string train(const Trial& trial, const std::function<void()>& tick);
 
