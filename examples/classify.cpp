@@ -49,8 +49,6 @@ std::vector<Guess> likeliest(const std::vector<float>& logits, const std::vector
   return all;
 }
 
-std::string padded(const std::string& text, std::size_t width) { return text + std::string(width - columns_of(text), ' '); }
-
 // A line an image: "ship.png   ship    71.32 %   truck   20.10 %".
 void print(const std::vector<std::string>& images, const std::vector<std::vector<Guess>>& guesses) {
   std::size_t image_width = 0, name_width = 0;

@@ -64,11 +64,10 @@ void run(int argc, char** argv) {
   for (std::size_t i = 0; i < folders.size(); ++i) runs.push_back(read_run(names[i], folders[i]));
 
   const std::size_t width = std::max<std::size_t>(16, std::ranges::max(names | std::views::transform(columns_of)));
-  const auto padded = [width](const std::string& name) { return name + std::string(width - columns_of(name), ' '); };
-  std::printf("%s %10s %12s %8s  %-24s %14s\n", padded("run").c_str(), "parameters", "MACs", "of dense", "result", "speed");
+  std::printf("%s %10s %12s %8s  %-24s %14s\n", padded("run", width).c_str(), "parameters", "MACs", "of dense", "result", "speed");
   for (const RunRecord& run : runs) {
     const std::string unit = name_of(run.unit);
-    std::printf("%s %10s %12s %8s  %-24s %8s %ss/s\n", padded(run.name).c_str(),
+    std::printf("%s %10s %12s %8s  %-24s %8s %ss/s\n", padded(run.name, width).c_str(),
                 format_count(run.model_number("parameters")).c_str(),
                 (format_count(run.model_number("macs_per_" + unit)) + "/" + unit).c_str(), share_of(run, unit).c_str(),
                 run.result().c_str(), format_count(run.median_rate()).c_str(), unit.c_str());

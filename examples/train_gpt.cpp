@@ -94,10 +94,7 @@ void run(int argc, char** argv) {
   Settings s;
   Options options("train_gpt", "Trains a GPT-2 on text and leaves the run in --out.");
   add_options(options, s);
-  std::vector<std::string> huggingface_keys;
-  const OrderedJson example = huggingface_config({});
-  for (const auto& [key, value] : example.items()) huggingface_keys.push_back(key);
-  options.foreign_keys(std::move(huggingface_keys));
+  options.foreign_keys(huggingface_config({}));
   if (!options.parse(argc, argv)) return;
   take_over_network(options, s);
   s.training.find_data(options, data::downloaded_text);

@@ -97,7 +97,7 @@ void run(int argc, char** argv) {
   options.then([&s] {
     ASHLAR_CHECK(!s.new_head || !s.training.init_from.empty(), "--new-head needs --init-from; a new model has no other");
   });
-  options.foreign_keys({"image_mean", "image_std", "class_names"});  // vit_data_config()
+  options.foreign_keys(vit_data_config({}));
   if (!options.parse(argc, argv)) return;
   take_over_network(options, s);
   s.training.find_data(options, data::downloaded_images);

@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <limits>
 
+#include "core/error.h"
+
 namespace ashlar::support {
 
 std::string printed(const char* format, double value) {
@@ -38,6 +40,11 @@ std::string format_count(double count) {
 
 std::size_t columns_of(std::string_view utf8) {
   return static_cast<std::size_t>(std::ranges::count_if(utf8, [](char c) { return (c & 0xc0) != 0x80; }));
+}
+
+std::string padded(std::string_view utf8, std::size_t columns) {
+  const std::size_t own = columns_of(utf8);
+  return concat(utf8, std::string(columns > own ? columns - own : 0, ' '));
 }
 
 double median(std::vector<double> values) {

@@ -12,6 +12,7 @@ std::string format_count(double count);                 // "8.12", "8120", "81.2
 
 // Columns on a screen: the bytes that do not go on with a character of UTF-8.
 std::size_t columns_of(std::string_view utf8);
+std::string padded(std::string_view utf8, std::size_t columns);  // with spaces behind it, where it has fewer
 
 double median(std::vector<double> values);  // the middle one, or the mean of the two in the middle; NaN of none
 

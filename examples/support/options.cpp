@@ -115,6 +115,10 @@ Options::Options(std::string program, std::string summary)
   add("config", config_, "read options from a JSON file; a flag wins").value_name("FILE").flag_only();
 }
 
+void Options::foreign_keys(const OrderedJson& example) {
+  for (const auto& [key, value] : example.items()) foreign_keys_.push_back(key);
+}
+
 Option* Options::find(std::string_view name) {
   const auto found = std::ranges::find(options_, name, &Option::name_);
   return found == options_.end() ? nullptr : &*found;

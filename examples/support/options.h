@@ -89,8 +89,8 @@ class Options {
   }
   const std::string& program() const { return program_; }
 
-  // Keys of configs that belong to other programs reading the same file, and are passed over.
-  void foreign_keys(std::vector<std::string> keys) { foreign_keys_ = std::move(keys); }
+  // Keys of configs that belong to other programs reading the same file, and are passed over: those that `example` has.
+  void foreign_keys(const OrderedJson& example);
 
   // False after printing the help. --config FILE and --help are always there.
   bool parse(int argc, const char* const* argv);

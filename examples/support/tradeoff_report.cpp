@@ -98,7 +98,7 @@ std::string tradeoff_table(const std::vector<Outcome>& outcomes) {
   std::string table;
   for (const auto& line : lines) {
     for (std::size_t i = 0; i < line.size(); ++i) {
-      table += "| " + line[i] + std::string(rule[i].size() - columns_of(line[i]) + 1, ' ');
+      table += "| " + padded(line[i], rule[i].size()) + " ";
     }
     table += "|\n";
   }

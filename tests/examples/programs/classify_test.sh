@@ -76,14 +76,7 @@ expect 2 "--model DIR is needed, the --out of train_vit" "$bin/classify" small.p
 expect 2 "--model $work/vit-a/model.safetensors is a file; give its folder, $work/vit-a" "$bin/classify" --model "$work/vit-a/model.safetensors" small.png
 expect 2 "--top: needs at least 1" "${classify[@]}" --top 0 small.png
 cp -r "$work/vit-a" "$work/nan"
-python3 - "$work/nan/model.safetensors" <<'PY'
-import json, struct, sys
-raw = bytearray(open(sys.argv[1], "rb").read())
-size = struct.unpack("<Q", raw[:8])[0]
-begin = 8 + size + json.loads(raw[8:8 + size])["head.bias"]["data_offsets"][0]
-raw[begin:begin + 4] = struct.pack("<f", float("nan"))
-open(sys.argv[1], "wb").write(raw)
-PY
+make_nan "$work/nan/model.safetensors" head.bias
 expect 2 "nan/model.safetensors: these weights give logits that are not finite" "$bin/classify" --model "$work/nan" small.png
 train gpt
 expect 2 "gpt-a/config.json: belongs to a GPT-2, a model of train_gpt; give a ViT, such as train_vit leaves, or use generate" \

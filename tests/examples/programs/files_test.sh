@@ -51,14 +51,7 @@ echo '{"prompt": "a\u0000b"}' >"$work/prompt.json"
 expect 0 "" "$bin/generate" --config "$work/prompt.json" --model "$work/gpt-a" --tokens 1
 if [ "$(head -c 3 "$work/out" | od -An -tx1 | tr -d ' ')" = 610062 ]; then ok; else bad "a prompt with a zero byte: $(od -c "$work/out" | head -2)"; fi
 cp -r "$work/gpt-a" "$work/gpt-nan"
-python3 - "$work/gpt-nan/model.safetensors" <<'PY'
-import json, struct, sys
-raw = bytearray(open(sys.argv[1], "rb").read())
-size = struct.unpack("<Q", raw[:8])[0]
-begin = 8 + size + json.loads(raw[8:8 + size])["ln_f.bias"]["data_offsets"][0]
-raw[begin:begin + 4] = struct.pack("<f", float("nan"))
-open(sys.argv[1], "wb").write(raw)
-PY
+make_nan "$work/gpt-nan/model.safetensors" ln_f.bias
 expect 2 "gpt-nan/model.safetensors: these weights give logits that are not finite" "$bin/generate" --model "$work/gpt-nan" --tokens 3
 expect 0 "" "$bin/compare_runs" --out "$work/report.html" "$work/vit-a" "$work/gpt-a"
 mkdir "$work/odd"

@@ -27,6 +27,17 @@ expect() {
   if [ "$code" -ne 0 ] && [ "$(wc -l <"$work/err")" -ne 1 ]; then bad "not one line on stderr: $*"; return; fi
   ok
 }
+# make_nan FILE TENSOR: makes the first value of a tensor of a safetensors file NaN.
+make_nan() {
+  python3 - "$@" <<'PY'
+import json, struct, sys
+raw = bytearray(open(sys.argv[1], "rb").read())
+size = struct.unpack("<Q", raw[:8])[0]
+begin = 8 + size + json.loads(raw[8:8 + size])[sys.argv[2]]["data_offsets"][0]
+raw[begin:begin + 4] = struct.pack("<f", float("nan"))
+open(sys.argv[1], "wb").write(raw)
+PY
+}
 finish() {
   echo "$passed passed, $failed failed"
   [ $failed -eq 0 ]
