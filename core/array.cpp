@@ -158,7 +158,7 @@ bool view_strides(const Shape& shape, const std::array<Dim, kMaxDims>& stride, c
       inner *= target[d];
     }
   }
-  Dim within = 1;  // from one step of the next outer dimension to the other
+  Dim within = 1;  // the row-major step of a dimension here: that of the next inner one times its size
   for (int d = target.ndim() - 1; d >= 0; --d) {
     Dim& step = result[static_cast<std::size_t>(d)];
     if (target[d] == 1) step = within;
@@ -237,9 +237,8 @@ void copy_rows(const StridedRows<2>& rows, const From* from, To* to) {
 void copy(const ConstView& from, const View& to) {
   ASHLAR_CHECK(from && to, "copy: an undefined view has no values");
   ASHLAR_CHECK(from.shape == to.shape, "copy: shapes ", from.shape, " and ", to.shape, " differ");
-  ASHLAR_CHECK(from.device.type == DeviceType::cpu && to.device.type == DeviceType::cpu,
-               "copy: views of device memory cannot be copied on the host; copy the arrays");
-  if (from.numel() == 0) return;
+  ASHLAR_CHECK(from.device == to.device, "copy: views on ", from.device, " and ", to.device, "; between devices copy arrays");
+  if (to.device.type == DeviceType::cuda) return cuda::copy(to.device.index, from, to);
   const StridedRows<2> rows(from.shape, {from.stride, to.stride});
   dispatch_all(from.dtype, [&]<class From>() {
     dispatch_all(to.dtype, [&]<class To>() { copy_rows(rows, from.as<From>(), to.as<To>()); });
@@ -269,11 +268,7 @@ void copy(const Array& from, const Array& to) {
   ASHLAR_CHECK(from.shape() == to.shape(), "copy: shapes ", from.shape(), " and ", to.shape(), " differ");
   if (from.numel() == 0) return;
   const Device source = from.device(), target = to.device();
-  if (source == target) {
-    if (target.type == DeviceType::cpu) copy(ConstView(from), View(to));
-    else cuda::copy(target.index, from, to);
-    return;
-  }
+  if (source == target) return copy(ConstView(from), View(to));
   // Between devices whole blocks of bytes travel; what is strided or converted is made so on one of the sides.
   const bool direct = to.contiguous() && from.dtype() == to.dtype();
   const Array values = from.as_contiguous();

@@ -115,10 +115,6 @@ class Array {
 
 // Copies values between arrays of one shape, converting the dtype, whatever the strides and the devices.
 void copy(const Array& from, const Array& to);
-// The same on the host.
-void copy(const ConstView& from, const View& to);
-// Sets every element, whatever the strides and the device.
-void fill(const View& to, double value);
 inline Array empty_like(const Array& a) { return Array::empty(a.shape(), a.dtype(), a.device()); }
 
 template <class T>

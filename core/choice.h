@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "core/error.h"
+#include "core/text.h"
 
 namespace ashlar {
 
@@ -17,9 +18,7 @@ inline std::string_view environment_choice(const char* name, std::initializer_li
   if (!set || !*set) return *choices.begin();
   const auto found = std::find(choices.begin(), choices.end(), std::string_view(set));
   if (found != choices.end()) return *found;
-  std::string valid;
-  for (const std::string_view choice : choices) valid += concat(valid.empty() ? "" : ", ", choice);
-  throw InputError(concat(name, " is ", set, "; valid: ", valid, " (", about, ")"));
+  throw InputError(concat(name, " is ", set, "; valid: ", join(choices), " (", about, ")"));
 }
 
 }  // namespace ashlar

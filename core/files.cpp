@@ -30,7 +30,7 @@ std::string_view write_remedy(int error) {
     case EACCES:
     case EPERM:
     case EROFS: return "; choose a folder that may be written to";
-    case ENOENT: return "; the folder does not exist";
+    case ENOENT: return "; make the folder first";
     default: return "";
   }
 }

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "core/json.h"
+#include "core/text.h"
 
 namespace ashlar {
 namespace {
@@ -134,9 +135,11 @@ void SafetensorsFile::check_layout(std::size_t data_begin) const {
 
 const SafetensorsFile::Entry& SafetensorsFile::entry(const std::string& name) const {
   const auto found = entries_.find(name);
-  ASHLAR_CHECK(found != entries_.end(), path().string(), ": there is no tensor '", name, "' among its ",
-               entries_.size());
-  return found->second;
+  if (found != entries_.end()) return found->second;
+  std::vector<std::string> names;
+  for (const auto& [there, entry] : entries_) names.push_back(there);
+  throw InputError(concat(path().string(), ": there is no tensor '", name, "'; ", did_you_mean(name, names), "the file has ",
+                          names.size(), " others"));
 }
 
 DType SafetensorsFile::dtype(const std::string& name) const {

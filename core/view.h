@@ -58,4 +58,9 @@ inline std::array<Dim, kMaxDims> contiguous_strides(const Shape& shape) {
   return stride;
 }
 
+// Copies values within one device, converting the dtype, whatever the strides.
+void copy(const ConstView& from, const View& to);
+// Sets every element, whatever the strides and the device.
+void fill(const View& to, double value);
+
 }  // namespace ashlar

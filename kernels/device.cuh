@@ -82,9 +82,9 @@ inline int attribute(const Exec& exec, cudaDeviceAttr which) {
 }
 inline int capability_major(const Exec& exec) { return attribute(exec, cudaDevAttrComputeCapabilityMajor); }
 
-// Lets a kernel have `bytes` of dynamic shared memory; Error where the device has less. Unasked it has 48 KiB less what its
-// static arrays take, which the limit that CUDA tells may leave out; a larger limit was asked for, and is of dynamic memory
-// alone. It never falls: launches that are recorded may need what was asked for before.
+// Lets a kernel have `bytes` of dynamic shared memory; Error where the device has less. Without asking, its static and dynamic
+// memory together may take 48 KiB, for which maxDynamicSharedSizeBytes does not always account; a limit above that was set here
+// before, and counts dynamic memory alone. It is only ever raised: a recorded graph may launch with the larger size.
 template <class Kernel>
 void allow_shared_memory(const Exec& exec, Kernel* kernel, std::size_t bytes) {
   queue(exec);  // makes its device the current one

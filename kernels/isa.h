@@ -6,9 +6,8 @@
 namespace ashlar::kernels {
 
 // "native": all the processor has; "avx512": no AMX; "avx2": no AVX-512; "baseline": what the compiler assumes of
-// every machine. Takes effect on the next call of a kernel, but for products: the library is told once, at the first of them,
-// and then it is settled too whether bf16 is multiplied, and by AMX; and the tables of GELU in bf16 are made once. InputError for
-// any other name.
+// every machine. Takes effect on the next call of a kernel, except for what is decided once: at the first product oneDNN's
+// instruction set, and with it whether bf16 and AMX are used; at the first GELU in bf16 its tables. InputError for any other name.
 void limit_isa(std::string_view name);
 // The limit in force. Until limit_isa() is called: the environment variable ASHLAR_ISA, or "native".
 std::string_view isa_limit();

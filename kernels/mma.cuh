@@ -21,7 +21,7 @@ struct FragmentC {  // (16, 8), f32
 };
 
 // c += a b for the first (half 0) or second operand of b.
-__device__ inline void multiply(const FragmentA& a, const FragmentB& b, int half, FragmentC& c) {
+__device__ inline void mma(const FragmentA& a, const FragmentB& b, int half, FragmentC& c) {
   ptx::mma(a.r, b.r[2 * half], b.r[2 * half + 1], c.r);
 }
 
@@ -76,8 +76,8 @@ struct ProductTiles {
         const FragmentB right = b.right(k, column + n * kMmaN, lane);
 #pragma unroll
         for (int m = 0; m < kM; ++m) {
-          multiply(left[m], right, 0, sum[m][n]);
-          multiply(left[m], right, 1, sum[m][n + 1]);
+          mma(left[m], right, 0, sum[m][n]);
+          mma(left[m], right, 1, sum[m][n + 1]);
         }
       }
     }

@@ -10,6 +10,7 @@ namespace ashlar::kernels {
 struct Side {
   Dim size, blocks, length;
   Dim begin(Dim block) const { return std::min(size, block * length); }
+  bool padded() const { return size < blocks * length; }
   Dim count(Dim block) const { return std::min(size, (block + 1) * length) - begin(block); }
 };
 

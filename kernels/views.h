@@ -35,10 +35,26 @@ AnyView rows_of(AnyView v, Dim begin, Dim count) {
   return v;
 }
 
+// Sets gradients of no rows to 0; any may be absent.
+inline void clear(std::initializer_list<View> gradients) {
+  for (const View& gradient : gradients) {
+    if (gradient) fill(gradient, 0);
+  }
+}
+
 // v (N) as one row (1, N).
 template <class AnyView>
 AnyView as_row(const AnyView& v) {
   return strided(v, 0, {1, v.size(0)}, {0, v.step(0)});
+}
+
+// The view at one index of a dimension, without that dimension.
+template <class AnyView>
+AnyView select(AnyView v, int dim, Dim index) {
+  v.data = advance(v.data, v.dtype, index * v.step(dim));
+  v.shape = v.shape.without(dim);
+  std::copy(v.stride.begin() + dim + 1, v.stride.end(), v.stride.begin() + dim);
+  return v;
 }
 
 // The last two dimensions exchanged.

@@ -14,11 +14,11 @@ WeightAverage::WeightAverage(const Parameters& parameters, double decay) : param
 void WeightAverage::update(Dim step) {
   const auto number = static_cast<double>(step);
   const double decay = std::min(decay_, (1 + number) / (10 + number));
-  std::vector<kernels::AverageTensor> tensors;
+  std::vector<kernels::EmaTensor> tensors;
   for (const Parameter& parameter : parameters_) {
     tensors.push_back({parameter.tensor.value(), averages_.at(parameter.name)});
   }
-  if (!tensors.empty()) kernels::average_update({tensors.front().w.device}, decay, tensors);
+  if (!tensors.empty()) kernels::ema_update({tensors.front().w.device}, decay, tensors);
 }
 
 void WeightAverage::swap() {

@@ -4,7 +4,9 @@
 namespace ashlar::cuda {
 namespace {
 
-[[noreturn]] void absent(int index) { throw InputError(concat("device cuda:", index, ": this build has no CUDA")); }
+[[noreturn]] void absent(int index) {
+  throw InputError(concat("device cuda:", index, ": this build has no CUDA; cmake --preset cuda makes one that has"));
+}
 
 }  // namespace
 

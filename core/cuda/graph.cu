@@ -55,7 +55,7 @@ class GraphRecording final : public Recording {
 
  private:
   int index_;
-  cudaStream_t stream_;  // asking for it may throw
+  cudaStream_t stream_;  // kept for the destructor: stream() may throw
   std::shared_ptr<Allocator> pool_;
   cudaGraphExec_t graph_;
 };
@@ -64,8 +64,8 @@ class GraphRecording final : public Recording {
 
 std::unique_ptr<Recording> record(int index, const std::function<void()>& work) {
   const Device device{DeviceType::cuda, index};
-  // The pool may take memory that work still under way has in use: kernels of the first replay come later in the stream, but
-  // memory that the cache gives back meanwhile does so on another stream.
+  // While the stream is recorded, memory is given back to the driver on another stream (runtime.cpp), which does not wait for
+  // kernels that were queued before: they have to be done.
   synchronize(index);
   std::shared_ptr<Allocator> pool = make_pool(allocator(index));
   Capture capture(static_cast<cudaStream_t>(stream(index)));

@@ -221,27 +221,33 @@ void* stream(int index) {
 
 void synchronize(int index) { ASHLAR_CUDA_CHECK(cudaStreamSynchronize(static_cast<cudaStream_t>(stream(index)))); }
 
-void copy_to_device(int index, void* to, const void* from, std::size_t bytes) {
+namespace {
+
+// The device's stream, for work that cannot be recorded: Error that says why.
+cudaStream_t unrecorded_stream(int index, const char* why) {
   const auto queue = static_cast<cudaStream_t>(stream(index));
-  if (is_recorded(queue)) {
-    throw Error("cuda: recorded work brings values from the host, which would be the same in every replay; bring them to the "
-                "device before");
-  }
+  if (is_recorded(queue)) throw Error(concat("cuda: recorded work brings values ", why));
+  return queue;
+}
+
+}  // namespace
+
+void copy_to_device(int index, void* to, const void* from, std::size_t bytes) {
+  const cudaStream_t queue = unrecorded_stream(
+      index, "from the host, which would be the same in every replay; bring them to the device before");
   state_of(index).staging.copy(queue, to, from, bytes);
 }
 
 void copy_to_host(int index, void* to, const void* from, std::size_t bytes) {
-  const auto queue = static_cast<cudaStream_t>(stream(index));
+  const cudaStream_t queue =
+      unrecorded_stream(index, "to the host, which waits for what has not been done yet; read them after the replay");
   ASHLAR_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, queue));
   ASHLAR_CUDA_CHECK(cudaStreamSynchronize(queue));
 }
 
 std::unique_ptr<Download> begin_download(int index, const void* from, std::size_t bytes) {
-  const auto queue = static_cast<cudaStream_t>(stream(index));
-  if (is_recorded(queue)) {
-    throw Error("cuda: recorded work brings values to the host, whose memory another download may have when it is replayed; bring "
-                "them there afterwards");
-  }
+  const cudaStream_t queue = unrecorded_stream(
+      index, "to the host, whose memory another download may have when it is replayed; bring them there afterwards");
   return std::make_unique<PinnedDownload>(state_of(index).download_buffers, queue, from, bytes);
 }
 

@@ -10,8 +10,8 @@ namespace ashlar::kernels {
 //   (B, T, 3, H, D) array). The queries are those of the last T of the K positions; fewer than K when a decoder goes on
 //   from keys and values that it has kept.
 //   lse (B, H, T), master dtype: log(sum(exp(scale * q kᵀ))) per row; may be absent when no backward follows.
-// `causal`: a position sees those up to itself only. What others of its tile see is multiplied by 0 for it: a NaN or infinity
-// in v may reach it from a later position, one in k does not. Dtypes f64, f32, bf16.
+// `causal`: position t sees positions up to t. A later position of the same tile gets probability 0, but its row of v is still
+// multiplied by it: a NaN or infinity there may reach t, one in k cannot. Dtypes f64, f32, bf16.
 extern const Kernel<void(const Exec&, ConstView q, ConstView k, ConstView v, double scale, bool causal, View o, View lse)>
     attention_forward;
 

@@ -36,8 +36,8 @@ __device__ void multiply_rows(const Own& own, const Tile<D>& other, int first, U
     for (int n = 0; n < N; ++n) {
       if (n >= used) break;
       const FragmentB b = other.right_of_rows(first + n * kMmaN, step * kMmaK, lane);
-      multiply(low, b, 0, s[n]);
-      multiply(high, b, 1, s[n]);
+      mma(low, b, 0, s[n]);
+      mma(high, b, 1, s[n]);
     }
   }
 }
@@ -53,8 +53,8 @@ __device__ void add_products(const Left& left, const Tile<D>& tile, Used used, i
 #pragma unroll
     for (int n = 0; n < D / kMmaN; n += 2) {
       const FragmentB b = tile.right(step * kMmaK, n * kMmaN, lane);
-      multiply(a, b, 0, sums[n]);
-      multiply(a, b, 1, sums[n + 1]);
+      mma(a, b, 0, sums[n]);
+      mma(a, b, 1, sums[n + 1]);
     }
   }
 }

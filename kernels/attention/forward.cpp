@@ -111,7 +111,7 @@ void forward(const ForwardCall& call) {
   const Dim heads = call.q.size(0) * call.q.size(1), tiles = Tiles(call.q.size(2), kTileRows).count;
   // Every query tile is computed by itself, so the cut into work items does not change the result. Few heads: several
   // items each, at the price of transposing the head's keys once an item.
-  const Dim chunks = std::clamp<Dim>(ceil_div(4 * num_threads(), heads), 1, heads < 4 * num_threads() ? tiles : 1);
+  const Dim chunks = std::min(tiles, ceil_div(4 * num_threads(), heads));
   parallel_workers(heads * chunks, [&] {
     return [&, attend = HeadForward<Operands>(call)](Dim item) mutable {
       const Dim chunk = chunks - 1 - item / heads;  // causal: the late queries, which see most keys, first

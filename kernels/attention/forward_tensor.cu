@@ -39,8 +39,8 @@ __device__ void score(const Queries<D, kM>& queries, const Tile<D>& keys, Used u
       const FragmentB b = keys.right_of_rows(n * kMmaN, step * kMmaK, lane);
 #pragma unroll
       for (int m = 0; m < kM; ++m) {
-        multiply(queries.own[m][step], b, 0, s[m][n]);
-        multiply(queries.own[m][step + 1], b, 1, s[m][n]);
+        mma(queries.own[m][step], b, 0, s[m][n]);
+        mma(queries.own[m][step + 1], b, 1, s[m][n]);
       }
     }
   }
@@ -87,8 +87,8 @@ __device__ void add_values(const FragmentC (&p)[kM][kScores], const Tile<D>& val
       const FragmentB b = values.right(step * kMmaK, n * kMmaN, lane);
 #pragma unroll
       for (int m = 0; m < kM; ++m) {
-        multiply(left[m], b, 0, queries.sums[m][n]);
-        multiply(left[m], b, 1, queries.sums[m][n + 1]);
+        mma(left[m], b, 0, queries.sums[m][n]);
+        mma(left[m], b, 1, queries.sums[m][n + 1]);
       }
     }
   }

@@ -1,8 +1,8 @@
 #include "core/parallel.h"
+#include "kernels/blast/coupling.h"
 #include "kernels/blast/fetch.h"
 #include "kernels/blast/hidden.h"
 #include "kernels/blocks/range_sums.h"
-#include "kernels/matmul/matmul.h"
 #include "kernels/reduce/column_sums.h"
 #include "kernels/views.h"
 
@@ -77,9 +77,9 @@ class Backward {
       if (call_.a && call_.dv && takes_short_pieces(p_.in, dtype, 128)) ahead.x = x;  // longer ones the product foresees
       couple_tile(a, dc, accumulate, c, ds_.view(range), need_da ? View(da) : View{}, ahead);
     }
-    if (call_.du) add_factor(p_.out, dy, call_.s ? ConstView(c) : a, accumulate, du_.view(range));
+    if (call_.du) factor_gradient(exec_, p_.out, dy, call_.s ? ConstView(c) : a, accumulate, du_.view(range), {});
     if (!need_da) return;
-    if (call_.dv) add_factor(p_.in, x, da, accumulate, dv_.view(range));
+    if (call_.dv) factor_gradient(exec_, p_.in, x, da, accumulate, dv_.view(range), {});
     if (call_.dx) from_rank(exec_, p_.in, da, right_transposed_.view(), {}, rows_of(call_.dx, begin, rows));
   }
 
@@ -106,15 +106,6 @@ class Backward {
       if (c) couple(part_of(coupling_), part(a), part(c), {.kept = {}, .next = share(ahead.dy)});
       if (ds) couple_gradient(part(a), part(dc), accumulate, rows_of(ds, group, ceil_div(count, kGroup)));
       if (da) couple(part_of(reverse_coupling_), part(dc), part(da), {.kept = {}, .next = share(ahead.x)});
-    }
-  }
-
-  // sum (blocks, length, r) = or += featuresᵀ hidden, block by block.
-  void add_factor(const Side& side, const ConstView& features, const ConstView& hidden, bool accumulate,
-                  const View& sum) const {
-    for (const BlockRun& run : runs_of(side)) {
-      matmul(exec_, transposed(block_columns(features, side, run, run.inputs)), hidden_blocks(hidden, run),
-             block_weights(sum, run, run.inputs, p_.rank), {.accumulate = accumulate});
     }
   }
 

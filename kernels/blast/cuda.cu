@@ -2,50 +2,11 @@
 #include "kernels/blast/cuda.h"
 
 #include "core/array.h"
-#include "core/cuda/cuda.h"
-#include "kernels/blast/checks.h"
-#include "kernels/blocks/views.h"
-#include "kernels/matmul/matmul.h"
+#include "kernels/blast/hidden.h"
 #include "kernels/reduce/reduce.h"
 
 namespace ashlar::kernels::blast {
 namespace {
-
-// Values of the rank, (R, blocks, r): the blocks of a run in it, as (count, R, r).
-template <class AnyView>
-AnyView rank_blocks(const AnyView& values, const BlockRun& run) {
-  const Dim rank = values.size(2);
-  return strided(values, run.first * rank, {run.count, values.size(0), rank}, {rank, values.step(0), 1});
-}
-
-// to_i = from_i factor_i: features of a side to the rank.
-void to_rank(const Exec& exec, const Side& side, const ConstView& from, const ConstView& factor, const View& to) {
-  for (const BlockRun& run : runs_of(side)) {
-    matmul(exec, block_columns(from, side, run, run.inputs), block_weights(factor, run, run.inputs, factor.size(2)),
-           rank_blocks(to, run), {});
-  }
-}
-
-// to_i = from_i factor_iᵀ + bias_i: back to the features.
-void from_rank(const Exec& exec, const Side& side, const ConstView& from, const ConstView& factor, const ConstView& bias,
-               const View& to) {
-  for (const BlockRun& run : runs_of(side)) {
-    matmul(exec, rank_blocks(from, run), transposed(block_weights(factor, run, run.inputs, factor.size(2))),
-           block_columns(to, side, run, run.inputs), {.bias = block_bias(bias, side, run, run.inputs)});
-  }
-}
-
-// gradient_i = features_iᵀ values_i, zeros in the padding; sums, if given, of each feature over the rows.
-void factor_gradient(const Exec& exec, const Side& side, const ConstView& features, const ConstView& values,
-                     const View& gradient, const View& sums) {
-  if (side.blocks * side.length > side.size || values.size(0) == 0) ashlar::cuda::fill(exec.device.index, gradient, 0);
-  if (values.size(0) == 0) return;
-  for (const BlockRun& run : runs_of(side)) {
-    matmul(exec, transposed(block_columns(features, side, run, run.inputs)), rank_blocks(values, run),
-           block_weights(gradient, run, run.inputs, gradient.size(2)),
-           {.row_sums = block_values(sums, side, run, run.inputs)});
-  }
-}
 
 // Values of the rank on both sides of the coupling, (R, blocks, r) each: A and C; transposed, dC and dA. Without s they are
 // the same.
@@ -110,9 +71,9 @@ void blast_forward(const Exec& exec, ConstView x, ConstView u, ConstView v, Cons
   if (kept) {
     const Coupled<View> values = in_kept(sizes, kept, static_cast<bool>(s));
     fill(exec, sizes, x, v, s, false, values);
-    from_rank(exec, sizes.out, values.after, u, bias, y);
+    from_rank(exec, sizes.out, values.after, transposed(u), bias, y);
   } else {
-    from_rank(exec, sizes.out, coupled(exec, sizes, x, v, s, false, false).after, u, bias, y);
+    from_rank(exec, sizes.out, coupled(exec, sizes, x, v, s, false, false).after, transposed(u), bias, y);
   }
 }
 
@@ -122,22 +83,18 @@ void blast_backward(const Exec& exec, ConstView dy, ConstView x, ConstView kept,
   const Sizes sizes = check(operation, x, dy, u, v, s, dbias, kept);
   check_gradients(operation, x, u, v, s, dx, du, dv, ds);
   if (dbias && (!du || sizes.rows == 0)) sum_to(exec, dy, as_row(dbias));
-  if (sizes.rows == 0) {
-    for (const View& gradient : {du, dv, ds}) {
-      if (gradient) ashlar::cuda::fill(exec.device.index, gradient, 0);
-    }
-    return;
-  }
-  if (!du && !dv && !ds && !dx) return;
+  if (sizes.rows == 0) return clear({du, dv, ds});
   OwnCoupled own, from_dy;
   if (!kept && (du || ds)) own = coupled(exec, sizes, x, v, s, false, static_cast<bool>(ds));
   const Coupled<ConstView> from_x =
       kept ? in_kept(sizes, kept, static_cast<bool>(s)) : Coupled<ConstView>{own.before, own.after};
   if (ds || dv || dx) from_dy = coupled(exec, sizes, dy, u, s, true, static_cast<bool>(ds));
   if (ds) couple_gradient(exec, from_x.before, from_dy.before, ds);
-  if (du) factor_gradient(exec, sizes.out, dy, from_x.after, du, dbias);
-  if (dv) factor_gradient(exec, sizes.in, x, from_dy.after, dv, {});
-  if (dx) from_rank(exec, sizes.in, from_dy.after, v, {}, dx);
+  if (du && sizes.out.padded()) fill(du, 0);
+  if (du) factor_gradient(exec, sizes.out, dy, from_x.after, false, du, dbias);
+  if (dv && sizes.in.padded()) fill(dv, 0);
+  if (dv) factor_gradient(exec, sizes.in, x, from_dy.after, false, dv, {});
+  if (dx) from_rank(exec, sizes.in, from_dy.after, transposed(v), {}, dx);
 }
 
 }  // namespace ashlar::kernels::cuda

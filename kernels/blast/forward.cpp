@@ -1,4 +1,5 @@
 #include "core/parallel.h"
+#include "kernels/blast/coupling.h"
 #include "kernels/blast/fetch.h"
 #include "kernels/blast/hidden.h"
 #include "kernels/matmul/matmul.h"

@@ -6,7 +6,7 @@
 // ahead, s for a few outputs at a time, one time ahead. A finished A_j waits for the others in bf16, as which it would lie in
 // memory, and goes there, if it is kept, under the products of the next.
 #include "kernels/blast/fused_loads.cuh"
-#include "kernels/rounded_weights.h"
+#include "kernels/blocks/blocks.h"
 #include "kernels/vectors.h"
 
 namespace ashlar::kernels::blast {
@@ -222,9 +222,9 @@ bool fuses(const Exec& exec, const ConstView& x, const ConstView& factor, Dim ou
 
 void coupled_product(const Exec& exec, const ConstView& x, const ConstView& factor, const ConstView& s,
                      const CouplingSteps& steps, const View& a, const View& c) {
-  const RoundedWeights narrow(exec, factor, DType::bf16);
+  const Operand narrow(exec, factor, DType::bf16);
   const auto size = [](const ConstView& v, int d) { return static_cast<int>(v.size(d)); };
-  const Call call{values(x), values(narrow), x.size(0), x.step(0), size(x, 1), size(factor, 0), size(factor, 1),
+  const Call call{values(x), values(narrow.view()), x.size(0), x.step(0), size(x, 1), size(factor, 0), size(factor, 1),
                   size(factor, 2), s.as<float>(), steps, values(a), values(c), a.step(0), c.step(0)};
   const Choice best = best_choice(exec, call.blocks, call.rank);
   allow_shared_memory(exec, best.kernel, best.memory);

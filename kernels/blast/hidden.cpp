@@ -19,4 +19,13 @@ void from_rank(const Exec& exec, const Side& side, const ConstView& hidden, cons
   }
 }
 
+void factor_gradient(const Exec& exec, const Side& side, const ConstView& features, const ConstView& hidden, bool accumulate,
+                     const View& gradient, const View& row_sums) {
+  for (const BlockRun& run : runs_of(side)) {
+    matmul(exec, transposed(block_columns(features, side, run, run.inputs)), hidden_blocks(hidden, run),
+           block_weights(gradient, run, run.inputs, gradient.size(2)),
+           {.accumulate = accumulate, .row_sums = block_values(row_sums, side, run, run.inputs)});
+  }
+}
+
 }  // namespace ashlar::kernels::blast

@@ -1,8 +1,7 @@
-// The hidden features of a BLAST call on the CPU, and the products that lead to them and back.
+// The hidden features of a BLAST call, and the products that lead to them and back.
 #pragma once
 #include "kernels/blast/blast.h"
 #include "kernels/blast/checks.h"
-#include "kernels/blast/coupling.h"
 #include "kernels/blocks/blocks.h"
 
 namespace ashlar::kernels::blast {
@@ -38,5 +37,9 @@ void to_rank(const Exec& exec, const Side& side, const ConstView& features, cons
 // The way back: features = hidden Fᵀ + bias, y = c Uᵀ + bias or dx = da Vᵀ, for a transposed factor (blocks, r, length).
 void from_rank(const Exec& exec, const Side& side, const ConstView& hidden, const ConstView& factor, const ConstView& bias,
                const View& features);
+// F's gradient (blocks, length, r) = or += featuresᵀ hidden, without its padding; `row_sums` (size), unless absent, receives the
+// sums of the features over the rows.
+void factor_gradient(const Exec& exec, const Side& side, const ConstView& features, const ConstView& hidden, bool accumulate,
+                     const View& gradient, const View& row_sums);
 
 }  // namespace ashlar::kernels::blast

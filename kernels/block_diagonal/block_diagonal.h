@@ -1,5 +1,5 @@
 // A block-diagonal matrix: Y_i = X_i B_iᵀ + bias_i for every block i of the features.
-// With `shuffle` the blocks take the channels of x shuffled: x, padded with zeros to b q features, is seen as (b, q) and
+// With `shuffle` the blocks take the channels of x shuffled (Zhang et al. 2018, ShuffleNet): x, padded with zeros to b q features, is seen as (b, q) and
 // transposed, so that feature g q + c of x becomes c b + g and every block hears of all blocks before it.
 #pragma once
 #include "kernels/kernel.h"

@@ -3,9 +3,9 @@
 #include "core/parallel.h"
 #include "kernels/block_diagonal/block_diagonal.h"
 #include "kernels/block_diagonal/checks.h"
+#include "kernels/blocks/products.h"
 #include "kernels/blocks/range_sums.h"
 #include "kernels/blocks/regroup.h"
-#include "kernels/matmul/matmul.h"
 #include "kernels/reduce/column_sums.h"
 
 namespace ashlar::kernels::cpu {
@@ -108,18 +108,12 @@ void backward_tiles(const Exec& exec, const Sizes& p, const BackwardCall& call) 
       if (!accumulate) fill(dw.view(range), 0);  // the padding
       const Array own = p.shuffle ? shuffled(p, x) : Array();
       if (p.shuffle) x = own;
-      for (const BlockRun& run : runs_of(p.in, p.out)) {
-        matmul(exec, transposed(block_columns(dy, p.out, run, run.outputs)), block_columns(x, p.in, run, run.inputs),
-               block_weights(dw.view(range), run, run.outputs, run.inputs), {.accumulate = accumulate});
-      }
+      block_gradients(exec, p.in, p.out, x, dy, accumulate, dw.view(range), {});
     }
     if (call.dx) {
       const View dx = rows_of(call.dx, begin, rows);
       const Array own = p.shuffle ? Array::empty({rows, p.in.size}, dx.dtype) : Array();
-      for (const BlockRun& run : runs_of(p.in, p.out)) {
-        matmul(exec, block_columns(dy, p.out, run, run.outputs), block_weights(weights.view(), run, run.outputs, run.inputs),
-               block_columns(p.shuffle ? View(own) : dx, p.in, run, run.inputs), {});
-      }
+      multiply_blocks(exec, p.out, p.in, dy, weights.view(), {}, p.shuffle ? View(own) : dx);
       if (p.shuffle) unshuffle(p, own, dx);
     }
   };
@@ -141,11 +135,7 @@ void block_diagonal_forward(const Exec& exec, ConstView x, ConstView w, ConstVie
     const Dim begin = tiles.begin(tile), rows = tiles.length(tile);
     const Array own = shuffle ? shuffled(p, rows_of(x, begin, rows)) : Array();
     const ConstView x_tile = shuffle ? ConstView(own) : rows_of(x, begin, rows);
-    const View y_tile = rows_of(y, begin, rows);
-    for (const BlockRun& run : runs_of(p.in, p.out)) {
-      matmul(exec, block_columns(x_tile, p.in, run, run.inputs), block_weights(weights.view(), run, run.inputs, run.outputs),
-             block_columns(y_tile, p.out, run, run.outputs), {.bias = block_bias(bias, p.out, run, run.outputs)});
-    }
+    multiply_blocks(exec, p.in, p.out, x_tile, weights.view(), bias, rows_of(y, begin, rows));
   });
 }
 

@@ -2,6 +2,7 @@
 // call's rows into tiles.
 #pragma once
 #include <algorithm>
+#include <cstdint>
 
 #include "core/array.h"
 #include "kernels/blocks/views.h"
@@ -9,12 +10,13 @@
 
 namespace ashlar::kernels {
 
-// Weights (blocks, K, N) as the products with rows of features take them: in the dtype of the activations.
+// Weights (blocks, K, N) as the products with rows of features take them: in the dtype of the activations, rounded at once
+// instead of in parts by all that reads them, and beginning at 16 bytes, which kernels of CUDA read together.
 class Operand {
  public:
   Operand(const Exec& exec, const ConstView& weights, DType dtype) : view_(weights) {
-    if (!weights || weights.dtype == dtype) return;
-    converted_ = Array::empty(weights.shape, dtype);
+    if (!weights || (weights.dtype == dtype && reinterpret_cast<std::uintptr_t>(weights.data) % 16 == 0)) return;
+    converted_ = Array::empty(weights.shape, dtype, exec.device);
     cast(exec, weights, converted_);
     view_ = converted_;
   }
@@ -34,7 +36,7 @@ class Operand {
 struct Tiles {
   Dim rows, size, count;
   Tiles(Dim rows_, Dim row_bytes, Dim cache_bytes)
-      : Tiles(rows_, even(rows_, std::clamp<Dim>(cache_bytes / row_bytes / 16 * 16, 64, 256))) {}
+      : Tiles(rows_, even(rows_, std::clamp<Dim>(cache_bytes / std::max<Dim>(row_bytes, 1) / 16 * 16, 64, 256))) {}
   // For tiles that threads share among them: shorter ones where there are few rows.
   static Tiles shared(Dim rows, Dim row_bytes, Dim cache_bytes) {
     const Dim enough = std::max<Dim>(32, round_up(ceil_div(rows, 16), 16));

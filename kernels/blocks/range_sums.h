@@ -2,7 +2,6 @@
 // range has a sum of its own, and these are added in order. A single range, of fewer than 256 rows, has all threads inside its
 // products; there the library may cut the inner dimension by their number (seen in bf16).
 #pragma once
-#include <initializer_list>
 
 #include "core/parallel.h"
 #include "core/view.h"
@@ -37,13 +36,6 @@ void for_tiles(const RowRanges& ranges, Dim row_bytes, Dim cache_bytes, Body&& b
       body(RangeTile{range, begin + tiles.begin(i), tiles.length(i), next_rows, i > 0});
     }
   });
-}
-
-// Gradients of weights of no rows; any may be absent.
-inline void clear(std::initializer_list<View> gradients) {
-  for (const View& gradient : gradients) {
-    if (gradient) fill(gradient, 0);
-  }
 }
 
 // A sum of the master type for each range.

@@ -14,8 +14,8 @@ struct ClipRule {
   double max_norm = 0;
   double accumulated = 1;
 
-  // `norm`: of the mean. 1e-6 as in torch.nn.utils.clip_grad_norm_, so that clipped runs can be compared. Not a number where
-  // the norm is not finite: no step can be taken, and none of factor 0 or 1 is to pass for one.
+  // `norm`: of the mean. 1e-6 as in torch.nn.utils.clip_grad_norm_, so that clipped runs can be compared. NaN where the
+  // norm is not finite: with a factor of 0 or 1 a broken step would pass for one that was skipped or not clipped.
   constexpr double factor(double norm) const {
     if (!(norm <= std::numeric_limits<double>::max())) return std::numeric_limits<double>::quiet_NaN();
     return (max_norm > 0 ? std::min(1.0, max_norm / (norm + 1e-6)) : 1.0) / accumulated;

@@ -128,9 +128,9 @@ void affine(const Exec& exec, ConstView x, double alpha, double beta, View y) {
   run_affine(exec, x, alpha, beta, y);
 }
 
-void cast(const Exec& exec, ConstView x, View y) {
+void cast(const Exec&, ConstView x, View y) {
   check_operand("cast", x, y);
-  ashlar::cuda::copy(exec.device.index, x, y);
+  copy(x, y);
 }
 
 }  // namespace ashlar::kernels::cuda

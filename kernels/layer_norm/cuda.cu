@@ -176,12 +176,7 @@ void layer_norm_backward(const Exec& exec, ConstView dy, ConstView x, ConstView 
   check_backward(dy, x, weight, mean, rstd, add, dx, dweight, dbias);
   const Dim rows = x.size(0), columns = x.size(1);
   const bool sums = dweight || dbias;
-  if (rows * columns == 0) {
-    for (const View& gradient : {dweight, dbias}) {
-      if (gradient) ashlar::cuda::fill(exec.device.index, gradient, 0);
-    }
-    return;
-  }
+  if (rows * columns == 0) return clear({dweight, dbias});
   // Several blocks on every multiprocessor of a large GPU; the number is part of the order of the sums.
   const unsigned blocks = blocks_for(rows, 32, 512);
   Array partial;

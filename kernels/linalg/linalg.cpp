@@ -156,7 +156,7 @@ Array cholesky(const Array& a) {
   const Array factor = a.to(Device{}).clone();
   dispatch("cholesky", a.dtype(), [&]<class T>() {
     check_finite<T>("cholesky", factor);
-    for_each_matrix<T>("cholesky", "is not positive definite", factor,
+    for_each_matrix<T>("cholesky", "is not positive definite; add to its diagonal with damped()", factor,
                        [](Dim, lapack_int n, T* matrix) { return potrf(n, matrix); });
   });
   return factor.to(a.device());

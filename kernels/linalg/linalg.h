@@ -1,6 +1,7 @@
 // Mathematics on whole matrices, which makes its results: Arrays in, Arrays out, no slots. Decompositions are LAPACK's, on the
 // host, also of matrices on a GPU: these are waited for, brought over, and the result goes back to where its operand is (that
-// of svd stays on the host). f32 or f64, as the input is, unless said otherwise. A value that is not finite is an Error.
+// of svd stays on the host). f32 or f64, as the input is, unless said otherwise. Decompositions throw Error for a
+// value that is not finite, products pass it on.
 #pragma once
 #include <functional>
 

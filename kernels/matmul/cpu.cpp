@@ -8,7 +8,6 @@
 #include "kernels/matmul/parts.h"
 #include "kernels/matmul/problem.h"
 #include "kernels/matmul/small_bf16.h"
-#include "kernels/matmul/small_f32.h"
 
 namespace ashlar::kernels::cpu {
 namespace {
@@ -31,6 +30,22 @@ void matmul_f64(const Exec& exec, const Problem& given) {
     };
   });
   if (y.defined()) cast(exec, y, target);
+}
+
+// Products that are too small for the library to be fast, those of blocks, of a tile of rows at a time: f32, rows of b and y
+// without gaps between elements, a by rows or by columns. By sizes and layout alone.
+bool is_small_f32(const Problem& p) {
+  constexpr Dim kMostValues = Dim{1} << 13;  // of b
+  const bool f32 = p.a.dtype == DType::f32 && p.b.dtype == DType::f32 && p.y.dtype == DType::f32;
+  const bool rows = by_rows(p.b) && by_rows(ConstView(p.y)) && (by_rows(p.a) || by_columns(p.a));
+  return f32 && rows && p.m() >= 16 && p.k() > 0 && p.k() <= SmallGemm<float>::kRun && p.k() * p.n() <= kMostValues;
+}
+
+// An element of the result has the same bits for any number of threads.
+void matmul_small_f32(const Problem& p) {
+  multiply_in_parts(p, [&] {
+    return [&](Dim batch, Dim begin, Dim end) { multiply_part<float>(p, batch, begin, end, 0, p.n()); };
+  });
 }
 
 // Multiplies what is too small for the library, and says whether it did.

@@ -20,7 +20,7 @@ std::uint32_t alignment_of(const void* data, DType dtype, Dim step) {
   const auto bits = reinterpret_cast<std::uintptr_t>(data) | static_cast<std::uintptr_t>(step) * size_of(dtype) | 256u;
   return static_cast<std::uint32_t>(bits & ~(bits - 1));
 }
-// The search knows nothing of how a bias or sums lie, and may choose a kernel that takes them 16 bytes at a time.
+// The search takes the alignment of sums from their pointer, and that of a bias, whose pointer it is not told, for the best.
 constexpr std::uint32_t kVectorAlignment = 16;
 
 enum class Epilogues { all, bias, none };

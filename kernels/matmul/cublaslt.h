@@ -61,8 +61,8 @@ struct Plan {
 // The plan for such calls, or why there is none: the library has no algorithm, or takes what it is asked for to be invalid.
 // Any other failure is an Error.
 const Plan& plan_for(const Call& call);
-// Such calls are not carried out with the first algorithm any more, because of this answer to one of them. Whether another is
-// left; without one there is no plan.
+// Drops the algorithm in use for such calls, which answered one of them with `status`. Returns whether another is left; without
+// one plan_for finds none from then on.
 bool give_up(const Call& call, cublasStatus_t status);
 
 template <class Value>

@@ -31,7 +31,7 @@ void run_library(const Exec& exec, const Problem& given) {
   Array bias;  // the library wants it in the dtype of the result; new memory is aligned
   if (call.bias) {
     bias = Array::empty(p.options.bias.shape, p.y.dtype, exec.device);
-    ashlar::cuda::copy(exec.device.index, p.options.bias, bias);
+    copy(p.options.bias, bias);
     set_attribute(plan.product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, ConstView(bias).data);
   }
   if (call.row_sums) set_attribute(plan.product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, call.row_sums);

@@ -76,22 +76,9 @@ inline Problem check(const ConstView& a, const ConstView& b, const View& y, cons
   return {broadcast_batch(a, y), broadcast_batch(b, y), y, options};
 }
 
-// The view at one index of a dimension, without that dimension.
-template <class Pointer>
-BasicView<Pointer> select(const BasicView<Pointer>& v, int dim, Dim index) {
-  using Byte = std::conditional_t<std::is_const_v<std::remove_pointer_t<Pointer>>, const std::byte, std::byte>;
-  BasicView<Pointer> result{static_cast<Byte*>(v.data) + index * v.step(dim) * static_cast<Dim>(size_of(v.dtype)), v.dtype,
-                            v.shape.without(dim), v.stride, v.device};
-  std::copy(v.stride.begin() + dim + 1, v.stride.end(), result.stride.begin() + dim);
-  return result;
-}
-
 inline Problem select(const Problem& p, int dim, Dim index) {
-  const auto a = select(p.a, dim, index), b = select(p.b, dim, index);
-  return {{a.data, a.dtype, a.shape, a.stride, a.device},
-          {b.data, b.dtype, b.shape, b.stride, b.device},
-          select(p.y, dim, index),
-          p.options};
+  using kernels::select;
+  return {select(p.a, dim, index), select(p.b, dim, index), select(p.y, dim, index), p.options};
 }
 
 // The sums of a's rows as a pass of their own: a (…, M, K), sums (…, M), at most one batch dimension.

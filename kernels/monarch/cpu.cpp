@@ -1,8 +1,8 @@
 // Monarch products on tiles of rows whose hidden features stay in the cache.
 #include "core/parallel.h"
+#include "kernels/blocks/products.h"
 #include "kernels/blocks/range_sums.h"
 #include "kernels/blocks/regroup.h"
-#include "kernels/matmul/matmul.h"
 #include "kernels/monarch/monarch.h"
 #include "kernels/monarch/checks.h"
 #include "kernels/reduce/column_sums.h"
@@ -49,31 +49,13 @@ class Backward {
     }
     const ConstView dy = rows_of(call_.dy, begin, rows), x = rows_of(call_.x, begin, rows);
     if (dbias_) sums::column_sums(dy, accumulate, dbias_.at(range));
-    if (call_.dl) {
-      const ConstView h = rows_of(call_.h, begin, rows);
-      for (const BlockRun& run : runs_of(p_.h, p_.out)) {
-        matmul(exec_, transposed(block_columns(dy, p_.out, run, run.outputs)), block_columns(h, p_.h, run, run.inputs),
-               block_weights(dl_.view(range), run, run.outputs, run.inputs), {.accumulate = accumulate});
-      }
-    }
+    if (call_.dl) block_gradients(exec_, p_.h, p_.out, rows_of(call_.h, begin, rows), dy, accumulate, dl_.view(range), {});
     if (!call_.dr && !call_.dx) return;
     const Array dh = Array::empty({rows, p_.h.size}, x.dtype), da = empty_like(dh);
-    for (const BlockRun& run : runs_of(p_.h, p_.out)) {
-      matmul(exec_, block_columns(dy, p_.out, run, run.outputs), block_weights(left_.view(), run, run.outputs, run.inputs),
-             block_columns(View(dh), p_.h, run, run.inputs), {});
-    }
+    multiply_blocks(exec_, p_.out, p_.h, dy, left_.view(), {}, dh);
     regroup(dh, p_.out.blocks, p_.in.blocks, p_.rank, da);
-    const ConstView a = da;
-    for (const BlockRun& run : runs_of(p_.in, p_.a)) {
-      if (call_.dr) {
-        matmul(exec_, transposed(block_columns(a, p_.a, run, run.outputs)), block_columns(x, p_.in, run, run.inputs),
-               block_weights(dr_.view(range), run, run.outputs, run.inputs), {.accumulate = accumulate});
-      }
-      if (call_.dx) {
-        matmul(exec_, block_columns(a, p_.a, run, run.outputs), block_weights(right_.view(), run, run.outputs, run.inputs),
-               block_columns(rows_of(call_.dx, begin, rows), p_.in, run, run.inputs), {});
-      }
-    }
+    if (call_.dr) block_gradients(exec_, p_.in, p_.a, x, da, accumulate, dr_.view(range), {});
+    if (call_.dx) multiply_blocks(exec_, p_.a, p_.in, da, right_.view(), {}, rows_of(call_.dx, begin, rows));
   }
 
   const Exec& exec_;
@@ -95,20 +77,11 @@ void monarch_forward(const Exec& exec, ConstView x, ConstView r, ConstView l, Co
   const Tiles tiles = Tiles::shared(p.rows, row_bytes(p, x), kCacheBytes);
   parallel_items(tiles.count, [&](Dim tile) {
     const Dim begin = tiles.begin(tile), rows = tiles.length(tile);
-    const ConstView x_tile = rows_of(x, begin, rows);
-    const View y_tile = rows_of(y, begin, rows);
     const Array a = Array::empty({rows, p.h.size}, x.dtype), own_h = h ? Array() : empty_like(a);
     const View h_tile = h ? rows_of(h, begin, rows) : View(own_h);
-    for (const BlockRun& run : runs_of(p.in, p.a)) {
-      matmul(exec, block_columns(x_tile, p.in, run, run.inputs), block_weights(right.view(), run, run.inputs, run.outputs),
-             block_columns(View(a), p.a, run, run.outputs), {});
-    }
+    multiply_blocks(exec, p.in, p.a, rows_of(x, begin, rows), right.view(), {}, a);
     regroup(a, p.in.blocks, p.out.blocks, p.rank, h_tile);
-    for (const BlockRun& run : runs_of(p.h, p.out)) {
-      matmul(exec, block_columns(ConstView(h_tile), p.h, run, run.inputs),
-             block_weights(left.view(), run, run.inputs, run.outputs), block_columns(y_tile, p.out, run, run.outputs),
-             {.bias = block_bias(bias, p.out, run, run.outputs)});
-    }
+    multiply_blocks(exec, p.h, p.out, h_tile, left.view(), bias, rows_of(y, begin, rows));
   });
 }
 

@@ -2,11 +2,11 @@
 // for a pair of blocks, and the backward writes dA where R's products read it. A call does all such products that read the same
 // block of x or dy, as a batch, so that those after the first may find it in the cache.
 #include "core/array.h"
-#include "kernels/blocks/views.h"
+#include "kernels/blocks/blocks.h"
+#include "kernels/blocks/products.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/monarch/checks.h"
 #include "kernels/reduce/reduce.h"
-#include "kernels/rounded_weights.h"
 
 namespace ashlar::kernels::cuda {
 namespace {
@@ -48,41 +48,24 @@ void monarch_forward(const Exec& exec, ConstView x, ConstView r, ConstView l, Co
   if (y.numel() == 0) return;
   const Array own = h ? Array() : Array::empty({p.rows, p.h.size}, x.dtype, exec.device);
   const View hidden = h ? h : View(own);
-  hidden_features(exec, p, x, RoundedWeights(exec, r, x.dtype), hidden);
-  for (const BlockRun& run : runs_of(p.out)) {
-    matmul(exec, block_columns(hidden, p.h, run, p.h.length), transposed(block_weights(l, run, run.inputs, l.size(2))),
-           block_columns(y, p.out, run, run.inputs), {.bias = block_bias(bias, p.out, run, run.inputs)});
-  }
+  hidden_features(exec, p, x, Operand(exec, r, x.dtype).view(), hidden);
+  multiply_blocks(exec, p.h, p.out, hidden, transposed(l), bias, y);
 }
 
 void monarch_backward(const Exec& exec, ConstView dy, ConstView x, ConstView h, ConstView r, ConstView l, View dx, View dr,
                       View dl, View dbias) {
   const Sizes p = check("monarch_backward", x, dy, h, r, l, dbias);
   check_gradients(p, x, h, r, l, dx, dr, dl);
-  const int device = exec.device.index;
   if (dbias && (!dl || p.rows == 0)) sum_to(exec, dy, as_row(dbias));
-  if (dr && (p.rows == 0 || p.in.size < p.in.blocks * p.in.length)) ashlar::cuda::fill(device, dr, 0);
-  if (dl && (p.rows == 0 || p.out.size < p.out.blocks * p.out.length)) ashlar::cuda::fill(device, dl, 0);
-  if (p.rows == 0) return;
-  if (dl) {
-    for (const BlockRun& run : runs_of(p.out)) {
-      matmul(exec, transposed(block_columns(dy, p.out, run, run.inputs)), block_columns(h, p.h, run, p.h.length),
-             block_weights(dl, run, run.inputs, dl.size(2)), {.row_sums = block_values(dbias, p.out, run, run.inputs)});
-    }
-  }
+  if (p.rows == 0) return clear({dr, dl});
+  if (dl && p.out.padded()) fill(dl, 0);
+  if (dl) block_gradients(exec, p.h, p.out, h, dy, false, dl, dbias);
   if (!dr && !dx) return;
   const Array da = Array::empty({p.rows, p.a.size}, x.dtype, exec.device);
-  hidden_gradients(exec, p, dy, RoundedWeights(exec, l, x.dtype), da);
-  for (const BlockRun& run : runs_of(p.in)) {
-    const Dim width = p.a.length, q = p.in.length;
-    const ConstView da_blocks = block_columns(ConstView(da), p.a, run, width);
-    // R_j (b1 c, q) without the padding of q: (count, b1 c, features)
-    const auto of_run = [&](const auto& factor) {
-      return strided(factor, run.first * width * q, {run.count, width, run.inputs}, {width * q, q, 1});
-    };
-    if (dr) matmul(exec, transposed(da_blocks), block_columns(x, p.in, run, run.inputs), of_run(dr), {});
-    if (dx) matmul(exec, da_blocks, of_run(r), block_columns(dx, p.in, run, run.inputs), {});
-  }
+  hidden_gradients(exec, p, dy, Operand(exec, l, x.dtype).view(), da);
+  if (dr && p.in.padded()) fill(dr, 0);
+  if (dr) block_gradients(exec, p.in, p.a, x, da, false, dr, {});
+  if (dx) multiply_blocks(exec, p.a, p.in, da, r, {}, dx);
 }
 
 }  // namespace ashlar::kernels::cuda

@@ -167,12 +167,12 @@ void sum_to(const Exec&, ConstView x, View y) {
   check_sum_to(x, y);
   if (y.numel() == 0) return;
   const Layout layout = layout_of(x, y);
-  const Dim kept = layout.kept.numel(), reduced = x.numel() == 0 ? 0 : layout.reduced.numel();
+  const Dim kept = layout.kept.numel(), reduced = layout.reduced.numel();
   if (layout.reduced.count == 0) return copy(x, y);
-  if (layout.reduced.count == 1 && layout.last_is_kept && layout.kept.back().x == 1 && layout.kept.back().y == 1) {
+  if (layout.reduced.count == 1 && layout.kept.count > 0 && layout.kept.back().x == 1 && layout.kept.back().y == 1) {
     return sum_columns(x, y, layout.kept, layout.reduced.axis[0]);
   }
-  if (layout.reduced.count == 1 && !layout.last_is_kept && layout.reduced.axis[0].x == 1) {
+  if (layout.reduced.count == 1 && layout.reduced.axis[0].x == 1) {
     const auto run = ASHLAR_DISPATCH(row_sum);
     if (kept == 1) return set(y, 0, sum_pieces(run, x, x.data, reduced));
     return parallel_for(kept, row_grain(reduced), [&](Dim begin, Dim end) {

@@ -157,8 +157,7 @@ __global__ void add_partial_sums(const __grid_constant__ SquaresTable<T> table, 
 template <class T>
 void launch(const Exec& exec, SquaresTable<T>& table) {
   if (table.count == 0) return;
-  const Shape blocks{std::max<Dim>(1, table.blocks())};
-  const Array partial = Array::empty(blocks, DType::f64, exec.device);
+  const Array partial = Array::empty({table.blocks()}, DType::f64, exec.device);
   double* const parts = View(partial).as<double>();
   if (table.blocks() > 0) {
     table_square_sums<<<static_cast<unsigned>(table.blocks()), kThreads, 0, queue(exec)>>>(table, parts);
@@ -190,10 +189,10 @@ void sum_to(const Exec& exec, ConstView x, View y) {
   check_sum_to(x, y);
   if (y.numel() == 0) return;
   const Layout layout = layout_of(x, y);
-  if (layout.reduced.count == 0 && x.numel() > 0) return ashlar::cuda::copy(exec.device.index, x, y);
-  if (x.numel() == 0) return ashlar::cuda::fill(exec.device.index, y, 0);
+  if (layout.reduced.count == 0) return copy(x, y);
+  if (x.numel() == 0) return fill(y, 0);
   const int kept_axes = layout.kept.count;
-  const bool columns = layout.reduced.count == 1 && (kept_axes == 1 || kept_axes == 2) && layout.last_is_kept &&
+  const bool columns = layout.reduced.count == 1 && (kept_axes == 1 || kept_axes == 2) &&
                        layout.kept.back().x == 1 && layout.kept.back().y == 1;
   dispatch_floating(x.dtype, "sum_to", [&]<class T>() {
     dispatch_floating(y.dtype, "sum_to", [&]<class Y>() {

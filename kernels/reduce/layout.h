@@ -36,7 +36,6 @@ struct Axes {
 };
 struct Layout {
   Axes kept, reduced;
-  bool last_is_kept = false;
 };
 
 inline Layout layout_of(const ConstView& x, const View& y) {
@@ -54,7 +53,6 @@ inline Layout layout_of(const ConstView& x, const View& y) {
     else axes.add(axis);
     previous_kept = kept, first = false;
   }
-  layout.last_is_kept = previous_kept;
   return layout;
 }
 

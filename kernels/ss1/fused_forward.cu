@@ -140,7 +140,7 @@ __global__ void __launch_bounds__(kBlockThreads, 2) sketched_product(const __gri
 #pragma unroll
         for (int m = 0; m < kWarpRows / kMmaM; ++m) {
 #pragma unroll
-          for (int k = 0; k < 2; ++k) multiply(left[m][k], right, k, own.sum[m][n]);
+          for (int k = 0; k < 2; ++k) mma(left[m][k], right, k, own.sum[m][n]);
         }
       }
     }
@@ -162,11 +162,11 @@ bool holds_sketches(const Exec& exec, const Sizes& sizes) {
 
 void fused_forward(const Exec& exec, const Sizes& sizes, const Table& table, const ConstView& x, const ConstView& z,
                    const ConstView& bias, const View& u, const View& y) {
-  const RoundedWeights narrow(exec, z, DType::bf16);
+  const Operand narrow(exec, z, DType::bf16);
   const Dim column_tiles = ceil_div(z.size(0), kColumns);
   const Dim tiles =
       ceil_div(column_tiles, column_parts(sizes, z.size(0), attribute(exec, cudaDevAttrMultiProcessorCount)));
-  const Call call{sizes, table, x.as<bfloat16>(), x.step(0), values(narrow), sizes.width(), bias.as<float>(), u.as<bfloat16>(),
+  const Call call{sizes, table, x.as<bfloat16>(), x.step(0), values(narrow.view()), sizes.width(), bias.as<float>(), u.as<bfloat16>(),
                   values(y), y.step(0), z.size(0), static_cast<int>(tiles)};
   const std::size_t memory = memory_of(sizes);
   allow_shared_memory(exec, sketched_product, memory);

@@ -1,4 +1,4 @@
-// The sketches of SS1 (Desai et al.): x, padded with zeros, is cut into chunks of B features; every sketch adds up groups
+// The sketches of SS1 (Desai et al. 2024): x, padded with zeros, is cut into chunks of B features; every sketch adds up groups
 // of c neighbouring chunks, each rotated and signed by a table:
 //   u_h[g B + k] = sum_{i < c} sign_hgi x[(g c + i) B + (k + shift_hgi) mod B]      h < H, g < G, k < B
 // R n H additions for R rows. The layer multiplies sketch h by the weights of class h, ceil(m / H) neighbouring outputs:

@@ -4,7 +4,7 @@
 // that two blocks fit on a multiprocessor and 12 reads by ldmatrix feed 32 products. Operands come through shared memory
 // in steps of 32 of the inner dimension, two steps ahead.
 #pragma once
-#include "kernels/rounded_weights.h"
+#include "kernels/blocks/blocks.h"
 #include "kernels/ss1/cuda.h"
 #include "kernels/tile_loads.cuh"
 

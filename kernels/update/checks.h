@@ -36,9 +36,9 @@ inline void check(const AdamWTensor& t) {
   check_like("adamw_update", t.v, "second moment", t.w);
 }
 
-inline void check(const AverageTensor& t) {
-  check_weight("average_update", t.w);
-  check_like("average_update", t.average, "average", t.w);
+inline void check(const EmaTensor& t) {
+  check_weight("ema_update", t.w);
+  check_like("ema_update", t.average, "average", t.w);
 }
 
 }  // namespace ashlar::kernels::updates

@@ -144,9 +144,9 @@ void adamw_update(const Exec&, std::span<const AdamWTensor> tensors) {
   update(tensors, ASHLAR_DISPATCH(adamw_f32), ASHLAR_DISPATCH(adamw_f64));
 }
 
-void average_update(const Exec&, double decay, std::span<const AverageTensor> tensors) {
-  for (const AverageTensor& tensor : tensors) updates::check(tensor);
-  for (const AverageTensor& tensor : tensors) {
+void ema_update(const Exec&, double decay, std::span<const EmaTensor> tensors) {
+  for (const EmaTensor& tensor : tensors) updates::check(tensor);
+  for (const EmaTensor& tensor : tensors) {
     linear_combination({}, tensor.average, decay, tensor.w, 1 - decay, tensor.average);
   }
 }

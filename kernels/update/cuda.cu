@@ -68,7 +68,7 @@ struct AdamWItem {
 };
 
 template <class A>
-struct AverageItem {
+struct EmaItem {
   static constexpr int kWide = device::kWide<A>;
   Dim count;
   const A* w;
@@ -115,7 +115,7 @@ AdamWItem<A> item_of(const AdamWTensor& t) {
 }
 
 template <class A>
-AverageItem<A> item_of(const AverageTensor& t, double decay) {
+EmaItem<A> item_of(const EmaTensor& t, double decay) {
   return {t.w.numel(), t.w.as<A>(), t.average.as<A>(), static_cast<A>(decay), static_cast<A>(1 - decay)};
 }
 
@@ -139,7 +139,7 @@ void sgd_update(const Exec& exec, std::span<const SgdTensor> tensors) { update_b
 
 void adamw_update(const Exec& exec, std::span<const AdamWTensor> tensors) { update_both(exec, tensors); }
 
-void average_update(const Exec& exec, double decay, std::span<const AverageTensor> tensors) {
+void ema_update(const Exec& exec, double decay, std::span<const EmaTensor> tensors) {
   update_both(exec, tensors, decay);
 }
 

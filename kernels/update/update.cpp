@@ -6,7 +6,7 @@ namespace ashlar::kernels {
 
 ASHLAR_KERNEL(sgd_update);
 ASHLAR_KERNEL(adamw_update);
-ASHLAR_KERNEL(average_update);
+ASHLAR_KERNEL(ema_update);
 
 std::array<double, 3> adamw_numbers(double lr, double weight_decay, double beta1, double beta2, Dim step) {
   ASHLAR_CHECK(step >= 1, "adamw_numbers: steps count from 1, got ", step);

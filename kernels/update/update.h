@@ -30,7 +30,7 @@ extern const Kernel<void(const Exec&, std::span<const SgdTensor>)> sgd_update;
 // With g = grad_scale dw and numbers = {keep, step_size, v_scale}:
 //   m <- beta1 m + (1 - beta1) g,  v <- beta2 v + (1 - beta2) g^2
 //   w <- keep w - step_size m / (v_scale sqrt(v) + eps)
-// As torch.optim.AdamW; m and v start at zero.
+// AdamW (Loshchilov and Hutter 2019, algorithm 2) as torch.optim.AdamW has it; m and v start at zero.
 struct AdamWTensor {
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, grad_scale = 1;
   ConstView numbers = {}, dw = {};
@@ -42,13 +42,14 @@ extern const Kernel<void(const Exec&, std::span<const AdamWTensor>)> adamw_updat
 // The numbers of update `step`, counted from 1: 1 - lr weight_decay, lr / (1 - beta1^step), 1 / sqrt(1 - beta2^step).
 std::array<double, 3> adamw_numbers(double lr, double weight_decay, double beta1, double beta2, Dim step);
 
-// average <- decay average + (1 - decay) w
-struct AverageTensor {
+// An exponential moving average of the weights (after Polyak and Juditsky 1992):
+//   average <- decay average + (1 - decay) w
+struct EmaTensor {
   ConstView w;
   View average;
 
   void for_each_view(auto&& visit) const { visit(w), visit(average); }
 };
-extern const Kernel<void(const Exec&, double decay, std::span<const AverageTensor>)> average_update;
+extern const Kernel<void(const Exec&, double decay, std::span<const EmaTensor>)> ema_update;
 
 }  // namespace ashlar::kernels

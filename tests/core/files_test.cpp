@@ -131,7 +131,7 @@ TEST_CASE("writing into a missing folder says so") {
   const TemporaryFolder folder;
   const std::string message = error_of([&] { write_file(folder / "none/file", "x"); });
   CHECK(contains(message, "none/file"));
-  CHECK(contains(message, "the folder does not exist"));
+  CHECK(contains(message, "make the folder first"));
 }
 
 TEST_CASE("two writers of one file: the second is refused, the first finishes") {
@@ -220,7 +220,7 @@ TEST_CASE("a folder is held by one at a time, and free again when its holder is 
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
   CHECK(held().empty());
-  CHECK(contains(error_of([&] { FolderLock lock(folder / "missing"); }), "the folder does not exist"));
+  CHECK(contains(error_of([&] { FolderLock lock(folder / "missing"); }), "make the folder first"));
 }
 
 TEST_CASE("a pipe is neither read as an empty file nor waited for, whether anybody writes to it or not") {

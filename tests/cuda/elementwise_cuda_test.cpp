@@ -268,9 +268,9 @@ TEST_CASE("updates of many parameters", "[cuda]") {
     Arrays averages;
     for (const Array& gradient : gradients) averages.push_back(randn(gradient.shape(), dtype, 500));
     same_on_gpu(gradients, averages, gpu_tolerance(dtype), [](const Exec& exec, const Arrays& in, const Arrays& out) {
-      std::vector<kernels::AverageTensor> tensors;
+      std::vector<kernels::EmaTensor> tensors;
       for (std::size_t i = 0; i < in.size(); ++i) tensors.push_back({in[i], out[i]});
-      kernels::average_update(exec, 0.75, tensors);
+      kernels::ema_update(exec, 0.75, tensors);
     });
   }
 }
@@ -281,13 +281,13 @@ TEST_CASE("more tensors than a launch takes", "[cuda]") {
   const Array w = randn({kCount, 3}, DType::f32, 1), average = randn({kCount, 3}, DType::f32, 2);
   same_on_gpu({w}, {average, Array::zeros({kCount}, DType::f64)}, 1e-7,
               [](const Exec& exec, const Arrays& in, const Arrays& out) {
-                std::vector<kernels::AverageTensor> tensors;
+                std::vector<kernels::EmaTensor> tensors;
                 std::vector<ConstView> views;
                 for (Dim i = 0; i < kCount; ++i) {
                   tensors.push_back({in[0].select(0, i), out[0].select(0, i)});
                   views.push_back(tensors.back().w);
                 }
-                kernels::average_update(exec, 0.75, tensors);
+                kernels::ema_update(exec, 0.75, tensors);
                 kernels::sums_of_squares(exec, views, out[1]);
               });
 }

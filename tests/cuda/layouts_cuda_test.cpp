@@ -96,11 +96,11 @@ TEST_CASE("updates and clipping of parameters that begin where no vector does, a
                     const kernels::AdamWTensor adam{.grad_scale = 0.5, .numbers = in[1], .dw = dw, .w = w, .m = m, .v = v};
                     const kernels::AdamWTensor empty{.numbers = in[1], .dw = none, .w = none, .m = none, .v = none};
                     const kernels::SgdTensor sgd{.momentum = 0.9, .numbers = in[1].slice(0, 0, 1), .dw = dw, .w = w, .buffer = m};
-                    const kernels::AverageTensor average{w, m};
+                    const kernels::EmaTensor average{w, m};
                     kernels::adamw_update(exec, {&empty, 1});
                     kernels::adamw_update(exec, {&adam, 1});
                     kernels::sgd_update(exec, {&sgd, 1});
-                    kernels::average_update(exec, 0.75, {&average, 1});
+                    kernels::ema_update(exec, 0.75, {&average, 1});
                     const View gradient = part(out[3], 0);
                     kernels::clip_gradients(exec, {&gradient, 1}, in[2], {1.0, 1.0});
                   });

@@ -83,7 +83,7 @@ TEST_CASE("forward and backward can be recorded apart", "[cuda]") {
 TEST_CASE("work that waits or brings values cannot be recorded, and the device is none the worse", "[cuda]") {
   if (!has_gpu()) return;
   const Array x = Array::full({10}, 3, DType::f32, kGpu);
-  CHECK(contains(error_of<Error>([&] { cuda::record(0, [&] { x.select(0, 0).item(); }); }), "StreamCapture"));
+  CHECK(contains(error_of<Error>([&] { cuda::record(0, [&] { x.select(0, 0).item(); }); }), "read them after the replay"));
   CHECK(contains(error_of<Error>([&] { cuda::record(0, [&] { Array::full({5}, 1).to(kGpu); }); }), "brings values from the host"));
   CHECK(contains(error_of<Error>([&] { cuda::record(0, [&] { HostCopy copy_of{x}; }); }), "brings values to the host"));
   CHECK_THROWS_AS(cuda::record(0, [] { throw InputError("of its own"); }), InputError);

@@ -82,11 +82,6 @@ const std::map<std::string, Probe>& probes() {
        [=](DType t) {
          kernels::attention_forward(cpu, heads(t), heads(t), heads(t), 1, true, heads(t), factor(t, {1, 1, 2}));
        }},
-      {"average_update",
-       [=](DType t) {
-         const kernels::AverageTensor tensor{matrix(t), matrix(t)};
-         kernels::average_update(cpu, 0.5, {&tensor, 1});
-       }},
       {"blast_backward",
        [=](DType t) {
          kernels::blast_backward(cpu, matrix(t), matrix(t), {}, factor(t, {1, 3, 2}), factor(t, {1, 3, 2}),
@@ -121,6 +116,11 @@ const std::map<std::string, Probe>& probes() {
       {"divide", [=](DType t) { kernels::divide(cpu, matrix(t), matrix(t), matrix(t)); }},
       {"drop_path", [=](DType t) { kernels::drop_path(cpu, matrix(t), {}, matrix(t)); }},
       {"dropout", [=](DType t) { kernels::dropout(cpu, matrix(t), {}, matrix(t)); }},
+      {"ema_update",
+       [=](DType t) {
+         const kernels::EmaTensor tensor{matrix(t), matrix(t)};
+         kernels::ema_update(cpu, 0.5, {&tensor, 1});
+       }},
       {"embedding_backward",
        [=](DType t) { kernels::embedding_backward(cpu, ids(), matrix(t), matrix(master_dtype(t))); }},
       {"embedding_forward", [=](DType t) { kernels::embedding_forward(cpu, matrix(t), ids(), matrix(t)); }},

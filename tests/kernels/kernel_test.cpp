@@ -60,6 +60,6 @@ TEST_CASE("a slot refuses operands on another device, also in structs and spans"
     change(changed);
     refused("adamw_update", [&] { adamw_update({}, {&changed, 1}); });
   }
-  const AverageTensor averages[] = {{x, x}, {x, there}};
-  refused("average_update", [&] { average_update({}, 0.5, averages); });
+  const EmaTensor averages[] = {{x, x}, {x, there}};
+  refused("ema_update", [&] { ema_update({}, 0.5, averages); });
 }

@@ -78,7 +78,7 @@ TEST_CASE("small decompositions take no threads of the library, which would be b
 
 TEST_CASE("decompositions refuse what they cannot do") {
   const Array negative = linalg::damped(Array::zeros({2, 3, 3}), [](Dim k) { return k == 1 ? -1.0 : 1.0; });
-  REQUIRE_THROWS_WITH(linalg::cholesky(negative), says("matrix 1 of (2, 3, 3) is not positive definite"));
+  REQUIRE_THROWS_WITH(linalg::cholesky(negative), says("matrix 1 of (2, 3, 3) is not positive definite; add to its diagonal with damped()"));
   for (const double bad : {std::nan(""), std::numeric_limits<double>::infinity()}) {
     const Array broken = Array::full({1, 3, 3}, bad);
     REQUIRE_THROWS_WITH(linalg::cholesky(broken), says("not finite"));

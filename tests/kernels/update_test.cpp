@@ -126,13 +126,13 @@ TEST_CASE("averages move towards their own weights, each of its own length") {
     return Array::from(values, from.shape());
   };
   const Array first = expected(average, w), second = expected(other, other_w);
-  const kernels::AverageTensor tensors[] = {{w, average}, {other_w, other}};
-  kernels::average_update({}, 0.9, tensors);
+  const kernels::EmaTensor tensors[] = {{w, average}, {other_w, other}};
+  kernels::ema_update({}, 0.9, tensors);
   REQUIRE(relative_error(average, first) <= tolerance(dtype));
   REQUIRE(relative_error(other, second) <= tolerance(dtype));
-  const kernels::AverageTensor wrong{w, other};
-  REQUIRE_THROWS_WITH(kernels::average_update({}, 0.9, {&wrong, 1}),
-                      Catch::Matchers::StartsWith("average_update: average"));
+  const kernels::EmaTensor wrong{w, other};
+  REQUIRE_THROWS_WITH(kernels::ema_update({}, 0.9, {&wrong, 1}),
+                      Catch::Matchers::StartsWith("ema_update: average"));
 }
 
 TEST_CASE("updates touch only their own elements") {
