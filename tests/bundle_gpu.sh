@@ -9,6 +9,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 build=${1:-build/cuda}
 programs=(cuda_link test_cuda test_kernels train_gpt train_vit generate compress bench_layers bench_optimizers)
+if ! grep -qs sm_90a "$build/build.ninja" && ! grep -rqs --include=flags.make sm_90a "$build"; then
+  echo "tests/bundle_gpu.sh: $build has no code for 9.0a: a Hopper would compile it in every process, for 8.0; configure without CMAKE_CUDA_ARCHITECTURES" >&2
+  exit 1
+fi
 bundle=$(mktemp -d)
 trap 'rm -rf "$bundle"' EXIT
 mkdir -p "$bundle/bin" "$bundle/lib/last"

@@ -14,7 +14,7 @@
 # It is run in a checkout of what the bundle was built from: the parts are in tests/gpu, PyTorch's side is in tests/compare.
 # Full logs go to build/gpu_logs; with OUT set, that folder gets summary.txt, up to date after every step, and logs.tar.gz.
 # The exit code is 0 if every step passed.
-# ASHLAR_GPU_MINUTES limits a single step (3; most tests and benchmarks 1, sanitizers 8): one that takes longer is stopped and
+# ASHLAR_GPU_MINUTES limits a single step (3; most tests and benchmarks 1, sanitizers 2): one that takes longer is stopped and
 # counts as failed. ASHLAR_GPU_DEADLINE, in seconds, limits the whole script: what would begin later is skipped.
 set -uo pipefail
 shopt -s nullglob

@@ -109,9 +109,10 @@ void append(Key& key, const ConstView& v) {
   for (int d = 0; d < v.shape.ndim(); ++d) key.insert(key.end(), {v.size(d), v.step(d)});
 }
 
-// It sees as many queries as keys here; more than one, which it does not support (pytorch/pytorch#138529).
-bool may_take(const ConstView& q, const ConstView& k) {
-  return q.dtype == DType::bf16 && q.size(2) == k.size(2) && q.size(2) > 1 && q.size(3) % 8 == 0;
+// It sees as many queries as keys here; more than one, which it does not support (pytorch/pytorch#138529); and a positive scale,
+// without which what is hidden, -inf, would not stay so where it is scaled last (as in NVIDIA/cudnn-frontend#804).
+bool may_take(const ConstView& q, const ConstView& k, double scale) {
+  return scale > 0 && q.dtype == DType::bf16 && q.size(2) == k.size(2) && q.size(2) > 1 && q.size(3) % 8 == 0;
 }
 // It takes 16 bytes at a time; lse is contiguous.
 bool aligned(std::int64_t id, const ConstView& v) {
@@ -179,7 +180,7 @@ std::shared_ptr<Graph> graph_of(const BackwardCall& c) {
 
 bool forward_cudnn(const Exec& exec, const ForwardCall& c) {
   // Without lse no backward follows: a text that is written has a new length with every token, and each would have a plan.
-  if (switched_off() || !c.lse || !may_take(c.q, c.k)) return false;
+  if (switched_off() || !c.lse || !may_take(c.q, c.k, c.scale)) return false;
   Key key{exec.device.index, 0, c.causal, std::bit_cast<Dim>(c.scale)};
   for (const ConstView& v : {c.q, c.k, c.v, ConstView(c.o)}) append(key, v);
   return run(exec, key, "forward", c, {{kQ, c.q}, {kK, c.k}, {kV, c.v}, {kO, c.o}, {kLse, c.lse}});
@@ -191,7 +192,7 @@ bool backward_cudnn(const Exec& exec, const BackwardCall& c) {
   // (NVIDIA/cudnn-frontend#160, #628, #1072; pytorch/pytorch#196678). For them the frontend also copies from host memory that
   // is gone when a recording is replayed.
   constexpr Dim kTile = 128;
-  if (switched_off() || deterministic() || !may_take(c.q, c.k) || c.q.size(2) % kTile != 0) return false;
+  if (switched_off() || deterministic() || !may_take(c.q, c.k, c.scale) || c.q.size(2) % kTile != 0) return false;
   Key key{exec.device.index, 1, c.causal, std::bit_cast<Dim>(c.scale)};
   for (const ConstView& v : {c.q, c.k, c.v, c.o, c.d_o, ConstView(c.dq), ConstView(c.dk), ConstView(c.dv)}) append(key, v);
   return run(exec, key, "backward", c,

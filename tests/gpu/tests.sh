@@ -3,7 +3,9 @@
 
 # The names of the cases that no report says have passed.
 not_passed() {
-  "${own[@]}" "$bin/test_cuda" --list-test-names-only | grep -vxFf <(python3 tests/gpu/cases.py passed "$logs"/cases_*.log)
+  # Catch2 3 has the second.
+  { "${own[@]}" "$bin/test_cuda" --list-test-names-only || "${own[@]}" "$bin/test_cuda" --list-tests --verbosity quiet; } 2>/dev/null |
+    grep -vxFf <(python3 tests/gpu/cases.py passed "$logs"/cases_*.log)
 }
 
 # What follows an illegal access fails with it, and what follows a hang never runs: each file of tests has a process of its
@@ -21,11 +23,19 @@ tests() {
   for fused in on off; do ASHLAR_FUSED=$fused step "layers_fused_$fused" "$bin/test_cuda" "linear maps*,sketches*"; done
 }
 
+# The tags of the files of tests: first those that tell whether a model trains and what it is made of.
+file_tags() {
+  local tags
+  tags=$("${own[@]}" "$bin/test_cuda" --list-tags --filenames-as-tags | grep -o '\[#[^]]*\]')
+  { grep -E '#(training|steps|products|attention)_' <<<"$tags"; grep -vE '#(training|steps|products|attention)_' <<<"$tags"; } |
+    grep . || echo "[cuda]"
+}
+
 # In two fifths of the time, so that enough is left to measure.
 test_files() {
   local deadline=$((SECONDS + deadline * 2 / 5)) tags tag began
-  mapfile -t tags < <("${own[@]}" "$bin/test_cuda" --list-tags --filenames-as-tags | grep -o '\[#[^]]*\]')
-  for tag in "${tags[@]:-*}"; do
+  mapfile -t tags < <(file_tags)
+  for tag in "${tags[@]}"; do
     step "cases_${tag//[^a-z0-9_]/}" "$bin/test_cuda" --filenames-as-tags "$tag" --reporter xml --durations yes
   done
   mapfile -t began < <(python3 tests/gpu/cases.py failed "$logs"/cases_*.log)
@@ -40,7 +50,7 @@ alone() { step "$1_${2//[^a-zA-Z0-9]/_}" "$bin/test_cuda" --reporter compact "$(
 # CUDA_LAUNCH_BLOCKING: it shows the kernel to blame, or passes, which hints at a race. avx2_… has the CPU compute the
 # reference with the instructions of the project's machines: if it passes, the reference is to blame.
 tests_alone() {
-  local deadline=$(($1 < deadline ? $1 : deadline)) seconds=20 names name failing=()
+  local deadline=$(($1 < deadline ? $1 : deadline)) seconds=40 names name failing=()
   mapfile -t names < <(not_passed | grep -vxFf "$work/tried")
   [ ${#names[@]} = 0 ] || note "        ${#names[@]} cases have not passed; one by one:"
   for name in "${names[@]}"; do
@@ -58,14 +68,18 @@ tests_alone() {
 
 # Of attention it is the project's own kernels that are checked. Not the libraries': racecheck takes some of theirs for races.
 # What the CUDA runtime refuses is left to the tests, some of which provoke it. Training and large sizes are left out: a
-# sanitizer makes every launch a hundred times slower.
+# sanitizer makes every launch a hundred times slower. File by file, so that what does not come to its end hides nothing else.
 sanitizers() {
-  local tool sanitizer seconds=$((${ASHLAR_GPU_MINUTES:-8} * 60))
+  local tags tag tool sanitizer seconds=$((${ASHLAR_GPU_MINUTES:-2} * 60))
   sanitizer=$(PATH=$PATH:/usr/local/cuda/bin command -v compute-sanitizer) ||
     { skipped=$((skipped + 1)); note "SKIPPED compute-sanitizer: not on this machine"; return; }
-  for tool in memcheck racecheck; do
-    ASHLAR_CUDNN=off step "$tool" "$sanitizer" --tool "$tool" --report-api-errors no --error-exitcode 9 \
-      --kernel-name-exclude "regex=.*(cublas|cutlass|nvjet|xmma|gemm|gemv).*" "$bin/test_cuda" "[cuda]~[training]~[large]"
+  mapfile -t tags < <(file_tags | grep -vE '#(training|steps|resume)_')
+  for tag in "${tags[@]}"; do
+    for tool in memcheck racecheck; do
+      ASHLAR_CUDNN=off step "${tool}_${tag//[^a-z0-9_]/}" "$sanitizer" --tool "$tool" --report-api-errors no --error-exitcode 9 \
+        --kernel-name-exclude "regex=.*(cublas|cutlass|nvjet|xmma|gemm|gemv).*" \
+        "$bin/test_cuda" --filenames-as-tags "$tag~[training]~[large]"
+    done
   done
 }
 
