@@ -1,10 +1,10 @@
 #include "core/device.h"
 
-#include <charconv>
 #include <ostream>
 
 #include "core/cuda/cuda.h"
 #include "core/error.h"
+#include "core/text.h"
 
 namespace ashlar {
 
@@ -12,9 +12,8 @@ Device Device::parse(std::string_view text) {
   if (text == "cpu") return {};
   Device device{DeviceType::cuda, 0};
   const std::string_view number = text.starts_with("cuda:") ? text.substr(5) : "0";
-  const auto [end, failure] = std::from_chars(number.data(), number.data() + number.size(), device.index);
-  const bool whole = failure == std::errc() && end == number.data() + number.size() && device.index >= 0;
-  if (whole && (text == "cuda" || text.starts_with("cuda:"))) {
+  device.index = parse_number<int>(number).value_or(-1);
+  if (device.index >= 0 && (text == "cuda" || text.starts_with("cuda:"))) {
     const std::string reason = cuda::why_unusable(device.index);
     if (!reason.empty()) throw InputError(concat("device '", text, "': ", reason, "; use --device cpu"));
     return device;

@@ -1,6 +1,8 @@
-// Lists written as text, and the names that were meant by others.
+// Lists and numbers as text, and the names that were meant by others.
 #pragma once
 #include <algorithm>
+#include <charconv>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +19,22 @@ std::string join(const Texts& parts) {
     separator = ", ";
   }
   return text;
+}
+
+// "a, b, c" or, of more than `shown`, "a, b and 7 more".
+inline std::string join_first(const std::vector<std::string>& parts, std::size_t shown = 6) {
+  if (parts.size() <= shown) return join(parts);
+  const std::vector<std::string> first(parts.begin(), parts.begin() + static_cast<std::ptrdiff_t>(shown));
+  return join(first) + " and " + std::to_string(parts.size() - shown) + " more";
+}
+
+// Empty unless the whole text is a number that the type holds.
+template <class Number>
+std::optional<Number> parse_number(std::string_view text) {
+  Number value{};
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (failure != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
 }
 
 // Without white space around it.

@@ -3,13 +3,14 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/text.h"
 
 namespace ashlar::data {
 namespace fs = std::filesystem;
 
 std::vector<fs::path> sorted_entries(const fs::path& folder, std::string_view what) {
   std::error_code failure;
-  ASHLAR_CHECK(fs::exists(folder, failure), what, ": the folder ", folder.string(), " does not exist");
+  ASHLAR_CHECK(fs::exists(folder, failure), what, ": the folder ", folder.string(), " does not exist; give another, or fetch data with data/download.sh");
   ASHLAR_CHECK(fs::is_directory(folder, failure), what, ": ", folder.string(), " is not a folder");
   std::vector<fs::path> entries;
   fs::directory_iterator walk(folder, failure);
@@ -20,14 +21,9 @@ std::vector<fs::path> sorted_entries(const fs::path& folder, std::string_view wh
 }
 
 std::string describe_folder(const fs::path& folder) {
-  constexpr std::size_t kShown = 6;
-  const std::vector<fs::path> entries = sorted_entries(folder, "data");
-  if (entries.empty()) return "it is empty";
-  std::string names;
-  for (std::size_t i = 0; i < std::min(entries.size(), kShown); ++i)
-    names += (i > 0 ? ", " : "") + entries[i].filename().string();
-  if (entries.size() > kShown) names += ", and " + std::to_string(entries.size() - kShown) + " more";
-  return "it holds " + names;
+  std::vector<std::string> names;
+  for (const fs::path& entry : sorted_entries(folder, "data")) names.push_back(entry.filename().string());
+  return names.empty() ? "it is empty" : "it holds " + join_first(names);
 }
 
 }  // namespace ashlar::data

@@ -1,6 +1,5 @@
 // bench_layers: times linear maps, forward and backward, against the dense map of the same shape in the same run.
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -38,11 +37,9 @@ constexpr const char* kSweepLayers =
 constexpr const char* kSweepShapes = "384x384,384x1536,1536x384,768x768,768x3072,3072x768";
 
 Dim positive(const std::string& text, const char* option) {
-  Dim value = 0;
-  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
-  ASHLAR_CHECK(failure == std::errc() && end == text.data() + text.size() && value >= 1, option, ": '", text,
-               "' is not a whole number of at least 1");
-  return value;
+  const auto value = parse_number<Dim>(text);
+  ASHLAR_CHECK(value && *value >= 1, option, ": '", text, "' is not a whole number of at least 1");
+  return *value;
 }
 
 std::vector<MapShape> parse_shapes(const std::string& text) {

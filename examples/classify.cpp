@@ -87,7 +87,6 @@ void run(int argc, char** argv) {
   const VitData data = read_vit_data(config_file, config.classes);
   Vit model(Scope::root(parse_dtype(s.dtype), 0, Device::parse(s.device)).for_loading(), config);
   import_weights(model, weights, model.timm());
-  model.eval();
   model.freeze();
 
   const NoGrad no_grad;

@@ -1,7 +1,6 @@
 #include "layers/linear_spec.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <limits>
 
@@ -67,12 +66,11 @@ std::string_view LinearSpec::one_of(std::string_view a, std::string_view b) cons
 
 Dim LinearSpec::integer(std::string_view key) const {
   const std::string& text = value(key);
-  Dim result = 0;
-  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), result);
+  const auto result = parse_number<Dim>(text);
   constexpr Dim kMost = std::numeric_limits<std::int32_t>::max();
-  ASHLAR_CHECK(failure == std::errc() && end == text.data() + text.size() && result >= 1 && result <= kMost, "layer '",
-               text_, "': ", key, " must be a whole number of at least 1 and at most ", kMost, ", got '", text, "'");
-  return result;
+  ASHLAR_CHECK(result && *result >= 1 && *result <= kMost, "layer '", text_, "': ", key,
+               " must be a whole number of at least 1 and at most ", kMost, ", got '", text, "'");
+  return *result;
 }
 
 bool LinearSpec::flag(std::string_view key) const {
@@ -91,11 +89,10 @@ bool LinearSpec::authors_init() const {
 
 double LinearSpec::ratio() const {
   const std::string& text = value("ratio");
-  double result = 0;
-  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), result);
-  ASHLAR_CHECK(failure == std::errc() && end == text.data() + text.size() && result > 0 && result <= 1, "layer '", text_,
-               "': ratio must be above 0 and at most 1, got '", text, "'");
-  return result;
+  const auto result = parse_number<double>(text);
+  ASHLAR_CHECK(result && *result > 0 && *result <= 1, "layer '", text_, "': ratio must be above 0 and at most 1, got '", text,
+               "'");
+  return *result;
 }
 
 void LinearSpec::check_keys(const std::vector<std::string>& valid) const {

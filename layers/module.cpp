@@ -94,11 +94,11 @@ void Module::visit(const std::function<void(Module&)>& visitor) {
   for (Module* child : children_) child->visit(visitor);
 }
 
-void Module::train(std::uint64_t step, const Array& later) {
+void Module::train(std::uint64_t step, const Array& step_offset) {
   visit([&](Module& module) {
     module.training_ = true;
     module.step_ = step;
-    module.later_ = later;
+    module.step_offset_ = step_offset;
   });
 }
 

@@ -65,16 +65,16 @@ class Module {
   // Calls visitor for this module and every one below it.
   void visit(const std::function<void(Module&)>& visitor);
 
-  // Training mode, at a step: dropout masks are a function of (seed, path, step). `later` (1) i64 on the module's device, if
+  // Training mode, at a step: dropout masks are a function of (seed, path, step). `step_offset` (1) i64 on the module's device, if
   // given, is added to the step when a mask is drawn; it must live until then.
-  void train(std::uint64_t step, const Array& later = {});
+  void train(std::uint64_t step, const Array& step_offset = {});
   void eval();
   // For inference alone: where the device multiplies the dtype of activations, matrices and embeddings are kept in it, so that
   // no call converts them, and nothing is trained or saved any more.
   void freeze();
   bool training() const { return training_; }
   std::uint64_t step() const { return step_; }
-  const Array& later() const { return later_; }
+  const Array& step_offset() const { return step_offset_; }
   const Scope& scope() const { return scope_; }
 
  protected:
@@ -94,7 +94,7 @@ class Module {
   std::vector<Module*> children_;
   bool training_ = false;
   std::uint64_t step_ = 0;
-  Array later_;
+  Array step_offset_;
 };
 
 // Modules named "0", "1", …

@@ -35,7 +35,7 @@ Dropout::Dropout(const Scope& scope, double p, Per per) : Module(scope), p_(p), 
 
 Tensor Dropout::operator()(const Tensor& x) const {
   if (!training() || p_ == 0) return x;
-  const kernels::DropMask mask{p_, key_of(scope().seed(), scope().path()), step(), later()};
+  const kernels::DropMask mask{p_, key_of(scope().seed(), scope().path()), step(), step_offset()};
   return per_ == Per::sample ? F::drop_path(x, mask) : F::dropout(x, mask);
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <set>
 
+#include "core/text.h"
+
 namespace ashlar {
 namespace {
 
@@ -38,12 +40,7 @@ Array read(const SafetensorsFile& file, const Place& place) {
 }
 
 std::string list_of(const std::vector<std::string>& names, std::string_view title) {
-  if (names.empty()) return {};
-  constexpr std::size_t kShown = 8;
-  std::string text = concat("; ", title, ": ");
-  for (std::size_t i = 0; i < std::min(names.size(), kShown); ++i) text += (i ? ", " : "") + names[i];
-  if (names.size() > kShown) text += concat(", … (", names.size(), " in all)");
-  return text;
+  return names.empty() ? std::string() : concat("; ", title, ": ", join_first(names));
 }
 
 }  // namespace

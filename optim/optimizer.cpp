@@ -29,13 +29,6 @@ bool matches(std::string_view pattern, std::string_view text) {
   return pattern.find_first_not_of('*', p) == std::string_view::npos;
 }
 
-// "a, b, c" or, of many, "a, b, c, d, e and 7 more".
-std::string list(const std::vector<std::string>& names) {
-  constexpr std::size_t kShown = 5;
-  if (names.size() <= kShown) return join(names);
-  return concat(join(std::span(names).first(kShown)), " and ", names.size() - kShown, " more");
-}
-
 void check_rate(const char* what, const Parameter& parameter, double value) {
   ASHLAR_CHECK(std::isfinite(value) && value >= 0, "optimizer: ", what, " of ", parameter.name,
                " must be finite and not negative, got ", value);
@@ -97,11 +90,11 @@ void check_state(std::string_view owner, const State& from, const State& to) {
   }
   std::string problems;
   const auto report = [&](const char* what, const std::vector<std::string>& names) {
-    if (!names.empty()) problems += concat(problems.empty() ? "" : "; ", what, ": ", list(names));
+    if (!names.empty()) problems += concat(problems.empty() ? "" : "; ", what, ": ", join_first(names));
   };
   report("missing", missing);
   report("unexpected", unexpected);
-  report("mis-shaped", mis_shaped);
+  report("of another shape", mis_shaped);
   ASHLAR_CHECK(problems.empty(), owner, ": the state is of another model or ", owner, "; ", problems);
 }
 
@@ -187,7 +180,7 @@ std::vector<Update> Optimizer::updates_from_gradients(double grad_scale) const {
     updates.push_back(std::move(update));
   }
   if (!missing.empty()) {
-    throw Error(concat("optimizer: no gradient reached ", list(missing),
+    throw Error(concat("optimizer: no gradient reached ", join_first(missing),
                        "; run backward() through them first, or give the optimizer only what is trained"));
   }
   return updates;

@@ -49,7 +49,7 @@ struct OptimizerOptions : ParameterOptions {
 // Values by name, as in a checkpoint.
 using State = std::map<std::string, Array>;
 // Names, shapes and dtypes must be the same: otherwise one InputError of `owner` lists all that is missing, unexpected
-// or mis-shaped.
+// or of another shape.
 void check_state(std::string_view owner, const State& from, const State& to);
 // Copies `from` into the arrays of `to`, after check_state().
 void copy_state(std::string_view owner, const State& from, const State& to);

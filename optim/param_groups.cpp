@@ -1,8 +1,8 @@
 #include "optim/param_groups.h"
 
-#include <array>
-#include <charconv>
 #include <cmath>
+#include <map>
+#include <ranges>
 #include <set>
 
 #include "core/text.h"
@@ -11,22 +11,27 @@ namespace ashlar::optim {
 namespace {
 
 Role parse_role(const std::string& group, const std::string& text) {
-  constexpr std::array kRoles{std::pair{"matrix", Role::matrix}, std::pair{"coupling", Role::coupling},
-                              std::pair{"bias", Role::bias}, std::pair{"norm", Role::norm},
-                              std::pair{"embedding", Role::embedding}};
-  for (const auto& [name, role] : kRoles) {
-    if (text == name) return role;
-  }
-  throw InputError(concat("groups: '", group, "': unknown role '", text,
-                          "'; valid are matrix, coupling, bias, norm, embedding"));
+  static const std::map<std::string, Role> roles{{"matrix", Role::matrix}, {"coupling", Role::coupling}, {"bias", Role::bias},
+                                                 {"norm", Role::norm}, {"embedding", Role::embedding}};
+  const auto found = roles.find(text);
+  ASHLAR_CHECK(found != roles.end(), "groups: '", group, "': unknown role '", text, "'; valid are ",
+               join(std::views::keys(roles)));
+  return found->second;
 }
 
 double parse_rate(const std::string& group, const std::string& key, const std::string& text) {
-  double value = 0;
-  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  ASHLAR_CHECK(error == std::errc() && stop == text.data() + text.size() && std::isfinite(value) && value >= 0, "groups: '",
-               group, "': ", key, " must be a number that is not negative, got '", text, "'");
-  return value;
+  const auto value = parse_number<double>(text);
+  ASHLAR_CHECK(value && std::isfinite(*value) && *value >= 0, "groups: '", group, "': ", key,
+               " must be a number that is not negative, got '", text, "'");
+  return *value;
+}
+
+Decay parse_decay_of(const std::string& group, const std::string& text) {
+  try {
+    return parse_decay(text);
+  } catch (const InputError& error) {
+    throw InputError(concat("groups: '", group, "': ", error.what()));
+  }
 }
 
 GroupRule parse_group(const std::string& text) {
@@ -44,7 +49,7 @@ GroupRule parse_group(const std::string& text) {
     else if (key == "role") role = parse_role(text, value);
     else if (key == "lr") rule.lr_factor = parse_rate(text, key, value);
     else if (key == "weight_decay") rule.weight_decay = parse_rate(text, key, value);
-    else if (key == "decay") rule.decay = parse_decay(value);
+    else if (key == "decay") rule.decay = parse_decay_of(text, value);
     else
       throw InputError(concat("groups: '", text, "': unknown key '", key,
                               "'; valid are name, role, lr, weight_decay, decay"));

@@ -1,9 +1,9 @@
 #include "examples/support/checkpoint.h"
 
-#include <charconv>
 #include <limits>
 
 #include "core/safetensors.h"
+#include "core/text.h"
 #include "layers/weights.h"
 
 namespace ashlar::support {
@@ -24,12 +24,10 @@ T number(const SafetensorsFile& file, const std::string& key) {
   ASHLAR_CHECK(found != file.metadata().end(), file.path().string(), ": is not a checkpoint of a run (no '", key,
                "' in its metadata)");
   const std::string& text = found->second;
-  T value = 0;
-  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
-  ASHLAR_CHECK(failure == std::errc() && end == text.data() + text.size() && value >= 0 &&
-                   value <= std::numeric_limits<T>::max(),
-               file.path().string(), ": is not a checkpoint of a run ('", key, "' in its metadata is '", text, "')");
-  return value;
+  const auto value = parse_number<T>(text);
+  ASHLAR_CHECK(value && *value >= 0 && *value <= std::numeric_limits<T>::max(), file.path().string(),
+               ": is not a checkpoint of a run ('", key, "' in its metadata is '", text, "')");
+  return *value;
 }
 
 bool is_no_weight(const std::string& name) { return name.starts_with(kOptimizer) || name.starts_with(kAverage); }

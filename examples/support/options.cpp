@@ -67,12 +67,11 @@ void Option::assign(const Json& value, const std::string& where, Source source) 
 }
 
 std::string Option::help_line() const {
-  const Json value = get_();
+  const Json& value = *initial_;
   std::string text = help_;
   if (!choices_.empty()) text += ": " + join(choices_);
   if (value.is_boolean()) {
-    // What is on and belongs to this call was given with it: --help, and no default.
-    if (value.get<bool>() && in_config_) text += " (on; --no-" + flag().substr(2) + " switches it off)";
+    if (value.get<bool>()) text += " (on; --no-" + flag().substr(2) + " switches it off)";
   } else if (value.is_string()) {
     if (!value.get<std::string>().empty()) text += " (" + value.get<std::string>() + ")";
   } else if (!value.is_null()) {
@@ -182,7 +181,7 @@ void Options::read_flags(const std::vector<std::string>& arguments) {
       value = argument.substr(equals + 1);
     } else {
       ASHLAR_CHECK(i + 1 < arguments.size() && !arguments[i + 1].starts_with("--"), flag, " needs a value (",
-                   option->value_name_, ")");
+                   option->value_name_, "); one that begins with -- is given as ", flag, "=…");
       value = arguments[++i];
     }
     option->assign(option->is_text_ ? Json(value) : number_or_text(value), flag, Source::flag);
@@ -243,7 +242,7 @@ std::string Options::help() const {
   if (dotted == options_.end()) return text + ".\n";
   const std::size_t dot = dotted->name_.find('.');
   return concat(text, "; a name with a dot is a key inside an object:\n  {\"", dotted->name_.substr(0, dot), "\": {\"",
-                dotted->name_.substr(dot + 1), "\": ", dotted->get_().dump(), "}}\n");
+                dotted->name_.substr(dot + 1), "\": ", dotted->initial_->dump(), "}}\n");
 }
 
 OrderedJson Options::resolved() const {

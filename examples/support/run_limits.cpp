@@ -91,7 +91,7 @@ const std::string& RunLimits::stop_before(std::int64_t step) {
   step_began_ = now;
   if (SignalGuard::received()) reason_ = "signal";
   else if (steps_ && step >= *steps_) reason_ = "steps";
-  else if (seconds_ && (now >= *seconds_ || now + step_seconds_ / 2 > *seconds_) && !(first && step == 0)) {
+  else if (seconds_ && now + step_seconds_ / 2 >= *seconds_ && !(first && step == 0)) {
     reason_ = "minutes";
   }
   return reason_;

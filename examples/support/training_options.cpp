@@ -121,7 +121,7 @@ void add_training_options(Options& options, TrainingOptions& values, const std::
   options.add("out", values.out, "folder for config, metrics, weights, checkpoint and report").value_name("DIR");
   options.add("resume", values.resume, "go on from the checkpoint in --out").flag_only();
   options.add("overwrite", values.overwrite, "replace the run that --out holds").flag_only();
-  options.add("save", values.save, "leave weights and a checkpoint (on; --no-save switches it off, for measurements)").flag_only();
+  options.add("save", values.save, "leave weights and a checkpoint").flag_only();
   options.add("init_from", values.init_from, "begin with the weights of this model.safetensors instead of random ones")
       .value_name("FILE");
 

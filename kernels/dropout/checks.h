@@ -9,9 +9,9 @@ namespace ashlar::kernels::drop {
 // uniform(index) = (bits >> 8) 2^-24 >= p exactly when (bits >> 8) >= ceil(p 2^24).
 inline std::uint32_t threshold_of(const DropMask& mask) { return static_cast<std::uint32_t>(std::ceil(mask.p * 0x1p24)); }
 
-// The stream of the numbers, where mask.later can be read.
+// The stream of the numbers, where mask.stream_offset can be read.
 inline std::uint64_t stream_of(const DropMask& mask) {
-  return mask.stream + (mask.later ? static_cast<std::uint64_t>(*mask.later.as<std::int64_t>()) : 0);
+  return mask.stream + (mask.stream_offset ? static_cast<std::uint64_t>(*mask.stream_offset.as<std::int64_t>()) : 0);
 }
 
 // `operation` starts the message.
@@ -20,8 +20,8 @@ inline void check(std::string_view operation, const ConstView& x, const DropMask
   ASHLAR_CHECK(x.shape == y.shape && x.dtype == y.dtype && x.contiguous() && y.contiguous(), operation,
                ": x and y must be contiguous, of one shape and dtype, got ", x.shape, " ", x.dtype, " and ", y.shape,
                " ", y.dtype);
-  ASHLAR_CHECK(!mask.later || (mask.later.dtype == DType::i64 && mask.later.numel() == 1), operation,
-               ": `later` must be one i64, got ", mask.later.dtype, mask.later.shape);
+  ASHLAR_CHECK(!mask.stream_offset || (mask.stream_offset.dtype == DType::i64 && mask.stream_offset.numel() == 1), operation,
+               ": `stream_offset` must be one i64, got ", mask.stream_offset.dtype, mask.stream_offset.shape);
   ASHLAR_CHECK(mask.p >= 0 && mask.p <= 1, operation, ": p must be in [0, 1], got ", mask.p);
 }
 

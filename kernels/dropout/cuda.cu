@@ -12,10 +12,10 @@ using namespace device;
 // The numbers of a mask; where its stream ends is read when the kernel runs.
 struct Draws {
   std::uint64_t key, stream;
-  const std::int64_t* later;
+  const std::int64_t* stream_offset;
   explicit Draws(const DropMask& mask)
-      : key(mask.key), stream(mask.stream), later(mask.later ? mask.later.as<std::int64_t>() : nullptr) {}
-  __device__ Random random() const { return Random(key, stream + (later ? static_cast<std::uint64_t>(*later) : 0)); }
+      : key(mask.key), stream(mask.stream), stream_offset(mask.stream_offset ? mask.stream_offset.as<std::int64_t>() : nullptr) {}
+  __device__ Random random() const { return Random(key, stream + (stream_offset ? static_cast<std::uint64_t>(*stream_offset) : 0)); }
 };
 
 // kWhole: four values are moved at once.

@@ -16,6 +16,17 @@ TEST_CASE("lists are joined with commas") {
   REQUIRE(join(std::array{"", "a", "b c"}) == ", a, b c");
 }
 
+TEST_CASE("of long lists the first parts are named, and how many there are more") {
+  REQUIRE(join_first({"a", "b"}, 2) == "a, b");
+  REQUIRE(join_first({"a", "b", "c", "d"}, 2) == "a, b and 2 more");
+}
+
+TEST_CASE("a text is a number only as a whole, and if the type holds it") {
+  REQUIRE(parse_number<int>("-12") == -12);
+  REQUIRE(parse_number<double>("1e3") == 1000);
+  for (const char* text : {"", " 1", "1 ", "1x", "1.5", "99999999999"}) REQUIRE(!parse_number<int>(text));
+}
+
 TEST_CASE("lists are split without white space and empty parts") {
   REQUIRE(split("", ',').empty());
   REQUIRE(split(" , \t,", ',').empty());

@@ -244,17 +244,20 @@ TEST_CASE("arguments that are no options are taken where a program wants them") 
   CHECK(contains(error_of([&] { none.parse(3, rest + 1); }), "'--' is not an option"));
 }
 
-TEST_CASE("help does not offer to switch itself off") {
+TEST_CASE("help tells the defaults, not what was given with it") {
   Options options("test", "Tests.");
   bool on = true;
+  int width = 7;
   options.add("on", on, "a switch");
-  const char* argv[] = {"test", "--help"};
+  options.add("width", width, "a width");
+  const char* argv[] = {"test", "--no-on", "--width=9", "--help"};
   std::ostringstream text;
   auto* const before = std::cout.rdbuf(text.rdbuf());
-  options.parse(2, argv);
+  options.parse(4, argv);
   std::cout.rdbuf(before);
   CHECK_FALSE(contains(text.str(), "--no-help"));
   CHECK(contains(text.str(), "a switch (on; --no-on switches it off)"));
+  CHECK(contains(text.str(), "a width (7)"));
 }
 
 TEST_CASE("exit codes") {

@@ -37,7 +37,7 @@ TEST_CASE("a slot refuses operands on another device, also in structs and spans"
   refused("matmul", [&] { matmul({}, x, x, x.clone(), {.row_sums = row_there}); });
 
   refused("dropout", [&] {
-    dropout({}, x, {.p = 0.5, .later = on_a_gpu(Array::full({1}, 1, DType::i64))}, x.clone());
+    dropout({}, x, {.p = 0.5, .stream_offset = on_a_gpu(Array::full({1}, 1, DType::i64))}, x.clone());
   });
 
   const std::vector<View> gradients{x, there};

@@ -219,7 +219,7 @@ TEST_CASE("state of another model is refused as a whole") {
   const std::string message = message_of<InputError>([&] { adamw.load_state(other); });
   REQUIRE_THAT(message, says("missing: norm.weight/exp_avg"));
   REQUIRE_THAT(message, says("unexpected: extra/exp_avg"));
-  REQUIRE_THAT(message, says("mis-shaped: blocks.0.fc.bias/exp_avg (f32 (8) instead of f32 (7))"));
+  REQUIRE_THAT(message, says("of another shape: blocks.0.fc.bias/exp_avg (f32 (8) instead of f32 (7))"));
   REQUIRE_THAT(message, says("wte.weight/step (f32 (1) instead of i64 (1))"));
   for (const auto& [key, values] : before) REQUIRE(bitwise_equal(adamw.state().at(key), values));
 }

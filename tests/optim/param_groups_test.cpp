@@ -55,7 +55,7 @@ TEST_CASE("what is wrong with a group is said") {
   const auto message = [](const std::string& text) { return message_of<InputError>([&] { parse_groups(text); }); };
   REQUIRE_THAT(message("role=norm,lr=1; name=a,rate=2"),
                says("groups: 'name=a,rate=2': unknown key 'rate'; valid are name, role, lr, weight_decay, decay"));
-  REQUIRE_THAT(message("role=matrices"), says("unknown role 'matrices'; valid are matrix, coupling"));
+  REQUIRE_THAT(message("role=matrices"), says("unknown role 'matrices'; valid are bias, coupling"));
   REQUIRE_THAT(message("name=a,name=b,lr=1"), says("groups: 'name=a,name=b,lr=1': name is given twice"));
   REQUIRE_THAT(message("role=norm,lr=inf"), says("lr must be a number that is not negative, got 'inf'"));
   REQUIRE_THAT(message("role=norm,lr=fast"), says("lr must be a number that is not negative, got 'fast'"));
@@ -63,7 +63,7 @@ TEST_CASE("what is wrong with a group is said") {
   REQUIRE_THAT(message("role=norm,lr=nan"), says("got 'nan'"));
   REQUIRE_THAT(message("lr=2"), says("must say a name or a role"));
   REQUIRE_THAT(message("norm"), says("'norm' must be key=value"));
-  REQUIRE_THAT(message("role=norm,decay=slow"), says("unknown decay \"slow\""));
+  REQUIRE_THAT(message("role=norm,decay=slow"), says("groups: 'role=norm,decay=slow': schedule: unknown decay \"slow\""));
   SgdOptions options;
   options.groups = parse_groups("name=block.*,lr=2");
   REQUIRE_THAT(message_of<InputError>([&] { Sgd(make_parameters(), options); }),
