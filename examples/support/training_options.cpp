@@ -142,7 +142,9 @@ void add_training_options(Options& options, TrainingOptions& values, const std::
   options.add("lr", values.optim["lr"], setting_help("lr")).at_least(0);
   options.add("batch", values.batch, "samples or sequences in a step").at_least(1);
   options.add("accumulate", values.accumulate, "split a step into N batches: less memory, the same gradient").at_least(1);
-  options.add("epochs", values.epochs, "length of the run in passes over the data; 1 if no length is given").at_least(1).at_most(1e9);
+  options.add("epochs", values.epochs, "length of the run in passes over the data, e.g. 0.5; 1 if no length is given")
+      .more_than(0)
+      .at_most(1e9);
   options.add("steps", values.steps, "length of the run in steps; 0: only evaluate").at_least(0);
   options.add("minutes", values.minutes, "stop after this wall time, over which the schedule is stretched, or at --epochs or --steps if sooner")
       .more_than(0)

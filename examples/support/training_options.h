@@ -22,7 +22,8 @@ struct TrainingOptions {
   BlockSpecs linear;
   std::string optimizer = "adamw";
   std::int64_t batch = 128;
-  std::optional<std::int64_t> epochs, steps;  // at most one of them is set
+  std::optional<double> epochs;  // at most one of epochs and steps is set
+  std::optional<std::int64_t> steps;
   std::optional<double> minutes;
   std::string device = "cpu", dtype = "f32";
   int threads = 0;  // after parsing never 0

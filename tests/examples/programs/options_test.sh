@@ -61,6 +61,8 @@ expect 0 "" "${vit[@]}" --epochs 1 --out "$work/epoch"
 is "steps of an epoch of 48 images" "$(steps_of epoch train)" "1 2 3 4 5 6 "
 expect 0 "" "${vit[@]}" --epochs 1 --accumulate 2 --out "$work/epoch-parts"
 is "steps of an epoch, each in parts" "$(steps_of epoch-parts train)" "1 2 3 4 5 6 "
+expect 0 "" "${vit[@]}" --epochs 0.5 --out "$work/half"
+is "steps of half an epoch" "$(steps_of half train)" "1 2 3 "
 declare -n command=gpt
 run recompute --recompute
 same "activations that are computed again" "$(weights gpt)" "$(weights recompute)"
