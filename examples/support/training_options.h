@@ -54,6 +54,9 @@ struct TrainingOptions {
   // The config.json beside --init-from, where a new run begins with such weights and it is one of `program`; else empty.
   std::filesystem::path config_of_weights(const std::string& program) const;
 
+  // Whether the config of the run in --out says this, as a command does that is given again with --resume.
+  bool began_with(const char* key, const Json& value) const;
+
   // Without --data, what was downloaded, if anything was. The config tells where it lies, wherever a program is started, or that
   // there was none: who resumes or repeats that run must not get other data.
   void find_data(const Options& options, const std::function<std::optional<std::filesystem::path>()>& downloaded);
