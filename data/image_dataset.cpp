@@ -1,11 +1,13 @@
 #include "data/image_dataset.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "core/parallel.h"
 #include "data/folder.h"
 #include "data/image_formats.h"
 #include "data/locate.h"
+#include "data/permutation.h"
 #include "data/resize.h"
 
 namespace ashlar::data {
@@ -35,7 +37,50 @@ ImageSplit resized(const ImageSplit& split, Dim side) {
   return result;
 }
 
+// Those of the images, in this order.
+ImageSplit subset(const ImageSplit& split, const std::vector<Dim>& indices) {
+  const auto count = static_cast<Dim>(indices.size());
+  const Shape& shape = split.images.shape();
+  ImageSplit result{Array::empty({count, shape[1], shape[2], shape[3]}, DType::u8), Array::empty({count}, DType::i32)};
+  const auto* pixels = split.images.data<std::uint8_t>();
+  const auto* labels = split.labels.data<std::int32_t>();
+  const Dim size = shape[1] * shape[2] * shape[3];
+  for (Dim i = 0; i < count; ++i) {
+    const Dim from = indices[static_cast<std::size_t>(i)];
+    std::copy_n(pixels + from * size, size, result.images.data<std::uint8_t>() + i * size);
+    result.labels.data<std::int32_t>()[i] = labels[from];
+  }
+  return result;
+}
+
 }  // namespace
+
+ImageDataset hold_out(ImageDataset data, double fraction, std::uint64_t seed) {
+  if (fraction == 0) return data;
+  const auto labels = data.train.labels.to_vector<std::int32_t>();
+  std::vector<std::vector<std::size_t>> of_class(data.class_names.size());
+  for (std::size_t i = 0; i < labels.size(); ++i) of_class[static_cast<std::size_t>(labels[i])].push_back(i);
+  std::vector<bool> held(labels.size());
+  const std::uint64_t key = key_of(seed, "data/valid");
+  for (std::size_t c = 0; c < of_class.size(); ++c) {
+    const std::size_t count = of_class[c].size();
+    if (count == 0) continue;
+    const auto share = static_cast<std::size_t>(std::llround(fraction * static_cast<double>(count)));
+    const auto check = [&](bool some, const char* use, const char* change) {
+      ASHLAR_CHECK(some, "--valid-fraction ", fraction, ": of the ", count, " training images of class '", data.class_names[c],
+                   "' none would be left for ", use, "; give a ", change, " fraction, or more images of that class");
+    };
+    check(share > 0, "validation", "larger");
+    check(share < count, "training", "smaller");
+    const Permutation order(count, key, c);
+    for (std::size_t i = 0; i < share; ++i) held[of_class[c][order(i)]] = true;
+  }
+  std::vector<Dim> valid, train;
+  for (std::size_t i = 0; i < held.size(); ++i) (held[i] ? valid : train).push_back(static_cast<Dim>(i));
+  data.valid = subset(data.train, valid);
+  data.train = subset(data.train, train);
+  return data;
+}
 
 ImageDataset resized(ImageDataset data, Dim side) {
   if (side == 0) return data;

@@ -18,6 +18,7 @@ struct ImageDataset {
   ImageSplit train, test;
   std::vector<std::string> class_names;
   std::string description;  // "CIFAR-10, binary release, in data/cifar-10-batches-bin"
+  ImageSplit valid = {};    // what hold_out() has taken from `train`
 };
 
 // Reads the folder `path`, or the one folder in it that is recognised:
@@ -31,6 +32,10 @@ ImageDataset load_images(const std::filesystem::path& path, Dim side = 0);
 
 // The same with images of side x side pixels; for side 0 as they are.
 ImageDataset resized(ImageDataset data, Dim side);
+
+// Moves `fraction` of the training images of each class, rounded, into `valid`; 0: none. Which, `seed` and the order of the
+// images within their class decide alone. InputError naming --valid-fraction and the class of which a split would have none.
+ImageDataset hold_out(ImageDataset data, double fraction, std::uint64_t seed);
 
 // Ten classes of shapes on 32 x 32 pixels, of many colours, places, sizes and angles, under noise, shading and
 // clutter. Classes take turns, so any beginning of a split is balanced. Image i is a pure function of (seed,

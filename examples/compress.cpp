@@ -89,7 +89,7 @@ Subject<Vit> vit_subject(const Settings& s, const SafetensorsFile& weights) {
   if (!s.data.empty()) {
     const data::ImageDataset dataset = data::load_images(s.data, config.image);
     const data::ImageEvaluation test(dataset.test, s.batch, data::channel_statistics(dataset.train));
-    subject.evaluate = [test](const Vit& model, const EvalProgress& progress) { return evaluate(model, test, 0, progress); };
+    subject.evaluate = [test](const Vit& model, const EvalProgress& progress) { return evaluate(model, "test", test, 0, progress); };
   }
   if (!s.calibrate.empty()) {
     const data::ImageSplit train = data::load_images(s.calibrate, config.image).train;

@@ -25,6 +25,7 @@ struct Settings {
   VitConfig vit;
   data::Augmentation augmentation;
   Dim image = 0;
+  double valid_fraction = 0;
   double label_smoothing = 0.1;
   std::string gelu = "erf";
   bool new_head = false;
@@ -49,6 +50,12 @@ void add_options(Options& options, Settings& s) {
   options.add("new_head", s.new_head, "begin with a new classifier after the blocks of --init-from, for other classes than theirs");
   options.add("dropout", s.vit.dropout, "dropout on the branches").at_least(0).at_most(0.99);
   options.add("drop_path", s.vit.drop_path, "chance to drop a branch of the last block, growing from 0 in the first").at_least(0).at_most(0.99);
+  options.group("Images");
+  options.add("valid_fraction", s.valid_fraction,
+              "share of the training images of each class, chosen by --seed, that is kept for validation: --eval-every and "
+              "--keep-best judge by it, and the test images are left for the end; 0: none")
+      .at_least(0)
+      .at_most(0.99);
   options.group("Augmentation");
   options.add("crop_padding", s.augmentation.crop_padding, "random crops after padding by N pixels, at most a side; 0: none")
       .at_least(0);
@@ -85,17 +92,32 @@ void load(const Vit& model, const Settings& s) {
   import_weights(model, file, model.timm(), s.new_head ? is_head : std::function<bool(const std::string&)>());
 }
 
-data::ImageDataset find_data(const std::filesystem::path& given, Dim side) {
+// A resumed run must not be judged by images that it has learned from.
+void check_holdout(const Options& options, const Settings& s) {
+  if (!s.training.resume) return;
+  const auto check = [&](const char* option, const auto& value) {
+    ASHLAR_CHECK(options.source(option) == Source::default_value || s.training.began_with(option, value), "--resume and ",
+                 options.where(option), " ", value, ", with which the run did not begin, exclude each other: its "
+                 "images would be divided in another way; leave it out");
+  };
+  check("valid_fraction", s.valid_fraction);
+  if (s.valid_fraction > 0) check("seed", s.training.seed);
+}
+
+data::ImageDataset find_data(const Settings& s) {
   constexpr std::uint64_t kSeed = 1;  // runs of all seeds learn and are tested on the same
-  return given.empty() ? data::resized(data::procedural_images(kSeed), side) : data::load_images(given, side);
+  const std::filesystem::path& given = s.training.data;
+  return data::hold_out(given.empty() ? data::resized(data::procedural_images(kSeed), s.image) : data::load_images(given, s.image),
+                        s.valid_fraction, s.training.seed);
 }
 
 void run(int argc, char** argv) {
   Settings s;
   Options options("train_vit", "Trains a vision transformer on images and leaves the run in --out.");
   add_options(options, s);
-  options.then([&s] {
+  options.then([&] {
     ASHLAR_CHECK(!s.new_head || !s.training.init_from.empty(), "--new-head needs --init-from; a new model has no other");
+    check_holdout(options, s);
   });
   options.foreign_keys(vit_data_config({}));
   if (!options.parse(argc, argv)) return;
@@ -107,9 +129,10 @@ void run(int argc, char** argv) {
   set_deterministic(!t.allow_nondeterministic);
   std::printf("%s\n", startup_line("train_vit", t.device, t.threads, t.dtype).c_str());
 
-  const data::ImageDataset dataset = find_data(t.data, s.image);
-  std::printf("data: %s, %lld training and %lld test images, %zu classes\n", dataset.description.c_str(),
-              static_cast<long long>(dataset.train.size()), static_cast<long long>(dataset.test.size()),
+  const data::ImageDataset dataset = find_data(s);
+  const std::string held_out = s.valid_fraction > 0 ? concat(", ", dataset.valid.size(), " validation") : "";
+  std::printf("data: %s, %lld training%s and %lld test images, %zu classes\n", dataset.description.c_str(),
+              static_cast<long long>(dataset.train.size()), held_out.c_str(), static_cast<long long>(dataset.test.size()),
               dataset.class_names.size());
   for (const std::string& name : dataset.class_names) check_utf8(name, concat("--data ", t.data.string(), ": class"));
   const Shape& shape = dataset.train.images.shape();
@@ -125,7 +148,15 @@ void run(int argc, char** argv) {
   check_begin(t, {s.vit.width, s.vit.heads, s.vit.hidden, s.vit.linear, s.gelu});
   const data::Normalisation normalisation = data::channel_statistics(dataset.train);
   data::Prefetch batches(data::ImageLoader(dataset.train, t.batch_part(), t.seed, s.augmentation, normalisation));
-  const data::ImageEvaluation test(dataset.test, t.batch_part(), normalisation);
+  std::vector<Evaluation> evaluations;
+  const auto add_evaluation = [&](const std::string& split, const data::ImageSplit& images) {
+    evaluations.push_back({split, [&model, split, evaluated = data::ImageEvaluation(images, t.batch_part(), normalisation)](
+                                      std::int64_t step, const EvalProgress& progress) {
+      return evaluate(model, split, evaluated, step, progress);
+    }});
+  };
+  if (s.valid_fraction > 0) add_evaluation("valid", dataset.valid);
+  add_evaluation("test", dataset.test);
 
   const ModelCost cost = cost_of(model);
   const TrainingTask task{
@@ -146,8 +177,7 @@ void run(int argc, char** argv) {
             const auto& [images, labels, other, weight] = std::tie(batch.arrays[0], batch.arrays[1], batch.arrays[2], batch.arrays[3]);
             return F::cross_entropy(model(images), {labels, other, weight, s.label_smoothing, batch.counted});
           },
-      .evaluations =
-          {{"test", [&](std::int64_t step, const EvalProgress& progress) { return evaluate(model, test, step, progress); }}},
+      .evaluations = evaluations,
       .save_model =
           [&](const RunFolder& folder) { write_weights(folder.model(), export_weights(model, model.timm())); },
   };

@@ -6,12 +6,13 @@
 
 namespace ashlar::support {
 
-EvalEvent evaluate(const Vit& model, const data::ImageEvaluation& split, std::int64_t step, const EvalProgress& progress) {
+EvalEvent evaluate(const Vit& model, const std::string& split, const data::ImageEvaluation& images, std::int64_t step,
+                   const EvalProgress& progress) {
   double loss = 0;
   Dim correct = 0, count = 0;
-  for (Dim index = 0; index < split.batches(); ++index) {
-    if (progress) progress(index, split.batches());
-    const data::ImageBatch batch = split.at(index);
+  for (Dim index = 0; index < images.batches(); ++index) {
+    if (progress) progress(index, images.batches());
+    const data::ImageBatch batch = images.at(index);
     const Tensor logits = model(batch.images);
     loss += F::cross_entropy(logits, {.target = batch.labels}).item() * static_cast<double>(batch.size());
     const auto scores = logits.value().to_vector<float>();
@@ -24,7 +25,7 @@ EvalEvent evaluate(const Vit& model, const data::ImageEvaluation& split, std::in
     count += batch.size();
   }
   const auto total = static_cast<double>(count);
-  return {.step = step, .split = "test", .loss = loss / total, .accuracy = static_cast<double>(correct) / total,
+  return {.step = step, .split = split, .loss = loss / total, .accuracy = static_cast<double>(correct) / total,
           .perplexity = {}, .word_perplexity = {}};
 }
 

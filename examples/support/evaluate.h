@@ -10,7 +10,9 @@
 
 namespace ashlar::support {
 
-EvalEvent evaluate(const Vit& model, const data::ImageEvaluation& split, std::int64_t step, const EvalProgress& progress = {});
+// `split` is the name of the images.
+EvalEvent evaluate(const Vit& model, const std::string& split, const data::ImageEvaluation& images, std::int64_t step,
+                   const EvalProgress& progress = {});
 
 // What the perplexity of a split is averaged over.
 struct TextSplit {

@@ -28,6 +28,9 @@ inline Json number_or_text(const std::string& text) {
   return text;
 }
 
+// Whether `value` is a whole number, small enough that the next one is another double.
+inline bool is_whole(double value) { return std::trunc(value) == value && std::abs(value) < 0x1p53; }
+
 [[noreturn]] inline void wrong_type(const std::string& where, const char* expected, const Json& got) {
   throw InputError(concat(where, ": needs ", expected, ", got ", got.dump(-1, ' ', false, Json::error_handler_t::replace)));
 }
@@ -56,10 +59,8 @@ T value_from(const Json& json, const std::string& where) {
     if (!json.is_boolean()) wrong_type(where, "true or false", json);
     return json.get<bool>();
   } else if constexpr (std::is_integral_v<T>) {
-    // 1e3 is a whole number too, as long as doubles are exact.
-    const bool whole = json.is_number_integer() ||
-                       (json.is_number_float() && std::trunc(json.get<double>()) == json.get<double>() &&
-                        std::abs(json.get<double>()) < 0x1p53);
+    // 1e3 is a whole number too.
+    const bool whole = json.is_number_integer() || (json.is_number_float() && is_whole(json.get<double>()));
     if (!whole) wrong_type(where, "a whole number", json);
     if (json.is_number_unsigned()) {
       if (json.get<std::uint64_t>() > static_cast<std::uint64_t>(std::numeric_limits<T>::max())) {
@@ -84,10 +85,12 @@ T value_from(const Json& json, const std::string& where) {
   }
 }
 
+// A whole number is written as one, 3 and not 3.0, whatever the type of its option.
 template <class T>
 Json json_from(const T& value) {
   if constexpr (is_optional<T>::value) return value ? json_from(*value) : Json();
   else if constexpr (std::is_same_v<T, std::filesystem::path>) return value.string();
+  else if constexpr (std::is_floating_point_v<T>) return is_whole(value) ? Json(static_cast<std::int64_t>(value)) : Json(value);
   else return value;
 }
 

@@ -39,7 +39,7 @@ std::optional<std::int64_t> total_steps(const TrainingTask& task, const Training
   if (!options.epochs) return std::nullopt;
   // A quotient that rounding left above a whole number is no step more.
   constexpr double kRounding = 1e-12;
-  return static_cast<std::int64_t>(std::ceil(static_cast<double>(*options.epochs) * task.steps_per_epoch * (1 - kRounding)));
+  return static_cast<std::int64_t>(std::ceil(*options.epochs * task.steps_per_epoch * (1 - kRounding)));
 }
 
 // "lr 0.01 -> 0.02, seed 1 -> 3": the settings that two configs of a run have in common and not alike.

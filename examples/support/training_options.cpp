@@ -68,14 +68,6 @@ void resolve_optimizer(const Options& options, TrainingOptions& values) {
   }
 }
 
-// Whether the config of the run in --out says this, as a command does that is given again with --resume.
-bool began_with(const TrainingOptions& values, const char* key, const Json& value) {
-  const std::filesystem::path file = RunFolder{values.out}.config();
-  if (!std::filesystem::exists(file)) return false;
-  const Json config = read_json(file);
-  return config.contains(key) && config[key] == value;
-}
-
 }  // namespace
 
 std::filesystem::path TrainingOptions::config_of_weights(const std::string& program) const {
@@ -85,6 +77,13 @@ std::filesystem::path TrainingOptions::config_of_weights(const std::string& prog
   if (!std::filesystem::exists(file, not_there)) return {};
   const Json config = read_json(file);
   return config.is_object() && program_of(config) == program ? file : std::filesystem::path();
+}
+
+bool TrainingOptions::began_with(const char* key, const Json& value) const {
+  const std::filesystem::path file = RunFolder{out}.config();
+  if (!std::filesystem::exists(file)) return false;
+  const Json config = read_json(file);
+  return config.contains(key) && config[key] == value;
 }
 
 void take_over(const Options& options, BlockSpecs& ours, BlockSpecs its) {
@@ -142,7 +141,9 @@ void add_training_options(Options& options, TrainingOptions& values, const std::
   options.add("lr", values.optim["lr"], setting_help("lr")).at_least(0);
   options.add("batch", values.batch, "samples or sequences in a step").at_least(1);
   options.add("accumulate", values.accumulate, "split a step into N batches: less memory, the same gradient").at_least(1);
-  options.add("epochs", values.epochs, "length of the run in passes over the data; 1 if no length is given").at_least(1).at_most(1e9);
+  options.add("epochs", values.epochs, "length of the run in passes over the data, e.g. 0.5; 1 if no length is given")
+      .more_than(0)
+      .at_most(1e9);
   options.add("steps", values.steps, "length of the run in steps; 0: only evaluate").at_least(0);
   options.add("minutes", values.minutes, "stop after this wall time, over which the schedule is stretched, or at --epochs or --steps if sooner")
       .more_than(0)
@@ -198,11 +199,11 @@ void add_training_options(Options& options, TrainingOptions& values, const std::
                  options.where("checkpoint_every"), " asks for them; give --checkpoint-every 0, or leave --no-save out");
     ASHLAR_CHECK(values.save || !values.keep_best, "--no-save leaves no weights and ", options.where("keep_best"),
                  " asks for the best; give --no-keep-best, or leave --no-save out");
-    ASHLAR_CHECK(!values.resume || !values.keep_best || began_with(values, "keep_best", true), "--resume and ",
+    ASHLAR_CHECK(!values.resume || !values.keep_best || values.began_with("keep_best", true), "--resume and ",
                  options.where("keep_best"), ", with which the run did not begin, exclude each other: which of its weights were "
                  "the best is not known; give one of them");
     ASHLAR_CHECK(!values.resume || options.source("init_from") != Source::flag ||
-                     began_with(values, "init_from", values.init_from.string()),
+                     values.began_with("init_from", values.init_from.string()),
                  "--resume and --init-from ", values.init_from.string(),
                  ", with which the run did not begin, exclude each other; give one of them");
     ASHLAR_CHECK(!values.overwrite || !RunFolder{values.out}.replaces(values.init_from), "--init-from ",

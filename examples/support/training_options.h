@@ -22,7 +22,8 @@ struct TrainingOptions {
   BlockSpecs linear;
   std::string optimizer = "adamw";
   std::int64_t batch = 128;
-  std::optional<std::int64_t> epochs, steps;  // at most one of them is set
+  std::optional<double> epochs;  // at most one of epochs and steps is set
+  std::optional<std::int64_t> steps;
   std::optional<double> minutes;
   std::string device = "cpu", dtype = "f32";
   int threads = 0;  // after parsing never 0
@@ -52,6 +53,9 @@ struct TrainingOptions {
   DType compute_dtype() const { return parse_dtype(dtype); }
   // The config.json beside --init-from, where a new run begins with such weights and it is one of `program`; else empty.
   std::filesystem::path config_of_weights(const std::string& program) const;
+
+  // Whether the config of the run in --out says this, as a command does that is given again with --resume.
+  bool began_with(const char* key, const Json& value) const;
 
   // Without --data, what was downloaded, if anything was. The config tells where it lies, wherever a program is started, or that
   // there was none: who resumes or repeats that run must not get other data.

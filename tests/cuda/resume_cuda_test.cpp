@@ -123,7 +123,7 @@ TEST_CASE("evaluations on a GPU say what those of the CPU say", "[cuda]") {
       Vit vit(scope, {.patch = 8, .width = 32, .depth = 1, .heads = 2, .drop_path = 0.2});
       gpt.eval();
       vit.eval();
-      return std::array{support::evaluate(gpt, windows, 9), support::evaluate(vit, images, 9)};
+      return std::array{support::evaluate(gpt, windows, 9), support::evaluate(vit, "test", images, 9)};
     };
     const auto got = events(kGpu), expected = events(Device{});
     const double tolerance = dtype == DType::f32 ? 1e-5 : 1e-2;

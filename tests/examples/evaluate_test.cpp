@@ -50,11 +50,11 @@ TEST_CASE("accuracy and loss of images are those over all of them, though the la
   }
   split.labels = Array::from(labels, {7});
   std::vector<Dim> told;
-  const EvalEvent event = evaluate(model, data::ImageEvaluation(split, 4, normalisation), 9, [&](Dim done, Dim count) {
+  const EvalEvent event = evaluate(model, "valid", data::ImageEvaluation(split, 4, normalisation), 9, [&](Dim done, Dim count) {
     told.insert(told.end(), {done, count});
   });
   CHECK(told == std::vector<Dim>{0, 2, 1, 2});
-  CHECK((event.step == 9 && event.split == "test" && !event.perplexity));
+  CHECK((event.step == 9 && event.split == "valid" && !event.perplexity));
   CHECK(*event.accuracy == Approx(3. / 7));
   CHECK(event.loss == Approx(loss / 7).epsilon(1e-6));
 }

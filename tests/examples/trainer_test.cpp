@@ -225,6 +225,10 @@ TEST_CASE("an epoch has no step more for the rounding of its quotient") {
   CHECK(story(folder / "run") == "train 1, train 110, valid 110, test 110, end steps");
   run(folder / "more", {"--epochs", "3"}, [] {}, 1.5);
   CHECK(contains(story(folder / "more"), "train 5, valid 5"));
+  run(folder / "part", {"--epochs", "0.25"}, [] {}, 10);
+  CHECK(contains(story(folder / "part"), "train 3, valid 3"));
+  run(folder / "least", {"--epochs", "1e-9"}, [] {}, 10);
+  CHECK(contains(story(folder / "least"), "train 1, valid 1"));
 }
 
 TEST_CASE("a run that diverges says so in its metrics and its report") {

@@ -88,6 +88,15 @@ TEST_CASE("epochs and steps: the one that is said closer to the command wins") {
   CHECK(contains(error_of([] { parse_training({"--steps", "5", "--epochs", "2"}); }), "exclude each other"));
 }
 
+TEST_CASE("epochs may be parts of one, and whole ones are kept as they are written") {
+  OrderedJson resolved;
+  CHECK(parse_training({"--epochs", "0.5"}, &resolved).epochs == 0.5);
+  CHECK(resolved["epochs"].dump() == "0.5");
+  CHECK(parse_training({"--epochs", "3"}, &resolved).epochs == 3);
+  CHECK(resolved["epochs"].dump() == "3");
+  CHECK(contains(error_of([] { parse_training({"--epochs", "0"}); }), "--epochs: needs more than 0"));
+}
+
 TEST_CASE("a run has no end beyond what can be counted") {
   CHECK(contains(error_of([] { parse_training({"--epochs", "9000000000000000000"}); }), "--epochs: needs at most 1e+09"));
   CHECK(contains(error_of([] { parse_training({"--minutes", "1e300"}); }), "--minutes: needs at most 1e+09"));

@@ -12,7 +12,7 @@ is() { if [ "$2" = "$3" ]; then ok; else bad "$1: '$2' and not '$3'"; fi; }
 
 common=("--clip 0.01" "--weight-decay 0.5" "--dtype bf16" "--dropout 0" "--seed 2" "--lr 0.002" "--lr-scale" "--optimizer sgd"
   "--optim.beta1 0.5" "--decay linear" "--decay cosine" "--warmup 0.9" "--groups role=norm,lr=0.5" "--batch 2" "--hidden 32")
-of_vit=("--label-smoothing 0.5" "--no-flip" "--cutmix 1" "--crop-padding 1" "--mixup 0" "--drop-path 0.5" "--gelu tanh" "--no-class-token" "--image 12")
+of_vit=("--label-smoothing 0.5" "--no-flip" "--cutmix 1" "--crop-padding 1" "--mixup 0" "--drop-path 0.5" "--gelu tanh" "--no-class-token" "--image 12" "--valid-fraction 0.25")
 for name in vit gpt; do
   declare -n command=$name
   run $name
@@ -61,6 +61,29 @@ expect 0 "" "${vit[@]}" --epochs 1 --out "$work/epoch"
 is "steps of an epoch of 48 images" "$(steps_of epoch train)" "1 2 3 4 5 6 "
 expect 0 "" "${vit[@]}" --epochs 1 --accumulate 2 --out "$work/epoch-parts"
 is "steps of an epoch, each in parts" "$(steps_of epoch-parts train)" "1 2 3 4 5 6 "
+expect 0 "" "${vit[@]}" --epochs 0.5 --out "$work/half"
+is "steps of half an epoch" "$(steps_of half train)" "1 2 3 "
+
+# Images kept for validation are judged by while it trains, and those of the test at the end.
+declare -n command=vit
+splits_of() { grep '"event":"eval"' "$work/$1/metrics.jsonl" | grep -oE '"step":[0-9]*|"split":"[a-z]*"' | sed 's/.*://' | tr -d '"' | tr '\n' ' '; }
+normalisation() { grep -A 8 '"image_mean"' "$work/$1/config.json"; }
+run held --valid-fraction 0.25 --steps 4 --eval-every 2 --keep-best
+if grep -q "36 training, 12 validation and 10 test images" "$work/out"; then ok; else bad "images: $(cat "$work/out")"; fi
+is "splits that are evaluated" "$(splits_of held)" "2 valid 4 valid 4 test "
+differs "the normalisation by the images that are left" <(normalisation vit) <(normalisation held)
+run held-half --valid-fraction 0.25 --steps 2
+same "an evaluation at the end and on the way" <(grep '"step":2,"split":"valid"' "$work/held/metrics.jsonl") <(grep '"split":"valid"' "$work/held-half/metrics.jsonl")
+expect 0 "" "$bin/train_vit" --resume --steps 4 --out "$work/held-half"
+run held-whole --valid-fraction 0.25 --steps 4
+same "a resumed run with images for validation" "$(weights held-whole)" "$(weights held-half)"
+expect 2 "--resume and --valid-fraction 0.5, with which the run did not begin, exclude each other" "$bin/train_vit" --resume --steps 6 --valid-fraction 0.5 --out "$work/held-half"
+expect 2 "--resume and --valid-fraction 0, with which the run did not begin" "$bin/train_vit" --resume --steps 6 --valid-fraction 0 --out "$work/held-half"
+expect 2 "--resume and --seed 2, with which the run did not begin" "$bin/train_vit" --resume --steps 6 --seed 2 --out "$work/held-half"
+expect 0 "" "$bin/train_vit" --resume --steps 6 --seed 1 --valid-fraction 0.25 --out "$work/held-half"
+expect 2 "--valid-fraction 0.01: of the 24 training images of class 'cat' none would be left for validation; give a larger" "${vit[@]}" --valid-fraction 0.01 --out "$work/x"
+expect 2 "of the 24 training images of class 'cat' none would be left for training" "${vit[@]}" --valid-fraction 0.99 --out "$work/x"
+
 declare -n command=gpt
 run recompute --recompute
 same "activations that are computed again" "$(weights gpt)" "$(weights recompute)"
