@@ -88,14 +88,14 @@ Subject<Vit> vit_subject(const Settings& s, const SafetensorsFile& weights) {
       .calibration_loss = {}};
   if (!s.data.empty()) {
     const data::ImageDataset dataset = data::load_images(s.data, config.image);
-    const data::ImageEvaluation test(dataset.test, s.batch, data::channel_statistics(dataset.train));
+    const data::ImageEvaluation test(dataset.test, s.batch, normalisation_of(config_file, dataset, true));
     subject.evaluate = [test](const Vit& model, const EvalProgress& progress) { return evaluate(model, "test", test, 0, progress); };
   }
   if (!s.calibrate.empty()) {
-    const data::ImageSplit train = data::load_images(s.calibrate, config.image).train;
-    subject.calibration_loss = [train](Dim batch) {
+    const data::ImageDataset dataset = data::load_images(s.calibrate, config.image);
+    subject.calibration_loss = [train = dataset.train, seen = normalisation_of(config_file, dataset, true)](Dim batch) {
       const data::Augmentation none{.crop_padding = 0, .flip = false};
-      const data::ImageLoader loader(train, batch, kCalibrationSeed, none, data::channel_statistics(train));
+      const data::ImageLoader loader(train, batch, kCalibrationSeed, none, seen);
       return [loader](const Vit& model, Dim index) {
         const data::ImageBatch samples = loader.at(index);
         return F::cross_entropy(model(samples.images), {.target = samples.labels});

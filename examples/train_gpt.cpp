@@ -149,6 +149,7 @@ void run(int argc, char** argv) {
       .save_vocabulary = [&](const RunFolder& folder) { tokenizer.save(folder.root); },
       .save_model =
           [&](const RunFolder& folder) { write_weights(folder.model(), export_weights(model, Gpt2::huggingface())); },
+      .load_model = [&](const RunFolder& folder) { model.load(SafetensorsFile(folder.model())); },
   };
   for (const TextSplit& split : splits) {
     task.evaluations.push_back({split.name, [&](std::int64_t step, const EvalProgress& progress) {

@@ -146,7 +146,9 @@ void run(int argc, char** argv) {
   Vit model(Scope::root(t.compute_dtype(), t.seed, Device::parse(t.device)), s.vit);
   if (!t.resume && !t.init_from.empty()) load(model, s);
   check_begin(t, {s.vit.width, s.vit.heads, s.vit.hidden, s.vit.linear, s.gelu});
-  const data::Normalisation normalisation = data::channel_statistics(dataset.train);
+  const std::filesystem::path began = t.resume ? RunFolder{t.out}.config() : t.init_from.parent_path() / "config.json";
+  const data::Normalisation normalisation = t.resume || !t.init_from.empty() ? normalisation_of(began, dataset, !s.new_head)
+                                                                             : data::channel_statistics(dataset.train);
   data::Prefetch batches(data::ImageLoader(dataset.train, t.batch_part(), t.seed, s.augmentation, normalisation));
   std::vector<Evaluation> evaluations;
   const auto add_evaluation = [&](const std::string& split, const data::ImageSplit& images) {
@@ -180,6 +182,7 @@ void run(int argc, char** argv) {
       .evaluations = evaluations,
       .save_model =
           [&](const RunFolder& folder) { write_weights(folder.model(), export_weights(model, model.timm())); },
+      .load_model = [&](const RunFolder& folder) { import_weights(model, SafetensorsFile(folder.model()), model.timm()); },
   };
   OrderedJson config = options.resolved();
   config.update(vit_data_config({normalisation, dataset.class_names}));

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "core/text.h"
 #include "layers/linear_spec.h"
 
 namespace ashlar {
@@ -178,8 +180,9 @@ OrderedJson vit_data_config(const VitData& data) {
   return {{"image_mean", data.normalisation.mean}, {"image_std", data.normalisation.std}, {"class_names", data.class_names}};
 }
 
-VitData read_vit_data(const std::filesystem::path& path, Dim classes) {
-  const JsonObject config(read_json(path), path.string());
+namespace {
+
+VitData read_vit_data(const JsonObject& config) {
   for (const char* key : {"image_mean", "image_std", "class_names"}) {
     ASHLAR_CHECK(config.has(key), config.where(key), "is missing, and images cannot be classified without it; train_vit --resume adds "
                  "it to a run, and --init-from FILE --steps 0 makes a run with it of other weights");
@@ -191,10 +194,33 @@ VitData read_vit_data(const std::filesystem::path& path, Dim classes) {
     std::ranges::transform(numbers, result.begin(), [](double number) { return static_cast<float>(number); });
     return result;
   };
-  VitData data{{channels("image_mean"), channels("image_std")}, config.texts("class_names")};
+  return {{channels("image_mean"), channels("image_std")}, config.texts("class_names")};
+}
+
+}  // namespace
+
+VitData read_vit_data(const std::filesystem::path& path, Dim classes) {
+  const JsonObject config(read_json(path), path.string());
+  VitData data = read_vit_data(config);
   ASHLAR_CHECK(static_cast<Dim>(data.class_names.size()) == classes, config.where("class_names"), "has ", data.class_names.size(),
                " names, and the weights are for ", classes, " classes");
   return data;
+}
+
+data::Normalisation normalisation_of(const std::filesystem::path& config_file, const data::ImageDataset& dataset, bool classes) {
+  std::error_code not_there;
+  if (std::filesystem::exists(config_file, not_there)) {
+    const JsonObject config(read_json(config_file), config_file.string());
+    if (config.has("image_mean")) {
+      const VitData its = read_vit_data(config);
+      if (classes && its.class_names != dataset.class_names) {
+        std::printf("note: these weights were trained to tell %s apart, the data has %s\n", join_first(its.class_names).c_str(),
+                    join_first(dataset.class_names).c_str());
+      }
+      return its.normalisation;
+    }
+  }
+  return data::channel_statistics(dataset.train);
 }
 
 }  // namespace ashlar

@@ -63,5 +63,8 @@ struct VitData {
 OrderedJson vit_data_config(const VitData& data);
 // From a config.json with those keys. InputError naming the file and the key that is missing or unfit for so many classes.
 VitData read_vit_data(const std::filesystem::path& path, Dim classes);
+// How a ViT takes the pixels of `dataset`: as the config.json beside its weights tells, or else, as timm's has none, by the
+// statistics of the training images. With `classes`, tells on stdout where it learned other ones than the dataset has.
+data::Normalisation normalisation_of(const std::filesystem::path& config_file, const data::ImageDataset& dataset, bool classes);
 
 }  // namespace ashlar

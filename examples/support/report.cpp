@@ -43,21 +43,18 @@ std::vector<TableRow> key_figures(const std::vector<const RunRecord*>& runs) {
     for (const auto& eval : run->evals) splits.insert(eval.split);
   }
   for (const auto& split : splits) {
-    const auto last = [&split](const RunRecord& r, double EvalPoint::*member) {
-      double value = std::numeric_limits<double>::quiet_NaN();
-      for (const auto& e : r.evals) {
-        if (e.split == split && std::isfinite(e.*member)) value = e.*member;
-      }
-      return value;
+    const auto final = [&split](const RunRecord& r, double EvalPoint::*member) {
+      const EvalPoint* const eval = r.evals.empty() ? nullptr : r.final_eval(split);
+      return eval ? eval->*member : std::numeric_limits<double>::quiet_NaN();
     };
     row(split + " accuracy", [&](const RunRecord& r) {
-      const double value = last(r, &EvalPoint::accuracy);
+      const double value = final(r, &EvalPoint::accuracy);
       return std::isfinite(value) ? figure("%.2f", 100 * value) + " %" : "–";
     });
-    row(split + " perplexity", [&](const RunRecord& r) { return figure("%.2f", last(r, &EvalPoint::perplexity)); });
+    row(split + " perplexity", [&](const RunRecord& r) { return figure("%.2f", final(r, &EvalPoint::perplexity)); });
     row(split + " word perplexity",
-        [&](const RunRecord& r) { return figure("%.2f", last(r, &EvalPoint::word_perplexity)); });
-    row(split + " loss", [&](const RunRecord& r) { return figure("%.4f", last(r, &EvalPoint::loss)); });
+        [&](const RunRecord& r) { return figure("%.2f", final(r, &EvalPoint::word_perplexity)); });
+    row(split + " loss", [&](const RunRecord& r) { return figure("%.4f", final(r, &EvalPoint::loss)); });
   }
   row("training loss, last twentieth", [](const RunRecord& r) { return figure("%.4f", r.final_loss()); });
   row("parameters", of_model("parameters", nullptr));

@@ -47,11 +47,11 @@ double RunRecord::final_loss() const {
   return count > 0 ? sum / static_cast<double>(count) : kNone;
 }
 
-const EvalPoint* RunRecord::final_eval() const {
-  const bool keep_best = config.flag("keep_best", false);
+const EvalPoint* RunRecord::final_eval(const std::string& split) const {
+  const bool keep_best = config.flag("keep_best", false) && split == evals.front().split;
   const EvalPoint* final = nullptr;
   for (const EvalPoint& point : evals) {
-    if (point.split != evals.front().split) continue;
+    if (point.split != split) continue;
     if (!final || !keep_best || std::isnan(final->loss) || point.loss < final->loss) final = &point;
   }
   return final;

@@ -32,9 +32,10 @@ struct RunRecord {
   double last_elapsed() const;
   double median_rate() const;
   double final_loss() const;  // the mean of the last twentieth of the training losses
-  // The evaluation of the weights that are left, on the split that is evaluated during training, the first in the file: the
-  // last, or with --keep-best the one of the lowest loss. Null if there is none.
-  const EvalPoint* final_eval() const;
+  // The evaluation of the weights that are left: the last, or with --keep-best, on the split that is evaluated during training,
+  // the first in the file, the one of the lowest loss. Null if there is none.
+  const EvalPoint* final_eval(const std::string& split) const;
+  const EvalPoint* final_eval() const { return evals.empty() ? nullptr : final_eval(evals.front().split); }
   std::string result() const;  // of that: "accuracy 62.10 %", "word perplexity 254.0"
   // Training time at a step, between the steps that were reported.
   double elapsed_at(double step) const;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <ranges>
 
 #include "core/allocator.h"
 #include "examples/support/checkpoint.h"
@@ -119,13 +120,21 @@ class Run {
                              format_duration(limits_.elapsed()), ", results in ", folder_.root.string()));
   }
 
-  // What a run that has come to its end still lacks: its last step in the metrics, and evaluations. False where a signal ended
-  // one.
+  // What a run that has come to its end still lacks: its last step in the metrics, and evaluations, those after the first of the
+  // weights that are left. False where a signal ended one.
   bool finish() {
     if (unlogged_) log(*unlogged_);
-    return std::ranges::all_of(task_.evaluations, [this](const Evaluation& evaluation) {
+    const auto done = [this](const Evaluation& evaluation) {
       return metrics_.evaluated(evaluation.split, state_.step) || evaluate(evaluation);
-    });
+    };
+    if (!done(task_.evaluations.front())) return false;
+    if (std::isfinite(best_loss_) && best_step_ != state_.step && task_.evaluations.size() > 1) {
+      if (average_) average_->swap();  // so that the average, which is what is evaluated, is what is read
+      task_.load_model(folder_);
+      if (average_) average_->swap();
+      progress_.message("the other splits are evaluated with the best weights");
+    }
+    return std::ranges::all_of(task_.evaluations | std::views::drop(1), done);
   }
 
   void end(const std::string& stopped_by) {
@@ -212,7 +221,7 @@ class Run {
     if (best) task_.save_model(folder_);
     if (average_) average_->swap();
     if (!event) return false;
-    if (best) best_loss_ = event->loss;
+    if (best) best_loss_ = event->loss, best_step_ = state_.step;
     metrics_.write(*event);
     progress_.message(concat("step ", state_.step, ": ", describe(*event), best ? ", the best so far: kept" : ""));
     last_log_time_ += limits_.elapsed() - began;  // throughput is that of training
@@ -257,6 +266,7 @@ class Run {
   std::optional<TrainEvent> unlogged_;  // of the last step, where --log-every passed it over
   std::int64_t saved_at_ = -1;
   double best_loss_ = std::numeric_limits<double>::infinity();  // whose weights --keep-best has left in the folder
+  std::int64_t best_step_ = -1;  // of that, if this process found it
   const double matmul_rate_ = measured_matmul_rate(Device::parse(options_.device), options_.compute_dtype());
 };
 

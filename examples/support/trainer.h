@@ -39,8 +39,8 @@ struct TrainingTask {
   std::vector<Evaluation> evaluations;  // the first every --eval-every steps, all at the end
   // Writes what the model needs beside its weights, when a new run begins; may be empty.
   std::function<void(const RunFolder& folder)> save_vocabulary = {};
-  // Writes the weights of the finished model.
-  std::function<void(const RunFolder& folder)> save_model;
+  // Writes the weights of the model, and reads them again, for --keep-best.
+  std::function<void(const RunFolder& folder)> save_model, load_model = {};
 };
 
 // Runs to the end and leaves config.json, metrics.jsonl, checkpoint/, model.safetensors and report.html in options.out,

@@ -29,7 +29,7 @@ namespace {
 using Arguments = std::vector<std::string>;
 
 // Trains in `out`, an epoch being `steps_per_epoch` steps. `during` is called within every evaluation, `in_step` before the
-// loss of every batch; `judged` is the loss of the evaluation after a step.
+// loss of every batch; `judged` is the loss of the evaluation after a step, its accuracy the first of the weights.
 void run(const std::filesystem::path& out, const Arguments& arguments, const std::function<void()>& during = [] {},
          double steps_per_epoch = 1, const std::function<void(std::int64_t batch)>& in_step = [](std::int64_t) {},
          const std::function<double(std::int64_t step)>& judged = [](std::int64_t) { return 1.0; }) {
@@ -42,11 +42,12 @@ void run(const std::filesystem::path& out, const Arguments& arguments, const std
 
   SmallNet net(Scope::root(DType::f32, 1));
   const auto evaluation = [&](const std::string& split) {
-    return Evaluation{split, [&during, &judged, split](std::int64_t step, const EvalProgress& progress) {
+    return Evaluation{split, [&during, &judged, &net, split](std::int64_t step, const EvalProgress& progress) {
       progress(0, 2);
       during();
       progress(1, 2);
-      return EvalEvent{.step = step, .split = split, .loss = judged(step), .accuracy = {}, .perplexity = {}, .word_perplexity = {}};
+      const double first = net.fc.map().parameters()[0].tensor.value().to_vector<double>()[0];  // tells which weights these are
+      return EvalEvent{.step = step, .split = split, .loss = judged(step), .accuracy = first, .perplexity = {}, .word_perplexity = {}};
     }};
   };
   const TrainingTask task{
@@ -63,6 +64,7 @@ void run(const std::filesystem::path& out, const Arguments& arguments, const std
       .loss = [&](const Batch& b) { return F::cross_entropy(net.fc(Tensor(b.arrays[0])), {.target = b.arrays[1]}); },
       .evaluations = {evaluation("valid"), evaluation("test")},
       .save_model = [&](const RunFolder& folder) { save_weights(folder.model(), net); },
+      .load_model = [&](const RunFolder& folder) { load_weights(folder.model(), net); },
   };
   train(task, values, options.resolved());
 }
@@ -200,9 +202,13 @@ TEST_CASE("the weights of the best evaluation are left if that is asked for") {
     return model(folder / steps);
   };
   const std::string fourth = after("4");
+  const auto tested = [](const std::filesystem::path& of) { return read_run("", of).final_eval("test")->accuracy; };
   train(out, {"--steps", "6", "--keep-best"});
   CHECK(model(out) == fourth);
   CHECK(read_run("", out).final_eval()->step == 4);
+  CHECK(tested(out) == tested(folder / "4"));  // of the weights that are left
+  train(folder / "6", {"--steps", "6"});
+  CHECK(tested(out) != tested(folder / "6"));
   train(out, {"--steps", "8", "--resume"});
   CHECK(model(out) == fourth);
   train(out, {"--steps", "10", "--resume"});
