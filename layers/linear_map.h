@@ -117,10 +117,14 @@ struct ModelCost {
 };
 ModelCost cost_of(Module& model);
 
-// The value handle that models hold: any LinearMap, made from a spec (design: "Spec of a linear map").
+// The value handle that models hold: any LinearMap, made from a spec (design: "Spec of a linear map") or given.
 class Linear {
  public:
   Linear(const Scope& scope, Dim in, Dim out, std::string_view spec = "dense", const LinearOptions& options = {});
+  // A map of a kind that no spec names: Linear(std::make_unique<MyMap>(sub("fc1"), in, out, …)).
+  explicit Linear(std::unique_ptr<LinearMap> map) : map_(std::move(map)) {
+    if (!map_) throw Error("Linear: there is no map in the pointer; give std::make_unique of one");
+  }
   Tensor operator()(const Tensor& x) const { return (*map_)(x); }
   Tensor operator()(const F::Activation& x) const { return (*map_)(x); }
   F::Activation then_gelu(const Tensor& x, kernels::Gelu kind) const { return map_->then_gelu(x, kind); }

@@ -1,10 +1,54 @@
 #include "core/safetensors.h"
 #include "kernels/linalg/linalg.h"
 #include "layers/linear_spec.h"
+#include "tests/support/errors.h"
 #include "tests/support/linear_map_suite.h"
 
 using namespace ashlar;
 using namespace ashlar::test;
+
+namespace {
+
+// W = diag(d), a kind that no spec names.
+class Diagonal final : public LinearMap {
+ public:
+  Diagonal(const Scope& scope, Dim size, const LinearOptions& options)
+      : LinearMap(scope, size, size, options), d_(param("d", {size}, init::normal(1), {})) {}
+  Array to_dense() const override {
+    Array dense = Array::zeros({in_features(), in_features()}, DType::f64);
+    const Array d = on_host(d_);
+    for (Dim i = 0; i < in_features(); ++i) dense.data<double>()[i * in_features() + i] = d.data<double>()[i];
+    return dense;
+  }
+  LinearCost cost(Dim rows) const override { return {.params = in_features(), .macs_forward = rows * in_features()}; }
+  std::string spec() const override { return "diagonal"; }
+
+ protected:
+  void fit(const Array&, const ProjectionOptions&) override {}
+  Tensor forward(const Tensor& x, const Tensor& bias) const override { return x * d_ + bias; }
+
+ private:
+  Tensor d_;  // (size)
+};
+
+}  // namespace
+
+TEST_CASE("a map of the user's own takes the place of one by a spec in a model") {
+  struct Net : Module {
+    explicit Net(const Scope& s)
+        : Module(s), first(std::make_unique<Diagonal>(sub("first"), 6, LinearOptions{})), second(sub("second"), 6, 2) {}
+    Linear first, second;
+  };
+  Net net(Scope::root(DType::f64, 1));
+  const Tensor x = Tensor::leaf(randn({3, 6}, DType::f64, 1));
+  const Tensor expected = F::matmul(x, F::transpose(Tensor(net.first.map().to_dense()), 0, 1));
+  REQUIRE(relative_error(net.first(x).value(), expected.value()) <= 1e-15);  // the bias begins as 0
+  std::vector<std::string> names;
+  for (const Parameter& parameter : net.parameters()) names.push_back(parameter.name);
+  REQUIRE(names == std::vector<std::string>{"first.bias", "first.d", "second.bias", "second.weight"});
+  REQUIRE(cost_of(net).linear_parameters == 6 + 12);
+  REQUIRE(contains(error_of<Error>([] { Linear(std::unique_ptr<LinearMap>()); }), "Linear: there is no map"));
+}
 
 TEST_CASE("dense satisfies the contract of linear maps") {
   linear_map_suite({{"dense", 1, 1}, {"dense", 7, 5}, {"dense", 16, 33}}, 0.0);
