@@ -64,7 +64,7 @@ void run(int argc, char** argv) {
   Options options("generate", "Prints text from a trained GPT-2.");
   options.add("model", s.model, "folder with config.json, model.safetensors and the tokenizer").value_name("DIR");
   options.add("tokenizer", s.tokenizer, concat(kTokenizerFolder, "; default: that of --model")).value_name("DIR");
-  options.add("prompt", s.prompt, "text to go on from").value_name("TEXT");
+  options.add("prompt", s.prompt, "text to go on from; after <|endoftext|> a new text begins").value_name("TEXT");
   options.add("tokens", s.tokens, "tokens to generate").at_least(0);
   options.add("temperature", s.temperature, "1 draws as the model says, less more safely, 0 the likeliest").at_least(0);
   options.add("top_k", s.top_k, "draw among the N likeliest; 0: all").at_least(0);
