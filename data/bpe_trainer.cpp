@@ -22,14 +22,16 @@ struct Word {
 // cut, so that learning takes time by the length of the text.
 constexpr std::size_t kLongestWord = 1024;
 
-// The different pieces of the text as single bytes; a piece of one byte has no pairs and is left out.
+// The different pieces of the texts as single bytes, without what separates the texts; a piece of one byte has no pairs
+// and is left out.
 std::vector<Word> count_pieces(std::string_view text, const std::array<TokenId, 256>& byte_token) {
   constexpr std::size_t kChunk = 1 << 20;
   const std::vector<std::string_view> chunks = cut_text(text, kChunk);
   std::unordered_map<std::string_view, Count> counts;
   parallel_items(static_cast<Dim>(chunks.size()), [&](Dim item) {
     std::unordered_map<std::string_view, Count> own;
-    for (const std::string_view piece : pretokenize(chunks[static_cast<std::size_t>(item)])) {
+    for (const std::string_view piece : pretokenize(chunks[static_cast<std::size_t>(item)], kEndOfText)) {
+      if (piece == kEndOfText) continue;
       for (std::size_t begin = 0; begin < piece.size(); begin += kLongestWord) ++own[piece.substr(begin, kLongestWord)];
     }
 #pragma omp critical(ashlar_count_pieces)

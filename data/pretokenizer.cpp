@@ -81,22 +81,18 @@ Repaired repair(std::string_view text) {
   return result;
 }
 
-}  // namespace
-
-std::vector<std::string_view> pretokenize(std::string_view text) {
+// `match` is room for one match.
+void append_pieces(std::string_view text, pcre2_match_data* match, std::vector<std::string_view>& pieces) {
   static const Code code = compile();
-  const MatchData match(pcre2_match_data_create(1, nullptr), pcre2_match_data_free);
-  if (!match) throw Error("tokenizer: no memory for a match");
   const Repaired repaired = repair(text);
   const std::string_view subject = repaired.inserted.empty() ? text : repaired.text;
-  const std::size_t* const bounds = pcre2_get_ovector_pointer(match.get());
+  const std::size_t* const bounds = pcre2_get_ovector_pointer(match);
 
-  std::vector<std::string_view> pieces;
   std::size_t replaced = 0;  // replacements before `end`: the original is so many bytes shorter there
   std::size_t begin = 0;     // in the original
   for (std::size_t end = 0; end < subject.size();) {
     const int matched = pcre2_match(code.get(), reinterpret_cast<PCRE2_SPTR>(subject.data()), subject.size(),
-                                    end, PCRE2_NO_UTF_CHECK, match.get(), nullptr);
+                                    end, PCRE2_NO_UTF_CHECK, match, nullptr);
     if (matched < 0)
       throw Error(concat("tokenizer: PCRE2 fails at byte ", begin, ": ", pcre_message(matched)));
     end = bounds[1];
@@ -104,6 +100,22 @@ std::vector<std::string_view> pretokenize(std::string_view text) {
     pieces.push_back(text.substr(begin, end - replaced - begin));
     begin = end - replaced;
   }
+}
+
+}  // namespace
+
+std::vector<std::string_view> pretokenize(std::string_view text, std::string_view separator) {
+  const MatchData match(pcre2_match_data_create(1, nullptr), pcre2_match_data_free);
+  if (!match) throw Error("tokenizer: no memory for a match");
+  std::vector<std::string_view> pieces;
+  while (!separator.empty()) {
+    const std::size_t end = text.find(separator);
+    if (end == std::string_view::npos) break;
+    append_pieces(text.substr(0, end), match.get(), pieces);
+    pieces.push_back(text.substr(end, separator.size()));
+    text.remove_prefix(end + separator.size());
+  }
+  append_pieces(text, match.get(), pieces);
   return pieces;
 }
 

@@ -11,12 +11,13 @@ namespace ashlar::data {
 
 // The pieces of any byte sequence, in order; together they are `text`. A byte that is not part of valid UTF-8
 // counts as a character of its own that is neither letter, number nor space — what Python's "surrogateescape"
-// makes of it.
-std::vector<std::string_view> pretokenize(std::string_view text);
+// makes of it. `separator`, if not empty, is a piece wherever it stands, and the text ends before it and begins
+// anew after it.
+std::vector<std::string_view> pretokenize(std::string_view text, std::string_view separator = {});
 
 // Cuts a long text into parts of about `bytes` that can be pretokenized independently: the pieces of the
 // parts are the pieces of the text. Cuts lie between a printable ASCII character and a space or newline,
-// where every piece ends; a text without such places stays whole.
+// where every piece ends, and so never in a separator without these; a text without such places stays whole.
 std::vector<std::string_view> cut_text(std::string_view text, std::size_t bytes);
 
 }  // namespace ashlar::data

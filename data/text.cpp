@@ -9,6 +9,7 @@
 #include "data/embedded_text.h"
 #include "data/folder.h"
 #include "data/locate.h"
+#include "data/tokenizer.h"
 
 namespace ashlar::data {
 namespace fs = std::filesystem;
@@ -65,11 +66,14 @@ std::string read_text(const fs::path& file) {
   return text;
 }
 
-// Where the last tenth of a text begins: with a line if one begins shortly before, otherwise with a character of UTF-8.
+// Where the last tenth of a file begins: with a text or else a line of it if one begins shortly before, otherwise with a
+// character of UTF-8. It may be a little less than a tenth, where it would begin within kEndOfText.
 std::size_t last_tenth(std::string_view text) {
   std::size_t begin = text.size() - text.size() / 10;
-  const std::size_t line = text.substr(0, begin).rfind('\n') + 1;  // npos + 1 == 0
-  if (line > 0 && begin - line <= text.size() / 20) return line;
+  for (const std::string_view end : {kEndOfText, std::string_view("\n")}) {
+    const std::size_t found = text.substr(0, begin + end.size() - 1).rfind(end);
+    if (found != std::string_view::npos && begin <= found + end.size() + text.size() / 20) return found + end.size();
+  }
   const auto goes_on = [](char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; };
   while (begin > 0 && begin < text.size() && goes_on(text[begin])) --begin;
   return begin;

@@ -25,7 +25,7 @@ TextDataset load_text(const std::filesystem::path& path);
 TextDataset embedded_text();
 
 struct WordCount {
-  Dim words = 0;  // separated by ASCII whitespace
+  Dim words = 0;  // separated by ASCII whitespace, as wc counts them: <|endoftext|> on a line of its own is one too
   Dim lines = 0;  // the last one needs no newline
   // What WikiText perplexities are averaged over: the words and one <eos> a line (Merity et al. 2016).
   Dim tokens() const { return words + lines; }

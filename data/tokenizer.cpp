@@ -68,9 +68,13 @@ const Tokenizer::Merge* Tokenizer::find_merge(TokenPair pair) const {
   return found == merge_of_.end() ? nullptr : &found->second;
 }
 
-// Applies the merge of lowest rank, the leftmost first, until none is left; a queue of candidates over a
-// linked list makes that n log n for a piece of n bytes.
+// The end of a text is a token as it stands. Elsewhere the merge of lowest rank is applied, the leftmost first,
+// until none is left; a queue of candidates over a linked list makes that n log n for a piece of n bytes.
 void Tokenizer::append_piece(std::string_view piece, std::vector<TokenId>& ids) const {
+  if (end_of_text_ && piece == kEndOfText) {
+    ids.push_back(*end_of_text_);
+    return;
+  }
   constexpr std::int32_t kNone = -1;
   struct Node {
     TokenId id;  // kNone once it has been merged into its left neighbour
@@ -131,7 +135,7 @@ std::vector<TokenId> Tokenizer::encode(std::string_view text) const {
     const std::string_view chunk = chunks[static_cast<std::size_t>(item)];
     std::vector<TokenId>& ids = encoded[static_cast<std::size_t>(item)];
     Cache& cache = caches[static_cast<std::size_t>(caches.size() == 1 ? 0 : omp_get_thread_num())];
-    for (const std::string_view piece : pretokenize(chunk)) {
+    for (const std::string_view piece : pretokenize(chunk, end_of_text_ ? kEndOfText : "")) {
       if (piece.size() > kLongestCached) {
         append_piece(piece, ids);
         continue;

@@ -51,11 +51,12 @@ class Tokenizer {
   // kEndOfText, if the vocabulary has it.
   std::optional<TokenId> end_of_text() const { return end_of_text_; }
 
-  // The ids of any byte sequence; decode gives the same bytes back. Special tokens in the text are ordinary
-  // text. Of the merges that apply within a piece the lowest is made, at its leftmost place, until none applies.
-  // (OpenAI's code makes it at all its places at once; that can only differ when two merges make the same token,
-  // as in no vocabulary that was learned.) Long texts are cut where that does not change the result and encoded
-  // in parallel.
+  // The ids of any byte sequence; decode gives the same bytes back. <|endoftext|> in the text is the special token, if the
+  // vocabulary has it, and the texts before and after it are encoded each on its own, as by tiktoken with allowed_special;
+  // other special tokens are ordinary text. Of the merges that apply within a piece the lowest is made, at its leftmost place,
+  // until none applies. (OpenAI's code makes it at all its places at once; that can only differ when two merges make the same
+  // token, as in no vocabulary that was learned.) Long texts are cut where that does not change the result and encoded in
+  // parallel.
   std::vector<TokenId> encode(std::string_view text) const;
   std::string decode(std::span<const TokenId> ids) const;
 

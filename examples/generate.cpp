@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <numeric>
 
 #include "core/parallel.h"
 #include "core/random.h"
@@ -11,6 +10,7 @@
 #include "examples/models/saved.h"
 #include "examples/support/options.h"
 #include "examples/support/program.h"
+#include "examples/support/sampling.h"
 #include "examples/support/system.h"
 
 namespace {
@@ -21,8 +21,8 @@ using namespace ashlar::support;
 struct Settings {
   std::filesystem::path model, tokenizer;
   std::string prompt = "The";
-  std::int64_t tokens = 200, top_k = 40;
-  double temperature = 0.8;
+  std::int64_t tokens = 200;
+  Sampling sampling;
   std::uint64_t seed = 1;
   bool cache = true;
   std::string device = "cpu", dtype = "f32";
@@ -43,31 +43,18 @@ std::vector<float> next_logits(const Gpt2& model, const std::vector<data::TokenI
   return (go_on ? model.next_token_logits(batch, *cache) : model.next_token_logits(batch)).value().to_vector<float>();
 }
 
-// One draw from softmax(logits / temperature) over the `top_k` largest; the largest itself at temperature 0.
-data::TokenId sample(const std::vector<float>& logits, const Settings& s, std::uint64_t position) {
-  std::vector<std::size_t> order(logits.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  const std::size_t kept = s.top_k > 0 ? std::min(order.size(), static_cast<std::size_t>(s.top_k)) : order.size();
-  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(kept), order.end(),
-                    [&](std::size_t a, std::size_t b) { return logits[a] > logits[b] || (logits[a] == logits[b] && a < b); });
-  if (s.temperature == 0) return static_cast<data::TokenId>(order[0]);
-  std::vector<double> weights(kept);
-  for (std::size_t i = 0; i < kept; ++i) weights[i] = std::exp((logits[order[i]] - logits[order[0]]) / s.temperature);
-  double left = Random(key_of(s.seed, "generate")).uniform(position) * std::accumulate(weights.begin(), weights.end(), 0.0);
-  std::size_t choice = 0;
-  while (choice + 1 < kept && left >= weights[choice]) left -= weights[choice++];
-  return static_cast<data::TokenId>(order[choice]);
-}
-
 void run(int argc, char** argv) {
   Settings s;
   Options options("generate", "Prints text from a trained GPT-2.");
   options.add("model", s.model, "folder with config.json, model.safetensors and the tokenizer").value_name("DIR");
   options.add("tokenizer", s.tokenizer, concat(kTokenizerFolder, "; default: that of --model")).value_name("DIR");
-  options.add("prompt", s.prompt, "text to go on from").value_name("TEXT");
+  options.add("prompt", s.prompt, "text to go on from; after <|endoftext|> a new text begins").value_name("TEXT");
   options.add("tokens", s.tokens, "tokens to generate").at_least(0);
-  options.add("temperature", s.temperature, "1 draws as the model says, less more safely, 0 the likeliest").at_least(0);
-  options.add("top_k", s.top_k, "draw among the N likeliest; 0: all").at_least(0);
+  options.add("temperature", s.sampling.temperature, "1 draws as the model says, less more safely, 0 the likeliest").at_least(0);
+  options.add("top_k", s.sampling.top_k, "draw among the N likeliest; 0: all").at_least(0);
+  options.add("top_p", s.sampling.top_p, "of these among the fewest likeliest that have this share of the probability; 1: all")
+      .at_least(0)
+      .at_most(1);
   options.add("seed", s.seed, "seed of the draws");
   options.add("cache", s.cache, "keep the keys and values of what has been seen, or else compute all of it for each token");
   add_device_option(options, s.device);
@@ -90,12 +77,13 @@ void run(int argc, char** argv) {
   if (ids.empty()) ids.push_back(tokenizer.end_of_text().value_or(0));
   print(s.prompt);
   GptCache cache = model.make_cache(1);
+  const Random draws(key_of(s.seed, "generate"));
   for (std::int64_t i = 0; i < s.tokens; ++i) {
     std::vector<float> logits = next_logits(model, ids, s.cache ? &cache : nullptr);
     logits.resize(static_cast<std::size_t>(tokenizer.vocab_size()));
     ASHLAR_CHECK(std::ranges::all_of(logits, [](float logit) { return std::isfinite(logit); }),
                  weights.string(), ": these weights give logits that are not finite; the file is damaged, or its training diverged");
-    const data::TokenId next = sample(logits, s, static_cast<std::uint64_t>(i));
+    const auto next = static_cast<data::TokenId>(sample(logits, s.sampling, draws.uniform(static_cast<std::uint64_t>(i))));
     if (next == tokenizer.end_of_text()) break;
     ids.push_back(next);
     print(tokenizer.token(next));

@@ -36,7 +36,8 @@ void add_options(Options& options, Settings& s) {
   options.add("depth", s.gpt.depth, "number of blocks").at_least(0);
   options.add("heads", s.gpt.heads, "attention heads").at_least(1);
   options.add("hidden", s.gpt.hidden, "width inside the MLP; 0: four times the width").at_least(0);
-  options.add("context", s.gpt.context, "tokens that the model sees at a time").at_least(1);
+  options.add("context", s.gpt.context, "tokens that the model sees at a time; with --init-from no more than it has positions")
+      .at_least(1);
   options.add("dropout", s.gpt.dropout, "dropout on the embedding and the branches").at_least(0).at_most(0.99);
   options.add("recompute", s.gpt.checkpoint, "recompute each block in backward instead of keeping its activations");
   options.group("Text");
@@ -90,6 +91,15 @@ Dim rows_of(const Settings& s, const data::Tokenizer& tokenizer) {
   return rows;
 }
 
+void load_given_weights(Gpt2& model, const std::filesystem::path& path) {
+  const SafetensorsFile file = open_weights("--init-from", path);
+  model.load(file);
+  const Dim context = model.config().context, positions = Gpt2::positions_in(file).value_or(context);
+  if (positions > context) {
+    std::printf("--init-from: the first %lld of %lld positions\n", static_cast<long long>(context), static_cast<long long>(positions));
+  }
+}
+
 void run(int argc, char** argv) {
   Settings s;
   Options options("train_gpt", "Trains a GPT-2 on text and leaves the run in --out.");
@@ -126,7 +136,7 @@ void run(int argc, char** argv) {
               splits[0].words_per_token);
 
   Gpt2 model(Scope::root(t.compute_dtype(), t.seed, Device::parse(t.device)), s.gpt);
-  if (!t.resume && !t.init_from.empty()) model.load(open_weights("--init-from", t.init_from));
+  if (!t.resume && !t.init_from.empty()) load_given_weights(model, t.init_from);
   check_begin(t, {s.gpt.width, s.gpt.heads, s.gpt.hidden, s.gpt.linear, "tanh"});
   data::Prefetch batches(data::TokenLoader(std::move(train_tokens), t.batch_part(), s.gpt.context, t.seed));
 

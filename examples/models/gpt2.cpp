@@ -10,6 +10,7 @@ namespace ashlar {
 namespace {
 
 constexpr double kStd = 0.02;
+constexpr const char* kPrefix = "transformer.";  // of names in some published files
 
 const GptConfig& checked(const GptConfig& c) {
   ASHLAR_CHECK(c.vocab >= 1 && c.context >= 1 && c.depth >= 0, "gpt2: needs a vocabulary and a context of at least 1");
@@ -22,6 +23,14 @@ Array count_up(Dim count, Device device) {
   std::vector<std::int32_t> numbers(static_cast<std::size_t>(count));
   std::iota(numbers.begin(), numbers.end(), 0);
   return Array::from(numbers, {count}).to(device);
+}
+
+std::optional<Dim> rows_in(const SafetensorsFile& file, const std::string& matrix) {
+  for (const char* prefix : {"", kPrefix}) {
+    const auto found = file.entries().find(prefix + matrix);
+    if (found != file.entries().end() && found->second.shape.size() == 2) return found->second.shape[0];
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -113,17 +122,13 @@ Exchange Gpt2::huggingface(const std::string& prefix) {
   };
 }
 
-std::optional<Dim> Gpt2::vocabulary_in(const SafetensorsFile& file) {
-  for (const char* name : {"wte.weight", "transformer.wte.weight"}) {
-    const auto found = file.entries().find(name);
-    if (found != file.entries().end() && found->second.shape.size() == 2) return found->second.shape[0];
-  }
-  return std::nullopt;
-}
+std::optional<Dim> Gpt2::vocabulary_in(const SafetensorsFile& file) { return rows_in(file, "wte.weight"); }
+
+std::optional<Dim> Gpt2::positions_in(const SafetensorsFile& file) { return rows_in(file, "wpe.weight"); }
 
 void Gpt2::load(const SafetensorsFile& file) {
-  const std::string prefix = file.contains("transformer.wte.weight") ? "transformer." : "";
-  const std::string head = "lm_head.weight", embedding = prefix + "wte.weight";
+  const std::string prefix = file.contains(concat(kPrefix, "wte.weight")) ? kPrefix : "";
+  const std::string head = "lm_head.weight", embedding = prefix + "wte.weight", positions = prefix + "wpe.weight";
   // The tied head stands in some files again, and old ones hold the causal masks.
   if (file.contains(head) && file.contains(embedding)) {
     const Array a = file.read(head), b = file.read(embedding);
@@ -133,9 +138,18 @@ void Gpt2::load(const SafetensorsFile& file) {
                  file.path().string(), ": ", head, " differs from ", embedding,
                  "; only a model whose head is the token embedding is possible");
   }
-  import_weights(*this, file, huggingface(prefix), [](const std::string& name) {
-    return name == "lm_head.weight" || name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias");
+  // Other embeddings of positions than the first rows of a longer one are import_weights()'s to judge.
+  const Dim rows = positions_in(file).value_or(config_.context);
+  const bool fits = file.contains(positions) && file.shape(positions) == Shape{rows, config_.width} &&
+                    is_floating(file.dtype(positions));
+  ASHLAR_CHECK(!fits || rows >= config_.context, file.path().string(), ": has ", rows, " positions, and the model a context of ",
+               config_.context, "; give --context ", rows, " or less (n_positions of a config.json)");
+  const bool shortened = fits && rows > config_.context;
+  import_weights(*this, file, huggingface(prefix), [&](const std::string& name) {
+    return name == "lm_head.weight" || name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias") ||
+           (shortened && name == positions);
   });
+  if (shortened) copy(file.read(positions).slice(0, 0, config_.context), wpe_.weight().value());
 }
 
 }  // namespace ashlar

@@ -45,10 +45,12 @@ class Gpt2 final : public Module {
   // The names and shapes of Hugging Face transformers, whose Conv1D keeps dense weights as (in, out). `prefix` is
   // "" in most published files, "transformer." in others.
   static Exchange huggingface(const std::string& prefix = "");
-  // Loads a file of either kind, ours or theirs. InputError as of import_weights(), and for a head of its own.
+  // Loads a file of either kind, ours or theirs; of more positions than `context` the first. InputError as of
+  // import_weights(), for fewer positions, and for a head of its own.
   void load(const SafetensorsFile& file);
-  // The rows of the token embedding in such a file, or in a checkpoint; none if it has no such matrix.
+  // The rows of the embeddings of tokens and of positions in such a file, or in a checkpoint; none if it has no such matrix.
   static std::optional<Dim> vocabulary_in(const SafetensorsFile& file);
+  static std::optional<Dim> positions_in(const SafetensorsFile& file);
   // Multiply-accumulates of one forward pass a token at full context, head and attention included.
   Dim macs_per_token(bool dense = false);
 

@@ -109,6 +109,8 @@ class Run {
       if (due(options_.checkpoint_every)) save();
     }
     tell();
+    // A run that goes on later has other steps to log.
+    if (limits_.stopped_by() != "signal" && unlogged_) log(*unlogged_);
     if (options_.save) save();
     // Whoever sends a signal does not wait for an evaluation.
     const bool stopped = limits_.stopped_by() == "signal" || !finish();
@@ -120,10 +122,9 @@ class Run {
                              format_duration(limits_.elapsed()), ", results in ", folder_.root.string()));
   }
 
-  // What a run that has come to its end still lacks: its last step in the metrics, and evaluations, those after the first of the
-  // weights that are left. False where a signal ended one.
+  // The evaluations that a run which has come to its end still lacks, those after the first of the weights that are left. False
+  // where a signal ended one.
   bool finish() {
-    if (unlogged_) log(*unlogged_);
     const auto done = [this](const Evaluation& evaluation) {
       return metrics_.evaluated(evaluation.split, state_.step) || evaluate(evaluation);
     };

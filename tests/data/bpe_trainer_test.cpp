@@ -31,7 +31,8 @@ Vocabulary train_naively(std::string_view text, std::size_t vocab_size) {
     result.tokens.emplace_back(1, static_cast<char>(byte));
   }
   std::vector<std::vector<TokenId>> pieces;
-  for (const std::string_view piece : pretokenize(text)) {
+  for (const std::string_view piece : pretokenize(text, kEndOfText)) {
+    if (piece == kEndOfText) continue;
     pieces.emplace_back();
     for (const char byte : piece) pieces.back().push_back(id_of[byte]);
   }
@@ -74,7 +75,11 @@ std::vector<TokenId> encode_naively(const Vocabulary& vocabulary, std::string_vi
   std::map<TokenPair, std::size_t> rank_of;
   for (const TokenPair pair : vocabulary.merges) rank_of.emplace(pair, rank_of.size());
   std::vector<TokenId> result;
-  for (const std::string_view piece : pretokenize(text)) {
+  for (const std::string_view piece : pretokenize(text, kEndOfText)) {
+    if (piece == kEndOfText) {
+      result.push_back(id_of.at(std::string(piece)));
+      continue;
+    }
     std::vector<TokenId> ids;
     for (const char byte : piece) ids.push_back(id_of.at(std::string(1, byte)));
     while (true) {
@@ -114,6 +119,14 @@ TEST_CASE("bpe_training_merges_what_counting_anew_merges", "[data]") {
   REQUIRE((files_of(tokenizer) == files_of(train_naively(small, 5000))));
   REQUIRE(tokenizer.vocab_size() < 300);
   REQUIRE(tokenizer.decode(tokenizer.encode(small)) == small);
+}
+
+TEST_CASE("bpe_training_learns_nothing_from_the_ends_of_texts", "[data]") {
+  const auto texts = [](const std::string& end) { return "(banana, bandana)" + end + "(cabana)" + end + end + "ananas, (an)" + end; };
+  const std::string end(kEndOfText);
+  // A newline between words is a piece of one byte, of which nothing is learned either.
+  REQUIRE((files_of(train_bpe(texts(end), 400)) == files_of(train_bpe(texts("\n"), 400))));
+  REQUIRE(train_bpe(end + end + end, 400).vocab_size() == 257);
 }
 
 TEST_CASE("merges_apply_in_their_order_from_left_to_right", "[data]") {

@@ -20,6 +20,7 @@ TEST_CASE("words_and_lines_are_counted_as_wikitext_does", "[data]") {
   REQUIRE(count("a\vb\fc\r\nd") == std::pair<Dim, Dim>(4, 2));
   REQUIRE(count("one\n") == std::pair<Dim, Dim>(1, 1));
   REQUIRE(count("one") == std::pair<Dim, Dim>(1, 1));
+  REQUIRE(count("one.\n<|endoftext|>\ntwo.") == std::pair<Dim, Dim>(3, 3));
   REQUIRE(count_words(" = Heading = \n \n a <unk> @-@ b . \n").tokens() == 3 + 5 + 3);
 }
 
@@ -77,6 +78,15 @@ TEST_CASE("of_a_single_text_the_last_tenth_is_kept_for_validation", "[data]") {
   REQUIRE(halves(std::string(89, 'a') + "\n" + std::string(10, 'b')).valid == std::string(10, 'b'));
   REQUIRE(halves(std::string(90, 'a') + "\n" + std::string(9, 'b')).valid == "\n" + std::string(9, 'b'));
   REQUIRE(halves(std::string(80, 'a') + "\n" + std::string(19, 'b')).valid == std::string(10, 'b'));
+  // With a text rather than a line, and never within what ends one.
+  const std::string end = "<|endoftext|>";
+  REQUIRE(halves(std::string(73, 'a') + end + "\nb\n" + std::string(11, 'c')).valid == "\nb\n" + std::string(11, 'c'));
+  REQUIRE(halves(std::string(66, 'a') + end + "b\n" + std::string(19, 'c')).valid == std::string(10, 'c'));
+  for (std::size_t before = 73; before < 87; ++before) {
+    const std::string after(100 - end.size() - before, 'b');
+    CAPTURE(before);
+    REQUIRE(halves(std::string(before, 'a') + end + after).valid == after);
+  }
   // Never within a character, here of four bytes.
   std::string smiles;
   for (int i = 0; i < 24; ++i) smiles += "\U0001F600";

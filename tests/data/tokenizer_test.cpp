@@ -112,13 +112,49 @@ TEST_CASE("long_texts_encode_as_their_parts_do", "[data]") {
   REQUIRE(tokenizer.encode(run).size() == run.size());
 }
 
+TEST_CASE("the_end_of_a_text_is_its_token", "[data]") {
+  const Tokenizer tokenizer = small_tokenizer();
+  const TokenId end = *tokenizer.end_of_text(), space = ' ';
+  using Ids = std::vector<TokenId>;
+  REQUIRE(tokenizer.encode("<|endoftext|>") == Ids{end});
+  REQUIRE(tokenizer.encode("<|endoftext|><|endoftext|>abc") == Ids{end, end, 257});
+  // No merge reaches over it, and almost it is text.
+  REQUIRE(tokenizer.encode("a<|endoftext|>b") == Ids{'a', end, 'b'});
+  REQUIRE(tokenizer.encode("<|endoftext|").size() == 12);
+  REQUIRE(tokenizer.encode("<<|endoftext|>|>") == Ids{'<', end, '|', '>'});
+  REQUIRE(tokenizer.encode("\xc3<|endoftext|>\xa9") == Ids{0xc3, end, 0xa9});
+  // What lies on both sides is cut as a text of its own: two spaces at the end are one piece, before a word they are two.
+  REQUIRE(pretokenize("x.  <|endoftext|>  y", kEndOfText) ==
+          std::vector<std::string_view>{"x", ".", "  ", kEndOfText, " ", " y"});
+  REQUIRE(tokenizer.encode("  <|endoftext|>  ab") == Ids{space, space, end, space, space, 256});
+  REQUIRE(tokenizer.decode(tokenizer.encode("ab <|endoftext|>\nab")) == "ab <|endoftext|>\nab");
+  // Without the token it is text, whose first letters go with what stands before.
+  std::vector<std::string> bytes;
+  for (unsigned byte = 0; byte < 256; ++byte) bytes.emplace_back(1, static_cast<char>(byte));
+  bytes.emplace_back(".<");
+  REQUIRE(Tokenizer(bytes, {{'.', '<'}}).encode(".<|endoftext|>").size() == 13);
+}
+
+TEST_CASE("texts_encode_alike_however_many_lie_in_a_file", "[data]") {
+  const Tokenizer tokenizer = small_tokenizer();
+  const std::string unit = "it's abc \n<|endoftext|>\n cab.<|endoftext|>ab\xff  <|endoftext|> x'll ";
+  const std::vector<TokenId> once = tokenizer.encode(unit);
+  std::string text;
+  std::vector<TokenId> expected;
+  while (text.size() < (std::size_t{3} << 20)) {
+    text += unit;
+    expected.insert(expected.end(), once.begin(), once.end());
+  }
+  REQUIRE((tokenizer.encode(text) == expected));
+}
+
 TEST_CASE("cut_text_keeps_the_pieces", "[data]") {
-  const std::string text = "a b  c\n\nit's \t x. \xff y\xc3\xa9 z";
-  const auto whole = pretokenize(text);
+  const std::string text = "a b  c\n\nit's \t x. <|endoftext|>  \n x<|endoftext|> \xff y\xc3\xa9 z";
+  const auto whole = pretokenize(text, kEndOfText);
   for (std::size_t bytes = 1; bytes <= text.size() + 1; ++bytes) {
     std::vector<std::string_view> parts, pieces;
     for (const std::string_view part : cut_text(text, bytes))
-      for (const std::string_view piece : pretokenize(part)) pieces.push_back(piece);
+      for (const std::string_view piece : pretokenize(part, kEndOfText)) pieces.push_back(piece);
     REQUIRE(pieces == whole);
   }
 }
@@ -155,7 +191,6 @@ TEST_CASE("tokenizer_files_survive_saving_and_loading", "[data]") {
   REQUIRE(again.vocab_size() == 259);
   REQUIRE(again.end_of_text() == TokenId{258});
   REQUIRE(again.encode("abcab") == std::vector<TokenId>{257, 256});
-  REQUIRE(again.encode("<|endoftext|>").size() == 13);
   for (TokenId id = 0; id < 259; ++id) REQUIRE(again.token(id) == tokenizer.token(id));
   std::size_t files = 0;
   for ([[maybe_unused]] const auto& entry :

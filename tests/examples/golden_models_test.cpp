@@ -166,6 +166,34 @@ TEST_CASE("weights written in the names of other libraries are read back, and a 
   REQUIRE_THROWS_WITH(other.load(SafetensorsFile(path)), says("lm_head.weight differs from wte.weight"));
 }
 
+TEST_CASE("a GPT-2 with a smaller context than given weights has their first positions, and with a larger one none") {
+  GptConfig config{.vocab = 11, .context = 8, .width = 8, .depth = 1, .heads = 2};
+  const Gpt2 model(Scope::root(DType::f32, 1), config);
+  const test::TemporaryFolder folder;
+  const std::string prefix = GENERATE("", "transformer.");
+  write_safetensors(folder / "model.safetensors", export_weights(model, Gpt2::huggingface(prefix)));
+  const SafetensorsFile file(folder / "model.safetensors");
+  REQUIRE(Gpt2::positions_in(file) == 8);
+  config.context = 5;
+  Gpt2 shorter(Scope::root(DType::f32, 2), config);
+  shorter.load(file);
+  const Array tokens = random_ids({2, 5}, 11, 1);
+  REQUIRE(bitwise_equal(shorter.logits(tokens).value(), model.logits(tokens).value()));
+
+  config.context = 9;
+  Gpt2 longer(Scope::root(DType::f32, 3), config);
+  const Array before = longer.parameters()[0].tensor.value().clone();
+  REQUIRE_THROWS_WITH(longer.load(file), says("model.safetensors: has 8 positions, and the model a context of 9; give --context 8 or less"));
+  REQUIRE(bitwise_equal(longer.parameters()[0].tensor.value(), before));
+  // Weights of another width are refused with all that is wrong.
+  config.width = 16;
+  for (const Dim context : {5, 9}) {
+    config.context = context;
+    Gpt2 wider(Scope::root(DType::f32, 4), config);
+    REQUIRE_THROWS_WITH(wider.load(file), says("wpe.weight is (8, 8) instead of (") && says("wte.weight is (11, 8) instead of (11, 16)"));
+  }
+}
+
 TEST_CASE("tables of SS1 with values that no kernel can use are refused when they are read") {
   const GptConfig config{.vocab = 11, .context = 8, .width = 8, .depth = 1, .heads = 2, .linear = BlockSpecs::everywhere("ss1:reduction=2")};
   Gpt2 model(Scope::root(DType::f32, 1), config);

@@ -35,6 +35,13 @@ write three --temperature 1 --top-k 0 --seed 3
 write four --temperature 1 --top-k 0 --seed 4
 write two --temperature 1 --top-k 2 --seed 3
 write cold --temperature 0.01 --top-k 0 --seed 3
+write share --temperature 1 --top-k 0 --top-p 0.5 --seed 3
+write whole --temperature 1 --top-k 0 --top-p 1 --seed 3
+write least --temperature 9 --top-k 0 --top-p 0 --seed 4
+same "the likeliest token of a share of 0" "$work/text-likeliest" "$work/text-least"
+same "--top-p 1 and all" "$work/text-whole" "$work/text-three"
+differs "--top-p 0.5 and all" "$work/text-share" "$work/text-three"
+expect 2 "--top-p" "$bin/generate" --model "$work/gpt-a" --top-p 1.5
 differs "other seeds" "$work/text-three" "$work/text-four"
 differs "--top-k 2 and all" "$work/text-two" "$work/text-three"
 differs "other temperatures" "$work/text-cold" "$work/text-three"

@@ -90,6 +90,15 @@ PY
 expect 0 "" "$bin/train_vit" --resume --steps 2 --out "$work/three-classes"
 expect 2 "--new-head needs --init-from" "${vit[@]}" --new-head --steps 0 --out "$work/x"
 
+# ---- given weights whose first positions are enough
+shorter=("${gpt_data[@]}" --init-from "$work/gpt-a/model.safetensors" --out "$work/gpt-short")
+expect 2 "has 16 positions, and the model a context of 17; give --context 16 or less" "${shorter[@]}" --context 17 --steps 0
+expect 0 "" "${shorter[@]}" --context 8 --steps 0
+if grep -q "the first 8 of 16 positions" "$work/out" && grep -q '"n_positions": 8' "$work/gpt-short/config.json"; then ok; else bad "a smaller context: $(cat "$work/out")"; fi
+expect 0 "" "$bin/train_gpt" --resume --steps 2 --out "$work/gpt-short"
+expect 2 "wpe.weight is (8, 16) instead of (4, 16)" "$bin/train_gpt" --resume --context 4 --steps 3 --out "$work/gpt-short"
+expect 0 "" "$bin/generate" --model "$work/gpt-short" --tokens 20
+
 # ---- every optimizer, with an average of the weights and groups: stopped and resumed is as never stopped
 "$bin/bench_optimizers" --optimizers none 2>"$work/err"
 read -ra optimizers <<<"$(sed 's/.*valid are //; s/,//g' "$work/err")"
