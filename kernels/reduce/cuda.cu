@@ -157,7 +157,8 @@ __global__ void add_partial_sums(const __grid_constant__ SquaresTable<T> table, 
 template <class T>
 void launch(const Exec& exec, SquaresTable<T>& table) {
   if (table.count == 0) return;
-  const Array partial = Array::empty({table.blocks()}, DType::f64, exec.device);
+  const Shape blocks{table.blocks()};
+  const Array partial = Array::empty(blocks, DType::f64, exec.device);
   double* const parts = View(partial).as<double>();
   if (table.blocks() > 0) {
     table_square_sums<<<static_cast<unsigned>(table.blocks()), kThreads, 0, queue(exec)>>>(table, parts);
