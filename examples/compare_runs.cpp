@@ -19,7 +19,7 @@ using namespace ashlar::support;
 // The share of the dense model's multiply-accumulates.
 std::string share_of(const RunRecord& run, const std::string& unit) {
   const double share = run.model_number("macs_per_" + unit) / run.model_number("dense_macs_per_" + unit);
-  return std::isfinite(share) ? printed("%.1f%%", 100 * share) : "?";
+  return std::isfinite(share) ? printed("%.1f", 100 * share) : "?";
 }
 
 // For each folder the last part of its path, with as many before it as tell it from the others.
@@ -64,10 +64,10 @@ void run(int argc, char** argv) {
   for (std::size_t i = 0; i < folders.size(); ++i) runs.push_back(read_run(names[i], folders[i]));
 
   const std::size_t width = std::max<std::size_t>(16, std::ranges::max(names | std::views::transform(columns_of)));
-  std::printf("%s %10s %12s %8s  %-24s %14s\n", padded("run", width).c_str(), "parameters", "MACs", "of dense", "result", "speed");
+  std::printf("%s %10s %12s %11s  %-24s %14s\n", padded("run", width).c_str(), "parameters", "MACs", "% of dense", "result", "speed");
   for (const RunRecord& run : runs) {
     const std::string unit = name_of(run.unit);
-    std::printf("%s %10s %12s %8s  %-24s %8s %ss/s\n", padded(run.name, width).c_str(),
+    std::printf("%s %10s %12s %11s  %-24s %8s %ss/s\n", padded(run.name, width).c_str(),
                 format_count(run.model_number("parameters")).c_str(),
                 (format_count(run.model_number("macs_per_" + unit)) + "/" + unit).c_str(), share_of(run, unit).c_str(),
                 run.result().c_str(), format_count(run.median_rate()).c_str(), unit.c_str());

@@ -104,7 +104,7 @@ void run(int argc, char** argv) {
   Settings s;
   Options options("train_gpt", "Trains a GPT-2 on text and leaves the run in --out.");
   add_options(options, s);
-  options.foreign_keys(huggingface_config({}));
+  options.ignored_keys(huggingface_config({}));
   if (!options.parse(argc, argv)) return;
   take_over_network(options, s);
   s.training.find_data(options, data::downloaded_text);

@@ -119,7 +119,7 @@ void run(int argc, char** argv) {
     ASHLAR_CHECK(!s.new_head || !s.training.init_from.empty(), "--new-head needs --init-from; a new model has no other");
     check_holdout(options, s);
   });
-  options.foreign_keys(vit_data_config({}));
+  options.ignored_keys(vit_data_config({}));
   if (!options.parse(argc, argv)) return;
   take_over_network(options, s);
   s.training.find_data(options, data::downloaded_images);

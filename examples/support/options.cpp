@@ -114,8 +114,8 @@ Options::Options(std::string program, std::string summary)
   add("config", config_, "read options from a JSON file; a flag wins").value_name("FILE").flag_only();
 }
 
-void Options::foreign_keys(const OrderedJson& example) {
-  for (const auto& [key, value] : example.items()) foreign_keys_.push_back(key);
+void Options::ignored_keys(const OrderedJson& example) {
+  for (const auto& [key, value] : example.items()) ignored_keys_.push_back(key);
 }
 
 Option* Options::find(std::string_view name) {
@@ -197,7 +197,7 @@ void Options::read_config(const Json& config, const std::string& file, const std
       if (option->source_ != Source::flag) option->assign(value, file + ": key '" + name + "'", Source::config);
       continue;
     }
-    if (std::ranges::find(foreign_keys_, name) != foreign_keys_.end()) continue;
+    if (std::ranges::find(ignored_keys_, name) != ignored_keys_.end()) continue;
     const bool is_group = std::ranges::any_of(options_, [&](const Option& o) { return o.name_.starts_with(name + "."); });
     if (!is_group) unknown(file + ": key '" + name + "'", name, false);
     ASHLAR_CHECK(value.is_object(), file, ": key '", name, "': needs an object, got ", value.dump());

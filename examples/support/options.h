@@ -90,7 +90,7 @@ class Options {
   const std::string& program() const { return program_; }
 
   // Keys of configs that belong to other programs reading the same file, and are passed over: those that `example` has.
-  void foreign_keys(const OrderedJson& example);
+  void ignored_keys(const OrderedJson& example);
 
   // False after printing the help. --config FILE and --help are always there.
   bool parse(int argc, const char* const* argv);
@@ -115,7 +115,7 @@ class Options {
   std::vector<std::string>* positional_ = nullptr;
   std::deque<Option> options_;  // references to its elements stay valid
   std::vector<std::function<void()>> checks_;
-  std::vector<std::string> foreign_keys_;
+  std::vector<std::string> ignored_keys_;
   std::function<std::filesystem::path()> config_base_;
   std::function<void(const Json&, const std::string&)> config_check_;
   std::filesystem::path config_;

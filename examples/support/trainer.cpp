@@ -108,7 +108,7 @@ class Run {
       evaluate_if_due();
       if (due(options_.checkpoint_every)) save();
     }
-    tell();
+    report_step();
     // A run that goes on later has other steps to log.
     if (limits_.stopped_by() != "signal" && unlogged_) log(*unlogged_);
     if (options_.save) save();
@@ -164,20 +164,20 @@ class Run {
     try {
       result = runner_.run(state_.step, [&](const optim::Slot& slot) { return factor_of(slot.decay.value_or(decay_)); });
     } catch (const Error&) {
-      tell();  // where the step before went wrong, this one only shows it
+      report_step();  // where the step before went wrong, this one only shows it
       throw;
     }
     ++state_.step;
     if (average_) average_->update(state_.step);
-    tell();
-    untold_ = Untold{std::move(result), *options_.optim.at("lr") * factor_of(decay_)};
-    if (!ahead_) tell();
+    report_step();
+    unreported_ = UnreportedStep{std::move(result), *options_.optim.at("lr") * factor_of(decay_)};
+    if (!ahead_) report_step();
   }
 
   // Reports the latest step, if that has not been done.
-  void tell() {
-    if (!untold_) return;
-    const auto [result, lr] = *std::exchange(untold_, std::nullopt);
+  void report_step() {
+    if (!unreported_) return;
+    const auto [result, lr] = *std::exchange(unreported_, std::nullopt);
     result.check();
     const std::int64_t step = result.step;
     const double elapsed = limits_.elapsed();
@@ -205,7 +205,7 @@ class Run {
 
   // False where a signal has ended it.
   bool evaluate(const Evaluation& evaluation) {
-    tell();
+    report_step();
     const double began = limits_.elapsed();
     task_.model.eval();
     const NoGrad no_grad;
@@ -230,7 +230,7 @@ class Run {
   }
 
   void save() {
-    tell();
+    report_step();
     // A run by time has spent some on writing since: a resumed one must not take that for time left.
     if (saved_at_ == state_.step && limits_.stopped_by() != "minutes") return;
     saved_at_ = state_.step;
@@ -259,11 +259,11 @@ class Run {
   Metrics metrics_;
   // A GPU is given the next step before the numbers of the last are looked at.
   const bool ahead_ = Device::parse(options_.device).type == DeviceType::cuda;
-  struct Untold {
+  struct UnreportedStep {
     StepResult result;
     double lr;
   };
-  std::optional<Untold> untold_;
+  std::optional<UnreportedStep> unreported_;
   std::optional<TrainEvent> unlogged_;  // of the last step, where --log-every passed it over
   std::int64_t saved_at_ = -1;
   double best_loss_ = std::numeric_limits<double>::infinity();  // whose weights --keep-best has left in the folder

@@ -1,6 +1,5 @@
-// BLAST (Lee et al. 2024): a matrix W (m, n) in b1 x b2 blocks W_ij = U_i diag(s_ij) V_jᵀ of shared factors.
-//   A_j = X_j V_j,  C_i = Σ_j s_ij * A_j,  Y_i = C_i U_iᵀ + bias_i
-// 2 R r (n + m + b1 b2) operations for R rows. The rows are processed in tiles whose A and C stay in the cache.
+// The forward and backward of BLAST, by the formulas of layers/blast/blast.h: W (m, n) in b1 x b2 blocks of rank r.
+// 2 R r (n + m + b1 b2) operations for R rows. On the CPU rows are processed in tiles whose A and C stay in the cache.
 // With one block and without s it is a matrix of low rank, W = U Vᵀ: C = A.
 #pragma once
 #include "kernels/kernel.h"
@@ -18,8 +17,6 @@ extern const Kernel<void(const Exec&, ConstView x, ConstView u, ConstView v, Con
 // Gradients of the above, overwritten; any of them may be absent, as ds must be without s. Those of the factors and the bias
 // are contiguous and in the master dtype; padding gets exactly zero. What is not kept is computed again: A by one more
 // product beside the backward's four, C by the coupling alone.
-//   dC_i = dY_i U_i,  dA_j = Σ_i s_ij * dC_i,  dX_j = dA_j V_jᵀ
-//   dU_i = dY_iᵀ C_i,  ds_ij = Σ_t dC_i * A_j,  dV_j = X_jᵀ dA_j
 // Sums over rows are grouped by R alone, never by the number of threads.
 extern const Kernel<void(const Exec&, ConstView dy, ConstView x, ConstView kept, ConstView u, ConstView v, ConstView s,
                          View dx, View du, View dv, View ds, View dbias)>

@@ -1,5 +1,5 @@
-// A block-diagonal matrix: Y_i = X_i B_iᵀ + bias_i for every block i of the features.
-// With `shuffle` the blocks take the channels of x shuffled (Zhang et al. 2018, ShuffleNet): x, padded with zeros to b q features, is seen as (b, q) and
+// The forward and backward of a block-diagonal matrix, by the formulas of layers/block_diagonal/block_diagonal.h.
+// With `shuffle` the blocks take the channels of x shuffled: x, padded with zeros to b q features, is seen as (b, q) and
 // transposed, so that feature g q + c of x becomes c b + g and every block hears of all blocks before it.
 #pragma once
 #include "kernels/kernel.h"
@@ -14,7 +14,6 @@ extern const Kernel<void(const Exec&, ConstView x, ConstView w, ConstView bias, 
 
 // Gradients of the above, overwritten; any of them may be absent. Those of w and the bias are contiguous and in the
 // master dtype; padding gets exactly zero.
-//   dX_i = dY_i B_i,  dB_i = dY_iᵀ X_i
 // Sums over rows are grouped by R and b alone, never by the number of threads.
 extern const Kernel<void(const Exec&, ConstView dy, ConstView x, ConstView w, bool shuffle, View dx, View dw,
                          View dbias)>

@@ -15,7 +15,8 @@ struct DropMask {
   void for_each_view(auto&& visit) const { visit(stream_offset); }
 };
 
-// y = x / (1 - p) where Random(key, stream + stream_offset).uniform(index) >= p, else 0; contiguous, index is the row-major position.
+// y = x / (1 - p) where Random(key, stream + stream_offset).uniform(index) >= p, else 0; contiguous, index is the row-major
+// position.
 extern const Kernel<void(const Exec&, ConstView x, DropMask mask, View y)> dropout;
 // The same with one decision a sample (stochastic depth, Huang et al. 2016): x (B, …), index is the sample.
 extern const Kernel<void(const Exec&, ConstView x, DropMask mask, View y)> drop_path;

@@ -1,8 +1,5 @@
-// The sketches of SS1 (Desai et al. 2024): x, padded with zeros, is cut into chunks of B features; every sketch adds up groups
-// of c neighbouring chunks, each rotated and signed by a table:
-//   u_h[g B + k] = sum_{i < c} sign_hgi x[(g c + i) B + (k + shift_hgi) mod B]      h < H, g < G, k < B
-// R n H additions for R rows. The layer multiplies sketch h by the weights of class h, ceil(m / H) neighbouring outputs:
-//   y_h = u_h Z_hᵀ + bias_h
+// The sketches of SS1, and its forward and backward, by the formulas of layers/ss1/ss1.h: H sketches of G groups of c chunks of B
+// features. A sketch is R n additions for R rows.
 #pragma once
 #include "kernels/kernel.h"
 
@@ -12,7 +9,7 @@ namespace ashlar::kernels {
 // from 0 to B - 1 and 1 or -1 (checked where the host can see them). n is at most G c B.
 extern const Kernel<void(const Exec&, ConstView x, ConstView shift, ConstView sign, View u)> ss1_sketch;
 
-// The gradient of the above: dx[(g c + i) B + (k + shift_hgi) mod B] = sum_h sign_hgi du_h[g B + k].
+// The gradient of the above: dx from du.
 extern const Kernel<void(const Exec&, ConstView du, ConstView shift, ConstView sign, View dx)> ss1_sketch_backward;
 
 // The layer: y (R, m), rows contiguous, z (m, G B) and bias (m), which may be absent, in the master dtype (z in that of x too)
@@ -23,7 +20,6 @@ extern const Kernel<void(const Exec&, ConstView x, ConstView shift, ConstView si
 
 // Gradients of the above, overwritten; any of them may be absent. Those of z and the bias are contiguous and in the master
 // dtype. dz needs u, or x, of which the sketches are then made again; neither is read without it.
-//   dZ_h = dy_hᵀ u_h     du_h = dy_h Z_h     dx from du as in ss1_sketch_backward
 extern const Kernel<void(const Exec&, ConstView dy, ConstView x, ConstView u, ConstView shift, ConstView sign, ConstView z,
                          View dx, View dz, View dbias)>
     ss1_backward;
