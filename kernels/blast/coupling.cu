@@ -163,8 +163,8 @@ void couple(const Exec& exec, const ConstView& a, const ConstView& s, const Coup
       kernel<<<grid, threads, 0, queue(exec)>>>(rows, rank, steps, s.as<A>(), a.as<T>(), a.step(0), c.as<T>(),
                                                 c.step(0));
     };
-    const bool in_pairs = rank % 2 == 0 && aligned_for(a.as<T>(), 2) &&
-                          aligned_for(c.as<T>(), 2) && aligned_for(s.as<A>(), 2);
+    const bool in_pairs =
+        rank % 2 == 0 && aligned_for(a.as<T>(), 2) && aligned_for(c.as<T>(), 2) && aligned_for(s.as<A>(), 2);
     constexpr int kMost = sizeof(T) == 8 ? 8 : 16;  // that registers hold
     if (in_pairs && steps.inputs <= 6) run(couple_pairs<T, 6>, 2);
     else if (in_pairs && steps.inputs <= kMost) run(couple_pairs<T, kMost>, 2);

@@ -9,7 +9,7 @@
 
 namespace ashlar::kernels::blast {
 
-// The coupling between a (R, inputs, r) and c (R, outputs, r), in the dtype of x, whose rows lie anywhere:
+// The coupling between a (R, inputs, r) and c (R, outputs, r), in the dtype of x, whose rows lie multiples of r apart:
 //   c_i = Σ_j s_ij * a_j, with s_ij at s + i * s_out + j * s_in (r values, master dtype).
 struct CouplingSteps {
   Dim outputs, inputs, s_out, s_in;

@@ -193,8 +193,8 @@ void sum_to(const Exec& exec, ConstView x, View y) {
   if (layout.reduced.count == 0) return copy(x, y);
   if (x.numel() == 0) return fill(y, 0);
   const int kept_axes = layout.kept.count;
-  const bool columns = layout.reduced.count == 1 && (kept_axes == 1 || kept_axes == 2) &&
-                       layout.kept.back().x == 1 && layout.kept.back().y == 1;
+  const bool columns = layout.reduced.count == 1 && (kept_axes == 1 || kept_axes == 2) && layout.kept.back().x == 1 &&
+                       layout.kept.back().y == 1;
   dispatch_floating(x.dtype, "sum_to", [&]<class T>() {
     dispatch_floating(y.dtype, "sum_to", [&]<class Y>() {
       if (columns) {
