@@ -10,7 +10,8 @@ namespace fs = std::filesystem;
 
 std::vector<fs::path> sorted_entries(const fs::path& folder, std::string_view what) {
   std::error_code failure;
-  ASHLAR_CHECK(fs::exists(folder, failure), what, ": the folder ", folder.string(), " does not exist; give another, or fetch data with data/download.sh");
+  ASHLAR_CHECK(fs::exists(folder, failure), what, ": the folder ", folder.string(),
+               " does not exist; give another, or fetch data with data/download.sh");
   ASHLAR_CHECK(fs::is_directory(folder, failure), what, ": ", folder.string(), " is not a folder");
   std::vector<fs::path> entries;
   fs::directory_iterator walk(folder, failure);

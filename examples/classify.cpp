@@ -97,8 +97,7 @@ void run(int argc, char** argv) {
   std::vector<std::vector<Guess>> guesses;
   for (Dim index = 0; index < batches.batches(); ++index) {
     const auto logits = model(batches.at(index).images).value().to_vector<float>();
-    ASHLAR_CHECK(std::ranges::all_of(logits, [](float logit) { return std::isfinite(logit); }), weights.path().string(),
-                 ": these weights give logits that are not finite; the file is damaged, or its training diverged");
+    check_logits(logits, weights.path());
     for (auto row = logits.begin(); row != logits.end(); row += config.classes) {
       guesses.push_back(likeliest({row, row + config.classes}, data.class_names, s.top));
     }

@@ -1,6 +1,5 @@
 // generate: prints text from a trained GPT-2, ours or one of Hugging Face's.
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 
 #include "core/parallel.h"
@@ -81,8 +80,7 @@ void run(int argc, char** argv) {
   for (std::int64_t i = 0; i < s.tokens; ++i) {
     std::vector<float> logits = next_logits(model, ids, s.cache ? &cache : nullptr);
     logits.resize(static_cast<std::size_t>(tokenizer.vocab_size()));
-    ASHLAR_CHECK(std::ranges::all_of(logits, [](float logit) { return std::isfinite(logit); }),
-                 weights.string(), ": these weights give logits that are not finite; the file is damaged, or its training diverged");
+    check_logits(logits, weights);
     const auto next = static_cast<data::TokenId>(sample(logits, s.sampling, draws.uniform(static_cast<std::uint64_t>(i))));
     if (next == tokenizer.end_of_text()) break;
     ids.push_back(next);

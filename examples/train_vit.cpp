@@ -146,9 +146,10 @@ void run(int argc, char** argv) {
   Vit model(Scope::root(t.compute_dtype(), t.seed, Device::parse(t.device)), s.vit);
   if (!t.resume && !t.init_from.empty()) load(model, s);
   check_begin(t, {s.vit.width, s.vit.heads, s.vit.hidden, s.vit.linear, s.gelu});
-  const std::filesystem::path began = t.resume ? RunFolder{t.out}.config() : t.init_from.parent_path() / "config.json";
-  const data::Normalisation normalisation = t.resume || !t.init_from.empty() ? normalisation_of(began, dataset, !s.new_head)
-                                                                             : data::channel_statistics(dataset.train);
+  const std::filesystem::path began_with = t.resume              ? RunFolder{t.out}.config()
+                                           : t.init_from.empty() ? std::filesystem::path()
+                                                                 : t.init_from.parent_path() / "config.json";
+  const data::Normalisation normalisation = normalisation_of(began_with, dataset, !s.new_head);
   data::Prefetch batches(data::ImageLoader(dataset.train, t.batch_part(), t.seed, s.augmentation, normalisation));
   std::vector<Evaluation> evaluations;
   const auto add_evaluation = [&](const std::string& split, const data::ImageSplit& images) {

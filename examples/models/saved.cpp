@@ -84,6 +84,11 @@ void write_weights(const std::filesystem::path& path, const NamedArrays& weights
   write_safetensors(path, weights, {{"format", "pt"}});
 }
 
+void check_logits(const std::vector<float>& logits, const std::filesystem::path& weights) {
+  ASHLAR_CHECK(std::ranges::all_of(logits, [](float logit) { return std::isfinite(logit); }), weights.string(),
+               ": these weights give logits that are not finite; the file is damaged, or its training diverged");
+}
+
 OrderedJson huggingface_config(const GptConfig& c) {
   // Without them transformers takes those of GPT-2's own vocabulary.
   const OrderedJson end_of_text = c.end_of_text ? OrderedJson(*c.end_of_text) : OrderedJson(nullptr);

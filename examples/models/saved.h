@@ -26,6 +26,9 @@ SafetensorsFile open_weights(const char* option, const std::filesystem::path& pa
 // A model.safetensors, with the metadata that Hugging Face transformers before 4.48 does not load it without.
 void write_weights(const std::filesystem::path& path, const NamedArrays& weights);
 
+// InputError naming the file of the weights, unless all the logits that they give are finite.
+void check_logits(const std::vector<float>& logits, const std::filesystem::path& weights);
+
 // The keys by which Hugging Face transformers knows a GPT-2, and by which it knows that it does not have this one, where
 // matrices are structured.
 OrderedJson huggingface_config(const GptConfig& config);

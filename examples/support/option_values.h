@@ -1,6 +1,5 @@
 // The values of options: from the text of a flag or the JSON of a config into a variable, and back.
 #pragma once
-#include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
@@ -12,19 +11,16 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/text.h"
 
 namespace ashlar::support {
 
 // A number if the whole text is one, otherwise the text: what the value would be in a config.
 inline Json number_or_text(const std::string& text) {
-  const char *begin = text.data(), *end = begin + text.size();
-  std::int64_t whole = 0;
-  if (const auto [stop, error] = std::from_chars(begin, end, whole); error == std::errc() && stop == end) return whole;
-  std::uint64_t large = 0;
-  if (const auto [stop, error] = std::from_chars(begin, end, large); error == std::errc() && stop == end) return large;
-  double real = 0;  // "inf" and "nan" are texts, as JSON has no such numbers
-  const auto [stop, error] = std::from_chars(begin, end, real);
-  if (error == std::errc() && stop == end && std::isfinite(real)) return real;
+  if (const auto whole = parse_number<std::int64_t>(text)) return *whole;
+  if (const auto large = parse_number<std::uint64_t>(text)) return *large;
+  // "inf" and "nan" are texts, as JSON has no such numbers.
+  if (const auto real = parse_number<double>(text); real && std::isfinite(*real)) return *real;
   return text;
 }
 
