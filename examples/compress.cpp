@@ -49,7 +49,8 @@ struct Subject {
   std::string train_on;                             // the program that trains on, and what it has to be told besides
   OrderedJson config;                               // for it, without "linear"
   std::optional<data::Tokenizer> tokenizer;         // of a text model, if there is one
-  std::function<EvalEvent(const Model&, const EvalProgress&)> evaluate;  // empty without data
+  std::string split;                                // of the data that it is judged by
+  std::function<Score(const Model&, const EvalProgress&)> evaluate;  // empty without data
   // The loss of batch `index`, of so many samples, of the data to calibrate with.
   std::function<std::function<Tensor(const Model&, Dim index)>(Dim batch)> calibration_loss;
 };
@@ -84,16 +85,18 @@ Subject<Vit> vit_subject(const Settings& s, const SafetensorsFile& weights) {
       .train_on = "train_vit",
       .config = config_to_train_on(config_file),
       .tokenizer = {},
+      .split = "test",
       .evaluate = {},
       .calibration_loss = {}};
   if (!s.data.empty()) {
     const data::ImageDataset dataset = data::load_images(s.data, config.image);
     const data::ImageEvaluation test(dataset.test, s.batch, normalisation_of(config_file, dataset, true));
-    subject.evaluate = [test](const Vit& model, const EvalProgress& progress) { return evaluate(model, "test", test, 0, progress); };
+    subject.evaluate = [test](const Vit& model, const EvalProgress& progress) { return evaluate(model, test, progress); };
   }
   if (!s.calibrate.empty()) {
     const data::ImageDataset dataset = data::load_images(s.calibrate, config.image);
-    subject.calibration_loss = [train = dataset.train, seen = normalisation_of(config_file, dataset, true)](Dim batch) {
+    const bool tell_classes = s.calibrate != s.data;  // else they have been told
+    subject.calibration_loss = [train = dataset.train, seen = normalisation_of(config_file, dataset, tell_classes)](Dim batch) {
       const data::Augmentation none{.crop_padding = 0, .flip = false};
       const data::ImageLoader loader(train, batch, kCalibrationSeed, none, seen);
       return [loader](const Vit& model, Dim index) {
@@ -144,6 +147,7 @@ Subject<Gpt2> gpt_subject(const Settings& s) {
       .train_on = has_vocabulary ? "train_gpt" : "train_gpt --tokenizer DIR",
       .config = gpt_config_json(s, folder / "config.json", config, has_vocabulary),
       .tokenizer = {},
+      .split = "valid",
       .evaluate = {},
       .calibration_loss = {}};
   if (!has_vocabulary) return subject;
@@ -151,9 +155,9 @@ Subject<Gpt2> gpt_subject(const Settings& s) {
   const data::Tokenizer& tokenizer = *subject.tokenizer;
   check_vocabulary(tokenizer.vocab_size(), config.vocab, s.in);
   if (!s.data.empty()) {
-    const TextSplit split = text_split("valid", data::load_text(s.data).valid, tokenizer, std::max<Dim>(1, s.batch / 8),
-                                       config.context, s.eval_windows);
-    subject.evaluate = [split](const Gpt2& model, const EvalProgress& progress) { return evaluate(model, split, 0, progress); };
+    const TextSplit split = text_split(data::load_text(s.data).valid, tokenizer, std::max<Dim>(1, s.batch / 8), config.context,
+                                       s.eval_windows);
+    subject.evaluate = [split](const Gpt2& model, const EvalProgress& progress) { return evaluate(model, split, progress); };
   }
   if (!s.calibrate.empty()) {
     const auto tokens = tokenizer.encode(data::load_text(s.calibrate).train);
@@ -179,7 +183,8 @@ void judge(const char* when, const Subject<Model>& subject, Model& model) {
   if (subject.evaluate) {
     model.eval();
     const NoGrad no_grad;
-    result = "; " + describe(subject.evaluate(model, [&](Dim done, Dim count) { progress.update(done, count, "evaluating"); }));
+    const auto told = [&](Dim done, Dim count) { progress.update(done, count, "evaluating"); };
+    result = concat("; ", subject.split, " ", describe(subject.evaluate(model, told)));
   }
   progress.message(concat(when, ": ", cost.parameters, " parameters, ", cost.linear_parameters, " in the weight matrices (",
                           printed("%.1f", 100 * share), " % of dense)", result));

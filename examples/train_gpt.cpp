@@ -126,22 +126,25 @@ void run(int argc, char** argv) {
   s.gpt.end_of_text = tokenizer.end_of_text();
   s.gpt.linear = t.linear;
   auto train_tokens = tokenizer.encode(text.train);
-  std::vector<TextSplit> splits;
-  const auto add_split = [&](const char* name, const std::string& of) {
-    splits.push_back(text_split(name, of, tokenizer, t.batch_part(), s.gpt.context, s.eval_windows));
+  const auto split_of = [&](const std::string& held_out) {
+    return text_split(held_out, tokenizer, t.batch_part(), s.gpt.context, s.eval_windows);
   };
-  add_split("valid", text.valid);
-  if (!text.test.empty()) add_split("test", text.test);
-  std::printf("tokens: %zu for training; %.3f words a token in the valid split\n", train_tokens.size(),
-              splits[0].words_per_token);
+  const TextSplit valid = split_of(text.valid);
+  std::printf("tokens: %zu for training; %.3f words a token in the valid split\n", train_tokens.size(), valid.words_per_token);
 
   Gpt2 model(Scope::root(t.compute_dtype(), t.seed, Device::parse(t.device)), s.gpt);
   if (!t.resume && !t.init_from.empty()) load_given_weights(model, t.init_from);
   check_begin(t, {s.gpt.width, s.gpt.heads, s.gpt.hidden, s.gpt.linear, "tanh"});
   data::Prefetch batches(data::TokenLoader(std::move(train_tokens), t.batch_part(), s.gpt.context, t.seed));
 
+  const auto evaluation = [&model](const std::string& name, const TextSplit& split) {
+    return Evaluation{name, [&model, split](const EvalProgress& progress) { return evaluate(model, split, progress); }};
+  };
+  std::vector<Evaluation> evaluations{evaluation("valid", valid)};
+  if (!text.test.empty()) evaluations.push_back(evaluation("test", split_of(text.test)));
+
   const ModelCost cost = cost_of(model);
-  TrainingTask task{
+  const TrainingTask task{
       .program = "train_gpt",
       .model = model,
       .unit = Unit::token,
@@ -155,17 +158,12 @@ void run(int argc, char** argv) {
             return Batch{{batch.inputs, batch.targets}, batch.predictions};
           },
       .loss = [&](const Batch& batch) { return model.loss(batch.arrays[0], batch.arrays[1], batch.counted); },
-      .evaluations = {},
+      .evaluations = evaluations,
       .save_vocabulary = [&](const RunFolder& folder) { tokenizer.save(folder.root); },
       .save_model =
           [&](const RunFolder& folder) { write_weights(folder.model(), export_weights(model, Gpt2::huggingface())); },
       .load_model = [&](const RunFolder& folder) { model.load(SafetensorsFile(folder.model())); },
   };
-  for (const TextSplit& split : splits) {
-    task.evaluations.push_back({split.name, [&](std::int64_t step, const EvalProgress& progress) {
-      return evaluate(model, split, step, progress);
-    }});
-  }
   OrderedJson config = options.resolved();
   const OrderedJson for_huggingface = huggingface_config(s.gpt);
   for (const auto& [key, value] : for_huggingface.items()) config[key] = value;

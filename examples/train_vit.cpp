@@ -153,10 +153,8 @@ void run(int argc, char** argv) {
   data::Prefetch batches(data::ImageLoader(dataset.train, t.batch_part(), t.seed, s.augmentation, normalisation));
   std::vector<Evaluation> evaluations;
   const auto add_evaluation = [&](const std::string& split, const data::ImageSplit& images) {
-    evaluations.push_back({split, [&model, split, evaluated = data::ImageEvaluation(images, t.batch_part(), normalisation)](
-                                      std::int64_t step, const EvalProgress& progress) {
-      return evaluate(model, split, evaluated, step, progress);
-    }});
+    evaluations.push_back({split, [&model, all = data::ImageEvaluation(images, t.batch_part(), normalisation)](
+                                      const EvalProgress& progress) { return evaluate(model, all, progress); }});
   };
   if (s.valid_fraction > 0) add_evaluation("valid", dataset.valid);
   add_evaluation("test", dataset.test);

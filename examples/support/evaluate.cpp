@@ -6,8 +6,7 @@
 
 namespace ashlar::support {
 
-EvalEvent evaluate(const Vit& model, const std::string& split, const data::ImageEvaluation& images, std::int64_t step,
-                   const EvalProgress& progress) {
+Score evaluate(const Vit& model, const data::ImageEvaluation& images, const EvalProgress& progress) {
   double loss = 0;
   Dim correct = 0, count = 0;
   for (Dim index = 0; index < images.batches(); ++index) {
@@ -25,22 +24,20 @@ EvalEvent evaluate(const Vit& model, const std::string& split, const data::Image
     count += batch.size();
   }
   const auto total = static_cast<double>(count);
-  return {.step = step, .split = split, .loss = loss / total, .accuracy = static_cast<double>(correct) / total,
-          .perplexity = {}, .word_perplexity = {}};
+  return {.loss = loss / total, .accuracy = static_cast<double>(correct) / total};
 }
 
-TextSplit text_split(std::string name, std::string_view text, const data::Tokenizer& tokenizer, Dim batch, Dim context,
-                     Dim limit) {
+TextSplit text_split(std::string_view text, const data::Tokenizer& tokenizer, Dim batch, Dim context, Dim limit) {
   auto tokens = tokenizer.encode(text);
   const double words_per_token = static_cast<double>(data::count_words(text).tokens()) /
                                  static_cast<double>(tokens.size() - 1);
   // The first token of all is predicted by none.
   const auto predicted = static_cast<Dim>(tokens.size()) - 1;
   if (limit > 0 && limit <= predicted / context) tokens.resize(static_cast<std::size_t>(limit * context + 1));
-  return {std::move(name), data::TokenEvaluation(std::move(tokens), batch, context), words_per_token};
+  return {data::TokenEvaluation(std::move(tokens), batch, context), words_per_token};
 }
 
-EvalEvent evaluate(const Gpt2& model, const TextSplit& split, std::int64_t step, const EvalProgress& progress) {
+Score evaluate(const Gpt2& model, const TextSplit& split, const EvalProgress& progress) {
   double loss = 0;
   Dim predictions = 0;
   for (Dim index = 0; index < split.windows.batches(); ++index) {
@@ -50,16 +47,15 @@ EvalEvent evaluate(const Gpt2& model, const TextSplit& split, std::int64_t step,
     predictions += batch.predictions;
   }
   const double mean = loss / static_cast<double>(predictions);
-  return {.step = step, .split = split.name, .loss = mean, .accuracy = {}, .perplexity = std::exp(mean),
-          .word_perplexity = std::exp(mean / split.words_per_token)};
+  return {.loss = mean, .perplexity = std::exp(mean), .word_perplexity = std::exp(mean / split.words_per_token)};
 }
 
-std::string describe(const EvalEvent& event) {
+std::string describe(const Score& score) {
   std::ostringstream text;
-  text << event.split << " loss " << event.loss;
-  if (event.accuracy) text << ", accuracy " << 100 * *event.accuracy << " %";
-  if (event.perplexity) text << ", perplexity " << *event.perplexity;
-  if (event.word_perplexity) text << ", per word " << *event.word_perplexity;
+  text << "loss " << score.loss;
+  if (score.accuracy) text << ", accuracy " << 100 * *score.accuracy << " %";
+  if (score.perplexity) text << ", perplexity " << *score.perplexity;
+  if (score.word_perplexity) text << ", per word " << *score.word_perplexity;
   return text.str();
 }
 

@@ -67,10 +67,10 @@ void Metrics::write(const TrainEvent& e) {
 }
 
 void Metrics::write(const EvalEvent& e) {
-  OrderedJson event{{"event", "eval"}, {"step", e.step}, {"split", e.split}, {"loss", e.loss}};
-  if (e.accuracy) event["accuracy"] = *e.accuracy;
-  if (e.perplexity) event["perplexity"] = *e.perplexity;
-  if (e.word_perplexity) event["word_perplexity"] = *e.word_perplexity;
+  OrderedJson event{{"event", "eval"}, {"step", e.step}, {"split", e.split}, {"loss", e.score.loss}};
+  if (e.score.accuracy) event["accuracy"] = *e.score.accuracy;
+  if (e.score.perplexity) event["perplexity"] = *e.score.perplexity;
+  if (e.score.word_perplexity) event["word_perplexity"] = *e.score.word_perplexity;
   line(event);
   evaluated_.emplace(e.split, e.step);
 }

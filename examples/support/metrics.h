@@ -31,12 +31,17 @@ struct TrainEvent {
   double flops_utilisation = 0;  // achieved over the rate of a large matrix product, measured when the run began
 };
 
+// How good a model is by held-out data.
+struct Score {
+  double loss = 0;
+  std::optional<double> accuracy = {};  // a fraction
+  std::optional<double> perplexity = {}, word_perplexity = {};
+};
+
 struct EvalEvent {
   std::int64_t step = 0;
   std::string split;
-  double loss = 0;
-  std::optional<double> accuracy;                     // a fraction
-  std::optional<double> perplexity, word_perplexity;
+  Score score;
 };
 
 // Is told before each batch of an evaluation how many are done.

@@ -210,21 +210,21 @@ class Run {
     task_.model.eval();
     const NoGrad no_grad;
     if (average_) average_->swap();
-    std::optional<EvalEvent> event;
+    std::optional<Score> score;
     try {
-      event = evaluation.run(state_.step, [this](std::int64_t done, std::int64_t count) {
+      score = evaluation.run([this](std::int64_t done, std::int64_t count) {
         if (SignalGuard::received()) throw Interrupted();
         progress_.evaluating(done, count);
       });
     } catch (const Interrupted&) {
     }
-    const bool best = event && options_.keep_best && evaluation.split == task_.evaluations.front().split && event->loss < best_loss_;
+    const bool best = score && options_.keep_best && evaluation.split == task_.evaluations.front().split && score->loss < best_loss_;
     if (best) task_.save_model(folder_);
     if (average_) average_->swap();
-    if (!event) return false;
-    if (best) best_loss_ = event->loss, best_step_ = state_.step;
-    metrics_.write(*event);
-    progress_.message(concat("step ", state_.step, ": ", describe(*event), best ? ", the best so far: kept" : ""));
+    if (!score) return false;
+    if (best) best_loss_ = score->loss, best_step_ = state_.step;
+    metrics_.write(EvalEvent{state_.step, evaluation.split, *score});
+    progress_.message(concat("step ", state_.step, ": ", evaluation.split, " ", describe(*score), best ? ", the best so far: kept" : ""));
     last_log_time_ += limits_.elapsed() - began;  // throughput is that of training
     return true;
   }

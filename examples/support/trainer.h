@@ -20,8 +20,8 @@ struct Batch {
 
 // Held-out data that a model is judged by. Called without gradients, with the model in eval mode.
 struct Evaluation {
-  std::string split;  // that of its events
-  std::function<EvalEvent(std::int64_t step, const EvalProgress& progress)> run;
+  std::string split;
+  std::function<Score(const EvalProgress& progress)> run;
 };
 
 // What is trained, seen from the loop.

@@ -112,20 +112,20 @@ TEST_CASE("evaluations on a GPU say what those of the CPU say", "[cuda]") {
   data::TextDataset text;
   text.valid = "one two three\nfour five\nsix seven eight nine\n";
   const data::Tokenizer tokenizer = data::train_bpe(text.valid, 262);
-  const support::TextSplit windows = support::text_split("valid", text.valid, tokenizer, 3, 5);  // the last one is not full
+  const support::TextSplit windows = support::text_split(text.valid, tokenizer, 3, 5);  // the last one is not full
   const data::ImageEvaluation images(data::procedural_images(1, 10, 10).test, 4, {});   // nor is the last batch
   for (const DType dtype : {DType::f32, DType::bf16}) {
     INFO(dtype);
-    const auto events = [&](Device device) {
+    const auto scores = [&](Device device) {
       const NoGrad no_grad;
       const Scope scope = Scope::root(dtype, 3, device);
       Gpt2 gpt(scope, {.vocab = tokenizer.vocab_size(), .context = 5, .width = 32, .depth = 1, .heads = 2, .dropout = 0.1});
       Vit vit(scope, {.patch = 8, .width = 32, .depth = 1, .heads = 2, .drop_path = 0.2});
       gpt.eval();
       vit.eval();
-      return std::array{support::evaluate(gpt, windows, 9), support::evaluate(vit, "test", images, 9)};
+      return std::array{support::evaluate(gpt, windows), support::evaluate(vit, images)};
     };
-    const auto got = events(kGpu), expected = events(Device{});
+    const auto got = scores(kGpu), expected = scores(Device{});
     const double tolerance = dtype == DType::f32 ? 1e-5 : 1e-2;
     for (std::size_t i = 0; i < got.size(); ++i) CHECK(std::abs(got[i].loss - expected[i].loss) <= tolerance * expected[i].loss);
     CHECK(std::abs(*got[0].word_perplexity - *expected[0].word_perplexity) <= 10 * tolerance * *expected[0].word_perplexity);

@@ -17,11 +17,11 @@ TEST_CASE("a part of a text is evaluated to the window, whatever the batch") {
   text.valid = std::string(161, 'a');
   const data::Tokenizer tokenizer = data::train_bpe("b", 257);  // a token for each byte
   for (const auto& [limit, predictions] : {std::pair<Dim, Dim>{0, 160}, {1, 16}, {3, 48}, {10, 160}, {11, 160}}) {
-    CHECK(text_split("valid", text.valid, tokenizer, 4, 16, limit).windows.predictions() == predictions);
+    CHECK(text_split(text.valid, tokenizer, 4, 16, limit).windows.predictions() == predictions);
   }
   text.valid.resize(168, 'a');  // ten windows and a half
-  CHECK(text_split("valid", text.valid, tokenizer, 4, 16, 10).windows.predictions() == 160);
-  CHECK(text_split("valid", text.valid, tokenizer, 4, 16, 11).windows.predictions() == 167);
+  CHECK(text_split(text.valid, tokenizer, 4, 16, 10).windows.predictions() == 160);
+  CHECK(text_split(text.valid, tokenizer, 4, 16, 11).windows.predictions() == 167);
 }
 
 TEST_CASE("accuracy and loss of images are those over all of them, though the last batch is smaller") {
@@ -50,13 +50,13 @@ TEST_CASE("accuracy and loss of images are those over all of them, though the la
   }
   split.labels = Array::from(labels, {7});
   std::vector<Dim> told;
-  const EvalEvent event = evaluate(model, "valid", data::ImageEvaluation(split, 4, normalisation), 9, [&](Dim done, Dim count) {
+  const Score score = evaluate(model, data::ImageEvaluation(split, 4, normalisation), [&](Dim done, Dim count) {
     told.insert(told.end(), {done, count});
   });
   CHECK(told == std::vector<Dim>{0, 2, 1, 2});
-  CHECK((event.step == 9 && event.split == "valid" && !event.perplexity));
-  CHECK(*event.accuracy == Approx(3. / 7));
-  CHECK(event.loss == Approx(loss / 7).epsilon(1e-6));
+  CHECK((!score.perplexity && !score.word_perplexity));
+  CHECK(*score.accuracy == Approx(3. / 7));
+  CHECK(score.loss == Approx(loss / 7).epsilon(1e-6));
 }
 
 TEST_CASE("perplexity is over all tokens but the first, word perplexity over words and line ends") {
@@ -83,13 +83,13 @@ TEST_CASE("perplexity is over all tokens but the first, word perplexity over wor
     loss += std::log(sum) - logits[static_cast<std::size_t>(tokens[static_cast<std::size_t>(i) + 1])];
   }
   Dim told = 0, batches = 0;
-  const EvalEvent event = evaluate(model, text_split("valid", text.valid, tokenizer, 3, kContext), 9, [&](Dim done, Dim of) {
+  const Score score = evaluate(model, text_split(text.valid, tokenizer, 3, kContext), [&](Dim done, Dim of) {
     CHECK(done == told++);
     batches = of;
   });
   CHECK((told > 0 && told == batches));
-  CHECK((event.step == 9 && event.split == "valid" && !event.accuracy));
-  CHECK(event.loss == Approx(loss / static_cast<double>(count)).epsilon(1e-6));
-  CHECK(*event.perplexity == Approx(std::exp(loss / static_cast<double>(count))).epsilon(1e-5));
-  CHECK(*event.word_perplexity == Approx(std::exp(loss / words)).epsilon(1e-5));
+  CHECK(!score.accuracy);
+  CHECK(score.loss == Approx(loss / static_cast<double>(count)).epsilon(1e-6));
+  CHECK(*score.perplexity == Approx(std::exp(loss / static_cast<double>(count))).epsilon(1e-5));
+  CHECK(*score.word_perplexity == Approx(std::exp(loss / words)).epsilon(1e-5));
 }

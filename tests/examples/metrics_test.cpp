@@ -38,11 +38,7 @@ TrainEvent train_at(std::int64_t step) {
 }
 
 EvalEvent eval_at(std::int64_t step) {
-  EvalEvent event;
-  event.step = step;
-  event.split = "test";
-  event.accuracy = 0.5;
-  return event;
+  return {.step = step, .split = "test", .score = {.accuracy = 0.5}};
 }
 
 }  // namespace
@@ -77,10 +73,7 @@ TEST_CASE("metrics have the fields of the contract") {
   Metrics text(folder / "t", Unit::token);
   text.write(ModelEvent{});
   text.write(train_at(1));
-  EvalEvent eval;
-  eval.perplexity = 20;
-  eval.word_perplexity = 40;
-  text.write(eval);
+  text.write(EvalEvent{.split = "valid", .score = {.perplexity = 20, .word_perplexity = 40}});
   const auto tokens = lines_of(folder / "t");
   CHECK(tokens[0].contains("macs_per_token"));
   CHECK(tokens[0].contains("dense_macs_per_token"));

@@ -34,13 +34,10 @@ void write_run(const std::filesystem::path& folder, Unit unit, bool finished = t
     train.elapsed = 2 * static_cast<double>(step) / 10;
     metrics.write(train);
     if (step % 100 != 0) continue;
-    EvalEvent eval;
-    eval.step = step;
-    eval.split = "test";
-    eval.loss = train.loss + 0.1;
-    if (unit == Unit::sample) eval.accuracy = 0.001 * static_cast<double>(step);
-    else eval.perplexity = eval.word_perplexity = std::exp(eval.loss);
-    metrics.write(eval);
+    Score score{.loss = train.loss + 0.1};
+    if (unit == Unit::sample) score.accuracy = 0.001 * static_cast<double>(step);
+    else score.perplexity = score.word_perplexity = std::exp(score.loss);
+    metrics.write(EvalEvent{step, "test", score});
   }
   if (finished) metrics.write(EndEvent{400, 81, 123 << 20, "steps"});
 }

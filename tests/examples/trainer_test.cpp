@@ -29,10 +29,10 @@ namespace {
 using Arguments = std::vector<std::string>;
 
 // Trains in `out`, an epoch being `steps_per_epoch` steps. `during` is called within every evaluation, `in_step` before the
-// loss of every batch; `judged` is the loss of the evaluation after a step, its accuracy the first of the weights.
+// loss of every batch; `judged` is the loss of the evaluation after so many batches, its accuracy the first of the weights.
 void run(const std::filesystem::path& out, const Arguments& arguments, const std::function<void()>& during = [] {},
          double steps_per_epoch = 1, const std::function<void(std::int64_t batch)>& in_step = [](std::int64_t) {},
-         const std::function<double(std::int64_t step)>& judged = [](std::int64_t) { return 1.0; }) {
+         const std::function<double(std::int64_t batches)>& judged = [](std::int64_t) { return 1.0; }) {
   TrainingOptions values;
   Options options("train", "Trains.");
   add_training_options(options, values, "the data");
@@ -41,13 +41,14 @@ void run(const std::filesystem::path& out, const Arguments& arguments, const std
   REQUIRE(options.parse(static_cast<int>(words.size()), words.data()));
 
   SmallNet net(Scope::root(DType::f32, 1));
+  std::int64_t batches = 0;
   const auto evaluation = [&](const std::string& split) {
-    return Evaluation{split, [&during, &judged, &net, split](std::int64_t step, const EvalProgress& progress) {
+    return Evaluation{split, [&](const EvalProgress& progress) {
       progress(0, 2);
       during();
       progress(1, 2);
       const double first = net.fc.map().parameters()[0].tensor.value().to_vector<double>()[0];  // tells which weights these are
-      return EvalEvent{.step = step, .split = split, .loss = judged(step), .accuracy = first, .perplexity = {}, .word_perplexity = {}};
+      return Score{.loss = judged(batches), .accuracy = first};
     }};
   };
   const TrainingTask task{
@@ -59,6 +60,7 @@ void run(const std::filesystem::path& out, const Arguments& arguments, const std
       .batch = [&](std::int64_t index) {
         const auto seed = static_cast<std::uint64_t>(index);
         in_step(index);
+        batches = index + 1;
         return Batch{{randn({8, 5}, DType::f32, seed), random_ids({8}, 4, seed)}, 8};
       },
       .loss = [&](const Batch& b) { return F::cross_entropy(net.fc(Tensor(b.arrays[0])), {.target = b.arrays[1]}); },
@@ -188,9 +190,9 @@ TEST_CASE("the weights of the best evaluation are left if that is asked for") {
   const TemporaryFolder folder;
   const auto out = folder / "run";
   const auto model = [](const std::filesystem::path& of) { return read_file(RunFolder{of}.model()); };
-  const auto judged = [](std::int64_t step) {
+  const auto judged = [](std::int64_t batches) {
     const std::map<std::int64_t, double> losses{{2, NAN}, {4, 0.5}, {6, 0.6}, {8, NAN}, {10, 0.4}};
-    return losses.at(step);
+    return losses.at(batches);
   };
   const auto train = [&](const std::filesystem::path& to, Arguments arguments,
                          const std::function<void(std::int64_t)>& in_step = [](std::int64_t) {}) {
