@@ -56,11 +56,11 @@ const Array& Tensor::value() const {
   return impl_->value;
 }
 const Array& Tensor::grad() const { return impl_ ? impl_->grad : kUndefined; }
-void Tensor::set_grad(Array grad) const {
+void Tensor::set_grad(const Array& grad) const {
   const Array& like = value();
   ASHLAR_CHECK(grad.shape() == like.shape() && grad.device() == like.device(), "set_grad: a gradient ", grad.shape(), " on ",
                grad.device(), " must be ", like.shape(), " on ", like.device(), " like the value");
-  impl_->grad = std::move(grad);
+  impl_->grad = grad.to(like.dtype());
 }
 void Tensor::zero_grad() const {
   if (impl_) impl_->grad = Array();

@@ -25,7 +25,7 @@ class Tensor {
   // Of a leaf: the sum of the gradients that reached it since zero_grad(); undefined before the first. Nothing
   // else shares its memory, unless set_grad() gave it.
   const Array& grad() const;
-  void set_grad(Array grad) const;
+  void set_grad(const Array& grad) const;  // converted to the value's dtype
   void zero_grad() const;
 
   const Shape& shape() const { return value().shape(); }

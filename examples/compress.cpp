@@ -12,6 +12,7 @@
 #include "examples/support/child.h"
 #include "examples/support/evaluate.h"
 #include "examples/support/format.h"
+#include "examples/support/option_values.h"
 #include "examples/support/program.h"
 #include "examples/support/progress.h"
 #include "examples/support/run_folder.h"
@@ -113,9 +114,14 @@ Subject<Vit> vit_subject(const Settings& s, const SafetensorsFile& weights) {
 OrderedJson gpt_config_json(const Settings& s, const std::filesystem::path& file, GptConfig config, bool has_vocabulary) {
   config.linear = new_specs(s, config.linear);
   OrderedJson json = config_to_train_on(file);
+  const auto set_path = [&json](const char* key, const std::filesystem::path& path, const char* flag) {
+    const std::string text = std::filesystem::absolute(path).string();
+    check_utf8(text, flag);
+    json[key] = text;
+  };
   if (!json.contains("width")) {  // not one of ours
     json = OrderedJson::object();
-    if (!s.data.empty()) json["data"] = std::filesystem::absolute(s.data).string();
+    if (!s.data.empty()) set_path("data", s.data, "--data");
   }
   json.update(huggingface_config(config));
   json["width"] = config.width;
@@ -123,7 +129,7 @@ OrderedJson gpt_config_json(const Settings& s, const std::filesystem::path& file
   json["heads"] = config.heads;
   json["hidden"] = config.hidden;
   json["context"] = config.context;
-  if (has_vocabulary) json["tokenizer"] = std::filesystem::absolute(s.out).string();
+  if (has_vocabulary) set_path("tokenizer", s.out, "--out");
   return json;
 }
 

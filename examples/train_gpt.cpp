@@ -45,7 +45,7 @@ void add_options(Options& options, Settings& s) {
               concat(kTokenizerFolder, "; default: that beside --init-from, or learned from the training split; a resumed run keeps its own"))
       .value_name("DIR");
   options.add("vocab", s.gpt.vocab, "tokens of a vocabulary that is learned").at_least(1);
-  options.add("eval_windows", s.eval_windows, "evaluate on the first N windows of a split only; 0: on all of it")
+  options.add("eval_windows", s.eval_windows, "evaluate on the first N windows of a split only, with the words a token of all of it; 0: on all of it")
       .at_least(0);
   options.group("");
 }

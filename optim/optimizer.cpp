@@ -175,7 +175,7 @@ std::vector<Update> Optimizer::updates_from_gradients(double grad_scale) const {
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     const Tensor& tensor = slots_[i].parameter.tensor;
     Update update{{}, grad_scale, std::numeric_limits<double>::quiet_NaN(), numbers_.select(0, static_cast<Dim>(i))};
-    if (tensor.grad().defined()) update.gradient = tensor.grad().to(tensor.dtype()).as_contiguous();
+    if (tensor.grad().defined()) update.gradient = tensor.grad().as_contiguous();
     else missing.push_back(slots_[i].parameter.name);
     updates.push_back(std::move(update));
   }

@@ -1,5 +1,6 @@
-// Preconditioned gradient descent on the factors of a weight matrix: ScaledGD (Tong, Ma, Chi 2021), damped as in PrecGD
-// (Zhang, Fattahi, Zhang 2021), for every structure that tells the Gram matrices of its factors (ParamInfo::gram).
+// Preconditioned gradient descent on the factors of a weight matrix: ScaledGD (Tong, Ma, Chi 2021), damped like PrecGD
+// (Zhang, Fattahi, Zhang 2021), for every structure that tells the Gram matrices of its factors (ParamInfo::gram). The paper's
+// damping falls with the error that is left, which training does not know: here it is a fixed share of each Gram matrix.
 #pragma once
 #include "optim/matrix_optimizer.h"
 

@@ -17,7 +17,7 @@ struct TextSplit {
   data::TokenEvaluation windows;
   double words_per_token;
 };
-// Text in windows of `context` tokens; the first `limit` windows of it, or all for 0.
+// Text in windows of `context` tokens; the first `limit` windows of it, or all for 0. Words a token are those of the whole text.
 TextSplit text_split(std::string_view text, const data::Tokenizer& tokenizer, Dim batch, Dim context, Dim limit = 0);
 Score evaluate(const Gpt2& model, const TextSplit& split, const EvalProgress& progress = {});
 

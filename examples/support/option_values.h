@@ -3,11 +3,11 @@
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
-#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <type_traits>
+#include <utility>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -27,8 +27,11 @@ inline Json number_or_text(const std::string& text) {
 // Whether `value` is a whole number, small enough that the next one is another double.
 inline bool is_whole(double value) { return std::trunc(value) == value && std::abs(value) < 0x1p53; }
 
+// In an error, whatever bytes its texts have.
+inline std::string printed_json(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
 [[noreturn]] inline void wrong_type(const std::string& where, const char* expected, const Json& got) {
-  throw InputError(concat(where, ": needs ", expected, ", got ", got.dump(-1, ' ', false, Json::error_handler_t::replace)));
+  throw InputError(concat(where, ": needs ", expected, ", got ", printed_json(got)));
 }
 
 // What a config keeps must come back from it: JSON holds UTF-8 alone.
@@ -58,20 +61,14 @@ T value_from(const Json& json, const std::string& where) {
     // 1e3 is a whole number too.
     const bool whole = json.is_number_integer() || (json.is_number_float() && is_whole(json.get<double>()));
     if (!whole) wrong_type(where, "a whole number", json);
-    if (json.is_number_unsigned()) {
-      if (json.get<std::uint64_t>() > static_cast<std::uint64_t>(std::numeric_limits<T>::max())) {
-        wrong_type(where, "a smaller number", json);
-      }
-      return static_cast<T>(json.get<std::uint64_t>());
+    const bool fits = json.is_number_unsigned() ? std::in_range<T>(json.get<std::uint64_t>())
+                                                : std::in_range<T>(json.get<std::int64_t>());
+    const bool negative = !json.is_number_unsigned() && json.get<std::int64_t>() < 0;
+    if (!fits) {
+      wrong_type(where, !negative ? "a smaller number" : std::is_unsigned_v<T> ? "a number that is not negative" : "a larger number",
+                 json);
     }
-    const auto number = json.get<std::int64_t>();
-    if (std::is_unsigned_v<T> && number < 0) wrong_type(where, "a number that is not negative", json);
-    if constexpr (sizeof(T) < sizeof(number)) {
-      if (number < std::numeric_limits<T>::min() || number > std::numeric_limits<T>::max()) {
-        wrong_type(where, "a number of smaller size", json);
-      }
-    }
-    return static_cast<T>(number);
+    return json.get<T>();
   } else if constexpr (std::is_floating_point_v<T>) {
     if (!json.is_number() || !std::isfinite(json.get<double>())) wrong_type(where, "a number", json);
     return json.get<T>();

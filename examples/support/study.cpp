@@ -87,8 +87,8 @@ void Study::check_options() const {
   const std::filesystem::path path = options_file();
   if (!std::filesystem::exists(path)) return write_json(path, ours);
   const Json theirs = read_json(path);
-  ASHLAR_CHECK(theirs == ours, path.string(), ": the runs there were trained with ", theirs.dump(), ", not with ", ours.dump(),
-               "; give the same options or another --out");
+  ASHLAR_CHECK(theirs == ours, path.string(), ": the runs there were trained with ", printed_json(theirs), ", not with ",
+               printed_json(ours), "; give the same options or another --out");
 }
 
 bool Study::go() {
@@ -205,6 +205,7 @@ std::string Study::train(const Trial& trial, const std::function<void()>& tick) 
   add({std::filesystem::exists(folder.checkpoint()) ? "--resume" : "--overwrite"});
 
   make_writable_folder(folder.root);
+  { const FolderLock nobody_else(folder.root); }  // such as the program that a killed study has left at work
   const std::filesystem::path log = folder.root / "log.txt";
   const int code = run_child(command, log, tick);
   if (code == 0 && finished(trial)) return "";

@@ -206,7 +206,7 @@ class Run {
   // False where a signal has ended it.
   bool evaluate(const Evaluation& evaluation) {
     report_step();
-    const double began = limits_.elapsed();
+    const double since_log = limits_.elapsed() - last_log_time_;
     task_.model.eval();
     const NoGrad no_grad;
     if (average_) average_->swap();
@@ -218,15 +218,23 @@ class Run {
       });
     } catch (const Interrupted&) {
     }
-    const bool best = score && options_.keep_best && evaluation.split == task_.evaluations.front().split && score->loss < best_loss_;
-    if (best) task_.save_model(folder_);
     if (average_) average_->swap();
     if (!score) return false;
-    if (best) best_loss_ = score->loss, best_step_ = state_.step;
+    const bool best = options_.keep_best && evaluation.split == task_.evaluations.front().split && score->loss < best_loss_;
+    if (best) keep(score->loss);
     metrics_.write(EvalEvent{state_.step, evaluation.split, *score});
     progress_.message(concat("step ", state_.step, ": ", evaluation.split, " ", describe(*score), best ? ", the best so far: kept" : ""));
-    last_log_time_ += limits_.elapsed() - began;  // throughput is that of training
+    last_log_time_ = limits_.elapsed() - since_log;  // throughput is that of training
     return true;
+  }
+
+  // With a checkpoint first: else a run that goes on from an earlier one would have weights of a step that it never made.
+  void keep(double loss) {
+    save();
+    if (average_) average_->swap();
+    task_.save_model(folder_);
+    if (average_) average_->swap();
+    best_loss_ = loss, best_step_ = state_.step;
   }
 
   void save() {

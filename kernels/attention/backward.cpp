@@ -1,4 +1,5 @@
 #include "core/parallel.h"
+#include "kernels/attention/call.h"
 #include "kernels/attention/checks.h"
 #include "kernels/attention/operands.h"
 
@@ -6,13 +7,6 @@ namespace ashlar::kernels::cpu {
 namespace {
 
 using namespace attention;
-
-struct BackwardCall {
-  ConstView d_o, q, k, v, o, lse;
-  double scale;
-  bool causal;
-  View dq, dk, dv;
-};
 
 // One head after the other, on one thread, with the operands of its products in scratch memory. For a tile of queries i
 // and a tile of keys j, with delta = rowsum(dO * O):

@@ -46,7 +46,7 @@ void attention_backward(const Exec& exec, ConstView d_o, ConstView q, ConstView 
   check_lse(kName, q, lse);
   check_contiguous_rows(kName, lse);
   if (q.numel() == 0) return;
-  BackwardCall call{d_o, q, k, v, o, lse, {}, scale, causal, dq, dk, dv};
+  BackwardCall call{d_o, q, k, v, o, lse, scale, causal, dq, dk, dv};
 #ifdef ASHLAR_HAS_CUDNN
   if (backward_cudnn(exec, call)) return;
 #endif

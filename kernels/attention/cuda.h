@@ -3,23 +3,11 @@
 // plain for the rest, of which a decoder's single query is one.
 #pragma once
 #include "core/device.h"
-#include "core/view.h"
+#include "kernels/attention/call.h"
 
 namespace ashlar::kernels::attention {
 
-struct ForwardCall {
-  ConstView q, k, v;
-  double scale;
-  bool causal;
-  View o, lse;  // lse may be absent; contiguous
-};
-struct BackwardCall {
-  ConstView d_o, q, k, v, o, lse;
-  View delta;  // (B, H, T) like lse: to hold Σ d_o o of each row
-  double scale;
-  bool causal;
-  View dq, dk, dv;
-};
+// lse is contiguous in all of these calls.
 
 // Only in a build with cuDNN (ASHLAR_HAS_CUDNN). False, and nothing done, where it has no kernel for such a call, without lse,
 // and where the environment says ASHLAR_CUDNN=off; backward also in a fixed order, and where T is not a multiple of 128.

@@ -2,6 +2,7 @@
 #include <limits>
 
 #include "core/parallel.h"
+#include "kernels/attention/call.h"
 #include "kernels/attention/checks.h"
 #include "kernels/attention/operands.h"
 
@@ -12,13 +13,6 @@ using namespace attention;
 
 // Scores of one query tile are held for about this many keys at a time; longer rows go through the online softmax.
 constexpr Dim kPanel = 512;
-
-struct ForwardCall {
-  ConstView q, k, v;
-  double scale;
-  bool causal;
-  View o, lse;
-};
 
 // One head after the other, on one thread.
 template <class Operands>

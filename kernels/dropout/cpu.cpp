@@ -13,21 +13,12 @@
 #include <hwy/foreach_target.h>
 #include "kernels/simd-inl.h"
 
-#ifndef ASHLAR_KERNELS_DROPOUT_ONCE
-#define ASHLAR_KERNELS_DROPOUT_ONCE
-namespace ashlar::kernels {
-namespace {
-
-constexpr std::size_t kWords = 1024;  // random words made at a time; they stay in the L1 cache
-
-}  // namespace
-}  // namespace ashlar::kernels
-#endif
-
 HWY_BEFORE_NAMESPACE();
 namespace ashlar::kernels {
 namespace HWY_NAMESPACE {
 namespace {
+
+constexpr std::size_t kWords = 1024;  // random words made at a time; they stay in the L1 cache
 
 // Four words of Philox blocks, a block a 64-bit lane. The upper half of a lane is rubbish that nobody reads.
 template <class D>
@@ -147,7 +138,7 @@ namespace cpu {
 void dropout(const Exec&, ConstView x, DropMask mask, View y) {
   drop::check("dropout", x, mask, y);
   mask.stream = drop::stream_of(mask);
-  constexpr Dim step = kWords;
+  constexpr Dim step = HWY_NAMESPACE::kWords;
   const Dim count = x.numel(), blocks = ceil_div(count, step);
   const auto run = ASHLAR_DISPATCH(dropout_range);
   parallel_for(blocks, kGrain / step / 4, [&](Dim begin, Dim end) {

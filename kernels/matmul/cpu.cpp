@@ -61,7 +61,7 @@ void matmul_library(const Exec& exec, const Problem& given) {
   if (multiply_small(p)) return;
   const ConstView biases = has_biases(p) ? std::exchange(p.options.bias, {}) : ConstView{};  // the library adds one to all
   const bool bf16 = p.a.dtype == DType::bf16 || p.b.dtype == DType::bf16;
-  const DType operand = bf16 && library_multiplies_bf16() ? DType::bf16 : DType::f32;
+  const DType operand = bf16 && multiplies_bf16(Device{}) ? DType::bf16 : DType::f32;
   Array a, b, y;
   if (p.a.dtype != operand || !takes_operand(p.a)) p.a = a = converted(exec, p.a, operand);
   if (p.b.dtype != operand || !takes_operand(p.b)) p.b = b = converted(exec, p.b, operand);

@@ -174,11 +174,6 @@ class ThreadsFor {
 
 }  // namespace
 
-bool library_multiplies_bf16() {
-  static const bool native = library_has(dnnl::cpu_isa::avx512_core_bf16);
-  return native;
-}
-
 bool takes_operand(const ConstView& v) {
   const auto layout = matrix_layout(v);
   return layout && (layout->by_rows || v.size(-2) > 1);
@@ -217,6 +212,12 @@ void run_library(Problem p) {
 }  // namespace ashlar::kernels::products
 
 namespace ashlar::kernels {
+
+bool multiplies_bf16(Device device) {
+  if (device.type != DeviceType::cpu) return true;
+  static const bool native = products::library_has(dnnl::cpu_isa::avx512_core_bf16);
+  return native;
+}
 
 bool has_amx() {
   static const bool has = products::library_has(dnnl::cpu_isa::avx512_core_amx);

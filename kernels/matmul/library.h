@@ -10,17 +10,13 @@ bool has_amx();
 
 namespace products {
 
-// Whether the library multiplies bf16: where the processor does. Elsewhere it refuses it. Asked of the library once, as has_amx()
-// is: a later limit_isa() does not change it.
-bool library_multiplies_bf16();
-
 // Whether the library takes the last two dimensions of an operand without a copy: rows or columns without gaps between
 // elements; of a result: rows without gaps. A single row of an operand and a single column of a result must be contiguous,
 // because oneDNN 3.7 takes those with gaps as if they were.
 bool takes_operand(const ConstView& v);
 bool takes_result(const View& y);
 
-// A product of operands and a result that it takes, of f32 or, where it multiplies it, bf16. In a parallel region the thread
+// A product of operands and a result that it takes, of f32 or, where the CPU multiplies_bf16(), bf16. In a parallel region the thread
 // that calls it does all the work. Elsewhere, for a product of more than a million operations, the library may split the inner
 // dimension among threads, so that their number moves the last bit: dense layers, SS1 with one sketch, and structured layers
 // where one tile or range of rows has all threads (a forward of at most 32 rows, a backward of fewer than 256; of these it was

@@ -32,7 +32,8 @@ struct MatmulOptions {
 // Dtypes: all f64; or a and b each f32 or bf16 (products of bf16 accumulate in f32) and y f32 or bf16.
 extern const Kernel<void(const Exec&, ConstView a, ConstView b, View y, MatmulOptions options)> matmul;
 
-// Whether the device has instructions for products of bf16. Elsewhere matmul converts them, which costs time.
+// Whether the device has instructions for products of bf16. Elsewhere matmul converts them, which costs time. The CPU's library is
+// asked once: a later limit_isa() does not change the answer.
 bool multiplies_bf16(Device device);
 
 }  // namespace ashlar::kernels

@@ -53,7 +53,7 @@ class Multiplier {
 
 bool is_small_bf16(const Problem& p) {
   constexpr Dim kMostValues = Dim{1} << 16;  // of b, which each thread packs for itself: what stays in the second-level cache
-  if (!library_multiplies_bf16() || p.a.dtype != DType::bf16 || p.b.dtype != DType::bf16) return false;
+  if (!multiplies_bf16(Device{}) || p.a.dtype != DType::bf16 || p.b.dtype != DType::bf16) return false;
   if (!by_rows(p.b) || !by_rows(ConstView(p.y)) || p.k() == 0 || p.k() > 1024 || p.k() * p.n() > kMostValues) return false;
   // The library uses AMX too: only many rows make up for the packing of b, which for a batch each thread does for its own.
   if (has_amx()) return by_rows(p.a) && p.m() >= (batch_shape(p.y).numel() > 1 ? 64 : 512);

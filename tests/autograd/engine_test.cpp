@@ -94,6 +94,23 @@ TEST_CASE("what an operation adds to in place accumulates over backwards, and ov
   }
 }
 
+TEST_CASE("a gradient that is set in another dtype becomes one of its value's, to which operations add") {
+  const Tensor x = Tensor::leaf(randn({4, 3}, DType::f32, 20)), w = Tensor::leaf(randn({3, 3}, DType::f32, 21));
+  const Array old = randn(w.shape(), DType::bf16, 22);
+  const std::vector<std::function<Tensor()>> operations{[&] { return F::linear(x, w); }, [&] { return w * 2.0; }};
+  for (std::size_t i = 0; i < operations.size(); ++i) {
+    CAPTURE(i);
+    w.zero_grad();
+    F::sum(operations[i]()).backward();
+    const Array once = w.grad().clone();
+    w.set_grad(old);
+    REQUIRE(w.grad().dtype() == DType::f32);
+    F::sum(operations[i]()).backward();
+    REQUIRE(w.grad().dtype() == DType::f32);
+    REQUIRE(relative_error(w.grad(), F::add(once, old.to(DType::f32)).value()) <= 1e-6);
+  }
+}
+
 TEST_CASE("a gradient that is set has its value's shape") {
   const Tensor w = Tensor::leaf(randn({2, 3}, DType::f32, 2));
   CHECK_THROWS_WITH(w.set_grad(Array::zeros({3, 2})), "set_grad: a gradient (3, 2) on cpu must be (2, 3) on cpu like the value");
@@ -127,6 +144,10 @@ TEST_CASE("a leaf is the only owner of its gradient") {
   for (const Tensor* leaf : {&a, &b}) leaf->zero_grad();
   F::concat(F::transpose(a, 0, 1), F::transpose(b, 0, 1), 0).backward(randn({6, 2}, DType::f64, 4));
   for (const Tensor* leaf : {&a, &b}) REQUIRE(leaf->grad().owns_alone());
+  // Nor does a small one keep a large one's memory.
+  const Tensor large = Tensor::leaf(randn({9, 3}, DType::f64, 5)), small = Tensor::leaf(randn({1, 3}, DType::f64, 6));
+  F::concat(large, small, 0).backward(randn({10, 3}, DType::f64, 7));
+  REQUIRE(small.grad().storage()->bytes() < large.grad().storage()->bytes() / 2);
 }
 
 TEST_CASE("frozen inputs get no gradient and change none of the others") {

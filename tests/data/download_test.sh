@@ -23,7 +23,22 @@ sha256sum ./*.tar.gz ./*.zip encoder.json vocab.bpe | sed 's|\./||' >"$work/sums
 # The server prints its port, so that tests running side by side do not meet.
 python3 -u - >"$work/port" 2>/dev/null <<'PYTHON' &
 import http.server
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def do_GET(self):  # below /continued/ from where the client wants to go on, and how much that is goes to ../served
+        if not self.path.startswith("/continued/"):
+            return super().do_GET()
+        with open(self.path.removeprefix("/continued/"), "rb") as file:
+            data = file.read()
+        begin = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").split("-")[0])
+        self.send_response(206 if begin else 200)
+        if begin:
+            self.send_header("Content-Range", f"bytes {begin}-{len(data) - 1}/{len(data)}")
+        self.send_header("Content-Length", str(len(data) - begin))
+        self.end_headers()
+        self.wfile.write(data[begin:])
+        with open("../served", "w") as file:
+            file.write(str(len(data) - begin))
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 print(server.server_port)
 server.serve_forever()
 PYTHON
@@ -68,6 +83,12 @@ expect "two files content" cmp -s "$work/a/gpt2-bpe/vocab.bpe" vocab.bpe
 mkdir -p "$work/b" "$work/c"
 head -c 1000 cifar-10-binary.tar.gz >"$work/b/cifar-10-binary.tar.gz.part"
 check "interrupted" 0 "cifar10 is in" cifar10 "$work/b"
+if command -v curl >/dev/null; then
+  mkdir "$work/h"
+  head -c 1000 cifar-10-binary.tar.gz >"$work/h/cifar-10-binary.tar.gz.part"
+  ASHLAR_DOWNLOAD_BASE=$ASHLAR_DOWNLOAD_BASE/continued check "continued" 0 "cifar10 is in" cifar10 "$work/h"
+  expect "only the rest is fetched" test "$(cat "$work/served")" = $(($(wc -c <cifar-10-binary.tar.gz) - 1000))
+fi
 cp cifar-10-binary.tar.gz "$work/c/cifar-10-binary.tar.gz.part"
 ASHLAR_DOWNLOAD_BASE=http://127.0.0.1:1 check "complete part" 0 "cifar10 is in" cifar10 "$work/c"
 

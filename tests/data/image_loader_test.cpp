@@ -62,6 +62,15 @@ TEST_CASE("channel_statistics_match_the_definition", "[data]") {
   }
 }
 
+TEST_CASE("a channel that has one value is centred and not scaled", "[data]") {
+  ImageSplit split = numbered_images(2, 2, 2);
+  std::fill_n(split.images.data<std::uint8_t>(), 4, std::uint8_t{51});          // of the first image the first channel
+  std::fill_n(split.images.data<std::uint8_t>() + 3 * 4, 4, std::uint8_t{51});  // and of the second
+  const Normalisation found = channel_statistics(split);
+  CHECK((found.mean[0] == 0.2f && found.std[0] == 1));
+  CHECK(found.std[1] != 1);
+}
+
 TEST_CASE("every_epoch_shows_each_image_once_in_another_order", "[data]") {
   const Dim count = 53, batch = 7;
   const ImageLoader loader(numbered_images(count, 4, 4), batch, 3, {2, true, 0, 0}, kPlain);

@@ -5,9 +5,12 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <chrono>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <thread>
 
 #include "autograd/ops.h"
 #include "core/files.h"
@@ -144,6 +147,27 @@ TEST_CASE("each step is told with its place in the epoch, its learning rate and 
   CHECK(epochs == std::vector<double>{0.125, 0.25, 0.375, 0.5});
 }
 
+TEST_CASE("a rate is that of training, without evaluations and checkpoints") {
+  const TemporaryFolder folder;
+  static constexpr auto kPause = std::chrono::milliseconds(50);
+  run(folder / "run", {"--steps", "4", "--log-every", "1", "--eval-every", "1", "--checkpoint-every", "1"},
+      [] { std::this_thread::sleep_for(kPause); });
+  run(folder / "plain", {"--steps", "4", "--log-every", "1"}, [] {}, 1, [](std::int64_t) { std::this_thread::sleep_for(kPause); });
+  const auto told = [&](const char* name) {
+    std::istringstream lines(read_file(RunFolder{folder / name}.metrics()));
+    std::vector<double> rates;
+    for (std::string line; std::getline(lines, line);) {
+      const Json event = Json::parse(line);
+      if (event["event"] == "train") rates.push_back(event["samples_per_s"]);
+    }
+    return rates;
+  };
+  const double slowest = 8 / std::chrono::duration<double>(kPause).count();
+  for (const double rate : told("plain")) CHECK((rate > 0.2 * slowest && rate <= slowest));
+  const std::vector<double> rates = told("run");
+  CHECK(*std::ranges::max_element(rates) > 2 * slowest);
+}
+
 TEST_CASE("a signal ends an evaluation, and the run can be resumed for it") {
   const TemporaryFolder folder;
   const auto out = folder / "run";
@@ -217,6 +241,16 @@ TEST_CASE("the weights of the best evaluation are left if that is asked for") {
   CHECK(model(out) == after("10"));
   CHECK(read_run("", out).final_eval()->step == 10);
   CHECK(read_run("", folder / "10").final_eval()->step == 10);  // the last one, which was not the only one
+
+  // A crash later leaves no weights that the run does not know, from whatever step it goes on.
+  const auto crashed = folder / "crashed";
+  CHECK_THROWS_WITH(train(crashed, {"--steps", "6", "--keep-best"}, [](std::int64_t batch) {
+    if (batch == 5) throw Error("crash");
+  }), "crash");
+  CHECK(model(crashed) == fourth);
+  train(crashed, {"--steps", "6", "--resume"}, [](std::int64_t batch) { CHECK(batch >= 4); });
+  CHECK(model(crashed) == fourth);
+  CHECK(read_run("", crashed).final_eval()->step == 4);
 
   // Before there is an evaluation the last weights are the best that are known.
   const auto early = folder / "early";

@@ -1,5 +1,9 @@
 #include "optim/optimizer.h"
 
+#include <sstream>
+
+#include "core/files.h"
+#include "core/text.h"
 #include "optim/adamw.h"
 #include "optim/make_optimizer.h"
 #include "optim/sgd.h"
@@ -303,5 +307,46 @@ TEST_CASE("settings by name reach the optimizer") {
   train(sgd, by_type, 0, 3);
   train(*named, by_name, 0, 3);
   REQUIRE(same_weights(by_name, by_type));
-  REQUIRE(default_settings("adamw").at("beta2") == 0.999);
+}
+
+TEST_CASE("the table of defaults in optim/README.md is what the optimizers have") {
+  std::istringstream text(read_file(ASHLAR_SOURCE_DIR "/optim/README.md"));
+  // "`beta1`, `beta2`" or "`nesterov` 1, `rms` 2": each word in backticks with what follows it.
+  const auto entries = [](const std::string& cell) {
+    std::vector<std::pair<std::string, std::string>> found;
+    for (const std::string& entry : split(cell, ',')) {
+      const auto end = entry.find('`', 1);
+      if (entry.starts_with('`')) found.emplace_back(entry.substr(1, end - 1), trimmed(std::string_view(entry).substr(end + 1)));
+    }
+    return found;
+  };
+  std::vector<std::string> names;
+  std::map<std::string, Settings> told;
+  for (std::string line; std::getline(text, line);) {
+    std::vector<std::string> cells;
+    std::istringstream row(line);
+    for (std::string cell; std::getline(row, cell, '|');) cells.emplace_back(trimmed(cell));
+    if (cells.size() < 2) {
+      if (!told.empty()) break;
+      continue;
+    }
+    if (cells[1] == "setting") {
+      for (std::size_t i = 2; i < cells.size(); ++i) names.push_back(entries(cells[i])[0].first);
+    } else if (!names.empty() && !cells[1].starts_with("---")) {
+      const auto keys = entries(cells[1]);
+      for (std::size_t i = 0; i + 2 < cells.size(); ++i) {
+        if (cells[1] == "more") {
+          for (const auto& [key, value] : entries(cells[i + 2])) told[names.at(i)][key] = std::stod(value);
+        } else {
+          const std::vector<std::string> values = split(cells[i + 2], ',');
+          for (std::size_t k = 0; k < values.size(); ++k) told[names.at(i)][keys.at(k).first] = std::stod(values[k]);
+        }
+      }
+    }
+  }
+  REQUIRE(told.size() == 9);
+  for (const auto& [name, settings] : told) {
+    INFO(name);
+    CHECK(settings == default_settings(name));
+  }
 }

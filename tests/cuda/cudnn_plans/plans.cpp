@@ -63,7 +63,7 @@ View heads_of(const Problem& p, Dim parts) {
 bool check(const Problem& p) {
   const View part = heads_of(p, 3), whole = heads_of(p, 1);
   const View lse{nullptr, DType::f32, {p.batch, p.heads, p.length}, {p.heads * p.length, p.length, 1}, {}};
-  const BackwardCall backward{whole, part, part, part, whole, lse, {}, 0.125, p.causal, part, part, part};
+  const BackwardCall backward{whole, part, part, part, whole, lse, 0.125, p.causal, part, part, part};
   const std::pair<const char*, std::shared_ptr<Graph>> graphs[] = {
       {"forward", graph_of(ForwardCall{part, part, part, 0.125, p.causal, whole, lse})},
       {"backward", graph_of(backward)}};

@@ -62,6 +62,11 @@ expect 0 "" "$bin/compress" --in "$work/vit-a/model.safetensors" --layer dense -
 expect 0 "" "$bin/classify" --model "$work/dense" small.png grey.png alpha.png wide.png flat.png large.png dot.png
 same "a compressed ViT" "$work/all" "$work/out"
 
+# ---- more images than are looked at together
+mapfile -t many < <(for _ in {1..70}; do echo small.png; done)
+expect 0 "" "${classify[@]}" "${many[@]}"
+if [ "$(sort -u "$work/out" | wc -l) $(wc -l <"$work/out")" = "1 70" ]; then ok; else bad "many images: $(sort "$work/out" | uniq -c)"; fi
+
 # ---- what is refused, before anything is told
 echo "no image" >text.png
 expect 2 "cannot decode text.png (9 bytes): unknown image type; give a PNG, JPEG or BMP file" "${classify[@]}" small.png text.png

@@ -51,6 +51,10 @@ expect 2 "crop padding must be from 0 to the side of the images, 8" "${vit[@]}" 
 latin1=$work/caf$'\xe9'
 cp -r "$work/images" "$latin1"
 expect 2 "--data: '$latin1' is not valid UTF-8" "$bin/train_vit" --data "$latin1" --out "$work/x"
+kept=$work/model-caf$'\xe9'
+expect 0 "" "$bin/compress" --in "$work/vit-a/model.safetensors" --layer dense --out "$kept"
+expect 2 "--out: '$kept' is not valid UTF-8" "$bin/compress" --in "$work/gpt-a/model.safetensors" --layer dense --out "$kept" --overwrite
+if [ -s "$kept/model.safetensors" ] && [ ! -e "$kept/new.safetensors" ]; then ok; else bad "a model lost to an error: $(ls "$kept")"; fi
 mkdir "$work/latin1"
 cp -r "$work/images"/* "$work/latin1/"
 for split in train test; do mv "$work/latin1/$split/cat" "$work/latin1/$split/caf"$'\xe9'; done

@@ -51,7 +51,10 @@ for signal in TERM INT KILL; do
   kill -$signal $victim
   wait $victim 2>/dev/null
   code=$?
-  if [ $signal = KILL ]; then pkill -9 -f "train_vit .*--out $work/KILL/" && sleep 0.2
+  if [ $signal = KILL ]; then
+    # The training is still at work there, which nobody joins.
+    expect 2 "$work/KILL/dense__seed_1: another program is at work in it" "${stopped[@]}"
+    pkill -9 -f "train_vit .*--out $work/KILL/" && sleep 0.2
   elif [ $code -ne 0 ] || ! grep -q "^stopped; the same command goes on" "$work/out"; then bad "$signal: exit code $code, $(cat "$work/out" "$work/err")"; fi
   if grep -q '"stopped_by":"steps"' "$work/$signal/dense__seed_1/metrics.jsonl"; then echo "note: too fast for $signal"; fi
   expect 0 "" "${stopped[@]}"
@@ -67,6 +70,7 @@ expect 2 "--ratios: needs a number to put for the * of low_rank:ratio=*" "$bin/t
 expect 2 "dense, seed 1: train_vit: option --stepss is unknown; did you mean --steps?" "$bin/tradeoff" --layers dense --out "$work/x" -- "${options[@]}" --stepss 1
 expect 0 "" "$bin/tradeoff" --layers dense --out "$work/x" -- "${options[@]}" --steps 1
 expect 1 "no training came to its end" "$bin/tradeoff" --layers dense --lrs 1e30 --out "$work/diverged" -- "${options[@]}" --steps 30 --clip 0 --warmup 0
+expect 0 "" "$bin/tradeoff" --layers dense --lrs 1e30 --out "$work/diverged" -- "${options[@]}" --steps 1
 expect 0 "" "$bin/tradeoff" --layers dense --out "$work/diverged" -- "${options[@]}" --steps 1
 expect 2 "--seed is set by tradeoff" "$bin/tradeoff" --out "$work/x" -- "${options[@]}" --seed=3
 expect 2 "the runs there were trained with" "${study[@]}" -- "${options[@]}" --steps 11
