@@ -165,7 +165,7 @@ TEST_CASE("a rate is that of training, without evaluations and checkpoints") {
   const double slowest = 8 / std::chrono::duration<double>(kPause).count();
   for (const double rate : told("plain")) CHECK((rate > 0.2 * slowest && rate <= slowest));
   const std::vector<double> rates = told("run");
-  CHECK(*std::ranges::max_element(rates) > 2 * slowest);
+  CHECK(*std::max_element(rates.begin() + 1, rates.end()) > 2 * slowest);  // before the first there was no pause
 }
 
 TEST_CASE("a signal ends an evaluation, and the run can be resumed for it") {
