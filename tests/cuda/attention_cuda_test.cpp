@@ -56,9 +56,9 @@ TEST_CASE("cuDNN takes the attention of the programs, with the results of the pr
     const Array delta = empty_like(own[0]);
     forward_tensor_cores(q.exec(), {q, k, v, 0.125, causal, own[1], own[0]});
     CHECK(forward_cudnn(q.exec(), {q, k, v, 0.125, causal, got[1], got[0]}));
-    backward_tensor_cores(q.exec(), {d_o, q, k, v, own[1], own[0], delta, 0.125, causal, own[2], own[3], own[4]});
+    backward_tensor_cores(q.exec(), {d_o, q, k, v, own[1], own[0], 0.125, causal, own[2], own[3], own[4], delta});
     const AnyOrder any_order;
-    const bool taken = backward_cudnn(q.exec(), {d_o, q, k, v, got[1], got[0], {}, 0.125, causal, got[2], got[3], got[4]});
+    const bool taken = backward_cudnn(q.exec(), {d_o, q, k, v, got[1], got[0], 0.125, causal, got[2], got[3], got[4]});
     CHECK(taken == (length % 128 == 0));
     for (std::size_t i = 0; i < (taken ? own.size() : 2); ++i) {
       INFO("result " << i);
@@ -88,6 +88,37 @@ TEST_CASE("attention with scores far below zero", "[cuda]") {
                     kernels::attention_backward(exec, in[3], in[0], in[1], in[2], out[0], out[1], 0.125, causal, out[2],
                                                 out[3], out[4]);
                   });
+    }
+  }
+}
+
+// A product with a mask of 0 would let them through.
+TEST_CASE("keys that a causal row does not see reach it by no infinity and no NaN", "[cuda]") {
+  if (!has_gpu()) return;
+  constexpr Dim kDepth = 64;
+  for (const auto& [dtype, time] : {std::pair<DType, Dim>{DType::f32, 41}, {DType::bf16, 41}, {DType::bf16, 105}}) {
+    INFO(dtype << " T " << time);
+    const Array dy = randn({1, 1, time, kDepth}, dtype, 2), v = randn({1, 1, time, kDepth}, dtype, 3);
+    const Array q = randn({1, 1, time, kDepth}, dtype, 4), k = randn({1, 1, time, kDepth}, dtype, 5);
+    const Array lse = Array::zeros({1, 1, time}, DType::f32), last = k.slice(2, time - 1, time);
+    const auto forward = [](const Exec& exec, const Arrays& in, const Arrays& out) {
+      kernels::attention_forward(exec, in[0], in[1], in[2], 0.125, true, out[0], out[1]);
+    };
+    // Scores of 300, with which exp(score - lse) of the rows before is infinite.
+    copy(Array::full({1, 1, time, 32}, 5, dtype), q.slice(3, 0, 32));
+    copy(Array::full({1, 1, 1, 32}, 15, dtype), last.slice(3, 0, 32));
+    same_on_gpu({q, k, v, dy}, {nan_like(v), nan_like(lse), nan_like(v), nan_like(v), nan_like(v)},
+                dtype == DType::f32 ? 2e-4 : 0.1, [&](const Exec& exec, const Arrays& in, const Arrays& out) {
+                  forward(exec, in, out);
+                  kernels::attention_backward(exec, in[3], in[0], in[1], in[2], out[0], out[1], 0.125, true, out[2], out[3], out[4]);
+                });
+    copy(Array::full(last.shape(), NAN, dtype), last);
+    for (const Device device : {Device{}, kGpu}) {
+      const Array o = Array::zeros(v.shape(), dtype, device), sums = Array::zeros(lse.shape(), DType::f32, device);
+      forward(o.exec(), {q.to(device), k.to(device), v.to(device)}, {o, sums});
+      const auto values = o.to_vector<float>();
+      const auto finite = std::ranges::count_if(values, [](float value) { return std::isfinite(value); });
+      CHECK(finite == (time - 1) * kDepth);
     }
   }
 }
