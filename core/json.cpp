@@ -60,6 +60,8 @@ void write_json(const std::filesystem::path& path, const OrderedJson& value) {
   write_file(path, text + "\n");
 }
 
+std::string printed_json(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
 JsonObject::JsonObject(Json value, std::string source)
     : value_(std::make_shared<Json>(std::move(value))), source_(std::move(source)) {
   ASHLAR_CHECK(value_->is_object(), source_, ": must be a JSON object");
@@ -75,7 +77,7 @@ const Json* JsonObject::find(const std::string& key) const {
 
 void JsonObject::wrong_type(const std::string& key, const char* expected) const {
   const Json* value = find(key);
-  const std::string got = value ? ", got " + value->dump(-1, ' ', false, Json::error_handler_t::replace) : "; it is missing";
+  const std::string got = value ? ", got " + printed_json(*value) : "; it is missing";
   throw InputError(concat(where(key), "needs ", expected, got));
 }
 

@@ -21,6 +21,9 @@ Json read_json(const std::filesystem::path& path);
 // Atomically, indented. InputError for a text that is not valid UTF-8.
 void write_json(const std::filesystem::path& path, const OrderedJson& value);
 
+// On one line, for errors: bytes that are no UTF-8 do not stop it.
+std::string printed_json(const Json& value);
+
 // An object of a file, whose values are asked for by key and type. A value of another type is an InputError that names
 // the source and the key, and so is one that is missing, or null, unless there is a fallback.
 class JsonObject {

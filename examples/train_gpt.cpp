@@ -45,7 +45,8 @@ void add_options(Options& options, Settings& s) {
               concat(kTokenizerFolder, "; default: that beside --init-from, or learned from the training split; a resumed run keeps its own"))
       .value_name("DIR");
   options.add("vocab", s.gpt.vocab, "tokens of a vocabulary that is learned").at_least(1);
-  options.add("eval_windows", s.eval_windows, "evaluate on the first N windows of a split only, with the words a token of all of it; 0: on all of it")
+  options.add("eval_windows", s.eval_windows,
+              "evaluate on the first N windows of a split only, with the words a token of all of it; 0: on all of it")
       .at_least(0);
   options.group("");
 }
@@ -129,7 +130,7 @@ void run(int argc, char** argv) {
   const auto split_of = [&](const std::string& held_out) {
     return text_split(held_out, tokenizer, t.batch_part(), s.gpt.context, s.eval_windows);
   };
-  const TextSplit valid = split_of(text.valid);
+  TextSplit valid = split_of(text.valid);
   std::printf("tokens: %zu for training; %.3f words a token in the valid split\n", train_tokens.size(), valid.words_per_token);
 
   Gpt2 model(Scope::root(t.compute_dtype(), t.seed, Device::parse(t.device)), s.gpt);
@@ -137,10 +138,10 @@ void run(int argc, char** argv) {
   check_begin(t, {s.gpt.width, s.gpt.heads, s.gpt.hidden, s.gpt.linear, "tanh"});
   data::Prefetch batches(data::TokenLoader(std::move(train_tokens), t.batch_part(), s.gpt.context, t.seed));
 
-  const auto evaluation = [&model](const std::string& name, const TextSplit& split) {
-    return Evaluation{name, [&model, split](const EvalProgress& progress) { return evaluate(model, split, progress); }};
+  const auto evaluation = [&model](const char* name, TextSplit split) {
+    return Evaluation{name, [&model, all = std::move(split)](const EvalProgress& progress) { return evaluate(model, all, progress); }};
   };
-  std::vector<Evaluation> evaluations{evaluation("valid", valid)};
+  std::vector<Evaluation> evaluations{evaluation("valid", std::move(valid))};
   if (!text.test.empty()) evaluations.push_back(evaluation("test", split_of(text.test)));
 
   const ModelCost cost = cost_of(model);

@@ -27,9 +27,6 @@ inline Json number_or_text(const std::string& text) {
 // Whether `value` is a whole number, small enough that the next one is another double.
 inline bool is_whole(double value) { return std::trunc(value) == value && std::abs(value) < 0x1p53; }
 
-// In an error, whatever bytes its texts have.
-inline std::string printed_json(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
-
 [[noreturn]] inline void wrong_type(const std::string& where, const char* expected, const Json& got) {
   throw InputError(concat(where, ": needs ", expected, ", got ", printed_json(got)));
 }

@@ -202,10 +202,11 @@ std::string Study::train(const Trial& trial, const std::function<void()>& tick) 
   add(trial.candidate->options);
   if (!trial.lr.empty()) add({"--lr", trial.lr});
   add({"--seed", std::to_string(trial.seed), "--out", folder.root.string()});
-  add({std::filesystem::exists(folder.checkpoint()) ? "--resume" : "--overwrite"});
+  const RunStart start = std::filesystem::exists(folder.checkpoint()) ? RunStart::resume : RunStart::overwrite;
+  add({start == RunStart::resume ? "--resume" : "--overwrite"});
 
+  folder.check(start);  // here, as the program that a killed study has left at work is no bad input of this trial
   make_writable_folder(folder.root);
-  { const FolderLock nobody_else(folder.root); }  // such as the program that a killed study has left at work
   const std::filesystem::path log = folder.root / "log.txt";
   const int code = run_child(command, log, tick);
   if (code == 0 && finished(trial)) return "";

@@ -130,9 +130,7 @@ class Run {
     };
     if (!done(task_.evaluations.front())) return false;
     if (std::isfinite(best_loss_) && best_step_ != state_.step && task_.evaluations.size() > 1) {
-      if (average_) average_->swap();  // so that the average, which is what is evaluated, is what is read
-      task_.load_model(folder_);
-      if (average_) average_->swap();
+      with_average([this] { task_.load_model(folder_); });
       progress_.message("the other splits are evaluated with the best weights");
     }
     return std::ranges::all_of(task_.evaluations | std::views::drop(1), done);
@@ -203,22 +201,29 @@ class Run {
   // Of the rate of a large product, by the products of the step: two MACs backward for one forward.
   double utilisation() const { return 6 * static_cast<double>(task_.event.macs) * rate_ / matmul_rate_; }
 
+  // While the average of the weights is in their place, if there is one: it is what is evaluated and kept.
+  void with_average(const std::function<void()>& body) {
+    if (average_) average_->swap();
+    body();
+    if (average_) average_->swap();
+  }
+
   // False where a signal has ended it.
   bool evaluate(const Evaluation& evaluation) {
     report_step();
     const double since_log = limits_.elapsed() - last_log_time_;
     task_.model.eval();
     const NoGrad no_grad;
-    if (average_) average_->swap();
     std::optional<Score> score;
-    try {
-      score = evaluation.run([this](std::int64_t done, std::int64_t count) {
-        if (SignalGuard::received()) throw Interrupted();
-        progress_.evaluating(done, count);
-      });
-    } catch (const Interrupted&) {
-    }
-    if (average_) average_->swap();
+    with_average([&] {
+      try {
+        score = evaluation.run([this](std::int64_t done, std::int64_t count) {
+          if (SignalGuard::received()) throw Interrupted();
+          progress_.evaluating(done, count);
+        });
+      } catch (const Interrupted&) {
+      }
+    });
     if (!score) return false;
     const bool best = options_.keep_best && evaluation.split == task_.evaluations.front().split && score->loss < best_loss_;
     if (best) keep(score->loss);
@@ -231,9 +236,7 @@ class Run {
   // With a checkpoint first: else a run that goes on from an earlier one would have weights of a step that it never made.
   void keep(double loss) {
     save();
-    if (average_) average_->swap();
-    task_.save_model(folder_);
-    if (average_) average_->swap();
+    with_average([this] { task_.save_model(folder_); });
     best_loss_ = loss, best_step_ = state_.step;
   }
 

@@ -4,9 +4,9 @@
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "core/files.h"
+#include "tests/examples/json_lines.h"
 #include "tests/support/catch.h"
 #include "tests/support/errors.h"
 #include "tests/support/temporary_folder.h"
@@ -16,13 +16,6 @@ using namespace ashlar::support;
 using namespace ashlar::test;
 
 namespace {
-
-std::vector<Json> lines_of(const std::filesystem::path& path) {
-  std::vector<Json> lines;
-  std::istringstream text(read_file(path));
-  for (std::string line; std::getline(text, line);) lines.push_back(Json::parse(line));
-  return lines;
-}
 
 std::vector<std::string> keys(const Json& line) {
   std::vector<std::string> names;
@@ -54,9 +47,9 @@ TEST_CASE("metrics have the fields of the contract") {
     metrics.write(train);
     metrics.write(eval_at(1));
     metrics.write(EndEvent{1, 2, 3, "steps"});
-    CHECK(lines_of(folder / "m").size() == 5);  // each line is in the file before the file is closed
+    CHECK(json_lines(folder / "m").size() == 5);  // each line is in the file before the file is closed
   }
-  const auto lines = lines_of(folder / "m");
+  const auto lines = json_lines(folder / "m");
   using Keys = std::vector<std::string>;
   CHECK(keys(lines[0]) == Keys{"build", "dense_linear_parameters", "dense_macs_per_sample", "device", "dtype", "event",
                                "linear_parameters", "macs_per_sample", "parameters", "threads"});
@@ -74,7 +67,7 @@ TEST_CASE("metrics have the fields of the contract") {
   text.write(ModelEvent{});
   text.write(train_at(1));
   text.write(EvalEvent{.split = "valid", .score = {.perplexity = 20, .word_perplexity = 40}});
-  const auto tokens = lines_of(folder / "t");
+  const auto tokens = json_lines(folder / "t");
   CHECK(tokens[0].contains("macs_per_token"));
   CHECK(tokens[0].contains("dense_macs_per_token"));
   CHECK(tokens[1].contains("tokens_per_s"));
@@ -89,7 +82,7 @@ TEST_CASE("metrics stay JSON when a loss is not a number, and keep every digit o
   event.grad_norm = std::numeric_limits<double>::infinity();
   event.lr = 0.1 + 0.2;
   metrics.write(event);
-  const Json line = lines_of(folder / "m")[0];
+  const Json line = json_lines(folder / "m")[0];
   CHECK(line["loss"].is_null());
   CHECK(line["grad_norm"].is_null());
   CHECK(line["lr"].get<double>() == 0.1 + 0.2);
@@ -113,11 +106,11 @@ TEST_CASE("resumed metrics go on after the step of the checkpoint") {
     metrics.write(train_at(3));
   }
   std::vector<std::string> events;
-  for (const Json& line : lines_of(folder / "m")) {
+  for (const Json& line : json_lines(folder / "m")) {
     events.push_back(concat(line["event"].get<std::string>(), " ", line.value("step", 0)));
   }
   CHECK(events == std::vector<std::string>{"model 0", "train 1", "train 2", "eval 2", "train 3"});
-  CHECK(lines_of(folder / "m")[0]["parameters"] == 7);
+  CHECK(json_lines(folder / "m")[0]["parameters"] == 7);
 
   Metrics fresh(folder / "m", Unit::sample);
   CHECK(read_file(folder / "m").empty());
@@ -126,5 +119,5 @@ TEST_CASE("resumed metrics go on after the step of the checkpoint") {
   CHECK(fresh.evaluated("test", 7));
   Metrics missing(folder / "other", Unit::sample, 5);
   missing.write(ModelEvent{});
-  CHECK(lines_of(folder / "other").size() == 1);
+  CHECK(json_lines(folder / "other").size() == 1);
 }

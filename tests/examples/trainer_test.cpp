@@ -9,7 +9,6 @@
 #include <array>
 #include <chrono>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <thread>
 
 #include "autograd/ops.h"
@@ -17,6 +16,7 @@
 #include "examples/support/run_record.h"
 #include "examples/support/step_runner.h"
 #include "layers/weights.h"
+#include "tests/examples/json_lines.h"
 #include "tests/examples/small_net.h"
 #include "tests/support/catch.h"
 #include "tests/support/compare.h"
@@ -76,10 +76,8 @@ void run(const std::filesystem::path& out, const Arguments& arguments, const std
 
 // The lines of metrics.jsonl in short: "train 2, valid 2, test 2, end steps".
 std::string story(const std::filesystem::path& out) {
-  std::istringstream lines(read_file(RunFolder{out}.metrics()));
   std::string text;
-  for (std::string line; std::getline(lines, line);) {
-    const Json event = Json::parse(line);
+  for (const Json& event : json_lines(RunFolder{out}.metrics())) {
     const std::string kind = event.at("event");
     if (kind == "model") continue;
     text += text.empty() ? "" : ", ";
@@ -133,10 +131,8 @@ TEST_CASE("each step is told with its place in the epoch, its learning rate and 
   run(out, {"--steps", "4", "--log-every", "1", "--lr", "1", "--warmup", "0.5", "--final-lr", "0.2", "--decay", "linear", "--ema",
             "0.9"},
       [] {}, 8);
-  std::istringstream lines(read_file(RunFolder{out}.metrics()));
   std::vector<double> rates, epochs;
-  for (std::string line; std::getline(lines, line);) {
-    const Json event = Json::parse(line);
+  for (const Json& event : json_lines(RunFolder{out}.metrics())) {
     if (event["event"] == "end") CHECK(event["steps"] == 4);
     if (event["event"] != "train") continue;
     rates.push_back(event["lr"]);
@@ -154,10 +150,8 @@ TEST_CASE("a rate is that of training, without evaluations and checkpoints") {
       [] { std::this_thread::sleep_for(kPause); });
   run(folder / "plain", {"--steps", "4", "--log-every", "1"}, [] {}, 1, [](std::int64_t) { std::this_thread::sleep_for(kPause); });
   const auto told = [&](const char* name) {
-    std::istringstream lines(read_file(RunFolder{folder / name}.metrics()));
     std::vector<double> rates;
-    for (std::string line; std::getline(lines, line);) {
-      const Json event = Json::parse(line);
+    for (const Json& event : json_lines(RunFolder{folder / name}.metrics())) {
       if (event["event"] == "train") rates.push_back(event["samples_per_s"]);
     }
     return rates;
