@@ -12,7 +12,7 @@ std::vector<fs::path> sorted_entries(const fs::path& folder, std::string_view wh
   std::error_code failure;
   ASHLAR_CHECK(fs::exists(folder, failure), what, ": the folder ", folder.string(),
                " does not exist; give another, or fetch data with data/download.sh");
-  ASHLAR_CHECK(fs::is_directory(folder, failure), what, ": ", folder.string(), " is not a folder");
+  ASHLAR_CHECK(fs::is_directory(folder, failure), what, ": ", folder.string(), " is not a folder; give the one with the data");
   std::vector<fs::path> entries;
   fs::directory_iterator walk(folder, failure);
   ASHLAR_CHECK(!failure, what, ": cannot list the folder ", folder.string(), ": ", failure.message());

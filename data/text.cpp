@@ -93,6 +93,9 @@ TextDataset split_text(const fs::path& file) {
 
 TextDataset load_text(const fs::path& path) {
   if (is_txt(path)) return split_text(path);
+  std::error_code failure;
+  ASHLAR_CHECK(!fs::is_regular_file(path, failure), kWhat, ": ", path.string(),
+               " is neither a folder nor a .txt; rename it if it is text");
   const auto folder = find_dataset(path, holds_text, kWhat);
   if (!folder) {
     const auto lone = find_dataset(path, [](const fs::path& entry) { return !find_lone_text(entry).empty(); }, kWhat);

@@ -55,14 +55,15 @@ bool aligned_for(const T* data, int n) {
 }
 
 // Threads for rows of columns: side by side along a row and, where rows are shorter than a block, on several rows, so that
-// all of them have work.
+// all of them have work. `matrices` of such rows, at most 65,535, are blockIdx.z.
 struct RowGrid {
   dim3 grid, block;
 };
-inline RowGrid grid_of_rows(Dim rows, Dim columns) {
+inline RowGrid grid_of_rows(Dim rows, Dim columns, Dim matrices = 1) {
   const unsigned across = columns < kThreads ? std::bit_ceil(static_cast<unsigned>(columns)) : kThreads;
   const unsigned down = kThreads / across;
-  return {{blocks_for(columns, across, 1 << 16), blocks_for(rows, down, 1 << 15)}, {across, down}};
+  return {{blocks_for(columns, across, 1 << 16), blocks_for(rows, down, 1 << 15), static_cast<unsigned>(matrices)},
+          {across, down}};
 }
 
 // In a kernel launched so: calls body(offsets_of(row), column) for the elements of this thread.
@@ -74,6 +75,11 @@ __device__ void for_elements(Dim rows, Dim columns, const OffsetsOf& offsets_of,
       body(offsets, c);
     }
   }
+}
+// The same with body(row, column).
+template <class Body>
+__device__ void for_elements(Dim rows, Dim columns, const Body& body) {
+  for_elements(rows, columns, [](Dim row) { return row; }, body);
 }
 
 }  // namespace ashlar::cuda

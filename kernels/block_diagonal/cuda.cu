@@ -15,21 +15,19 @@ using namespace block_diagonal;
 template <class T>
 __global__ void gather_channels(Dim rows, Dim columns, Dim blocks, Dim length, const T* from, Dim ld_from, Dim limit, T* to,
                                 Dim ld_to) {
-  for (Dim row = blockIdx.y; row < rows; row += gridDim.y) {
-    for (Dim at = Dim{blockIdx.x} * kThreads + threadIdx.x; at < columns; at += Dim{gridDim.x} * kThreads) {
-      const Dim place = shuffled_place(at, blocks, length);
-      to[row * ld_to + at] = place < limit ? from[row * ld_from + place] : convert<T>(0.0f);
-    }
-  }
+  for_elements(rows, columns, [&](Dim row, Dim at) {
+    const Dim place = shuffled_place(at, blocks, length);
+    to[row * ld_to + at] = place < limit ? from[row * ld_from + place] : convert<T>(0.0f);
+  });
 }
 
 void gather(const Exec& exec, Dim blocks, Dim length, const ConstView& from, const View& to) {
   const Dim rows = to.size(0), columns = to.size(1);
   if (rows * columns == 0) return;
-  const dim3 grid(blocks_for(columns, kThreads, 1 << 12), blocks_for(rows, 1, 1 << 15));
+  const auto g = grid_of_rows(rows, columns);
   dispatch_floating(to.dtype, "block_diagonal", [&]<class T>() {
-    gather_channels<<<grid, kThreads, 0, queue(exec)>>>(rows, columns, blocks, length, from.as<T>(), from.step(0),
-                                                        from.size(1), to.as<T>(), to.step(0));
+    gather_channels<<<g.grid, g.block, 0, queue(exec)>>>(rows, columns, blocks, length, from.as<T>(), from.step(0),
+                                                         from.size(1), to.as<T>(), to.step(0));
   });
   ASHLAR_CUDA_CHECK_LAUNCH();
 }

@@ -15,43 +15,35 @@ Table table_of(const ConstView& shift, const ConstView& sign) {
   return {shift.as<std::int32_t>(), sign.as<std::int32_t>()};
 }
 
-// Blocks (columns, rows, sketches).
+// blockIdx.z is the sketch.
 template <class T>
 __global__ void sketch(Sizes s, Table table, const T* x, Dim ld, T* u) {
   using A = accumulate_t<T>;
   const Dim h = blockIdx.z;
-  for (Dim row = blockIdx.y; row < s.rows; row += gridDim.y) {
-    for (Dim at = Dim{blockIdx.x} * kThreads + threadIdx.x; at < s.width(); at += Dim{gridDim.x} * kThreads) {
-      const Dim group = at / s.block, k = at % s.block;
-      A sum = 0;
-      for (Dim i = 0; i < s.reduction; ++i) {
-        const Dim entry = (h * s.groups + group) * s.reduction + i, feature = feature_of(s, group, i, k, table.shift[entry]);
-        if (feature < s.features) sum += static_cast<A>(table.sign[entry]) * convert<A>(x[row * ld + feature]);
-      }
-      u[(h * s.rows + row) * s.width() + at] = convert<T>(sum);
+  for_elements(s.rows, s.width(), [&](Dim row, Dim at) {
+    const Dim group = at / s.block, k = at % s.block;
+    A sum = 0;
+    for (Dim i = 0; i < s.reduction; ++i) {
+      const Dim entry = (h * s.groups + group) * s.reduction + i, feature = feature_of(s, group, i, k, table.shift[entry]);
+      if (feature < s.features) sum += static_cast<A>(table.sign[entry]) * convert<A>(x[row * ld + feature]);
     }
-  }
+    u[(h * s.rows + row) * s.width() + at] = convert<T>(sum);
+  });
 }
 
 template <class T>
 __global__ void sketch_gradient(Sizes s, Table table, const T* du, T* dx, Dim ld) {
   using A = accumulate_t<T>;
-  for (Dim row = blockIdx.y; row < s.rows; row += gridDim.y) {
-    for (Dim f = Dim{blockIdx.x} * kThreads + threadIdx.x; f < s.features; f += Dim{gridDim.x} * kThreads) {
-      const Dim chunk = f / s.block, group = chunk / s.reduction;
-      A sum = 0;
-      for (Dim h = 0; h < s.sketches; ++h) {
-        const Dim entry = h * s.groups * s.reduction + chunk;
-        const Dim at = group * s.block + place_of(s, f % s.block, table.shift[entry]);
-        sum += static_cast<A>(table.sign[entry]) * convert<A>(du[(h * s.rows + row) * s.width() + at]);
-      }
-      dx[row * ld + f] = convert<T>(sum);
+  for_elements(s.rows, s.features, [&](Dim row, Dim f) {
+    const Dim chunk = f / s.block, group = chunk / s.reduction;
+    A sum = 0;
+    for (Dim h = 0; h < s.sketches; ++h) {
+      const Dim entry = h * s.groups * s.reduction + chunk;
+      const Dim at = group * s.block + place_of(s, f % s.block, table.shift[entry]);
+      sum += static_cast<A>(table.sign[entry]) * convert<A>(du[(h * s.rows + row) * s.width() + at]);
     }
-  }
-}
-
-dim3 grid_of(Dim columns, Dim rows, Dim sketches) {
-  return {blocks_for(columns, kThreads, 1 << 12), blocks_for(rows, 1, 1 << 15), static_cast<unsigned>(sketches)};
+    dx[row * ld + f] = convert<T>(sum);
+  });
 }
 
 bool fuses_forward(const Exec& exec, const Sizes& s, const ConstView& x, const ConstView& u, const ConstView& y) {
@@ -73,8 +65,9 @@ void ss1_sketch(const Exec& exec, ConstView x, ConstView shift, ConstView sign, 
   if (u.numel() == 0) return;
   const Table table = table_of(shift, sign);
   if (in_places(s, {x, u})) return sketch_by_places(exec, s, table, x, u);
+  const auto g = grid_of_rows(s.rows, s.width(), s.sketches);
   dispatch_floating(x.dtype, "ss1_sketch", [&]<class T>() {
-    sketch<<<grid_of(s.width(), s.rows, s.sketches), kThreads, 0, queue(exec)>>>(s, table, x.as<T>(), x.step(0), u.as<T>());
+    sketch<<<g.grid, g.block, 0, queue(exec)>>>(s, table, x.as<T>(), x.step(0), u.as<T>());
   });
   ASHLAR_CUDA_CHECK_LAUNCH();
 }
@@ -84,9 +77,9 @@ void ss1_sketch_backward(const Exec& exec, ConstView du, ConstView shift, ConstV
   if (dx.numel() == 0) return;
   const Table table = table_of(shift, sign);
   if (in_places(s, {du, dx})) return spread_by_places(exec, s, table, du, dx);
+  const auto g = grid_of_rows(s.rows, s.features);
   dispatch_floating(dx.dtype, "ss1_sketch_backward", [&]<class T>() {
-    sketch_gradient<<<grid_of(s.features, s.rows, 1), kThreads, 0, queue(exec)>>>(s, table, du.as<T>(), dx.as<T>(),
-                                                                                 dx.step(0));
+    sketch_gradient<<<g.grid, g.block, 0, queue(exec)>>>(s, table, du.as<T>(), dx.as<T>(), dx.step(0));
   });
   ASHLAR_CUDA_CHECK_LAUNCH();
 }

@@ -43,25 +43,21 @@ __global__ void spread_places(Sizes s, Table table, const bfloat16* du, bfloat16
   }
 }
 
-struct Launch {
-  dim3 grid, block;
-};
-Launch launch_of(Dim columns, Dim rows, Dim sketches) {
-  const auto g = grid_of_rows(ceil_div(rows, kRowsAtOnce), ceil_div(columns, kPlaces));
-  return {{g.grid.x, g.grid.y, static_cast<unsigned>(sketches)}, g.block};
+auto grid_of(Dim rows, Dim columns, Dim sketches) {
+  return grid_of_rows(ceil_div(rows, kRowsAtOnce), ceil_div(columns, kPlaces), sketches);
 }
 
 }  // namespace
 
 void sketch_by_places(const Exec& exec, const Sizes& s, const Table& table, const ConstView& x, const View& u) {
-  const Launch l = launch_of(s.width(), s.rows, s.sketches);
-  sketch_places<<<l.grid, l.block, 0, queue(exec)>>>(s, table, x.as<bfloat16>(), x.step(0), u.as<bfloat16>());
+  const auto g = grid_of(s.rows, s.width(), s.sketches);
+  sketch_places<<<g.grid, g.block, 0, queue(exec)>>>(s, table, x.as<bfloat16>(), x.step(0), u.as<bfloat16>());
   ASHLAR_CUDA_CHECK_LAUNCH();
 }
 
 void spread_by_places(const Exec& exec, const Sizes& s, const Table& table, const ConstView& du, const View& dx) {
-  const Launch l = launch_of(s.features, s.rows, 1);
-  spread_places<<<l.grid, l.block, 0, queue(exec)>>>(s, table, du.as<bfloat16>(), dx.as<bfloat16>(), dx.step(0));
+  const auto g = grid_of(s.rows, s.features, 1);
+  spread_places<<<g.grid, g.block, 0, queue(exec)>>>(s, table, du.as<bfloat16>(), dx.as<bfloat16>(), dx.step(0));
   ASHLAR_CUDA_CHECK_LAUNCH();
 }
 

@@ -242,7 +242,7 @@ TEST_CASE("a_folder_without_images_says_what_was_looked_for", "[data]") {
   REQUIRE(contains(error_of([&] { load_images(folder.path() / "none"); }), "does not exist"));
   REQUIRE(contains(error_of([&] { load_images(folder.path()); }), "is empty"));
   const fs::path file = folder.write("cifar10-jpeg.tar.gz", "packed");
-  REQUIRE(contains(error_of([&] { load_images(file); }), "is not a folder"));
+  REQUIRE(contains(error_of([&] { load_images(file); }), "is not a folder; give the one"));
   const std::string error = error_of([&] { load_images(folder.path()); });
   REQUIRE(contains(error, "data_batch_1.bin"));
   REQUIRE(contains(error, "train/<class>"));

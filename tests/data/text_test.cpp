@@ -163,7 +163,7 @@ TEST_CASE("a_folder_without_text_says_what_is_missing", "[data]") {
   REQUIRE(contains(error(), "wiki.{train,valid,test}.{tokens,raw}"));
   REQUIRE(contains(error(), "a single .txt"));
   REQUIRE(contains(error(), "it holds notes.txt, readme.txt"));
-  REQUIRE(contains(error_of([&] { load_text(folder.write("notes.md", "hello")); }), "notes.md is not a folder"));
+  REQUIRE(contains(error_of([&] { load_text(folder.write("notes.md", "hello")); }), "notes.md is neither a folder nor a .txt; rename it"));
   folder.write("train.txt", "hello");
   REQUIRE(contains(error(), "no file for the valid split"));
   const auto file = folder.write("valid.txt", "");

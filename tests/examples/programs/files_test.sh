@@ -53,6 +53,13 @@ expect 0 "" "$bin/generate" --model "$work/gpt-names" --tokens 40 --seed 3
 same "generate with vocab.json and merges.txt" "$work/first" "$work/out"
 rm "$work/gpt-names/vocab.json"
 expect 2 "has neither encoder.json (with vocab.bpe) nor vocab.json (with merges.txt)" "$bin/generate" --model "$work/gpt-names" --tokens 1
+# The end of a text ends what is generated; given in a prompt, a new text begins after it.
+printf 'a<|endoftext|>%.0s' {1..4000} >"$work/ends.txt"
+expect 0 "" "$bin/train_gpt" --data "$work/ends.txt" --vocab 257 --width 16 --depth 1 --heads 1 --context 8 --batch 8 --steps 60 --lr 0.02 --out "$work/gpt-ends"
+for prompt in a "" "a<|endoftext|>"; do
+  expect 0 "" "$bin/generate" --model "$work/gpt-ends" --prompt "$prompt" --tokens 9 --temperature 0
+  same "what is generated after '$prompt', to its end" <(echo "${prompt%a}a") "$work/out"
+done
 # Every byte of a text is printed, and weights that are not numbers give none.
 echo '{"prompt": "a\u0000b"}' >"$work/prompt.json"
 expect 0 "" "$bin/generate" --config "$work/prompt.json" --model "$work/gpt-a" --tokens 1
