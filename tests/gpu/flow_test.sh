@@ -35,7 +35,8 @@ train() {
 case $(basename "$0")$arguments in
   cuda_link*) echo "a warning" >&2; [ "$FAKE" = nothing ] || echo "cuda:0 can be used" ;;
   test_cuda*--list-tags*) printf ' 2 [#a_test]\n 2 [#b_test]\n 4 [cuda]\n' ;;
-  test_cuda*--list-test-names-only*) printf 'sums, of [any] <order>\nan error that is wanted\nbefore\nbehind\n' ;;
+  test_cuda*--list-test-names-only*) printf 'sums, of [any] <order>\nan error that is wanted\nbefore\nbehind\n'; exit 4 ;;
+  test_cuda*--list-tests*) printf 'All available test cases:\n  before\n4 test cases\n\n'; exit 4 ;;
   test_cuda*"[#a_test]"*)
     echo '<?xml version="1.0"?>'
     if [ "$FAKE" != fail ]; then passes "sums, of [any] &lt;order&gt;"; passes "an error that is wanted"; exit; fi
@@ -77,6 +78,7 @@ run() {
   [ $code = "$1" ] || bad "$how: exit code $code instead of $1"
 }
 has() { grep -qE -- "$1" "$work/out/summary.txt" || bad "$how: the summary lacks '$1'"; }
+lacks() { ! grep -qE -- "$1" "$work/out/summary.txt" || bad "$how: the summary has '$1'"; }
 
 run 0 work
 has "^passed  gpt2_torch_2 "
@@ -84,6 +86,7 @@ has "^passed  vit_same_weights "
 has "^passed  gpt2_blast_2_as_gpt2_blast_1 "
 has "^        cuda: cuBLASLt: GELU: NOT_SUPPORTED"
 has "^[0-9]+ steps passed, 0 failed, 0 skipped"
+lacks "have not passed| alone_"
 [[ $(tar -tzf "$work/out/logs.tar.gz") = *gpt2_dense_1.jsonl* ]] || bad "no metrics in logs.tar.gz"
 
 TORCH="torch sees no GPU" run 1 fail tests benchmarks
