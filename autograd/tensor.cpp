@@ -144,8 +144,10 @@ void Tensor::backward() const {
 void Tensor::backward(Array cotangent) const {
   using autograd::Node;
   ASHLAR_CHECK(requires_grad(), "backward: the tensor does not depend on anything that requires a gradient");
-  ASHLAR_CHECK(cotangent.shape() == shape() && cotangent.dtype() == dtype(), "backward: cotangent ", cotangent.dtype(),
-               cotangent.shape(), " must match the tensor's ", dtype(), shape());
+  ASHLAR_CHECK(cotangent.defined(), "backward: the cotangent is undefined; give one, or none at all for a loss");
+  ASHLAR_CHECK(cotangent.shape() == shape() && cotangent.dtype() == dtype() && cotangent.device() == device(),
+               "backward: cotangent ", cotangent.dtype(), cotangent.shape(), " on ", cotangent.device(),
+               " must match the tensor's ", dtype(), shape(), " on ", device());
   const NoGrad no_grad;
   if (!impl_->producer) {
     add_to_leaf(*impl_, std::move(cotangent));

@@ -196,21 +196,13 @@ void judge(const char* when, const Subject<Model>& subject, Model& model) {
                           printed("%.1f", 100 * share), " % of dense)", result));
 }
 
-// The maps that change, all of them to --layer, which must be of a kind that takes weights.
-template <class Model>
-std::set<std::string> changing_maps(const Settings& s, Model& old_model, Model& new_model) {
-  std::map<std::string, std::string> old_specs;
-  old_model.visit([&](Module& module) {
-    if (const auto* map = dynamic_cast<const LinearMap*>(&module)) old_specs[map->scope().path()] = map->spec();
-  });
+// The maps that change, all of them to --layer.
+std::set<std::string> changing_maps(Module& old_model, Module& new_model) {
+  const auto old_maps = linear_maps(old_model);
   std::set<std::string> paths;
-  new_model.visit([&](Module& module) {
-    const auto* map = dynamic_cast<const LinearMap*>(&module);
-    if (!map || old_specs[map->scope().path()] == map->spec()) return;
-    ASHLAR_CHECK(map->takes_weights(), "--calibrate: ", map->scope().path(), " is to be ", s.layer,
-                 ", which cannot weigh its error; leave --calibrate out, or use low_rank");
-    paths.insert(map->scope().path());
-  });
+  for (const auto& [path, map] : linear_maps(new_model)) {
+    if (old_maps.at(path)->spec() != map->spec()) paths.insert(path);
+  }
   return paths;
 }
 
@@ -239,7 +231,7 @@ void compress(const Settings& s, const SafetensorsFile& weights, const Subject<M
   const auto old_model = subject.make(subject.specs), new_model = subject.make(specs);
   std::set<std::string> weighed;
   if (!s.calibrate.empty()) {
-    weighed = changing_maps(s, *old_model, *new_model);
+    weighed = changing_maps(*old_model, *new_model);
     ASHLAR_CHECK(!weighed.empty(), "--calibrate: all matrices are ", s.layer, " already; leave it out");
   }
   subject.load(*old_model, weights);
@@ -294,7 +286,7 @@ void run(int argc, char** argv) {
   options.add("overwrite", s.overwrite, "replace the run or the model that --out holds").flag_only();
   options.add("factorize", s.factorize, "how BLAST factors are found: preconditioned descent or alternating least squares")
       .choices({"precgd", "als"});
-  options.add("calibrate", s.calibrate, "such data, whose train split tells which errors matter (low_rank only)")
+  options.add("calibrate", s.calibrate, "such data, whose train split tells which errors matter")
       .value_name("DIR");
   options.add("weighting", s.weighting, "what --calibrate learns: the inputs of each matrix, or the Fisher information of its rows")
       .choices({"activation", "fisher"});

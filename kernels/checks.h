@@ -24,7 +24,14 @@ inline void check_contiguous(std::string_view operation, std::string_view name, 
                " must be contiguous; copy with as_contiguous() first");
 }
 
-// The same of weights of a product with activations of `dtype`: in their master dtype, or in theirs, which is not converted.
+// Both there, contiguous, and `other` of the shape and the dtype of x.
+inline void check_like(std::string_view operation, const ConstView& x, std::string_view name, const ConstView& other) {
+  ASHLAR_CHECK(x && other, operation, ": ", x ? name : "x", " is undefined");
+  check_contiguous(operation, "x", x, x.shape, x.dtype);
+  check_contiguous(operation, name, other, x.shape, x.dtype);
+}
+
+// As check_contiguous of weights of a product with activations of `dtype`: in their master dtype, or in theirs, which is not converted.
 inline void check_weights(std::string_view operation, std::string_view name, const ConstView& view, const Shape& shape,
                           DType dtype) {
   check_contiguous(operation, name, view, shape, view && view.dtype == dtype ? dtype : master_dtype(dtype));

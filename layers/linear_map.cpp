@@ -54,8 +54,6 @@ void LinearMap::check_projection(const Array& dense, const ProjectionOptions& op
                " must be (out, in) = (", out_, ", ", in_, ")");
   finite("the dense matrix has", dense, kAny);
   if (!options.weighted()) return;
-  ASHLAR_CHECK(takes_weights(), "project ", scope().path(), ": ", spec(),
-               " cannot weigh its error; leave the weights out, or use low_rank");
   const Array &moments = options.input_moments, &weights = options.row_weights;
   ASHLAR_CHECK(!moments.defined() || !weights.defined(), "project ", scope().path(),
                ": input_moments and row_weights exclude each other");
@@ -97,9 +95,9 @@ Init LinearMap::factor_init(double std, Dim inputs) const {
   return authors_init_ ? init::uniform(1.0 / std::sqrt(static_cast<double>(inputs))) : init::normal(std);
 }
 
-Array LinearMap::pad(const Array& dense, Dim rows, Dim columns) const {
+Array LinearMap::pad(const Array& matrix, Dim rows, Dim columns) {
   const Array padded = Array::zeros({rows, columns}, DType::f64);
-  copy(dense, crop(padded));
+  copy(matrix.to(DType::f64), padded.slice(0, 0, matrix.size(0)).slice(1, 0, matrix.size(1)));
   return padded;
 }
 

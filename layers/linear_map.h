@@ -48,10 +48,8 @@ class LinearMap : public Module {
   virtual Array to_dense() const = 0;
   // Sets the factors to approximate `dense` (out, in); returns the relative Frobenius error, also where the options ask
   // for a weighed one to be small. InputError naming the module's path for another shape, values that are not finite,
-  // weights that make no sense or that the kind cannot use; Error naming it if no factors can be found.
+  // weights that make no sense; Error naming it if no factors can be found.
   double project(const Array& dense, const ProjectionOptions& options = {});
-  // Whether project() can weigh its error.
-  virtual bool takes_weights() const { return false; }
   virtual LinearCost cost(Dim rows) const = 0;
   // The spec that makes this map, e.g. "blast:blocks=6,rank=192".
   virtual std::string spec() const = 0;
@@ -78,9 +76,8 @@ class LinearMap : public Module {
   void check_size(std::string_view what, Dim value, Dim most) const;
   // A factor as to_dense() computes with it.
   static Array on_host(const Tensor& factor) { return factor.value().to(Device{}).to(DType::f64); }
-  // `dense` (out, in), f64, in a matrix (rows, columns) of whole blocks with zeros beyond it; and the view of (out, in) in such
-  // a matrix.
-  Array pad(const Array& dense, Dim rows, Dim columns) const;
+  // A matrix in one (rows, columns) of whole blocks, f64, with zeros beyond it; and the view of (out, in) in such a one.
+  static Array pad(const Array& matrix, Dim rows, Dim columns);
   Array crop(const Array& padded) const;
   double std() const { return std_; }
   // The initial values of a factor with `inputs`: normal with this deviation, or as LinearOptions::authors_init says.

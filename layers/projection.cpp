@@ -1,7 +1,10 @@
 #include "layers/projection.h"
 
+#include <algorithm>
 #include <cmath>
 
+#include "core/rounding.h"
+#include "kernels/elementwise/elementwise.h"
 #include "kernels/linalg/linalg.h"
 
 namespace ashlar {
@@ -24,12 +27,92 @@ double weighed_squares(const std::vector<double>& values, const Shape& shape, co
   return std::max(sum, 0.0);
 }
 
+// Q diag(f(values)) of the eigenvectors Q and eigenvalues of a symmetric matrix (n, n), and Q.
+struct ScaledEigenvectors {
+  Array scaled, vectors;
+};
+template <class F>
+ScaledEigenvectors scaled_eigenvectors(const Array& symmetric, const F& f) {
+  const Dim n = symmetric.size(0);
+  const linalg::Eigen eigen = linalg::eigh(symmetric.to(DType::f64).as_contiguous().reshape({1, n, n}));
+  const double* values = eigen.values.data<double>();
+  const Array vectors = eigen.vectors.reshape({n, n}), scaled = vectors.clone();
+  for (Dim i = 0; i < n * n; ++i) scaled.data<double>()[i] *= f(values[i % n], values[n - 1]);
+  return {scaled, vectors};
+}
+
+// C with C Cᵀ = moments, symmetric and positive semidefinite up to rounding.
+Array root_of(const Array& moments) {
+  return scaled_eigenvectors(moments, [](double value, double) { return std::sqrt(std::max(0.0, value)); }).scaled;
+}
+
+// Pseudoinverse of a symmetric positive semidefinite matrix.
+Array inverse_of(const Array& gram) {
+  constexpr double kLeast = 1e-12;  // of the largest eigenvalue; what is below counts as 0
+  const auto [scaled, vectors] = scaled_eigenvectors(
+      gram, [](double value, double largest) { return value > kLeast * largest ? 1 / value : 0; });
+  return linalg::product(scaled, vectors.transpose(0, 1));
+}
+
+// Scales column k of u and of v, keeping their outer product, so that both have the same norm.
+void balance_columns(const Array& u, const Array& v) {
+  for (Dim k = 0; k < u.size(1); ++k) {
+    const Array left = u.slice(1, k, k + 1), right = v.slice(1, k, k + 1);
+    const double left_norm = linalg::frobenius(left), right_norm = linalg::frobenius(right);
+    if (left_norm == 0 || right_norm == 0) continue;
+    kernels::scale(u.exec(), left, std::sqrt(right_norm / left_norm), left);
+    kernels::scale(v.exec(), right, std::sqrt(left_norm / right_norm), right);
+  }
+}
+
 }  // namespace
 
 Factorizer parse_factorizer(std::string_view name) {
   if (name == "precgd") return Factorizer::precgd;
   ASHLAR_CHECK(name == "als", "factorizer '", name, "' is unknown; use precgd or als");
   return Factorizer::als;
+}
+
+Array weighed(const Array& dense, const ProjectionOptions& options, Dim in_blocks) {
+  if (!options.weighted()) return dense;
+  const Dim in = dense.size(1);
+  const Array result = dense.clone();
+  if (options.row_weights.defined()) {
+    const auto weights = options.row_weights.to_vector<double>();
+    for (Dim i = 0; i < dense.numel(); ++i) result.data<double>()[i] *= std::sqrt(weights[static_cast<std::size_t>(i / in)]);
+    return result;
+  }
+  const Dim length = ceil_div(in, in_blocks);
+  for (Dim begin = 0; begin < in; begin += length) {
+    const Dim end = std::min(in, begin + length);
+    const Array root = root_of(options.input_moments.slice(0, begin, end).slice(1, begin, end));
+    copy(linalg::product(dense.slice(1, begin, end), root), result.slice(1, begin, end));
+  }
+  return result;
+}
+
+LowRankFactors nearest_of_rank(const Array& dense, const Array& weighed, const ProjectionOptions& options, Dim rank) {
+  LowRankFactors f;
+  if (options.input_moments.defined()) {
+    // The left singular vectors P of W C: Ŵ = P Pᵀ W needs no inverse of C, which may be singular.
+    f.u = linalg::svd(weighed).u.slice(1, 0, rank).clone();
+    f.v = linalg::product(dense.transpose(0, 1), f.u);
+  } else {
+    // The right singular vectors Q of D W: Ŵ = W Q Qᵀ.
+    f.v = linalg::svd(weighed).vt.slice(0, 0, rank).transpose(0, 1).clone();
+    f.u = linalg::product(dense, f.v);
+  }
+  balance_columns(f.u, f.v);
+  return f;
+}
+
+void refit(const Array& z, const Array& a, const Array& dense, const Array& input_moments) {
+  const Array moved = linalg::product(z, a), at = a.transpose(0, 1);
+  kernels::linear_combination(z.exec(), dense, 1.0, moved, -1.0, moved);
+  const Array weighed_at = input_moments.defined() ? linalg::product(input_moments.to(DType::f64), at) : at;
+  const Array step =
+      linalg::product(linalg::product(moved, weighed_at), inverse_of(linalg::product(a, weighed_at)));
+  kernels::linear_combination(z.exec(), z, 1.0, step, 1.0, z);
 }
 
 double projection_error(const Array& approximation, const Array& dense, const ProjectionOptions& options) {

@@ -1,4 +1,4 @@
-// How LinearMap::project() approximates a dense matrix W by Ŵ.
+// How LinearMap::project() approximates a dense matrix W by Ŵ, and what the fits of the structures share.
 #pragma once
 #include "core/array.h"
 
@@ -19,6 +19,23 @@ struct ProjectionOptions {
 
   bool weighted() const { return input_moments.defined() || row_weights.defined(); }
 };
+
+// The matrix (out, in) whose plain error is the weighed one of `dense`: diag(row_weights)^½ W, W C with C Cᵀ = input_moments, or W
+// itself. With `in_blocks` blocks of ceil(in / in_blocks) columns each block has a C of its own, as if the inputs of one had
+// nothing to do with those of another.
+Array weighed(const Array& dense, const ProjectionOptions& options, Dim in_blocks = 1);
+
+// The product U Vᵀ of a rank that is nearest to `dense` where errors are weighed like that: by a truncated SVD of `weighed`, the
+// matrix above or a block of it (Eckart and Young). Columns of U and V have the same norm: gradients of equal size.
+struct LowRankFactors {
+  Array u, v;  // (out, rank), (in, rank), f64
+};
+LowRankFactors nearest_of_rank(const Array& dense, const Array& weighed, const ProjectionOptions& options, Dim rank);
+
+// Moves Z (rows, k) to where the error of Z A, A (k, in), is the smallest: to the nearest such place, so that what no input
+// tells stays as it is.
+//   Z += (W - Z A) M Aᵀ (A M Aᵀ)⁺      W: dense (rows, in)   M: input_moments, or the identity if undefined
+void refit(const Array& z, const Array& a, const Array& dense, const Array& input_moments);
 
 // The error of `approximation` relative to `dense` in the norm of the options: the root of the weighed squares of their
 // difference over those of `dense`, and 0 where both are 0.

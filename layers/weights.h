@@ -26,9 +26,9 @@ ForeignTensor as_it_is(const Parameter& parameter);  // the model's own names an
 
 // The parameters and buffers of a model as they stand in a file; copies nothing.
 NamedArrays export_weights(const Module& model, const Exchange& exchange);
-// The names and shapes in the file must be exactly the model's, except for tensors whose names in the file `ignored` accepts, which
-// either of the two may have and the model keeps as they are, and the dtypes
-// floating or whole numbers as the model's: otherwise one InputError lists what is missing, unexpected and different.
+// The file must hold exactly the model's names and shapes, and floating or whole numbers where the model has them; otherwise one
+// InputError lists what is missing, unexpected and different. Names in the file that `ignored` accepts may be missing on either
+// side; the model keeps these tensors as they are.
 void check_weights(const Module& model, const SafetensorsFile& file, const Exchange& exchange,
                    const std::function<bool(const std::string&)>& ignored = {});
 // Copies the values of the file into the model, after check_weights() and the checks of the buffers' values.

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <sstream>
 
 namespace ashlar::support {
 
@@ -51,12 +50,11 @@ Score evaluate(const Gpt2& model, const TextSplit& split, const EvalProgress& pr
 }
 
 std::string describe(const Score& score) {
-  std::ostringstream text;
-  text << "loss " << score.loss;
-  if (score.accuracy) text << ", accuracy " << 100 * *score.accuracy << " %";
-  if (score.perplexity) text << ", perplexity " << *score.perplexity;
-  if (score.word_perplexity) text << ", per word " << *score.word_perplexity;
-  return text.str();
+  std::string text = concat("loss ", score.loss);
+  if (score.accuracy) text += concat(", accuracy ", 100 * *score.accuracy, " %");
+  if (score.perplexity) text += concat(", perplexity ", *score.perplexity);
+  if (score.word_perplexity) text += concat(", per word ", *score.word_perplexity);
+  return text;
 }
 
 }  // namespace ashlar::support

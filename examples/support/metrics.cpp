@@ -24,7 +24,8 @@ Metrics::Metrics(std::filesystem::path path, Unit unit, std::optional<std::int64
       const Json step = event.value("step", Json());
       if (!model && !(step.is_number() && step.get<std::int64_t>() <= *resume_step)) continue;
       has_model_ = has_model_ || model;
-      if (event["event"] == "eval") evaluated_.emplace(event.value("split", ""), step.get<std::int64_t>());
+      const Json split = event.value("split", Json());
+      if (event["event"] == "eval" && split.is_string()) evaluated_.emplace(split.get<std::string>(), step.get<std::int64_t>());
       kept += text + "\n";
     }
   }

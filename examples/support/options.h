@@ -7,9 +7,9 @@
 //   options.add("linear.qkv", qkv, "weights of …").value_name("SPEC");         // --linear.qkv SPEC, "linear": {"qkv": …}
 //   if (!options.parse(argc, argv)) return;                                    // --help was asked for and printed
 //
-// A flag wins over the config, the config over the default. An empty path is one that is not given: only a config may have it,
-// where that is the default. Everything wrong is an InputError that names the flag, or
-// the file and the key, with the nearest valid one.
+// A flag wins over the config, the config over the default. An empty path means "not given": a config may say it where it is the
+// default, a flag may not. Everything wrong is an InputError that names the flag, or the file and the key, with the nearest
+// valid one.
 #pragma once
 #include <cstdint>
 #include <deque>

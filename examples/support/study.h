@@ -34,7 +34,8 @@ class Study {
   bool go();
   // Why trainings could not begin, for which some candidates may have no runs; empty if all could.
   const std::string& refused() const { return refused_; }
-  // Where nothing has come to its end other options may be tried, with which nothing need diverge.
+  // For a study in which no run has finished: removes what it has noted of its options and of the runs that diverged, so that
+  // the same folder can be tried with other options.
   void forget() const;
   // What is known of each candidate that has a finished run, with its best learning rate. InputError if not all saw the same data.
   std::vector<Outcome> outcomes() const;

@@ -4,7 +4,7 @@
 #include <numbers>
 #include <vector>
 
-#include "kernels/gelu/checks.h"
+#include "kernels/checks.h"
 #include "kernels/gelu/gelu.h"
 #include "kernels/simd.h"
 
@@ -182,7 +182,7 @@ const Table& table_of(Gelu kind) {
 }  // namespace
 
 void gelu_forward(const Exec&, ConstView x, Gelu kind, View y) {
-  gelu::check("gelu_forward", x, y);
+  check_like("gelu_forward", x, "y", y);
   const auto range = ASHLAR_DISPATCH(forward_range);
   const bfloat16* const table = x.dtype == DType::bf16 ? table_of(kind).values.data() : nullptr;
   parallel_for(x.numel(), kGeluGrain, [&](Dim begin, Dim end) {
@@ -191,8 +191,8 @@ void gelu_forward(const Exec&, ConstView x, Gelu kind, View y) {
 }
 
 void gelu_backward(const Exec&, ConstView x, ConstView dy, Gelu kind, View dx) {
-  gelu::check("gelu_backward", x, dy);
-  gelu::check("gelu_backward", x, dx);
+  check_like("gelu_backward", x, "dy", dy);
+  check_like("gelu_backward", x, "dx", dx);
   const auto range = ASHLAR_DISPATCH(backward_range);
   const float* const slopes = x.dtype == DType::bf16 ? table_of(kind).slopes.data() : nullptr;
   parallel_for(x.numel(), kGeluGrain, [&](Dim begin, Dim end) {

@@ -1,8 +1,8 @@
 // GELU on CUDA, limited by memory. gelu(x) = x p; the derivative of either formula is p + x p'.
 #include <numbers>
 
+#include "kernels/checks.h"
 #include "kernels/device.cuh"
-#include "kernels/gelu/checks.h"
 #include "kernels/gelu/gelu.h"
 #include "kernels/logistic.cuh"
 #include "kernels/ptx.cuh"
@@ -87,7 +87,7 @@ struct Backward {
 }  // namespace
 
 void gelu_forward(const Exec& exec, ConstView x, Gelu kind, View y) {
-  gelu::check("gelu_forward", x, y);
+  check_like("gelu_forward", x, "y", y);
   dispatch_floating(x.dtype, "gelu_forward", [&]<class T>() {
     if (kind == Gelu::tanh) map(exec, x.numel(), Forward<Gelu::tanh, T>{}, y.as<T>(), x.as<T>());
     else map(exec, x.numel(), Forward<Gelu::erf, T>{}, y.as<T>(), x.as<T>());
@@ -95,8 +95,8 @@ void gelu_forward(const Exec& exec, ConstView x, Gelu kind, View y) {
 }
 
 void gelu_backward(const Exec& exec, ConstView x, ConstView dy, Gelu kind, View dx) {
-  gelu::check("gelu_backward", x, dy);
-  gelu::check("gelu_backward", x, dx);
+  check_like("gelu_backward", x, "dy", dy);
+  check_like("gelu_backward", x, "dx", dx);
   dispatch_floating(x.dtype, "gelu_backward", [&]<class T>() {
     if (kind == Gelu::tanh) map(exec, x.numel(), Backward<Gelu::tanh, T>{}, dx.as<T>(), x.as<T>(), dy.as<T>());
     else map(exec, x.numel(), Backward<Gelu::erf, T>{}, dx.as<T>(), x.as<T>(), dy.as<T>());

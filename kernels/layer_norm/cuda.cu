@@ -181,7 +181,7 @@ void layer_norm_backward(const Exec& exec, ConstView dy, ConstView x, ConstView 
   const unsigned blocks = blocks_for(rows, 32, 512);
   Array partial;
   if (sums) partial = Array::empty({2, static_cast<Dim>(blocks), columns}, weight.dtype, exec.device);
-  const View parts = sums ? View(partial) : View();
+  const View parts = partial;
   if (fits_registers({dy, x, add, dx}, {weight})) {
     backward_in_registers(exec, dy, x, weight, mean, rstd, add, dx, parts, blocks);
   } else {

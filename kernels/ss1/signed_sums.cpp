@@ -6,7 +6,6 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/ss1/signed_sums.cpp"
-#include "kernels/simd.h"
 #include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include "kernels/simd-inl.h"

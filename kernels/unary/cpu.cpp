@@ -2,8 +2,8 @@
 #include <limits>
 #include <numbers>
 
+#include "kernels/checks.h"
 #include "kernels/simd.h"
-#include "kernels/unary/checks.h"
 #include "kernels/unary/unary.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -119,7 +119,7 @@ constexpr Dim kUnaryGrain = kGrain / 4;  // an exponential and a division cost s
 }
 
 void unary_forward(const Exec&, ConstView x, Unary kind, View y) {
-  unary::check("unary_forward", x, "y", y);
+  check_like("unary_forward", x, "y", y);
   const auto range = ASHLAR_DISPATCH(forward_range);
   parallel_for(x.numel(), kUnaryGrain, [&](Dim begin, Dim end) {
     range(x.dtype, kind, advance(x.data, x.dtype, begin), advance(y.data, x.dtype, begin), end - begin);
@@ -127,8 +127,8 @@ void unary_forward(const Exec&, ConstView x, Unary kind, View y) {
 }
 
 void unary_backward(const Exec&, ConstView x, ConstView dy, Unary kind, View dx) {
-  unary::check("unary_backward", x, "dy", dy);
-  unary::check("unary_backward", x, "dx", dx);
+  check_like("unary_backward", x, "dy", dy);
+  check_like("unary_backward", x, "dx", dx);
   const auto range = ASHLAR_DISPATCH(backward_range);
   parallel_for(x.numel(), kUnaryGrain, [&](Dim begin, Dim end) {
     range(x.dtype, kind, advance(x.data, x.dtype, begin), advance(dy.data, x.dtype, begin),

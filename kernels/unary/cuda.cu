@@ -1,8 +1,8 @@
 // Functions of one value on CUDA, limited by memory. The kind is known to the host alone: a kernel for each of them would
 // take seven times as long to compile, and all threads take one way through the switch.
+#include "kernels/checks.h"
 #include "kernels/device.cuh"
 #include "kernels/logistic.cuh"
-#include "kernels/unary/checks.h"
 #include "kernels/unary/unary.h"
 
 namespace ashlar::kernels::cuda {
@@ -58,15 +58,15 @@ struct Backward {
 }  // namespace
 
 void unary_forward(const Exec& exec, ConstView x, Unary kind, View y) {
-  unary::check("unary_forward", x, "y", y);
+  check_like("unary_forward", x, "y", y);
   dispatch_floating(x.dtype, "unary_forward", [&]<class T>() {
     map(exec, x.numel(), Forward<accumulate_t<T>>{kind}, y.as<T>(), x.as<T>());
   });
 }
 
 void unary_backward(const Exec& exec, ConstView x, ConstView dy, Unary kind, View dx) {
-  unary::check("unary_backward", x, "dy", dy);
-  unary::check("unary_backward", x, "dx", dx);
+  check_like("unary_backward", x, "dy", dy);
+  check_like("unary_backward", x, "dx", dx);
   dispatch_floating(x.dtype, "unary_backward", [&]<class T>() {
     map(exec, x.numel(), Backward<accumulate_t<T>>{kind}, dx.as<T>(), x.as<T>(), dy.as<T>());
   });

@@ -28,7 +28,7 @@ struct BlastOp : Function<BlastOp> {
     Array y = Array::empty({x.size(0), out}, x.dtype(), x.device()), kept;
     const auto shape = kept_shape(x.device(), x.size(0), {u.size(0), v.size(0), v.size(2)}, v.size(1));
     if (ctx.recording() && shape) kept = Array::empty(*shape, x.dtype(), x.device());
-    kernels::blast_forward(x.exec(), rows, u, v, s, bias, kept.defined() ? View(kept) : View{}, y);
+    kernels::blast_forward(x.exec(), rows, u, v, s, bias, kept, y);
     ctx.save(rows, kept, u, v, s);
     return y;
   }
@@ -99,9 +99,13 @@ Array BlastLinear::to_dense() const {
 
 void BlastLinear::fit(const Array& dense, const ProjectionOptions& options) {
   const auto [out_blocks, in_blocks, rank] = structure_;
-  const Array padded = pad(dense, out_blocks * block_rows(), in_blocks * block_columns());
-  const BlastFactors factors = factorize_blast(padded, out_blocks, in_blocks, rank,
-                                               factorize_options(options.factorizer, padded.numel(), rank));
+  const Dim rows = out_blocks * block_rows(), columns = in_blocks * block_columns();
+  const BlastFactors factors = factorize_blast(pad(weighed(dense, options, in_blocks), rows, columns), out_blocks, in_blocks,
+                                               rank, factorize_options(options.factorizer, rows * columns, rank));
+  if (options.weighted()) {
+    const Array& moments = options.input_moments;
+    unweigh_blast(factors, pad(dense, rows, columns), moments.defined() ? pad(moments, columns, columns) : Array());
+  }
   copy(factors.u, u_.value());
   copy(factors.v, v_.value());
   copy(factors.s, s_.value());

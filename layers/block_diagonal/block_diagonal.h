@@ -19,7 +19,8 @@ class BlockDiagonalLinear final : public LinearMap {
   std::string spec() const override;
 
  protected:
-  // Takes the entries of the blocks and drops all others, which is the best approximation.
+  // Takes the entries of the blocks and drops all others, which is the best approximation, also with row weights. With input
+  // moments each block is refitted, to do for the inputs of others what can be foretold of them from its own.
   void fit(const Array& dense, const ProjectionOptions& options) override;
   Tensor forward(const Tensor& x, const Tensor& bias) const override;
 

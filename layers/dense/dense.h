@@ -10,7 +10,6 @@ class DenseLinear final : public LinearMap {
  public:
   DenseLinear(const Scope& scope, Dim in, Dim out, const LinearOptions& options);
   Array to_dense() const override;
-  bool takes_weights() const override { return true; }  // there is no error to weigh
   LinearCost cost(Dim rows) const override;
   std::string spec() const override { return "dense"; }
 

@@ -5,7 +5,6 @@
 
 #include "autograd/function.h"
 #include "kernels/blast/blast.h"
-#include "kernels/elementwise/elementwise.h"
 #include "kernels/linalg/linalg.h"
 
 namespace ashlar {
@@ -22,7 +21,7 @@ struct LowRankOp : Function<LowRankOp> {
     const Array rows = x.as_contiguous();
     Array y = Array::empty({x.size(0), u.size(0)}, x.dtype(), x.device()), z;
     if (ctx.recording()) z = Array::empty({x.size(0), 1, u.size(1)}, x.dtype(), x.device());
-    kernels::blast_forward(x.exec(), rows, as_block(u), as_block(v), {}, bias, z.defined() ? View(z) : View{}, y);
+    kernels::blast_forward(x.exec(), rows, as_block(u), as_block(v), {}, bias, z, y);
     ctx.save(rows, z, u, v);
     return y;
   }
@@ -38,39 +37,6 @@ struct LowRankOp : Function<LowRankOp> {
 
 // What a step on the one factor is measured by: ‖dU Vᵀ‖² = trace(dU (VᵀV) dUᵀ), and likewise for V.
 Array gram_of(const Tensor& other) { return linalg::gram(as_block(other.value())); }
-
-// C with C Cᵀ = moments, symmetric and positive semidefinite up to rounding.
-Array root_of(const Array& moments) {
-  const Dim n = moments.size(0);
-  const linalg::Eigen eigen = linalg::eigh(moments.to(DType::f64).as_contiguous().reshape({1, n, n}));
-  const Array root = eigen.vectors.reshape({n, n});
-  for (Dim row = 0; row < n; ++row) {
-    for (Dim k = 0; k < n; ++k) root.data<double>()[row * n + k] *= std::sqrt(std::max(0.0, eigen.values.data<double>()[k]));
-  }
-  return root;
-}
-
-// diag(weights)^½ a; undefined weights are ones.
-Array scaled_rows(const Array& a, const Array& weights) {
-  if (!weights.defined()) return a;
-  const Array scaled = a.clone();
-  const auto values = weights.to_vector<double>();
-  for (Dim i = 0; i < a.numel(); ++i) {
-    scaled.data<double>()[i] *= std::sqrt(values[static_cast<std::size_t>(i / a.size(1))]);
-  }
-  return scaled;
-}
-
-// Scales column k of u and of v, keeping their outer product, so that both have the same norm: gradients of equal size.
-void balance_columns(const Array& u, const Array& v) {
-  for (Dim k = 0; k < u.size(1); ++k) {
-    const Array left = u.slice(1, k, k + 1), right = v.slice(1, k, k + 1);
-    const double left_norm = linalg::frobenius(left), right_norm = linalg::frobenius(right);
-    if (left_norm == 0 || right_norm == 0) continue;
-    kernels::scale(u.exec(), left, std::sqrt(right_norm / left_norm), left);
-    kernels::scale(v.exec(), right, std::sqrt(left_norm / right_norm), right);
-  }
-}
 
 }  // namespace
 
@@ -94,17 +60,7 @@ Array LowRankLinear::to_dense() const {
 }
 
 void LowRankLinear::fit(const Array& dense, const ProjectionOptions& options) {
-  Array u, v;
-  if (options.input_moments.defined()) {
-    // The left singular vectors P of W C: Ŵ = P Pᵀ W needs no inverse of C, which may be singular.
-    u = linalg::svd(linalg::product(dense, root_of(options.input_moments))).u.slice(1, 0, rank_).clone();
-    v = linalg::product(dense.transpose(0, 1), u);
-  } else {
-    // The right singular vectors Q of D W: Ŵ = W Q Qᵀ.
-    v = linalg::svd(scaled_rows(dense, options.row_weights)).vt.slice(0, 0, rank_).transpose(0, 1).clone();
-    u = linalg::product(dense, v);
-  }
-  balance_columns(u, v);
+  const auto [u, v] = nearest_of_rank(dense, weighed(dense, options), options, rank_);
   copy(u, u_.value());
   copy(v, v_.value());
 }

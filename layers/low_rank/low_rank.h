@@ -12,7 +12,6 @@ class LowRankLinear final : public LinearMap {
  public:
   LowRankLinear(const Scope& scope, Dim in, Dim out, Dim rank, const LinearOptions& options);
   Array to_dense() const override;
-  bool takes_weights() const override { return true; }
   LinearCost cost(Dim rows) const override;
   std::string spec() const override { return concat("low_rank:rank=", rank_); }
 

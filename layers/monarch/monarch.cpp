@@ -17,7 +17,7 @@ struct MonarchOp : Function<MonarchOp> {
     const Array rows = x.as_contiguous();
     Array y = Array::empty({x.size(0), out}, x.dtype(), x.device()), h;
     if (ctx.recording()) h = Array::empty({x.size(0), l.size(0) * l.size(2)}, x.dtype(), x.device());
-    kernels::monarch_forward(x.exec(), rows, r, l, bias, h.defined() ? View(h) : View{}, y);
+    kernels::monarch_forward(x.exec(), rows, r, l, bias, h, y);
     ctx.save(rows, h, r, l);
     return y;
   }
@@ -72,12 +72,15 @@ Tensor MonarchLinear::forward(const Tensor& x, const Tensor& bias) const {
   return bias.defined() ? F::add(outputs, F::cast(bias, x.dtype())) : outputs;
 }
 
+Array MonarchLinear::dense_rows(const Array& padded, Dim i) const {
+  const Dim blocks = structure_.blocks, p = block_rows();
+  if (structure_.interleaved) return padded.reshape({p, blocks, padded.size(1)}).select(1, i);
+  return padded.slice(0, i * p, i * p + p);
+}
+
 Array MonarchLinear::dense_block(const Array& padded, Dim i, Dim j) const {
-  const auto [blocks, rank, interleaved] = structure_;
-  const Dim p = block_rows(), q = block_columns();
-  const Array rows =
-      interleaved ? padded.reshape({p, blocks, blocks * q}).select(1, i) : padded.slice(0, i * p, i * p + p);
-  return rows.slice(1, j * q, j * q + q);
+  const Dim q = block_columns();
+  return dense_rows(padded, i).slice(1, j * q, j * q + q);
 }
 
 Array MonarchLinear::left_block(const Array& l, Dim i, Dim j) const {
@@ -133,24 +136,24 @@ Array MonarchLinear::to_dense() const {
   return crop(padded).to(scope().master()).as_contiguous();
 }
 
-void MonarchLinear::fit(const Array& dense, const ProjectionOptions&) {
-  const Dim blocks = structure_.blocks, c = block_rank();
-  const Array padded = pad(dense, blocks * block_rows(), blocks * block_columns());
+void MonarchLinear::fit(const Array& dense, const ProjectionOptions& options) {
+  const Dim blocks = structure_.blocks, c = block_rank(), q = block_columns(), rows = blocks * block_rows(), columns = blocks * q;
+  const Array padded = pad(dense, rows, columns), scaled = pad(weighed(dense, options, blocks), rows, columns);
+  const bool has_moments = options.input_moments.defined();
+  const Array moments = has_moments ? pad(options.input_moments, columns, columns) : Array();
+  const Array l = Array::empty(l_.shape(), DType::f64), r = Array::empty(r_.shape(), DType::f64);
   for (Dim i = 0; i < blocks; ++i) {
+    const Array all = Array::zeros({structure_.rank, columns}, DType::f64);  // R_ji of all j, on its diagonal
     for (Dim j = 0; j < blocks; ++j) {
-      const linalg::Svd svd = linalg::svd(dense_block(padded, i, j));
-      const Array u = svd.u.slice(1, 0, c).clone(), vt = svd.vt.slice(0, 0, c).clone();
-      for (Dim k = 0; k < c; ++k) {
-        const double root = std::sqrt(svd.s.data<double>()[k]);
-        for (Dim row = 0; row < block_rows(); ++row) u.data<double>()[row * c + k] *= root;
-        for (Dim column = 0; column < block_columns(); ++column) {
-          vt.data<double>()[k * block_columns() + column] *= root;
-        }
-      }
-      copy(u, left_block(l_.value(), i, j));
-      copy(vt, right_block(r_.value(), i, j));
+      const auto [u, v] = nearest_of_rank(dense_block(padded, i, j), dense_block(scaled, i, j), options, c);
+      copy(u, left_block(l, i, j));
+      copy(v.transpose(0, 1), right_block(r, i, j));
+      copy(v.transpose(0, 1), all.slice(0, j * c, j * c + c).slice(1, j * q, j * q + q));
     }
+    if (has_moments) refit(l.select(0, i), all, dense_rows(padded, i), moments);
   }
+  copy(l, l_.value());
+  copy(r, r_.value());
 }
 
 LinearCost MonarchLinear::cost(Dim rows) const {

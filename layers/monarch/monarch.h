@@ -30,7 +30,8 @@ class MonarchLinear final : public LinearMap {
   std::string spec() const override;
 
  protected:
-  // Truncated SVD of every block: the best approximation, since the blocks have no factors in common.
+  // Truncated SVD of every block: the best approximation, since the blocks have no factors in common, also with row
+  // weights. With input moments the SVDs take the inputs of each block by themselves, and then L_i is refitted to all of them.
   void fit(const Array& dense, const ProjectionOptions& options) override;
   Tensor forward(const Tensor& x, const Tensor& bias) const override;
 
@@ -42,7 +43,9 @@ class MonarchLinear final : public LinearMap {
   // R_ji R_jiᵀ, one of R_ji by L_ijᵀ L_ij, without what the padding adds to them.
   Array left_gram() const;
   Array right_gram() const;
-  // Views of block (i, j): of W padded to (N p, N q), as (p, q), and of the factors, as (p, c) and (c, q).
+  // Views of the outputs of block i and of block (i, j): of W padded to (N p, N q), as (p, N q) and (p, q), and of the factors,
+  // as (p, c) and (c, q).
+  Array dense_rows(const Array& padded, Dim i) const;
   Array dense_block(const Array& padded, Dim i, Dim j) const;
   Array left_block(const Array& l, Dim i, Dim j) const;
   Array right_block(const Array& r, Dim i, Dim j) const;

@@ -34,7 +34,8 @@ class Ss1Linear final : public LinearMap {
   std::string spec() const override;
 
  protected:
-  // The mean of the entries of W that share a weight, with their signs: the least-squares solution.
+  // The mean of the entries of W that share a weight, with their signs: the least-squares solution, also with row weights. With
+  // input moments the Z of each class is refitted.
   void fit(const Array& dense, const ProjectionOptions& options) override;
   Tensor forward(const Tensor& x, const Tensor& bias) const override;
 

@@ -213,8 +213,9 @@ TEST_CASE("a second backward, a changed value, a missing gradient and a missing 
     REQUIRE_THROWS_WITH(dropped.backward(x.value()), says(name) && says("already run"));
   }
   REQUIRE_THROWS_WITH((x * x).backward(), says("one element"));
-  REQUIRE_THROWS_WITH((x * x).backward(randn({2}, DType::f64, 1)), says("cotangent f64(2) must match the tensor's f64(3)"));
-  REQUIRE_THROWS_WITH((x * x).backward(randn({3}, DType::f32, 1)), says("cotangent f32(3) must match the tensor's f64(3)"));
+  REQUIRE_THROWS_WITH((x * x).backward(randn({2}, DType::f64, 1)), says("cotangent f64(2) on cpu must match the tensor's f64(3) on cpu"));
+  REQUIRE_THROWS_WITH((x * x).backward(randn({3}, DType::f32, 1)), says("cotangent f32(3) on cpu must match the tensor's f64(3) on cpu"));
+  REQUIRE_THROWS_WITH(F::sum(x).backward(Array()), says("the cotangent is undefined"));
   REQUIRE_THROWS_WITH(Tensor::leaf(Array::zeros({2}, DType::i32)), says("only floating values have gradients, got i32"));
   REQUIRE_THROWS_WITH(x.detach().backward(randn({3}, DType::f64, 1)), says("requires a gradient"));
 }

@@ -88,6 +88,13 @@ TEST_CASE("metrics stay JSON when a loss is not a number, and keep every digit o
   CHECK(line["lr"].get<double>() == 0.1 + 0.2);
 }
 
+TEST_CASE("an evaluation whose split is no text does not keep a run from being resumed") {
+  const TemporaryFolder folder;
+  write_file(folder / "m", "{\"event\":\"eval\",\"step\":1,\"split\":7}\n");
+  const Metrics metrics(folder / "m", Unit::sample, 2);
+  CHECK(read_file(folder / "m").ends_with("7}\n"));
+}
+
 TEST_CASE("resumed metrics go on after the step of the checkpoint") {
   const TemporaryFolder folder;
   {

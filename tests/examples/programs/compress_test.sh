@@ -26,7 +26,7 @@ expect 2 "--layer-at: names no place" "$bin/compress" --in "$work/vit-dense/mode
 expect 2 "--weighting and --samples need --calibrate" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer dense --samples 8 --out "$work/y"
 expect 2 "--layer-at: 'fc3' is unknown" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer dense --layer-at fc3 --out "$work/y"
 expect 2 "layer 'low_rank:ratio=0.1' for blocks.0.attn.qkv (16 -> 48): no rank that is a multiple of 8 keeps 0.1" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer low_rank:ratio=0.1 --out "$work/y"
-# weighed errors: learned from data, refused by kinds that cannot use them before anything is done
+# weighed errors, learned from data
 dense="$work/vit-dense/model.safetensors"
 for weighting in activation fisher; do
   expect 0 "" "$bin/compress" --in "$dense" --layer low_rank:rank=4 --calibrate "$work/images" --weighting $weighting --samples 12 --out "$work/vit-$weighting"
@@ -34,7 +34,10 @@ for weighting in activation fisher; do
 done
 differs "both weightings" "$work/vit-activation/model.safetensors" "$work/vit-fisher/model.safetensors"
 expect 0 "" "$bin/compress" --in "$work/gpt-a/model.safetensors" --layer low_rank:rank=4 --layer-at fc1,fc2 --calibrate "$work/text" --samples 8 --out "$work/gpt-weighed"
-expect 2 "--calibrate: blocks.0.attn.qkv is to be monarch:blocks=2, which cannot weigh its error" "$bin/compress" --in "$dense" --layer monarch:blocks=2 --calibrate "$work/images" --out "$work/y"
+for spec in monarch:blocks=2 blast:blocks=2,rank=4 ss1:reduction=2 block_diagonal:blocks=2; do
+  expect 0 "" "$bin/compress" --in "$dense" --layer $spec --calibrate "$work/images" --samples 12 --out "$work/vit-weighed" --overwrite
+  if [ "$(grep -c ": relative error .*, weighed 0" "$work/out")" -eq 8 ]; then ok; else bad "compress --calibrate to $spec: $(cat "$work/out")"; fi
+done
 expect 2 "Valid: activation, fisher" "$bin/compress" --in "$dense" --layer low_rank:rank=4 --calibrate "$work/images" --weighting row --out "$work/y"
 expect 2 "--calibrate: all matrices are dense already" "$bin/compress" --in "$dense" --layer dense --calibrate "$work/images" --out "$work/y"
 # what would do nothing is refused
