@@ -15,17 +15,19 @@ import re
 import subprocess
 import sys
 
-STRUCTURES = {
-    "low rank": ["low_rank:ratio={ratio}"],
-    "low rank, activation-weighted": ["low_rank:ratio={ratio}", "--calibrate", "{data}"],
-    "low rank, Fisher-weighted": ["low_rank:ratio={ratio}", "--calibrate", "{data}", "--weighting", "fisher"],
-    "Monarch": ["monarch:blocks=4,ratio={ratio}"],
-    "BLAST": ["blast:blocks={blocks},ratio={ratio}"],
-    "SS1": ["ss1:ratio={ratio}"],
-    "SS1, random tables": ["ss1:ratio={ratio},classes=8"],
-    "block-diagonal": ["block_diagonal:ratio={ratio}"],
-    "dense": ["dense"],
+SPECS = {
+    "low rank": "low_rank:ratio={ratio}",
+    "Monarch": "monarch:blocks=4,ratio={ratio}",
+    "BLAST": "blast:blocks={blocks},ratio={ratio}",
+    "SS1": "ss1:ratio={ratio}",
+    "SS1, random tables": "ss1:ratio={ratio},classes=8",
+    "block-diagonal": "block_diagonal:ratio={ratio}",
 }
+# Each as it is, and with errors that are weighed by the inputs of the matrices.
+STRUCTURES = {name + how: [spec, *more] for name, spec in SPECS.items()
+              for how, more in (("", []), (", activation-weighted", ["--calibrate", "{data}"]))}
+STRUCTURES["low rank, Fisher-weighted"] = [SPECS["low rank"], "--calibrate", "{data}", "--weighting", "fisher"]
+STRUCTURES["dense"] = ["dense"]
 
 
 def run(command, log):
