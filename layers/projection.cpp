@@ -106,6 +106,13 @@ LowRankFactors nearest_of_rank(const Array& dense, const Array& weighed, const P
   return f;
 }
 
+Array with_noise(const Array& input_moments) {
+  const Dim n = input_moments.size(0);
+  const Array moments = input_moments.to(DType::f64).as_contiguous().reshape({1, n, n});
+  const double noise = kInputNoise * linalg::traces(moments)[0] / static_cast<double>(n);
+  return linalg::damped(moments, [noise](Dim) { return noise; }).reshape({n, n});
+}
+
 void refit(const Array& z, const Array& a, const Array& dense, const Array& input_moments) {
   const Array moved = linalg::product(z, a), at = a.transpose(0, 1);
   kernels::linear_combination(z.exec(), dense, 1.0, moved, -1.0, moved);

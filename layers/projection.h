@@ -32,6 +32,11 @@ struct LowRankFactors {
 };
 LowRankFactors nearest_of_rank(const Array& dense, const Array& weighed, const ProjectionOptions& options, Dim rank);
 
+// Input moments M for refit(): M + kInputNoise trace(M) / in I, as if the inputs had that noise. Without it large weights that
+// cancel each other would serve directions in which inputs hardly ever differ.
+constexpr double kInputNoise = 1e-3;
+Array with_noise(const Array& input_moments);
+
 // Moves Z (rows, k) to where the error of Z A, A (k, in), is the smallest: to the nearest such place, so that what no input
 // tells stays as it is.
 //   Z += (W - Z A) M Aᵀ (A M Aᵀ)⁺      W: dense (rows, in)   M: input_moments, or the identity if undefined

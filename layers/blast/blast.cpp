@@ -104,7 +104,7 @@ void BlastLinear::fit(const Array& dense, const ProjectionOptions& options) {
                                                rank, factorize_options(options.factorizer, rows * columns, rank));
   if (options.weighted()) {
     const Array& moments = options.input_moments;
-    unweigh_blast(factors, pad(dense, rows, columns), moments.defined() ? pad(moments, columns, columns) : Array());
+    unweigh_blast(factors, pad(dense, rows, columns), moments.defined() ? pad(with_noise(moments), columns, columns) : Array());
   }
   copy(factors.u, u_.value());
   copy(factors.v, v_.value());

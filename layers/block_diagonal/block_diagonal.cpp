@@ -77,6 +77,7 @@ void BlockDiagonalLinear::fit(const Array& dense, const ProjectionOptions& optio
   });
   if (options.input_moments.defined()) {
     const Dim p = block_rows(), q = block_columns();
+    const Array moments = with_noise(options.input_moments);
     const Array inputs = Array::zeros({blocks_, q, in_features()}, DType::f64);  // which features a block takes
     for_entries([&](Dim row, Dim column, Dim k) {
       inputs.data<double>()[(row / p * q + k % q) * in_features() + column] = 1;
@@ -84,7 +85,7 @@ void BlockDiagonalLinear::fit(const Array& dense, const ProjectionOptions& optio
     const kernels::Side out{out_features(), blocks_, p};
     for (Dim i = 0; i < blocks_; ++i) {
       refit(b.select(0, i).slice(0, 0, out.count(i)), inputs.select(0, i),
-            dense.slice(0, out.begin(i), out.begin(i) + out.count(i)), options.input_moments);
+            dense.slice(0, out.begin(i), out.begin(i) + out.count(i)), moments);
     }
   }
   copy(b, b_.value());

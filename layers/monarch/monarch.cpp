@@ -140,7 +140,7 @@ void MonarchLinear::fit(const Array& dense, const ProjectionOptions& options) {
   const Dim blocks = structure_.blocks, c = block_rank(), q = block_columns(), rows = blocks * block_rows(), columns = blocks * q;
   const Array padded = pad(dense, rows, columns), scaled = pad(weighed(dense, options, blocks), rows, columns);
   const bool has_moments = options.input_moments.defined();
-  const Array moments = has_moments ? pad(options.input_moments, columns, columns) : Array();
+  const Array moments = has_moments ? pad(with_noise(options.input_moments), columns, columns) : Array();
   const Array l = Array::empty(l_.shape(), DType::f64), r = Array::empty(r_.shape(), DType::f64);
   for (Dim i = 0; i < blocks; ++i) {
     const Array all = Array::zeros({structure_.rank, columns}, DType::f64);  // R_ji of all j, on its diagonal

@@ -109,10 +109,13 @@ TEST_CASE("weighed projections of every kind lower the weighed error, and no oth
       const Array dense = randn({kOut, kIn}, DType::f64, 33), plain = fitted({}, spec).approximation;
       Linear layer(Scope::root(DType::f64), kIn, kOut, spec, {.bias = false});
       layer.map().project(dense, options);
-      const auto error = [&] { return projection_error(layer.map().to_dense(), dense, options); };
-      const double least = error();
+      const double least = projection_error(layer.map().to_dense(), dense, options);
+      // By what refit() lowers, where a kind calls it.
+      ProjectionOptions judged = options;
+      if (options.input_moments.defined() && !spec.starts_with("low_rank")) judged.input_moments = with_noise(options.input_moments);
+      const auto error = [&] { return projection_error(layer.map().to_dense(), dense, judged); };
       if (rows_are_free(spec) && options.row_weights.defined()) REQUIRE(bitwise_equal(layer.map().to_dense(), plain));
-      else REQUIRE(least < 0.97 * projection_error(plain, dense, options));
+      else REQUIRE(least < 0.99 * projection_error(plain, dense, options));
       // The square of the error is a parabola along any direction, with its lowest point here.
       for (const Parameter& parameter : layer.map().parameters()) {
         if (std::string("ULZB").find(parameter.name.back()) == std::string::npos) continue;
@@ -148,8 +151,9 @@ TEST_CASE("where the inputs of blocks have nothing to do with each other, monarc
       }
     }
   }
+  // The noise of refit() takes it a little away again.
   const double error = projection_error(fit.approximation, fit.dense, {.input_moments = own});
-  REQUIRE(std::abs(error - std::sqrt(tail / all)) <= 1e-9);
+  REQUIRE(std::abs(error - std::sqrt(tail / all)) <= 1e-4);
 }
 
 TEST_CASE("blast of one block weighs its error as low_rank does") {
@@ -172,6 +176,14 @@ TEST_CASE("a matrix of the structure is found from weighed errors too") {
       REQUIRE(projection_error(layer.map().to_dense(), dense, options) <= close);
     }
   }
+}
+
+TEST_CASE("refitted weights do not grow for what inputs hardly ever tell") {
+  // Two features of the first block differ by a ten thousandth of one of the second.
+  const Array x = randn({200, kIn}, DType::f64, 36);
+  kernels::linear_combination(x.exec(), x.slice(1, 0, 1), 1.0, x.slice(1, kIn - 1, kIn), 1e-4, x.slice(1, 1, 2));
+  const Fitted fit = fitted({.input_moments = linalg::gram(x)}, "block_diagonal:blocks=2");
+  REQUIRE(linalg::frobenius(fit.approximation) < 2 * linalg::frobenius(fit.dense));
 }
 
 TEST_CASE("features that no input has keep their weights") {
