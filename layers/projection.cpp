@@ -113,13 +113,25 @@ Array with_noise(const Array& input_moments) {
   return linalg::damped(moments, [noise](Dim) { return noise; }).reshape({n, n});
 }
 
-void refit(const Array& z, const Array& a, const Array& dense, const Array& input_moments) {
+namespace {
+
+void refit_group(const Array& z, const Array& a, const Array& dense, const Array& input_moments) {
   const Array moved = linalg::product(z, a), at = a.transpose(0, 1);
   kernels::linear_combination(z.exec(), dense, 1.0, moved, -1.0, moved);
   const Array weighed_at = input_moments.defined() ? linalg::product(input_moments.to(DType::f64), at) : at;
   const Array step =
       linalg::product(linalg::product(moved, weighed_at), inverse_of(linalg::product(a, weighed_at)));
   kernels::linear_combination(z.exec(), z, 1.0, step, 1.0, z);
+}
+
+}  // namespace
+
+void refit(const Array& z, const Array& a, const Array& dense, const Array& input_moments) {
+  const Dim rows = dense.size(0), length = ceil_div(rows, a.size(0));
+  for (Dim begin = 0; begin < rows; begin += length) {
+    const Dim end = std::min(rows, begin + length);
+    refit_group(z.slice(0, begin, end), a.select(0, begin / length), dense.slice(0, begin, end), input_moments);
+  }
 }
 
 double projection_error(const Array& approximation, const Array& dense, const ProjectionOptions& options) {

@@ -37,9 +37,9 @@ LowRankFactors nearest_of_rank(const Array& dense, const Array& weighed, const P
 constexpr double kInputNoise = 1e-3;
 Array with_noise(const Array& input_moments);
 
-// Moves Z (rows, k) to where the error of Z A, A (k, in), is the smallest: to the nearest such place, so that what no input
-// tells stays as it is.
-//   Z += (W - Z A) M Aᵀ (A M Aᵀ)⁺      W: dense (rows, in)   M: input_moments, or the identity if undefined
+// Moves Z (rows, k) to where the error of Z A is the smallest: to the nearest such place, so that what no input tells stays as
+// it is. A (groups, k, in) has a matrix for each group of ceil(rows / groups) rows of W, `dense` (rows, in); Z may have more rows.
+//   Z += (W - Z A) M Aᵀ (A M Aᵀ)⁺      M: input_moments, or the identity if undefined
 void refit(const Array& z, const Array& a, const Array& dense, const Array& input_moments);
 
 // The error of `approximation` relative to `dense` in the norm of the options: the root of the weighed squares of their

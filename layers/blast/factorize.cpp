@@ -231,20 +231,13 @@ Array blast_to_dense(const BlastFactors& factors) {
 }
 
 void unweigh_blast(const BlastFactors& f, const Array& dense, const Array& input_moments) {
-  const Dim out_blocks = f.u.size(0), in_blocks = f.v.size(0), p = f.u.size(1), q = f.v.size(1);
+  const auto rows_of = [](const Array& factors) { return factors.reshape({-1, factors.size(2)}); };
   if (input_moments.defined()) {
     // Moments within a block do not change the best V, only how much its error weighs.
     fill(f.v, 0);
-    const Array stacks = scaled_stacks(f.u, f.s.transpose(0, 1));
-    for (Dim j = 0; j < in_blocks; ++j) {
-      const Array columns = dense.slice(1, j * q, j * q + q);
-      refit(f.v.select(0, j), stacks.select(0, j).transpose(0, 1), columns.transpose(0, 1), {});
-    }
+    refit(rows_of(f.v), scaled_stacks(f.u, f.s.transpose(0, 1)).transpose(1, 2), dense.transpose(0, 1), {});
   }
-  const Array stacks = scaled_stacks(f.v, f.s);
-  for (Dim i = 0; i < out_blocks; ++i) {
-    refit(f.u.select(0, i), stacks.select(0, i).transpose(0, 1), dense.slice(0, i * p, i * p + p), input_moments);
-  }
+  refit(rows_of(f.u), scaled_stacks(f.v, f.s).transpose(1, 2), dense, input_moments);
 }
 
 BlastFactors factorize_blast(const Array& dense, Dim out_blocks, Dim in_blocks, Dim rank,

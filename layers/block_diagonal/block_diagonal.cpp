@@ -5,7 +5,6 @@
 
 #include "autograd/function.h"
 #include "kernels/block_diagonal/block_diagonal.h"
-#include "kernels/side.h"
 
 namespace ashlar {
 namespace {
@@ -77,16 +76,11 @@ void BlockDiagonalLinear::fit(const Array& dense, const ProjectionOptions& optio
   });
   if (options.input_moments.defined()) {
     const Dim p = block_rows(), q = block_columns();
-    const Array moments = with_noise(options.input_moments);
     const Array inputs = Array::zeros({blocks_, q, in_features()}, DType::f64);  // which features a block takes
     for_entries([&](Dim row, Dim column, Dim k) {
       inputs.data<double>()[(row / p * q + k % q) * in_features() + column] = 1;
     });
-    const kernels::Side out{out_features(), blocks_, p};
-    for (Dim i = 0; i < blocks_; ++i) {
-      refit(b.select(0, i).slice(0, 0, out.count(i)), inputs.select(0, i),
-            dense.slice(0, out.begin(i), out.begin(i) + out.count(i)), moments);
-    }
+    refit(b.reshape({blocks_ * p, q}), inputs, dense, with_noise(options.input_moments));
   }
   copy(b, b_.value());
 }

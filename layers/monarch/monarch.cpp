@@ -143,12 +143,12 @@ void MonarchLinear::fit(const Array& dense, const ProjectionOptions& options) {
   const Array moments = has_moments ? pad(with_noise(options.input_moments), columns, columns) : Array();
   const Array l = Array::empty(l_.shape(), DType::f64), r = Array::empty(r_.shape(), DType::f64);
   for (Dim i = 0; i < blocks; ++i) {
-    const Array all = Array::zeros({structure_.rank, columns}, DType::f64);  // R_ji of all j, on its diagonal
+    const Array all = Array::zeros({1, structure_.rank, columns}, DType::f64);  // R_ji of all j, on its diagonal
     for (Dim j = 0; j < blocks; ++j) {
       const auto [u, v] = nearest_of_rank(dense_block(padded, i, j), dense_block(scaled, i, j), options, c);
       copy(u, left_block(l, i, j));
       copy(v.transpose(0, 1), right_block(r, i, j));
-      copy(v.transpose(0, 1), all.slice(0, j * c, j * c + c).slice(1, j * q, j * q + q));
+      copy(v.transpose(0, 1), all.slice(1, j * c, j * c + c).slice(2, j * q, j * q + q).select(0, 0));
     }
     if (has_moments) refit(l.select(0, i), all, dense_rows(padded, i), moments);
   }

@@ -129,15 +129,11 @@ void Ss1Linear::fit(const Array& dense, const ProjectionOptions& options) {
   for (std::size_t k = 0; k < uses.size(); ++k) z.data<double>()[k] /= std::max(1, uses[k]);
   if (options.input_moments.defined()) {
     const kernels::Side classes = kernels::ss1::classes_of(shift_.size(0), out_features());
-    const Array moments = with_noise(options.input_moments);
     const Array sketches = Array::zeros({classes.blocks, width(), in_features()}, DType::f64);  // u_h = sketch_h x
     for_entries([&](Dim row, Dim column, Dim k, int sign) {
       sketches.data<double>()[(row / classes.length * width() + k % width()) * in_features() + column] = sign;
     });
-    for (Dim h = 0; h < classes.blocks; ++h) {
-      const Dim begin = classes.begin(h), end = begin + classes.count(h);
-      refit(z.slice(0, begin, end), sketches.select(0, h), dense.slice(0, begin, end), moments);
-    }
+    refit(z, sketches, dense, with_noise(options.input_moments));
   }
   copy(z, z_.value());
 }
