@@ -2,20 +2,16 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "core/files.h"
 #include "core/parallel.h"
 #include "core/rounding.h"
 #include "core/safetensors.h"
-#include "data/image_loader.h"
-#include "data/locate.h"
 #include "examples/models/saved.h"
 #include "examples/support/child.h"
-#include "examples/support/evaluate.h"
+#include "examples/support/compression.h"
 #include "examples/support/format.h"
 #include "examples/support/option_values.h"
 #include "examples/support/program.h"
 #include "examples/support/progress.h"
-#include "examples/support/run_folder.h"
 #include "examples/support/training_options.h"
 #include "layers/calibrate.h"
 #include "layers/convert.h"
@@ -25,158 +21,6 @@ namespace {
 
 using namespace ashlar;
 using namespace ashlar::support;
-
-constexpr std::uint64_t kCalibrationSeed = 1;  // of the order in which samples are taken
-
-struct Settings {
-  std::filesystem::path in, out, data, tokenizer, calibrate;
-  std::string layer, layer_at, weighting = "activation", factorize = "precgd";
-  std::int64_t batch = 64, eval_windows = 0, samples = 256;
-  std::string device = "cpu";
-  int threads = 0;
-  bool overwrite = false;
-
-  RunStart start() const { return overwrite ? RunStart::overwrite : RunStart::fresh; }
-  Scope scope() const { return Scope::root(DType::f32, 0, Device::parse(device)).for_loading(); }
-};
-
-// A model with what is needed to judge it and to write it.
-template <class Model>
-struct Subject {
-  std::function<std::unique_ptr<Model>(const BlockSpecs&)> make;  // with random weights
-  BlockSpecs specs;                                               // of the file
-  std::function<void(Model&, const SafetensorsFile&)> load;
-  std::function<NamedArrays(const Model&)> save;
-  std::string train_on;                             // the program that trains on, and what it has to be told besides
-  OrderedJson config;                               // for it, without "linear"
-  std::optional<data::Tokenizer> tokenizer;         // of a text model, if there is one
-  std::string split;                                // of the data that it is judged by
-  std::function<Score(const Model&, const EvalProgress&)> evaluate;  // empty without data
-  // The loss of batch `index`, of so many samples, of the data to calibrate with.
-  std::function<std::function<Tensor(const Model&, Dim index)>(Dim batch)> calibration_loss;
-};
-
-// Of the matrices that are written, where those that are read have the specs `old`.
-BlockSpecs new_specs(const Settings& s, BlockSpecs old) {
-  if (s.layer_at.empty()) return BlockSpecs::everywhere(s.layer);
-  for (const std::string& place : parse_places(s.layer_at)) old.at(place) = s.layer;
-  return old;
-}
-
-// What the config of a run tells the program that trains on: not where that run lay and what it began with.
-OrderedJson config_to_train_on(const std::filesystem::path& file) {
-  OrderedJson config = read_json(file);
-  for (const char* key : {"out", "init_from", "new_head"}) config.erase(key);
-  return config;
-}
-
-Subject<Vit> vit_subject(const Settings& s, const SafetensorsFile& weights) {
-  const std::filesystem::path config_file = s.in.parent_path() / "config.json";
-  const VitConfig config = read_vit_config(config_file, weights);
-  Subject<Vit> subject{
-      .make =
-          [config, scope = s.scope()](const BlockSpecs& specs) {
-            VitConfig own = config;
-            own.linear = specs;
-            return std::make_unique<Vit>(scope, own);
-          },
-      .specs = config.linear,
-      .load = [](Vit& model, const SafetensorsFile& file) { import_weights(model, file, model.timm()); },
-      .save = [](const Vit& model) { return export_weights(model, model.timm()); },
-      .train_on = "train_vit",
-      .config = config_to_train_on(config_file),
-      .tokenizer = {},
-      .split = "test",
-      .evaluate = {},
-      .calibration_loss = {}};
-  if (!s.data.empty()) {
-    const data::ImageDataset dataset = data::load_images(s.data, config.image);
-    const data::ImageEvaluation test(dataset.test, s.batch, normalisation_of(config_file, dataset, true));
-    subject.evaluate = [test](const Vit& model, const EvalProgress& progress) { return evaluate(model, test, progress); };
-  }
-  if (!s.calibrate.empty()) {
-    const data::ImageDataset dataset = data::load_images(s.calibrate, config.image);
-    const bool tell_classes = s.calibrate != s.data;  // else they have been told
-    subject.calibration_loss = [train = dataset.train, seen = normalisation_of(config_file, dataset, tell_classes)](Dim batch) {
-      const data::Augmentation none{.crop_padding = 0, .flip = false};
-      const data::ImageLoader loader(train, batch, kCalibrationSeed, none, seen);
-      return [loader](const Vit& model, Dim index) {
-        const data::ImageBatch samples = loader.at(index);
-        return F::cross_entropy(model(samples.images), {.target = samples.labels});
-      };
-    };
-  }
-  return subject;
-}
-
-// What train_gpt needs to know of a model that may be one of Hugging Face's, whose config has keys that it does not know, and
-// does not say what to train it on.
-OrderedJson gpt_config_json(const Settings& s, const std::filesystem::path& file, GptConfig config, bool has_vocabulary) {
-  config.linear = new_specs(s, config.linear);
-  OrderedJson json = config_to_train_on(file);
-  const auto set_path = [&json](const char* key, const std::filesystem::path& path, const char* flag) {
-    const std::string text = std::filesystem::absolute(path).string();
-    check_utf8(text, flag);
-    json[key] = text;
-  };
-  if (!json.contains("width")) {  // not one of ours
-    json = OrderedJson::object();
-    if (!s.data.empty()) set_path("data", s.data, "--data");
-  }
-  json.update(huggingface_config(config));
-  json["width"] = config.width;
-  json["depth"] = config.depth;
-  json["heads"] = config.heads;
-  json["hidden"] = config.hidden;
-  json["context"] = config.context;
-  if (has_vocabulary) set_path("tokenizer", s.out, "--out");
-  return json;
-}
-
-Subject<Gpt2> gpt_subject(const Settings& s) {
-  const std::filesystem::path folder = s.in.parent_path(), vocabulary = s.tokenizer.empty() ? folder : s.tokenizer;
-  const GptConfig config = read_gpt_config(folder / "config.json");
-  const bool needs_vocabulary = !s.data.empty() || !s.calibrate.empty();
-  const bool has_vocabulary = needs_vocabulary || data::Tokenizer::is_in(vocabulary);
-  ASHLAR_CHECK(has_vocabulary || !data::Tokenizer::is_in(s.out), "--out ", s.out.string(), " holds a vocabulary and ",
-               vocabulary.string(), " none, so that it would seem the new model's; give --tokenizer DIR, or another --out");
-  Subject<Gpt2> subject{
-      .make =
-          [config, scope = s.scope()](const BlockSpecs& specs) {
-            GptConfig own = config;
-            own.linear = specs;
-            return std::make_unique<Gpt2>(scope, own);
-          },
-      .specs = config.linear,
-      .load = [](Gpt2& model, const SafetensorsFile& file) { model.load(file); },
-      .save = [](const Gpt2& model) { return export_weights(model, Gpt2::huggingface()); },
-      .train_on = has_vocabulary ? "train_gpt" : "train_gpt --tokenizer DIR",
-      .config = gpt_config_json(s, folder / "config.json", config, has_vocabulary),
-      .tokenizer = {},
-      .split = "valid",
-      .evaluate = {},
-      .calibration_loss = {}};
-  if (!has_vocabulary) return subject;
-  subject.tokenizer = data::Tokenizer::load(vocabulary);
-  const data::Tokenizer& tokenizer = *subject.tokenizer;
-  check_vocabulary(tokenizer.vocab_size(), config.vocab, s.in);
-  if (!s.data.empty()) {
-    const TextSplit split = text_split(data::load_text(s.data).valid, tokenizer, std::max<Dim>(1, s.batch / 8), config.context,
-                                       s.eval_windows);
-    subject.evaluate = [split](const Gpt2& model, const EvalProgress& progress) { return evaluate(model, split, progress); };
-  }
-  if (!s.calibrate.empty()) {
-    const auto tokens = tokenizer.encode(data::load_text(s.calibrate).train);
-    subject.calibration_loss = [tokens, context = config.context](Dim batch) {
-      const data::TokenLoader loader(tokens, batch, context, kCalibrationSeed);
-      return [loader](const Gpt2& model, Dim index) {
-        const data::TokenBatch samples = loader.at(index);
-        return model.loss(samples.inputs, samples.targets);
-      };
-    };
-  }
-  return subject;
-}
 
 std::string fixed(double value) { return printed("%.4f", value); }
 
@@ -207,7 +51,7 @@ std::set<std::string> changing_maps(Module& old_model, Module& new_model) {
 }
 
 template <class Model>
-Calibration calibrate(const Settings& s, const Subject<Model>& subject, Model& model, const std::set<std::string>& paths) {
+Calibration calibrate(const CompressionOptions& s, const Subject<Model>& subject, Model& model, const std::set<std::string>& paths) {
   const bool fisher = s.weighting == "fisher";
   // The Fisher information is made of the gradients of single samples.
   const Dim batch = fisher ? 1 : std::min<Dim>(s.batch, s.samples), count = ceil_div(s.samples, batch);
@@ -226,7 +70,7 @@ Calibration calibrate(const Settings& s, const Subject<Model>& subject, Model& m
 }
 
 template <class Model>
-void compress(const Settings& s, const SafetensorsFile& weights, const Subject<Model>& subject) {
+void compress(const CompressionOptions& s, const SafetensorsFile& weights, const Subject<Model>& subject) {
   BlockSpecs specs = new_specs(s, subject.specs);
   const auto old_model = subject.make(subject.specs), new_model = subject.make(specs);
   std::set<std::string> weighed;
@@ -274,7 +118,7 @@ void compress(const Settings& s, const SafetensorsFile& weights, const Subject<M
 }
 
 void run(int argc, char** argv) {
-  Settings s;
+  CompressionOptions s;
   Options options("compress", "Projects the weight matrices of a trained model onto another structure, or back to dense. The "
                               "device evaluates and calibrates; the projections are LAPACK's, on the CPU.");
   options.add("in", s.in, "model.safetensors of a run, or of a GPT-2 of Hugging Face, beside its config.json").value_name("FILE");
