@@ -9,7 +9,6 @@
 #include "examples/support/child.h"
 #include "examples/support/compression.h"
 #include "examples/support/format.h"
-#include "examples/support/option_values.h"
 #include "examples/support/program.h"
 #include "examples/support/progress.h"
 #include "examples/support/training_options.h"

@@ -42,6 +42,7 @@ png("flat.png", 8, 8, 2, flat)
 png("large.png", 1200, 900, 2, flat)
 png("dot.png", 1, 1, 2, flat)
 import os, random
+random.seed(1)
 for split, count in ("train", 24), ("test", 5):
     for name, least in ("cat", 30), ("dog", 150):
         os.makedirs(f"{sys.argv[1]}/mixed/{split}/{name}")
@@ -99,7 +100,7 @@ expect 0 "" "$bin/train_vit" --resume --steps 20 --out "$work/mixed-b"
 same "resumed at its size" "$work/mixed-a/model.safetensors" "$work/mixed-b/model.safetensors"
 expect 0 "" "$bin/classify" --model "$work/mixed-a" --top 1 mixed/test/*/*.png
 if [ "$(awk '{ split($1, path, "/"); right += path[3] == $2 } END { print right }' "$work/out")" -ge 8 ]; then ok; else bad "images of differing sizes: $(cat "$work/out")"; fi
-expect 0 "" "$bin/compress" --in "$work/mixed-a/model.safetensors" --layer dense --data "$work/mixed" --out "$work/mixed-dense"
+expect 0 "" "$bin/compress" --in "$work/mixed-a/model.safetensors" --layer dense --data "$work/mixed" --batch 8 --out "$work/mixed-dense"
 same "an evaluation at the model's size" <(grep -o 'test loss .*' "$work/out" | head -n 1) \
   <(awk -F'[:,]' '/"eval"/ { for (i = 1; i < NF; ++i) { if ($i == "\"loss\"") l = $(i + 1); if ($i == "\"accuracy\"") a = $(i + 1) }
       printf "test loss %.6g, accuracy %.6g %%\n", l, 100 * a }' "$work/mixed-a/metrics.jsonl" | tr -d '}')
