@@ -17,12 +17,12 @@ Shape broadcast_shape(const Shape& a, const Shape& b, std::string_view operation
   return result;
 }
 
-Array sum_to_shape(const Array& gradient, const Shape& shape) {
-  if (gradient.shape() == shape) return gradient;
+Array sum_to_shape(const Array& gradient, const Shape& shape, DType dtype) {
+  if (gradient.shape() == shape) return gradient.to(dtype);
   const int added = gradient.ndim() - shape.ndim();
   Shape padded = gradient.shape();
   for (int d = 0; d < gradient.ndim(); ++d) padded = padded.with(d, d < added ? 1 : shape[d - added]);
-  const Array sum = Array::empty(padded, gradient.dtype(), gradient.device());
+  const Array sum = Array::empty(padded, dtype, gradient.device());
   kernels::sum_to(gradient.exec(), gradient, sum);
   return sum.reshape(shape);
 }

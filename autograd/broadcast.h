@@ -6,7 +6,9 @@ namespace ashlar::autograd {
 
 // The shape that both expand to; InputError naming `operation` if there is none.
 Shape broadcast_shape(const Shape& a, const Shape& b, std::string_view operation);
-// `gradient` summed over everything that was repeated when `shape` was expanded to the gradient's shape.
-Array sum_to_shape(const Array& gradient, const Shape& shape);
+// `gradient` summed over everything that was repeated when `shape` was expanded to the gradient's shape; in `dtype`, to which the
+// sums are rounded once, or that of the gradient.
+Array sum_to_shape(const Array& gradient, const Shape& shape, DType dtype);
+inline Array sum_to_shape(const Array& gradient, const Shape& shape) { return sum_to_shape(gradient, shape, gradient.dtype()); }
 
 }  // namespace ashlar::autograd

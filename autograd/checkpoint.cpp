@@ -1,7 +1,5 @@
 #include "autograd/checkpoint.h"
 
-#include <utility>
-
 #include "autograd/function.h"
 
 namespace ashlar {
@@ -15,9 +13,10 @@ class CheckpointNode final : public autograd::Node {
     const Array& value = context.saved(0);
     const Tensor x = context.needs_grad(0) ? Tensor::leaf(value) : Tensor(value);
     const EnableGrad enable;
-    const Tensor y = std::exchange(body_, nullptr)(x);
+    const Tensor y = body_(x);
     // Parameters inside receive their gradients here, if there are any; x's is handed on.
     if (y.requires_grad()) y.backward(std::move(dy));
+    body_ = nullptr;  // and what it holds: not before, as a pass that failed may be tried again
     if (context.needs_grad(0) && !x.grad().defined()) return {Array::zeros(value.shape(), value.dtype(), value.device())};
     return {x.grad()};
   }

@@ -19,8 +19,8 @@ Tensor concat(const Tensor& a, const Tensor& b, int dim);
 Tensor cast(const Tensor& x, DType dtype);
 
 // ---- element by element; shapes broadcast as in NumPy
-Tensor add(const Tensor& a, const Tensor& b);
-Tensor sub(const Tensor& a, const Tensor& b);
+Tensor add(const Tensor& a, const Tensor& b);  // b in the dtype of a or its master dtype
+Tensor sub(const Tensor& a, const Tensor& b);  // the same
 Tensor mul(const Tensor& a, const Tensor& b);
 Tensor div(const Tensor& a, const Tensor& b);
 Tensor scale(const Tensor& x, double alpha);
@@ -89,7 +89,7 @@ struct Targets {
   Array other = {};  // (R) i32: the second target of mixup and cutmix, or undefined
   Array weight = {};  // (R) f32: of the first of two targets, or undefined: 1
   double smoothing = 0;
-  Dim counted = -1;  // rows whose target is not -1; -1: to be counted, for which a GPU that has the targets is waited for
+  Dim counted = -1;  // rows whose target is not -1; -1: counted here, which waits for a GPU that holds the targets
 };
 Tensor cross_entropy(const Tensor& logits, const Targets& targets);  // logits (R, V)
 // cross_entropy(linear(x, weight), targets) without ever holding all logits: rows go in chunks, and each chunk's

@@ -33,18 +33,19 @@ Array broadcast(const char* name, const auto& kernel, const Array& a, const Arra
 template <class Op, int beta>
 struct Sum : Function<Op> {
   static Array forward(Context& ctx, const Array& a, const Array& b) {
-    check_same_dtype(Op::name, a, b);
-    ctx.keep(std::pair(a.shape(), b.shape()));
+    check_defined(Op::name, a, b);
+    if (b.dtype() != master_dtype(a.dtype())) check_same_dtype(Op::name, a, b);
+    ctx.keep(std::tuple(a.shape(), b.shape(), b.dtype()));
     const auto sum = [](const Exec& exec, const Array& left, const Array& right, const Array& y) {
       kernels::linear_combination(exec, left, 1, right, beta, y);
     };
     return broadcast(Op::name, sum, a, b);
   }
   static std::array<Array, 2> backward(Context& ctx, const Array& dy) {
-    const auto& [a, b] = ctx.kept<std::pair<Shape, Shape>>();
+    const auto& [a, b, b_dtype] = ctx.kept<std::tuple<Shape, Shape, DType>>();
     std::array<Array, 2> gradients;
     if (ctx.needs_grad(0)) gradients[0] = sum_to_shape(dy, a);
-    if (ctx.needs_grad(1)) gradients[1] = sum_to_shape(dy, b);
+    if (ctx.needs_grad(1)) gradients[1] = sum_to_shape(dy, b, b_dtype);
     if (beta != 1 && gradients[1].defined()) gradients[1] = scaled(gradients[1], beta);
     return gradients;
   }

@@ -118,7 +118,10 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
     ASHLAR_CHECK(x.ndim() == 2 && weight.ndim() == 2 && x.size(1) == weight.size(1), "linear_cross_entropy: x ",
                  x.shape(), " must be (R, C) and weight ", weight.shape(), " (V, C)");
     ASHLAR_CHECK(!ctx.needs_grad(1) || weight.dtype() == master_dtype(x.dtype()),
-                 "linear_cross_entropy: a weight that is trained for ", x.dtype(), " must be ", master_dtype(x.dtype()), ", got ", weight.dtype());
+                 "linear_cross_entropy: a weight that is trained for ", x.dtype(), " must be ", master_dtype(x.dtype()), ", got ",
+                 weight.dtype());
+    ASHLAR_CHECK(master_dtype(weight.dtype()) == master_dtype(x.dtype()), "linear_cross_entropy: x is ", x.dtype(),
+                 " and weight ", weight.dtype(), "; cast one of them");
     check_targets(name, targets, x.size(0));
     const Dim rows = x.size(0), vocabulary = weight.size(0);
     const Device device = x.device();
@@ -126,7 +129,7 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
     const bool cpu = device.type == DeviceType::cpu;
     const DType master = master_dtype(weight.dtype()), logits_dtype = cpu ? master : x.dtype();
     // What the products of a device that multiplies bf16 want so is converted here, not again in each of them.
-    const bool convert = x.dtype() != master && kernels::multiplies_bf16(device);
+    const bool convert = x.dtype() == DType::bf16 && kernels::multiplies_bf16(device);
     // Products of tensor cores want every extent in whole vectors: a copy of the weight has them, with zeros that make
     // logits and gradients of zero in the padding.
     const Dim stride = logits_stride(vocabulary, device), columns = convert ? stride : vocabulary;

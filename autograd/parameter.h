@@ -15,10 +15,10 @@ enum class Role : std::uint8_t { matrix, coupling, bias, norm, embedding };
 struct ParamInfo {
   Role role = Role::matrix;
   Dim fan_in = 0, fan_out = 0;
-  int batch_dims = 0;       // leading dimensions that count matrices: BLAST's U (blocks, p, rank) has 1
+  int batch_dims = 0;       // leading dimensions that count matrices: a factor (blocks, p, rank) has 1
   bool hidden = true;       // false: the first or last matrix of a model, which embeds or classifies
-  // Structure-aware multiplier of the learning rate for steps of Adam's size, relative to a dense matrix
-  // (layers/linear_map.h). Optimizers use it when ParameterOptions::lr_scale says so.
+  // Structure-aware multiplier of the learning rate for steps of Adam's size, relative to a dense matrix.
+  // Optimizers use it when ParameterOptions::lr_scale says so.
   double lr_scale = 1.0;
   // Of a factor of a weight matrix W that is linear in it: the Gram matrix K (batch, r, r) of the other factors, from
   // their values at the time of the call. A change D of this parameter, seen as (batch, rows, r), changes W by

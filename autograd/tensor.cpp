@@ -52,7 +52,7 @@ Tensor Tensor::leaf(Array value) {
 }
 
 const Array& Tensor::value() const {
-  ASHLAR_CHECK(impl_, "tensor: undefined");
+  ASHLAR_CHECK(impl_, "tensor: undefined; give it a value first");
   return impl_->value;
 }
 const Array& Tensor::grad() const { return impl_ ? impl_->grad : kUndefined; }

@@ -32,7 +32,7 @@ void append(std::string& text, T part) {
   append(text, static_cast<std::conditional_t<std::is_signed_v<T>, long long, unsigned long long>>(part));
 }
 
-// Joins the parts into one text. Cold: it is for errors, and compilers are to waste no time on it.
+// Joins the parts into one text. Marked cold: errors are what it is for.
 template <class... Parts>
 [[gnu::cold, gnu::noinline]] std::string concat(const Parts&... parts) {
   std::string text;

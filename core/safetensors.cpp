@@ -20,7 +20,7 @@ constexpr std::size_t kLengthBytes = 8;
 constexpr std::size_t kMaxHeader = 100'000'000;  // the limit of the reference implementation
 constexpr std::string_view kMetadataKey = "__metadata__";
 
-// Every dtype of the format; those without a DType can be listed but not read.
+// The format's dtypes of whole bytes; those without a DType can be listed but not read.
 struct FormatType {
   std::string_view name;
   std::size_t bytes;

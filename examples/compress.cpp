@@ -72,14 +72,14 @@ template <class Model>
 void compress(const CompressionOptions& s, const SafetensorsFile& weights, const Subject<Model>& subject) {
   BlockSpecs specs = new_specs(s, subject.specs);
   const auto old_model = subject.make(subject.specs), new_model = subject.make(specs);
-  std::set<std::string> weighed;
+  std::set<std::string> changing;
   if (!s.calibrate.empty()) {
-    weighed = changing_maps(*old_model, *new_model);
-    ASHLAR_CHECK(!weighed.empty(), "--calibrate: all matrices are ", s.layer, " already; leave it out");
+    changing = changing_maps(*old_model, *new_model);
+    ASHLAR_CHECK(!changing.empty(), "--calibrate: all matrices are ", s.layer, " already; leave it out");
   }
   subject.load(*old_model, weights);
   judge("before", subject, *old_model);
-  const Calibration calibration = weighed.empty() ? Calibration() : calibrate(s, subject, *old_model, weighed);
+  const Calibration calibration = changing.empty() ? Calibration() : calibrate(s, subject, *old_model, changing);
   const Factorizer factorizer = parse_factorizer(s.factorize);
   const auto options = [&](const std::string& path) {
     ProjectionOptions own = calibration.contains(path) ? calibration.at(path) : ProjectionOptions();
@@ -91,7 +91,7 @@ void compress(const CompressionOptions& s, const SafetensorsFile& weights, const
     ItemProgress progress;
     projections = convert(*old_model, *new_model, [&](const Projection& p, std::size_t index, std::size_t count) {
       if (p.old_spec != p.new_spec) {
-        const std::string of_outputs = weighed.contains(p.path) ? concat(", weighed ", fixed(p.weighted_error)) : "";
+        const std::string of_outputs = calibration.contains(p.path) ? concat(", weighted ", fixed(p.weighted_error)) : "";
         progress.message(concat(p.path, "  ", p.old_spec, " -> ", p.new_spec, ": relative error ", fixed(p.error),
                                 of_outputs));
       }

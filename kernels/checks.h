@@ -31,7 +31,8 @@ inline void check_like(std::string_view operation, const ConstView& x, std::stri
   check_contiguous(operation, name, other, x.shape, x.dtype);
 }
 
-// As check_contiguous of weights of a product with activations of `dtype`: in their master dtype, or in theirs, which is not converted.
+// As check_contiguous of weights of a product with activations of `dtype`: in their master dtype, or in theirs, which is not
+// converted.
 inline void check_weights(std::string_view operation, std::string_view name, const ConstView& view, const Shape& shape,
                           DType dtype) {
   check_contiguous(operation, name, view, shape, view && view.dtype == dtype ? dtype : master_dtype(dtype));

@@ -1,4 +1,4 @@
-// Whether a structured layer's own kernel takes the place of products and passes between them, where either could do the work.
+// Whether to run a structured layer's fused kernel, or the library's products with passes between them.
 //
 // A count decides, of a row of the input. Its unit is the time in which a byte crosses device memory, and the library's
 // products do about 160 FLOPs (790 TFLOP/s and 4.8 TB/s of an H200). It knows neither caches nor launches.
@@ -23,7 +23,8 @@ constexpr double mma_rate(int capability_major) { return capability_major >= 9 ?
 // As ASHLAR_FUSED in the environment says, for measurements; otherwise where it `pays` by the caller's count.
 inline bool use_fused(bool pays) {
   const std::string_view choice =
-      environment_choice("ASHLAR_FUSED", {"auto", "on", "off"}, "fused kernels of BLAST and SS1, where they pay or always or never");
+      environment_choice("ASHLAR_FUSED", {"auto", "on", "off"},
+                         "fused kernels of BLAST and SS1, where they pay or always or never");
   return choice == "auto" ? pays : choice == "on";
 }
 

@@ -47,7 +47,8 @@ class Kernel<void(const Exec&, Args...)> {
   void operator()(const Exec& exec, Args... args) const {
     Signature* const function = exec.device.type == DeviceType::cpu ? cpu_ : cuda_;
     if (!function) {
-      throw Error(concat(name_, ": no kernel for device ", exec.device, " in this build; cmake --preset cuda makes one for the CPU and for CUDA"));
+      throw Error(concat(name_, ": no kernel for device ", exec.device,
+                         " in this build; cmake --preset cuda makes one for the CPU and for CUDA"));
     }
     (check_device(exec, args), ...);
     function(exec, args...);

@@ -33,9 +33,7 @@ class Observers {
  public:
   Observers(const std::map<std::string, LinearMap*>& maps, std::map<std::string, Moments>& moments) : maps_(maps) {
     for (const auto& [path, map] : maps) {
-      Moments& own = moments[path];
-      own.sum = Array::zeros({map->in_features(), map->in_features()}, DType::f64);
-      map->observe([&own](const Array& x) {
+      map->observe([&own = moments.at(path)](const Array& x) {
         add(linalg::gram(x.to(x.dtype() == DType::f64 ? DType::f64 : DType::f32)).to(Device{}), own.sum);
         own.rows += x.size(0);
       });
@@ -67,6 +65,9 @@ Calibration calibrate_activations(Module& model, const std::set<std::string>& pa
   check_samples(samples);
   const auto maps = maps_at(model, paths);
   std::map<std::string, Moments> moments;
+  for (const auto& [path, map] : maps) {
+    moments[path].sum = Array::zeros({map->in_features(), map->in_features()}, DType::f64);
+  }
   {
     const Observers observers(maps, moments);
     const NoGrad no_grad;

@@ -1,4 +1,4 @@
-// Statistics of a model at work, from samples of its data: what the errors of projections are weighed by.
+// Statistics of a model at work, from samples of its data: what the errors of projections are weighted by.
 #pragma once
 #include <map>
 #include <set>

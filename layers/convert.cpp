@@ -9,9 +9,9 @@ namespace ashlar {
 namespace {
 
 // What does not make up the matrix of a linear map: norms, embeddings, the biases of the maps, buffers of other modules.
-std::map<std::string, Array> plain_values(Module& model, const std::map<std::string, LinearMap*>& maps) {
+std::map<std::string, Array> plain_values(const Module& model) {
   std::set<std::string> of_maps;
-  for (const auto& [path, map] : maps) {
+  for (const auto& [path, map] : linear_maps(model)) {
     for (const Parameter& p : map->parameters()) {
       if (p.info.role != Role::bias) of_maps.insert(p.name);
     }
@@ -27,8 +27,8 @@ std::map<std::string, Array> plain_values(Module& model, const std::map<std::str
   return plain;
 }
 
-template <class Value>
-void check_same_keys(const std::map<std::string, Value>& from, const std::map<std::string, Value>& to, const char* what) {
+template <class Old, class New>
+void check_same_keys(const std::map<std::string, Old>& from, const std::map<std::string, New>& to, const char* what) {
   for (const auto& [key, value] : from) ASHLAR_CHECK(to.contains(key), "convert: the new model has no ", what, " ", key);
   for (const auto& [key, value] : to) ASHLAR_CHECK(from.contains(key), "convert: the old model has no ", what, " ", key);
 }
@@ -42,11 +42,12 @@ void copy_all(const LinearMap& from, const LinearMap& to) {
 
 }  // namespace
 
-std::vector<Projection> convert(Module& from, Module& to, const ProjectionDone& done,
+std::vector<Projection> convert(const Module& from, Module& to, const ProjectionDone& done,
                                 const std::function<ProjectionOptions(const std::string& path)>& options) {
-  const auto old_maps = linear_maps(from), new_maps = linear_maps(to);
+  const auto old_maps = linear_maps(from);
+  const auto new_maps = linear_maps(to);
   check_same_keys(old_maps, new_maps, "linear map");
-  const auto old_values = plain_values(from, old_maps), new_values = plain_values(to, new_maps);
+  const auto old_values = plain_values(from), new_values = plain_values(to);
   check_same_keys(old_values, new_values, "parameter");
   const auto check_same_shape = [](const std::string& name, const Shape& shape, const Shape& new_shape) {
     ASHLAR_CHECK(shape == new_shape, "convert: ", name, " is ", shape, " in the old model and ", new_shape, " in the new one");

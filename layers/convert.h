@@ -18,7 +18,7 @@ struct Projection {
 // among all. InputError if a path, name or shape of one model has no counterpart in the other; a matrix with a value that is
 // not finite is an InputError naming its path. `from` is only read. `options` says how to project the map at a path.
 using ProjectionDone = std::function<void(const Projection& projection, std::size_t index, std::size_t count)>;
-std::vector<Projection> convert(Module& from, Module& to, const ProjectionDone& done = {},
+std::vector<Projection> convert(const Module& from, Module& to, const ProjectionDone& done = {},
                                 const std::function<ProjectionOptions(const std::string& path)>& options = {});
 
 // ‖all errors‖ / ‖all matrices‖ over a model.

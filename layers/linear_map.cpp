@@ -70,15 +70,15 @@ void LinearMap::check_projection(const Array& dense, const ProjectionOptions& op
 
 double LinearMap::project(const Array& dense, const ProjectionOptions& options) {
   check_projection(dense, options);
-  const auto named = [&](const Error& error) {
+  const auto with_path = [&](const Error& error) {
     return concat("project ", scope().path(), " onto ", spec(), ": ", error.what());
   };
   try {
     fit(dense.to(Device{}).to(DType::f64).as_contiguous(), options);
   } catch (const InputError& error) {
-    throw InputError(named(error));
+    throw InputError(with_path(error));
   } catch (const Error& error) {
-    throw Error(named(error));
+    throw Error(with_path(error));
   }
   return projection_error(to_dense(), dense);
 }
@@ -107,15 +107,23 @@ double LinearMap::lr_scale(Dim fan_in, int factors) const {
   return std::min(kMostLrScale, static_cast<double>(in_) / static_cast<double>(fan_in) / factors);
 }
 
-std::map<std::string, LinearMap*> linear_maps(Module& model) {
-  std::map<std::string, LinearMap*> maps;
-  model.visit([&](Module& module) {
-    if (auto* map = dynamic_cast<LinearMap*>(&module)) maps.emplace(map->scope().path(), map);
+namespace {
+
+template <class Map, class Model>
+std::map<std::string, Map*> maps_of(Model& model) {
+  std::map<std::string, Map*> maps;
+  model.visit([&](Model& module) {
+    if (auto* map = dynamic_cast<Map*>(&module)) maps.emplace(map->scope().path(), map);
   });
   return maps;
 }
 
-ModelCost cost_of(Module& model) {
+}  // namespace
+
+std::map<std::string, LinearMap*> linear_maps(Module& model) { return maps_of<LinearMap>(model); }
+std::map<std::string, const LinearMap*> linear_maps(const Module& model) { return maps_of<const LinearMap>(model); }
+
+ModelCost cost_of(const Module& model) {
   ModelCost total;
   for (const Parameter& parameter : model.parameters()) total.parameters += parameter.tensor.value().numel();
   for (const auto& [path, map] : linear_maps(model)) {

@@ -47,14 +47,14 @@ class LinearMap : public Module {
   // W (out, in), exactly the matrix that forward applies; master dtype, on the host.
   virtual Array to_dense() const = 0;
   // Sets the factors to approximate `dense` (out, in); returns the relative Frobenius error, also where the options ask
-  // for a weighed one to be small. InputError naming the module's path for another shape, values that are not finite,
+  // for a weighted one to be small. InputError naming the module's path for another shape, values that are not finite,
   // weights that make no sense; Error naming it if no factors can be found.
   double project(const Array& dense, const ProjectionOptions& options = {});
   virtual LinearCost cost(Dim rows) const = 0;
   // The spec that makes this map, e.g. "blast:blocks=6,rank=192".
   virtual std::string spec() const = 0;
 
-  // Called with the inputs (rows, in) of every call from now on, to learn their statistics; empty: not any more.
+  // Called with the inputs (rows, in) of every call from now on, to learn their statistics; an empty function ends it.
   void observe(std::function<void(const Array& x)> observer) { observer_ = std::move(observer); }
 
   Dim in_features() const { return in_; }
@@ -103,6 +103,7 @@ class LinearMap : public Module {
 
 // All linear maps of a model, by their paths.
 std::map<std::string, LinearMap*> linear_maps(Module& model);
+std::map<std::string, const LinearMap*> linear_maps(const Module& model);
 
 // Sum of the costs of all linear maps below `model` for one row each, and what they would be if all were dense.
 struct ModelCost {
@@ -112,7 +113,7 @@ struct ModelCost {
   Dim macs_per_row = 0;  // of the linear maps
   Dim dense_macs_per_row = 0;
 };
-ModelCost cost_of(Module& model);
+ModelCost cost_of(const Module& model);
 
 // The value handle that models hold: any LinearMap, made from a spec (design: "Spec of a linear map") or given.
 class Linear {

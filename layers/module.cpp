@@ -26,8 +26,13 @@ std::string Scope::below(std::string_view name) const {
   return path_.empty() ? std::string(name) : path_ + "." + std::string(name);
 }
 
+std::string_view Scope::name() const { return std::string_view(path_).substr(path_.rfind('.') + 1); }
+
+// The name is taken when the module is there: one that could not be made leaves it free.
 Module::Module(const Scope& scope) : scope_(scope) {
-  if (scope.parent_) scope.parent_->children_.push_back(this);
+  if (!scope.parent_) return;
+  scope.parent_->claim(scope.name());
+  scope.parent_->children_.push_back(this);
 }
 
 Module::~Module() {
@@ -37,20 +42,24 @@ Module::~Module() {
 
 void Module::forget(const Module& child) {
   std::erase(children_, &child);
-  const std::string& path = child.scope_.path_;
-  std::erase(names_, path.substr(path.rfind('.') + 1));
+  std::erase(names_, child.scope_.name());
+}
+
+std::string Module::described() const { return scope_.path().empty() ? "the root module" : "module " + scope_.path(); }
+
+void Module::check_free(std::string_view name) const {
+  ASHLAR_CHECK(!name.empty() && name.find('.') == std::string_view::npos, described(), ": the name '", name,
+               "' must not be empty or contain a dot");
+  ASHLAR_CHECK(std::ranges::find(names_, name) == names_.end(), described(), ": the name '", name, "' is taken");
 }
 
 void Module::claim(std::string_view name) {
-  ASHLAR_CHECK(!name.empty() && name.find('.') == std::string_view::npos, "module ", scope_.path(), ": the name '", name,
-               "' must not be empty or contain a dot");
-  ASHLAR_CHECK(std::ranges::find(names_, name) == names_.end(), "module ", scope_.path(), ": the name '", name,
-               "' is taken");
+  check_free(name);
   names_.emplace_back(name);
 }
 
 Scope Module::sub(std::string_view name) {
-  claim(name);
+  check_free(name);
   Scope scope = scope_;
   scope.path_ = scope_.below(name);
   scope.parent_ = this;
@@ -92,6 +101,11 @@ std::vector<Buffer> Module::buffers() const {
 void Module::visit(const std::function<void(Module&)>& visitor) {
   visitor(*this);
   for (Module* child : children_) child->visit(visitor);
+}
+
+void Module::visit(const std::function<void(const Module&)>& visitor) const {
+  visitor(*this);
+  for (const Module* child : children_) child->visit(visitor);
 }
 
 void Module::train(std::uint64_t step, const Array& step_offset) {

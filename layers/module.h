@@ -31,6 +31,8 @@ class Scope {
   bool draws() const { return draws_; }
   // `name` below this path.
   std::string below(std::string_view name) const;
+  // The last name of the path.
+  std::string_view name() const;
 
  private:
   friend class Module;
@@ -55,7 +57,7 @@ class Module {
   explicit Module(const Scope& scope);
   Module(const Module&) = delete;
   Module& operator=(const Module&) = delete;
-  // Its parent, if that still lives, knows it no more, and its name is free again.
+  // Its parent, if that still lives, forgets it, and its name is free again.
   virtual ~Module();
 
   // All parameters of this module and those below it, with dotted names, in the order they were made.
@@ -64,13 +66,14 @@ class Module {
   std::vector<Buffer> buffers() const;
   // Calls visitor for this module and every one below it.
   void visit(const std::function<void(Module&)>& visitor);
+  void visit(const std::function<void(const Module&)>& visitor) const;
 
   // Training mode, at a step: dropout masks are a function of (seed, path, step). `step_offset` (1) i64 on the module's device, if
   // given, is added to the step when a mask is drawn; it must live until then.
   void train(std::uint64_t step, const Array& step_offset = {});
   void eval();
   // For inference alone: where the device multiplies the dtype of activations, matrices and embeddings are kept in it, so that
-  // no call converts them, and nothing is trained or saved any more.
+  // no call converts them, and nothing is trained or kept for a backward; saved weights would be the converted ones.
   void freeze();
   bool training() const { return training_; }
   std::uint64_t step() const { return step_; }
@@ -84,6 +87,8 @@ class Module {
   Array buffer(std::string_view name, Array value, std::function<void(const Array&)> check = {});
 
  private:
+  std::string described() const;  // for errors
+  void check_free(std::string_view name) const;
   void claim(std::string_view name);
   void forget(const Module& child);
 

@@ -10,13 +10,12 @@
 namespace ashlar {
 namespace {
 
-// The weighed sum of squares of a (out, in) matrix.
-double weighed_squares(const std::vector<double>& values, const Shape& shape, const ProjectionOptions& options) {
-  const Dim rows = shape[0], columns = shape[1];
+// The weighted sum of squares of a (out, in) matrix, f64 and contiguous.
+double weighted_squares(const Array& matrix, const ProjectionOptions& options) {
+  const Dim rows = matrix.size(0), columns = matrix.size(1);
   const std::vector<double> weights = options.row_weights.defined() ? options.row_weights.to_vector<double>()
                                                                     : std::vector<double>(static_cast<std::size_t>(rows), 1);
   // The rows of W and of W M have the products that the trace sums up.
-  const Array matrix = Array::from(values, shape);
   const Array other = options.input_moments.defined() ? linalg::product(matrix, options.input_moments.to(DType::f64)) : matrix;
   double sum = 0;
   for (Dim row = 0; row < rows; ++row) {
@@ -73,7 +72,7 @@ Factorizer parse_factorizer(std::string_view name) {
   return Factorizer::als;
 }
 
-Array weighed(const Array& dense, const ProjectionOptions& options, Dim in_blocks) {
+Array weighted_matrix(const Array& dense, const ProjectionOptions& options, Dim in_blocks) {
   if (!options.weighted()) return dense;
   const Dim in = dense.size(1);
   const Array result = dense.clone();
@@ -91,15 +90,15 @@ Array weighed(const Array& dense, const ProjectionOptions& options, Dim in_block
   return result;
 }
 
-LowRankFactors nearest_of_rank(const Array& dense, const Array& weighed, const ProjectionOptions& options, Dim rank) {
+LowRankFactors nearest_of_rank(const Array& dense, const Array& scaled, const ProjectionOptions& options, Dim rank) {
   LowRankFactors f;
   if (options.input_moments.defined()) {
     // The left singular vectors P of W C: Ŵ = P Pᵀ W needs no inverse of C, which may be singular.
-    f.u = linalg::svd(weighed).u.slice(1, 0, rank).clone();
+    f.u = linalg::svd(scaled).u.slice(1, 0, rank).clone();
     f.v = linalg::product(dense.transpose(0, 1), f.u);
   } else {
     // The right singular vectors Q of D W: Ŵ = W Q Qᵀ.
-    f.v = linalg::svd(weighed).vt.slice(0, 0, rank).transpose(0, 1).clone();
+    f.v = linalg::svd(scaled).vt.slice(0, 0, rank).transpose(0, 1).clone();
     f.u = linalg::product(dense, f.v);
   }
   balance_columns(f.u, f.v);
@@ -118,9 +117,9 @@ namespace {
 void refit_group(const Array& z, const Array& a, const Array& dense, const Array& input_moments) {
   const Array moved = linalg::product(z, a), at = a.transpose(0, 1);
   kernels::linear_combination(z.exec(), dense, 1.0, moved, -1.0, moved);
-  const Array weighed_at = input_moments.defined() ? linalg::product(input_moments.to(DType::f64), at) : at;
+  const Array weighted_at = input_moments.defined() ? linalg::product(input_moments.to(DType::f64), at) : at;
   const Array step =
-      linalg::product(linalg::product(moved, weighed_at), inverse_of(linalg::product(a, weighed_at)));
+      linalg::product(linalg::product(moved, weighted_at), inverse_of(linalg::product(a, weighted_at)));
   kernels::linear_combination(z.exec(), z, 1.0, step, 1.0, z);
 }
 
@@ -137,11 +136,10 @@ void refit(const Array& z, const Array& a, const Array& dense, const Array& inpu
 double projection_error(const Array& approximation, const Array& dense, const ProjectionOptions& options) {
   ASHLAR_CHECK(approximation.shape() == dense.shape() && dense.ndim() == 2, "projection_error: shapes ", approximation.shape(),
                " and ", dense.shape(), " must be equal, and those of matrices");
-  std::vector<double> difference = approximation.to_vector<double>();
-  const std::vector<double> values = dense.to_vector<double>();
-  for (std::size_t i = 0; i < values.size(); ++i) difference[i] -= values[i];
-  const double error = weighed_squares(difference, dense.shape(), options);
-  return error == 0 ? 0 : std::sqrt(error / weighed_squares(values, dense.shape(), options));
+  const Array values = dense.to(Device{}).to(DType::f64).as_contiguous(), difference = empty_like(values);
+  kernels::linear_combination(values.exec(), approximation.to(Device{}).to(DType::f64), 1.0, values, -1.0, difference);
+  const double error = weighted_squares(difference, options);
+  return error == 0 ? 0 : std::sqrt(error / weighted_squares(values, options));
 }
 
 }  // namespace ashlar

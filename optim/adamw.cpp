@@ -45,12 +45,12 @@ Array adam_direction(const AdamSettings& settings, Dim step, const Array& gradie
 AdamW::AdamW(const Parameters& parameters, const AdamWOptions& options)
     : Optimizer(parameters, options), settings_(options.adam) {
   check_adam_settings("adamw", settings_);
-  for (Slot& slot : slots()) add_adam_state(slot);
+  for (Slot& slot : own_slots()) add_adam_state(slot);
 }
 
 void AdamW::update_all(const std::vector<Update>& updates) {
   AdamWSteps steps;
-  for (std::size_t i = 0; i < updates.size(); ++i) add_adamw_step(steps, slots()[i], settings_, updates[i]);
+  for (std::size_t i = 0; i < updates.size(); ++i) add_adamw_step(steps, own_slots()[i], settings_, updates[i]);
   take_adamw_steps(steps);
 }
 

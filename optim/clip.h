@@ -10,7 +10,7 @@ struct LargestGradient {
   double norm = 0;
 };
 
-// What clip_grad_norm did, and the norms it saw. A GPU that is still computing them is waited for only by who asks.
+// What clip_grad_norm did, and the norms it saw. Only a caller that asks for them waits for a GPU that is still computing them.
 class Clip {
  public:
   double scale = 1;  // what Optimizer::step takes as grad_scale

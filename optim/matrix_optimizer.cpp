@@ -56,7 +56,7 @@ MatrixOptimizer::MatrixOptimizer(std::string_view name, const Parameters& parame
       name_(name),
       adam_(options.adam) {
   check_adam_settings(name, adam_);
-  for (Slot& slot : slots()) {
+  for (Slot& slot : own_slots()) {
     if (treats(slot.parameter)) matrices_.push_back(&slot);
     else add_adam_state(slot);
   }
@@ -88,8 +88,8 @@ void MatrixOptimizer::update_all(const std::vector<Update>& updates) {
   AdamWSteps others;
   std::vector<MatrixUpdate> matrices;
   for (std::size_t i = 0; i < updates.size(); ++i) {
-    if (is_matrix(slots()[i])) matrices.push_back({slots()[i], updates[i]});
-    else add_adamw_step(others, slots()[i], adam_, updates[i]);
+    if (is_matrix(own_slots()[i])) matrices.push_back({own_slots()[i], updates[i]});
+    else add_adamw_step(others, own_slots()[i], adam_, updates[i]);
   }
   update_matrices(matrices);
   take_adamw_steps(others);

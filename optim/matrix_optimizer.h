@@ -43,7 +43,7 @@ class MatrixOptimizer : public Optimizer {
   // The slots that get update_matrix(): to add their state.
   const std::vector<Slot*>& matrix_slots() const { return matrices_; }
   virtual void update_matrix(Slot& slot, const Update& update) = 0;
-  // All of them in one step, for who can update several at once. An Error names the optimizer and the parameter.
+  // All of them in one step, for optimizers that can update several at once. An Error names the optimizer and the parameter.
   struct MatrixUpdate {
     Slot& slot;
     const Update& update;

@@ -135,17 +135,8 @@ void Optimizer::step(const LrFactor& lr_factor, double grad_scale) {
                " must be finite; check the gradient norm before the step");
   const std::vector<double> rates = learning_rates(lr_factor);
   std::vector<Update> updates = updates_from_gradients(grad_scale);
-  for (std::size_t i = 0; i < slots_.size(); ++i) {
-    updates[i].lr = rates[i];
-    ++slots_[i].steps();
-  }
-  bring_numbers(rates);
-  try {
-    update_all(updates);
-  } catch (...) {
-    for (Slot& slot : slots_) --slot.steps();  // what was due in this step is due again
-    throw;
-  }
+  for (std::size_t i = 0; i < slots_.size(); ++i) updates[i].lr = rates[i];
+  count_step(rates, [&] { update_all(updates); });
 }
 
 void Optimizer::record_step() {
@@ -154,9 +145,7 @@ void Optimizer::record_step() {
 }
 
 void Optimizer::begin_replay(const LrFactor& lr_factor) {
-  const std::vector<double> rates = learning_rates(lr_factor);
-  for (Slot& slot : slots_) ++slot.steps();
-  bring_numbers(rates);
+  count_step(learning_rates(lr_factor), [] {});
 }
 
 std::vector<double> Optimizer::learning_rates(const LrFactor& lr_factor) const {
@@ -186,12 +175,19 @@ std::vector<Update> Optimizer::updates_from_gradients(double grad_scale) const {
   return updates;
 }
 
-void Optimizer::bring_numbers(const std::vector<double>& learning_rates) {
-  const Array numbers = Array::zeros(numbers_.shape(), DType::f64);
-  for (std::size_t i = 0; i < slots_.size(); ++i) {
-    std::ranges::copy(numbers_of(slots_[i], learning_rates[i]), numbers.data<double>() + i * std::tuple_size_v<StepNumbers>);
+void Optimizer::count_step(const std::vector<double>& learning_rates, const std::function<void()>& update) {
+  for (Slot& slot : slots_) ++slot.steps();
+  try {
+    const Array numbers = Array::zeros(numbers_.shape(), DType::f64);
+    for (std::size_t i = 0; i < slots_.size(); ++i) {
+      std::ranges::copy(numbers_of(slots_[i], learning_rates[i]), numbers.data<double>() + i * std::tuple_size_v<StepNumbers>);
+    }
+    copy(numbers, numbers_);
+    update();
+  } catch (...) {
+    for (Slot& slot : slots_) --slot.steps();  // what was due in this step is due again
+    throw;
   }
-  copy(numbers, numbers_);
 }
 
 void Optimizer::zero_grad() {

@@ -59,7 +59,7 @@ struct Slot {
   Parameter parameter;
   double lr = 0, weight_decay = 0;
   State state;  // by short name: "exp_avg"
-  std::optional<Decay> decay = {};  // its own schedule, for who computes the lr_factor of a step
+  std::optional<Decay> decay = {};  // its own schedule, for the caller that computes the lr_factor of a step
   double lr_scale = 1;              // multiplies lr
 
   // Leaves what decays the weight in a step, lr weight_decay, as it is.
@@ -99,8 +99,8 @@ class Optimizer {
   void zero_grad();
 
   // A step whose work on the device is recorded (core/cuda/cuda.h) and replayed, with a grad_scale of 1: record_step() is
-  // called once, within the recording, and begin_replay() before each replay. Only for who can_record(): the others work
-  // on the host between their kernels.
+  // called once, within the recording, and begin_replay() before each replay. Only for optimizers that can_record(): the others
+  // work on the host between their kernels.
   virtual bool can_record() const { return false; }
   void record_step();
   void begin_replay(const LrFactor& lr_factor);
@@ -119,17 +119,19 @@ class Optimizer {
   // `lr`: the learning rate of a parameter, before its group; options.lr if not given.
   Optimizer(const Parameters& parameters, const OptimizerOptions& options,
             const std::function<double(const Parameter&)>& lr = {});
-  std::vector<Slot>& slots() { return slots_; }
+  std::vector<Slot>& own_slots() { return slots_; }
 
-  // One update of all parameters; updates[i] belongs to slots()[i].
+  // One update of all parameters; updates[i] belongs to own_slots()[i].
   virtual void update_all(const std::vector<Update>& updates) = 0;
-  // Of the update that slot.steps() counts. Who can_record() has in it all that changes, and uses Update::lr for nothing.
+  // Of the update that slot.steps() counts. An optimizer that can_record() puts all that changes into these numbers and does
+  // not use Update::lr.
   virtual StepNumbers numbers_of(Slot&, double lr) const { return {lr}; }
 
  private:
   std::vector<double> learning_rates(const LrFactor& lr_factor) const;
   std::vector<Update> updates_from_gradients(double grad_scale) const;
-  void bring_numbers(const std::vector<double>& learning_rates);
+  // Counts a step, brings its numbers to the device and calls `update`; where one of these fails, no step is counted.
+  void count_step(const std::vector<double>& learning_rates, const std::function<void()>& update);
 
   std::vector<Slot> slots_;
   Array numbers_;  // StepNumbers of every slot, on the device

@@ -12,7 +12,7 @@ Sgd::Sgd(const Parameters& parameters, const SgdOptions& options)
   ASHLAR_CHECK(!nesterov_ || momentum_ > 0, "sgd: nesterov needs a momentum above 0");
   ASHLAR_CHECK(!options.lr_scale, "sgd: lr_scale is a rule for steps of Adam's size, which these are not; switch it off");
   if (momentum_ == 0) return;
-  for (Slot& slot : slots()) slot.add_state("momentum_buffer");
+  for (Slot& slot : own_slots()) slot.add_state("momentum_buffer");
 }
 
 kernels::SgdTensor Sgd::tensor_of(Slot& slot, const Update& update) const {
@@ -28,8 +28,8 @@ kernels::SgdTensor Sgd::tensor_of(Slot& slot, const Update& update) const {
 
 void Sgd::update_all(const std::vector<Update>& updates) {
   std::vector<kernels::SgdTensor> tensors;
-  for (std::size_t i = 0; i < updates.size(); ++i) tensors.push_back(tensor_of(slots()[i], updates[i]));
-  kernels::sgd_update(slots().front().parameter.tensor.value().exec(), tensors);
+  for (std::size_t i = 0; i < updates.size(); ++i) tensors.push_back(tensor_of(own_slots()[i], updates[i]));
+  kernels::sgd_update(own_slots().front().parameter.tensor.value().exec(), tensors);
 }
 
 }  // namespace ashlar::optim

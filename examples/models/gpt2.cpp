@@ -107,7 +107,7 @@ Tensor Gpt2::next_token_logits(const Tensor& tokens, GptCache& cache) const {
   return last_logits(ln_f_(stream).y);
 }
 
-Dim Gpt2::macs_per_token(bool dense) {
+Dim Gpt2::macs_per_token(bool dense) const {
   const ModelCost cost = cost_of(*this);
   const Dim linear = dense ? cost.dense_macs_per_row : cost.macs_per_row;
   // q kᵀ and the product with v see half the context on average.

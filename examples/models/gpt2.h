@@ -52,7 +52,7 @@ class Gpt2 final : public Module {
   static std::optional<Dim> vocabulary_in(const SafetensorsFile& file);
   static std::optional<Dim> positions_in(const SafetensorsFile& file);
   // Multiply-accumulates of one forward pass a token at full context, head and attention included.
-  Dim macs_per_token(bool dense = false);
+  Dim macs_per_token(bool dense = false) const;
 
  private:
   // What goes into the blocks of tokens (B, T) after `seen` others.

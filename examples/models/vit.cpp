@@ -66,7 +66,7 @@ Tensor Vit::operator()(const Tensor& images) const {
     const Tensor token = F::cast(cls_token_, x.dtype());
     x = F::concat(F::expand(token, {x.size(0), 1, config_.width}), x, 1);
   }
-  x = x + F::cast(pos_embed_, x.dtype());
+  x = x + pos_embed_;
   Residual stream{x};
   for (const auto& block : blocks_) stream = (*block)(stream);
   // Only what the head reads is normalised: each row by itself, so that selecting first gives the same.
@@ -74,7 +74,7 @@ Tensor Vit::operator()(const Tensor& images) const {
   return head_(pooled);
 }
 
-Dim Vit::macs_per_sample(bool dense) {
+Dim Vit::macs_per_sample(bool dense) const {
   Dim total = 0;
   for (const auto& [path, map] : linear_maps(*this)) {
     const Dim grid = config_.image / config_.patch;

@@ -39,7 +39,7 @@ class Vit final : public Module {
 
   Dim tokens() const { return config_.image / config_.patch * (config_.image / config_.patch) + config_.class_token; }
   // Multiply-accumulates of one forward pass a sample: all products, attention included. `dense`: with dense maps.
-  Dim macs_per_sample(bool dense = false);
+  Dim macs_per_sample(bool dense = false) const;
   // timm's names and shapes.
   Exchange timm() const;
 

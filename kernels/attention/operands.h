@@ -236,7 +236,9 @@ struct Paired {
   class Scores {
    public:
     Scores(Dim rows, Dim columns)
-        : ld_(row_length(columns)), values_(rows * ld_), operand_(std::max(rows * whole_lines(columns), columns * whole_lines(rows))) {}
+        : ld_(row_length(columns)),
+          values_(rows * ld_),
+          operand_(std::max(rows * whole_lines(columns), columns * whole_lines(rows))) {}
     float* data() const { return values_.data(); }
     Dim ld() const { return ld_; }
     Left left(Dim rows, Dim columns) const {

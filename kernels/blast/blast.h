@@ -9,8 +9,8 @@ namespace ashlar::kernels {
 // x (R, n), y (R, m): f64, f32 or bf16, rows contiguous. u (b1, p, r), v (b2, q, r), s (b1, b2, r), which may be absent
 // where b1 = b2 = 1, and bias (m), which may be absent, in the master dtype (u and v in that of x too) and contiguous.
 // p = ceil(m / b1), q = ceil(n / b2): rows of the factors beyond m and n are padding and are not read. kept, contiguous and
-// in the dtype of x, receives what the backward then need not compute again; it may be absent. It is of blast_kept_shape or,
-// without s, A (R, 1, r).
+// in the dtype of x, receives what the backward then need not compute again; it may be absent. Its shape is blast_kept_shape
+// or, without s, (R, 1, r) for A.
 extern const Kernel<void(const Exec&, ConstView x, ConstView u, ConstView v, ConstView s, ConstView bias, View kept, View y)>
     blast_forward;
 

@@ -2,7 +2,6 @@
 #include "kernels/blast/coupling.h"
 #include "kernels/blast/fetch.h"
 #include "kernels/blast/hidden.h"
-#include "kernels/matmul/matmul.h"
 
 namespace ashlar::kernels::cpu {
 

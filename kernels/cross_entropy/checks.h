@@ -39,10 +39,11 @@ inline void check_cross_entropy(const ConstView& logits, const CrossEntropyTarge
 
 // The values of targets in host memory; what is absent is not checked.
 inline void check_classes(const CrossEntropyTargets& targets, Dim classes) {
-  const auto check_ids = [classes](std::string_view name, const ConstView& ids, Dim lowest) {
+  const auto id_of = [](const ConstView& ids, Dim row) { return Dim{ids.as<std::int32_t>()[row * ids.step(0)]}; };
+  const auto check_ids = [&](std::string_view name, const ConstView& ids, Dim lowest) {
     for (Dim row = 0; ids && row < ids.size(0); ++row) {
-      const Dim id = ids.as<std::int32_t>()[row * ids.step(0)];
-      ASHLAR_CHECK(id >= lowest && id < classes, "cross_entropy: ", name, " ", id, " of row ", row, " is outside [", lowest,
+      const Dim id = id_of(ids, row), least = targets.target && id_of(targets.target, row) == -1 ? -1 : lowest;
+      ASHLAR_CHECK(id >= least && id < classes, "cross_entropy: ", name, " ", id, " of row ", row, " is outside [", least,
                    ", ", classes, ")");
     }
   };

@@ -17,7 +17,7 @@ struct CrossEntropyTargets {
 //   logits (R, V) f64, f32 or bf16, rows contiguous   losses (R) master dtype
 //   dlogits (R, V), or absent: gradient_scale * dloss/dlogits. In the dtype of logits, and then maybe their memory; or in bf16, of
 //   f32 logits in other memory.
-// InputError naming the row for a target outside [-1, V).
+// InputError naming the row for a target outside [-1, V), or another target outside [0, V) of a row that is not left out.
 extern const Kernel<void(const Exec&, ConstView logits, CrossEntropyTargets targets, double gradient_scale, View losses,
                          View dlogits)>
     cross_entropy;

@@ -2,6 +2,7 @@
 #pragma once
 #include <cmath>
 
+#include "kernels/checks.h"
 #include "kernels/dropout/dropout.h"
 
 namespace ashlar::kernels::drop {
@@ -16,10 +17,7 @@ inline std::uint64_t stream_of(const DropMask& mask) {
 
 // `operation` starts the message.
 inline void check(std::string_view operation, const ConstView& x, const DropMask& mask, const View& y) {
-  ASHLAR_CHECK(x && y, operation, ": an operand is undefined");
-  ASHLAR_CHECK(x.shape == y.shape && x.dtype == y.dtype && x.contiguous() && y.contiguous(), operation,
-               ": x and y must be contiguous, of one shape and dtype, got ", x.shape, " ", x.dtype, " and ", y.shape,
-               " ", y.dtype);
+  check_like(operation, x, "y", y);
   ASHLAR_CHECK(!mask.stream_offset || (mask.stream_offset.dtype == DType::i64 && mask.stream_offset.numel() == 1), operation,
                ": `stream_offset` must be one i64, got ", mask.stream_offset.dtype, mask.stream_offset.shape);
   ASHLAR_CHECK(mask.p >= 0 && mask.p <= 1, operation, ": p must be in [0, 1], got ", mask.p);

@@ -15,7 +15,9 @@ struct Draws {
   const std::int64_t* stream_offset;
   explicit Draws(const DropMask& mask)
       : key(mask.key), stream(mask.stream), stream_offset(mask.stream_offset ? mask.stream_offset.as<std::int64_t>() : nullptr) {}
-  __device__ Random random() const { return Random(key, stream + (stream_offset ? static_cast<std::uint64_t>(*stream_offset) : 0)); }
+  __device__ Random random() const {
+    return Random(key, stream + (stream_offset ? static_cast<std::uint64_t>(*stream_offset) : 0));
+  }
 };
 
 // kWhole: four values are moved at once.

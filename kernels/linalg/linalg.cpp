@@ -170,7 +170,8 @@ Array right_solve(const Array& factor, const Array& b) {
   const Array x = b.to(Device{}).clone();
   const Dim rows = b.size(1);
   dispatch("right_solve", b.dtype(), [&]<class T>() {
-    for_each_matrix<T>("right_solve", "cannot be solved", factor.to(Device{}).as_contiguous(), [&](Dim k, lapack_int n, const T* matrix) {
+    const Array triangles = factor.to(Device{}).as_contiguous();
+    for_each_matrix<T>("right_solve", "cannot be solved", triangles, [&](Dim k, lapack_int n, const T* matrix) {
       return potrs(n, static_cast<lapack_int>(rows), matrix, x.data<T>() + k * rows * n);
     });
   });

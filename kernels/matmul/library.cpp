@@ -10,7 +10,6 @@
 #include "kernels/isa.h"
 #include "kernels/matmul/layout.h"
 #include "kernels/scratch.h"
-#include "kernels/small_gemm/pair_gemm.h"
 
 namespace ashlar::kernels::products {
 namespace {
@@ -172,23 +171,7 @@ class ThreadsFor {
   int before_;
 };
 
-}  // namespace
-
-bool takes_operand(const ConstView& v) {
-  const auto layout = matrix_layout(v);
-  return layout && (layout->by_rows || v.size(-2) > 1);
-}
-
-bool takes_result(const View& y) {
-  const Dim rows = y.size(-2), columns = y.size(-1);
-  if (columns == 1) return rows == 1 || y.step(-2) == 1;
-  return y.step(-1) == 1 && (rows == 1 || y.step(-2) >= columns);
-}
-
-void run_library(Problem p) {
-  for (int d = p.batch_dims() - 1; d >= 0; --d) {
-    if (p.y.size(d) == 1) p = select(p, d, 0);
-  }
+void execute(const Problem& p) {
   const ThreadsFor threads(p);
   Primitive& primitive = primitive_for(p);
   if (primitive.reference && p.batch_dims() > 0) {
@@ -207,6 +190,30 @@ void run_library(Problem p) {
   }
   primitive.run.execute(stream, primitive.arguments);
   stream.wait();
+}
+
+}  // namespace
+
+bool takes_operand(const ConstView& v) {
+  const auto layout = matrix_layout(v);
+  return layout && (layout->by_rows || v.size(-2) > 1);
+}
+
+bool takes_result(const View& y) {
+  const Dim rows = y.size(-2), columns = y.size(-1);
+  if (columns == 1) return rows == 1 || y.step(-2) == 1;
+  return y.step(-1) == 1 && (rows == 1 || y.step(-2) >= columns);
+}
+
+void run_library(Problem p) {
+  for (int d = p.batch_dims() - 1; d >= 0; --d) {
+    if (p.y.size(d) == 1) p = select(p, d, 0);
+  }
+  try {
+    execute(p);
+  } catch (const dnnl::error& error) {
+    throw Error(concat("matmul: oneDNN: ", error.what(), "; a ", p.a.shape, ", b ", p.b.shape, ", y ", p.y.shape));
+  }
 }
 
 }  // namespace ashlar::kernels::products

@@ -19,7 +19,8 @@ inline Side classes_of(Dim sketches, Dim outputs) { return {outputs, sketches, c
 inline Sizes check(std::string_view operation, const ConstView& x, const ConstView& u, const ConstView& shift,
                    const ConstView& sign) {
   check_rows(operation, "x", x, x.dtype);
-  ASHLAR_CHECK(shift.shape.ndim() == 3 && shift.numel() > 0 && u.shape.ndim() == 3 && u.size(2) > 0 && u.size(2) % shift.size(1) == 0,
+  ASHLAR_CHECK(shift.shape.ndim() == 3 && shift.numel() > 0 && u.shape.ndim() == 3 && u.size(2) > 0 &&
+                   u.size(2) % shift.size(1) == 0,
                operation, ": shift ", shift.shape, " must be (H, G, c) for u ", u.shape, ", (H, R, G B)");
   const Dim sketches = shift.size(0), groups = shift.size(1), reduction = shift.size(2), block = u.size(2) / groups;
   check_contiguous(operation, "shift", shift, shift.shape, DType::i32);

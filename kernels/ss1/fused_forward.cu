@@ -49,7 +49,9 @@ __device__ void form_sketches(const Call& call, Dim row, const Sketches& sketche
     const int first = item / vectors, column = item % vectors * kPlaces;
     const bool inside = column < width;
     Sums sums;
-    if (inside) add_sketches(s, call.table, {call.x, call.ld_x, s.rows, s.features, row + first, kApart}, place_at(s, column), sums);
+    if (inside) {
+      add_sketches(s, call.table, {call.x, call.ld_x, s.rows, s.features, row + first, kApart}, place_at(s, column), sums);
+    }
 #pragma unroll
     for (int q = 0; q < kRowsAtOnce; ++q) {
       const Places result = sums.rounded(q);
@@ -166,7 +168,8 @@ void fused_forward(const Exec& exec, const Sizes& sizes, const Table& table, con
   const Dim column_tiles = ceil_div(z.size(0), kColumns);
   const Dim tiles =
       ceil_div(column_tiles, column_parts(sizes, z.size(0), attribute(exec, cudaDevAttrMultiProcessorCount)));
-  const Call call{sizes, table, x.as<bfloat16>(), x.step(0), values(narrow.view()), sizes.width(), bias.as<float>(), u.as<bfloat16>(),
+  const Call call{sizes, table, x.as<bfloat16>(), x.step(0), values(narrow.view()), sizes.width(), bias.as<float>(),
+                  u.as<bfloat16>(),
                   values(y), y.step(0), z.size(0), static_cast<int>(tiles)};
   const std::size_t memory = memory_of(sizes);
   allow_shared_memory(exec, sketched_product, memory);

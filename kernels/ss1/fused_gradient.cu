@@ -112,7 +112,8 @@ __global__ void __launch_bounds__(kBlockThreads, 2) spread_product(const __grid_
 void fused_input_gradient(const Exec& exec, const Sizes& sizes, const Table& table, const ConstView& dy,
                           const ConstView& z, const View& dx) {
   const Operand narrow(exec, z, DType::bf16);
-  const Call call{sizes, table, values(dy), dy.step(0), dy.size(1), values(narrow.view()), sizes.width(), dx.as<bfloat16>(), dx.step(0)};
+  const Call call{sizes, table, values(dy), dy.step(0), dy.size(1), values(narrow.view()), sizes.width(), dx.as<bfloat16>(),
+                  dx.step(0)};
   allow_shared_memory(exec, spread_product, kMemory);
   const Dim tiles = ceil_div(sizes.rows, kRows) * ceil_div(sizes.width(), kColumns);
   spread_product<<<static_cast<unsigned>(tiles), kBlockThreads, kMemory, queue(exec)>>>(call);

@@ -11,7 +11,7 @@ namespace ashlar::kernels::ss1 {
 // out twice in a row then, so that each of them is one run.
 class SketchSums {
  public:
-  // x -> u, with u_step values from a sketch of a row to its next one. InputError for shifts and signs that are none.
+  // x -> u, with u_step values from a sketch of a row to its next one. InputError for invalid shifts or signs.
   static SketchSums forward(std::string_view operation, const Sizes& sizes, const ConstView& shift, const ConstView& sign,
                             Dim u_step);
   // du -> dx, the same rotations backwards.

@@ -2,14 +2,10 @@
 #pragma once
 #include <string_view>
 
+#include "kernels/checks.h"
 #include "kernels/update/update.h"
 
 namespace ashlar::kernels::updates {
-
-inline void check_like(std::string_view name, const ConstView& x, const char* what, const ConstView& w) {
-  ASHLAR_CHECK(x.dtype == w.dtype && x.shape == w.shape && x.contiguous(), name, ": ", what, " ", x.dtype, " ", x.shape,
-               " must be contiguous and match the weight ", w.dtype, " ", w.shape);
-}
 
 inline void check_weight(std::string_view name, const ConstView& w) {
   ASHLAR_CHECK(w.dtype == DType::f32 || w.dtype == DType::f64, name, ": weights must be f32 or f64, got ", w.dtype);
@@ -24,21 +20,21 @@ inline void check_numbers(std::string_view name, const ConstView& numbers, Dim c
 inline void check(const SgdTensor& t) {
   check_weight("sgd_update", t.w);
   check_numbers("sgd_update", t.numbers, 1);
-  check_like("sgd_update", t.dw, "gradient", t.w);
-  if (t.buffer) check_like("sgd_update", t.buffer, "momentum buffer", t.w);
+  check_like("sgd_update", t.w, "gradient", t.dw);
+  if (t.buffer) check_like("sgd_update", t.w, "momentum buffer", t.buffer);
 }
 
 inline void check(const AdamWTensor& t) {
   check_weight("adamw_update", t.w);
   check_numbers("adamw_update", t.numbers, 3);
-  check_like("adamw_update", t.dw, "gradient", t.w);
-  check_like("adamw_update", t.m, "first moment", t.w);
-  check_like("adamw_update", t.v, "second moment", t.w);
+  check_like("adamw_update", t.w, "gradient", t.dw);
+  check_like("adamw_update", t.w, "first moment", t.m);
+  check_like("adamw_update", t.w, "second moment", t.v);
 }
 
 inline void check(const EmaTensor& t) {
   check_weight("ema_update", t.w);
-  check_like("ema_update", t.average, "average", t.w);
+  check_like("ema_update", t.w, "average", t.average);
 }
 
 }  // namespace ashlar::kernels::updates

@@ -100,11 +100,12 @@ Array BlastLinear::to_dense() const {
 void BlastLinear::fit(const Array& dense, const ProjectionOptions& options) {
   const auto [out_blocks, in_blocks, rank] = structure_;
   const Dim rows = out_blocks * block_rows(), columns = in_blocks * block_columns();
-  const BlastFactors factors = factorize_blast(pad(weighed(dense, options, in_blocks), rows, columns), out_blocks, in_blocks,
-                                               rank, factorize_options(options.factorizer, rows * columns, rank));
+  const Array weighted = pad(weighted_matrix(dense, options, in_blocks), rows, columns);
+  const BlastFactors factors = factorize_blast(weighted, out_blocks, in_blocks, rank,
+                                               factorize_options(options.factorizer, rows * columns, rank));
   if (options.weighted()) {
     const Array& moments = options.input_moments;
-    unweigh_blast(factors, pad(dense, rows, columns), moments.defined() ? pad(with_noise(moments), columns, columns) : Array());
+    undo_weighting(factors, pad(dense, rows, columns), moments.defined() ? pad(with_noise(moments), columns, columns) : Array());
   }
   copy(factors.u, u_.value());
   copy(factors.v, v_.value());

@@ -230,7 +230,7 @@ Array blast_to_dense(const BlastFactors& factors) {
   return product(factors.u, scaled_stacks(factors.v, factors.s).transpose(1, 2)).reshape({rows, columns});
 }
 
-void unweigh_blast(const BlastFactors& f, const Array& dense, const Array& input_moments) {
+void undo_weighting(const BlastFactors& f, const Array& dense, const Array& input_moments) {
   const auto rows_of = [](const Array& factors) { return factors.reshape({-1, factors.size(2)}); };
   if (input_moments.defined()) {
     // Moments within a block do not change the best V, only how much its error weighs.

@@ -45,10 +45,10 @@ FactorizeOptions factorize_options(Factorizer method, Dim size, Dim rank);
 // dense (out_blocks p, in_blocks q) f64.
 BlastFactors factorize_blast(const Array& dense, Dim out_blocks, Dim in_blocks, Dim rank, const FactorizeOptions& options);
 
-// Makes factors of weighed(dense, …, in_blocks) those of `dense`. With `input_moments` (in_blocks q, in_blocks q) V is found for
-// the U and S that there are, still as if the inputs of different blocks had nothing to do with each other; then, or at once
-// if there are none, U is found for V and S, by the error that all moments weigh.
-void unweigh_blast(const BlastFactors& factors, const Array& dense, const Array& input_moments);
+// Makes factors of weighted_matrix(dense, …, in_blocks) those of `dense`. With `input_moments` (in_blocks q, in_blocks q) V is
+// found for the U and S that there are, still as if the inputs of different blocks had nothing to do with each other; then, or
+// at once if there are none, U is found for V and S, by the error that all moments tell.
+void undo_weighting(const BlastFactors& factors, const Array& dense, const Array& input_moments);
 
 // (out_blocks p, in_blocks q) f64
 Array blast_to_dense(const BlastFactors& factors);

@@ -1,8 +1,9 @@
 // Block-diagonal: W has `blocks` blocks B_i (p, q) on its diagonal and is zero elsewhere.
 //   y_i = x_i B_iᵀ + b_i      dx_i = dy_i B_i      dB_i = dy_iᵀ x_i
-// p = ceil(out / blocks), q = ceil(in / blocks): the last blocks are as if x and y were padded with zeros. With
-// shuffle=1 the blocks take the channels of x shuffled (Zhang et al. 2018, ShuffleNet; feature g q + c of the padded x becomes c blocks + g), so that
-// stacked layers mix all features; W is then the block-diagonal matrix times that permutation.
+// p = ceil(out / blocks), q = ceil(in / blocks): the last blocks are as if x and y were padded with zeros.
+// With shuffle=1 the blocks take the channels of x shuffled, so that stacked layers mix all features (Zhang et al. 2018,
+// ShuffleNet): feature g q + c of the padded x becomes feature c blocks + g. W is then the block-diagonal matrix times that
+// permutation.
 // Saved for backward: x (shared with its producer); there is nothing to recompute.
 // At initialisation var B = in std² / q: outputs vary as those of a dense matrix of that std.
 #pragma once

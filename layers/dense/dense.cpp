@@ -15,7 +15,7 @@ F::Activation DenseLinear::forward_gelu(const Tensor& x, const Tensor& bias, ker
 
 Tensor DenseLinear::forward_of_gelu(const F::Activation& x, const Tensor& bias) const { return F::linear(x, weight_, bias); }
 
-Array DenseLinear::to_dense() const { return weight_.value().to(Device{}).clone(); }
+Array DenseLinear::to_dense() const { return weight_.value().to(Device{}).to(scope().master()).clone(); }
 
 void DenseLinear::fit(const Array& dense, const ProjectionOptions&) {
   copy(dense, weight_.value());

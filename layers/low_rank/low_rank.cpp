@@ -60,7 +60,7 @@ Array LowRankLinear::to_dense() const {
 }
 
 void LowRankLinear::fit(const Array& dense, const ProjectionOptions& options) {
-  const auto [u, v] = nearest_of_rank(dense, weighed(dense, options), options, rank_);
+  const auto [u, v] = nearest_of_rank(dense, weighted_matrix(dense, options), options, rank_);
   copy(u, u_.value());
   copy(v, v_.value());
 }

@@ -69,7 +69,7 @@ Tensor MonarchLinear::forward(const Tensor& x, const Tensor& bias) const {
   const Tensor r = F::reshape(F::transpose(F::reshape(r_, {blocks, block_rank(), blocks, q}), 1, 2), {blocks, rank, q});
   const Tensor y = F::reshape(MonarchOp::apply(x, r, l_, Tensor(), blocks * p), {rows, blocks, p});
   const Tensor outputs = F::slice(F::reshape(F::transpose(y, 1, 2), {rows, p * blocks}), 1, 0, out_features());
-  return bias.defined() ? F::add(outputs, F::cast(bias, x.dtype())) : outputs;
+  return bias.defined() ? F::add(outputs, bias) : outputs;
 }
 
 Array MonarchLinear::dense_rows(const Array& padded, Dim i) const {
@@ -138,7 +138,7 @@ Array MonarchLinear::to_dense() const {
 
 void MonarchLinear::fit(const Array& dense, const ProjectionOptions& options) {
   const Dim blocks = structure_.blocks, c = block_rank(), q = block_columns(), rows = blocks * block_rows(), columns = blocks * q;
-  const Array padded = pad(dense, rows, columns), scaled = pad(weighed(dense, options, blocks), rows, columns);
+  const Array padded = pad(dense, rows, columns), scaled = pad(weighted_matrix(dense, options, blocks), rows, columns);
   const bool has_moments = options.input_moments.defined();
   const Array moments = has_moments ? pad(with_noise(options.input_moments), columns, columns) : Array();
   const Array l = Array::empty(l_.shape(), DType::f64), r = Array::empty(r_.shape(), DType::f64);

@@ -38,7 +38,7 @@ class MonarchLinear final : public LinearMap {
  private:
   Dim block_rows() const { return ceil_div(out_features(), structure_.blocks); }    // p
   Dim block_columns() const { return ceil_div(in_features(), structure_.blocks); }  // q
-  Dim block_rank() const { return structure_.rank / structure_.blocks; }                              // c
+  Dim block_rank() const { return structure_.rank / structure_.blocks; }            // c
   // Gram matrices (N, N c, N c) of the other factor (ParamInfo::gram), block-diagonal: a change of L_ij is measured by
   // R_ji R_jiᵀ, one of R_ji by L_ijᵀ L_ij, without what the padding adds to them.
   Array left_gram() const;

@@ -249,6 +249,19 @@ TEST_CASE("checkpointing passes over what needs no gradient, and what body does 
   }
 }
 
+TEST_CASE("a backward through a checkpoint whose body failed may be tried again") {
+  const Tensor x = Tensor::leaf(randn({2, 4}, DType::f32, 17));
+  bool fails = false;
+  const Tensor y = checkpoint([&](const Tensor& input) { return fails ? throw Error("out of memory") : input * 3; }, x);
+  const Array dy = randn({2, 4}, DType::f32, 18);
+  fails = true;
+  REQUIRE_THROWS_WITH(y.backward(dy), "out of memory");
+  fails = false;
+  y.backward(dy);
+  REQUIRE(bitwise_equal(x.grad(), (Tensor(dy) * 3).value()));
+  REQUIRE_THROWS_WITH(y.backward(dy), says("already run"));
+}
+
 TEST_CASE("checkpointing gives the same bits and keeps less") {
   const Array w0 = randn({16, 16}, DType::f32, 11), x0 = randn({8, 16}, DType::f32, 12);
   const auto run = [&](bool save_memory) {

@@ -115,6 +115,20 @@ TEST_CASE("a mean in bf16 is rounded once") {
   REQUIRE(bitwise_equal(y, exact.to(DType::f32).to(DType::bf16)));
 }
 
+TEST_CASE("what is added in the master dtype is not rounded before, and has its gradient in it") {
+  const Tensor x = Tensor::leaf(randn({300, 5}, DType::bf16, 49)), bias = Tensor::leaf(randn({5}, DType::f32, 50));
+  const Array dy = randn({300, 5}, DType::bf16, 51);
+  for (const int sign : {1, -1}) {
+    bias.zero_grad();
+    const Tensor y = sign > 0 ? x + bias : x - bias;
+    const Array exact = (F::cast(x.detach(), DType::f64) + F::cast(bias.detach(), DType::f64) * sign).value();
+    REQUIRE(bitwise_equal(y.value(), exact.to(DType::f32).to(DType::bf16)));
+    y.backward(dy);
+    REQUIRE(bias.grad().dtype() == DType::f32);
+    REQUIRE(difference(bias.grad(), (F::sum(F::cast(Tensor(dy), DType::f64), 0) * sign).value()) <= 1e-6);
+  }
+}
+
 TEST_CASE("what needs no gradient may change before backward, where the others' do not depend on it") {
   const Array fixed = randn({3, 3}, DType::f64, 49);
   const auto gradient = [&](const auto& f, bool changed) {
@@ -288,7 +302,11 @@ TEST_CASE("losses name what is wrong with their targets") {
   refuses({good, good, good}, "weights must be f32(3), got i32(3)");
   refuses({good, {}, weight}, "give the other target too");
   refuses({ids({1, 5, 0})}, "target 5 of row 1 is outside [-1, 5)");
-  refuses({good, good}, "other target -1 of row 1 is outside [0, 5)");
+  refuses({good, ids({-1, 0, 0})}, "other target -1 of row 0 is outside [0, 5)");
+  refuses({good, ids({0, -2, 0})}, "other target -2 of row 1 is outside [-1, 5)");
+  REQUIRE_NOTHROW(F::cross_entropy(logits, {good, good}));  // of a row that is left out, nothing is asked
+  REQUIRE_THROWS_WITH(F::linear_cross_entropy(x, randn({5, 2}, DType::f32, 3), {.target = good}),
+                      "linear_cross_entropy: x is f64 and weight f32; cast one of them");
   // The row is that of the batch, not that of a chunk of it.
   const Array many = Array::zeros({300}, DType::i32);
   many.data<std::int32_t>()[299] = 40000;

@@ -23,7 +23,7 @@ SPECS = {
     "SS1, random tables": "ss1:ratio={ratio},classes=8",
     "block-diagonal": "block_diagonal:ratio={ratio}",
 }
-# Each as it is, and with errors that are weighed by the inputs of the matrices.
+# Each as it is, and with errors that are weighted by the inputs of the matrices.
 STRUCTURES = {name + how: [spec, *more] for name, spec in SPECS.items()
               for how, more in (("", []), (", activation-weighted", ["--calibrate", "{data}"]))}
 STRUCTURES["low rank, Fisher-weighted"] = [SPECS["low rank"], "--calibrate", "{data}", "--weighting", "fisher"]

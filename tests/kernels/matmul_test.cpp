@@ -256,6 +256,10 @@ TEST_CASE("matmul refuses what does not fit and says why") {
   REQUIRE_THROWS_WITH(
       matmul({}, randn({2, 3}, DType::f32, 1), randn({3, 4}, DType::f32, 2), y, {.bias = randn({3}, DType::f32, 3)}),
       says("bias"));
+  // The library describes no batch whose products overlap.
+  const ConstView overlapping(x.data<float>(), DType::f32, {2, 2, 2}, {1, 4, 1});
+  const Array two = Array::empty({2, 2, 2});
+  REQUIRE_THROWS_WITH(matmul({}, overlapping, randn({2, 2, 2}, DType::f32, 4), two, {}), says("matmul: oneDNN: ") && says("a (2, 2, 2)"));
   const Array column = randn({4, 2}, DType::f32, 3).select(1, 0);
   REQUIRE_THROWS_WITH(matmul({}, x, x, x.clone(), {.bias = column}),
                       "matmul: bias f32(4) must have contiguous rows; copy with as_contiguous() first");

@@ -72,21 +72,21 @@ TEST_CASE("Fisher: the squares of each row's gradient, sample by sample") {
 }
 
 TEST_CASE("a calibrated conversion has less error in its outputs than a plain one") {
-  Net net("dense"), plain("low_rank:rank=2", 2), weighed("low_rank:rank=2", 3);
+  Net net("dense"), plain("low_rank:rank=2", 2), weighted("low_rank:rank=2", 3);
   const Calibration found = calibrate_activations(net, {"fc1"}, kSamples, [&](Dim index) { net(sample(index)); });
   const auto options = [&](const std::string& path) {
     return found.contains(path) ? found.at(path) : ProjectionOptions();
   };
-  const auto without = convert(net, plain), with = convert(net, weighed, {}, options);
+  const auto without = convert(net, plain), with = convert(net, weighted, {}, options);
   REQUIRE(without[0].weighted_error == without[0].error);
   REQUIRE(with[0].weighted_error < with[0].error);
-  double plain_error = 0, weighed_error = 0;
+  double plain_error = 0, weighted_error = 0;
   for (Dim index = 0; index < kSamples; ++index) {
     const Array x = sample(index), y = net.fc1(x).value();
     plain_error += std::pow(relative_error(plain.fc1(x).value(), y), 2);
-    weighed_error += std::pow(relative_error(weighed.fc1(x).value(), y), 2);
+    weighted_error += std::pow(relative_error(weighted.fc1(x).value(), y), 2);
   }
-  REQUIRE(weighed_error < 0.98 * plain_error);
+  REQUIRE(weighted_error < 0.98 * plain_error);
 }
 
 TEST_CASE("what cannot be calibrated is named") {

@@ -18,10 +18,9 @@ struct Pair : Module {
 };
 
 struct Named : Module {
-  Named(const Scope& scope, std::string_view first, std::string_view second) : Module(scope) {
-    sub(first);
-    sub(second);
-  }
+  Named(const Scope& scope, std::string_view first, std::string_view second)
+      : Module(scope), one(sub(first), 0.5), other(sub(second), 0.5) {}
+  Dropout one, other;
 };
 
 }  // namespace
@@ -64,7 +63,7 @@ TEST_CASE("two layers of one shape begin with different values, and drop differe
 }
 
 TEST_CASE("names must be new, and without dots") {
-  REQUIRE_THROWS_WITH(Named(Scope::root(), "x", "x"), says("taken"));
+  REQUIRE_THROWS_WITH(Named(Scope::root(), "x", "x"), "the root module: the name 'x' is taken");
   REQUIRE_THROWS_WITH(Named(Scope::root(), "x.y", "z"), says("dot"));
   REQUIRE_THROWS_WITH(Named(Scope::root(), "", "z"), says("empty"));
   REQUIRE_THROWS_WITH(Scope::root(DType::i32), says("scope: activations need a floating dtype, got i32"));
@@ -76,7 +75,8 @@ TEST_CASE("a parent forgets a child that is gone, one that its constructor left 
     std::unique_ptr<Linear> make(std::string_view spec) { return std::make_unique<Linear>(sub("x"), 8, 4, spec); }
   };
   auto owner = std::make_unique<Owner>(Scope::root());
-  REQUIRE_THROWS_AS(owner->make("blast:blocks=9,rank=2"), InputError);
+  REQUIRE_THROWS_AS(owner->make("blast:blocks=9,rank=2"), InputError);  // within the constructor of the map
+  REQUIRE_THROWS_AS(owner->make("blast:blocks"), InputError);           // before there is one
   owner->train(1);
   auto child = owner->make("dense");
   REQUIRE(owner->parameters().size() == 2);
@@ -109,6 +109,7 @@ TEST_CASE("a frozen layer computes the same of weights in the dtype of activatio
           return layer(x).value();
         }();
         layer.map().freeze();
+        CHECK(layer.map().to_dense().dtype() == DType::f32);
         const Tensor y = layer(x);
         CHECK(relative_error(y.value(), expected) <= (dtype == DType::bf16 ? 4e-3 : 0));
         CHECK_FALSE(y.requires_grad());

@@ -1,4 +1,4 @@
-// Projections with weighed errors, and what project() says of input that it cannot use.
+// Projections with weighted errors, and what project() says of input that it cannot use.
 #include "layers/projection.h"
 
 #include "kernels/elementwise/elementwise.h"
@@ -55,9 +55,9 @@ Fitted fitted(const ProjectionOptions& options, const std::string& spec = kSpecs
   return {dense, layer.map().to_dense(), error};
 }
 
-// The smallest possible weighed error of the rank: what the singular values of the weighed matrix leave out.
-double smallest_error(const Array& weighed) {
-  const auto s = linalg::svd(weighed).s.to_vector<double>();
+// The smallest possible weighted error of the rank: what the singular values of the weighted matrix leave out.
+double smallest_error(const Array& weighted) {
+  const auto s = linalg::svd(weighted).s.to_vector<double>();
   double all = 0, tail = 0;
   for (std::size_t k = 0; k < s.size(); ++k) {
     all += s[k] * s[k];
@@ -68,15 +68,15 @@ double smallest_error(const Array& weighed) {
 
 }  // namespace
 
-TEST_CASE("low_rank with row weights has the smallest possible weighed error") {
+TEST_CASE("low_rank with row weights has the smallest possible weighted error") {
   const ProjectionOptions options{.row_weights = weights()};
   const Fitted fit = fitted(options), plain = fitted({});
-  const Array weighed = fit.dense.clone();
-  for (Dim i = 0; i < weighed.numel(); ++i) {
-    weighed.data<double>()[i] *= std::sqrt(options.row_weights.data<double>()[i / kIn]);
+  const Array weighted = fit.dense.clone();
+  for (Dim i = 0; i < weighted.numel(); ++i) {
+    weighted.data<double>()[i] *= std::sqrt(options.row_weights.data<double>()[i / kIn]);
   }
   const double error = projection_error(fit.approximation, fit.dense, options);
-  REQUIRE(std::abs(error - smallest_error(weighed)) <= 1e-12);
+  REQUIRE(std::abs(error - smallest_error(weighted)) <= 1e-12);
   REQUIRE(error < 0.9 * projection_error(plain.approximation, plain.dense, options));
   REQUIRE(fit.error == projection_error(fit.approximation, fit.dense));
   REQUIRE(fit.error > plain.error);
@@ -101,7 +101,7 @@ TEST_CASE("low_rank with input moments has the smallest possible error of the ou
   }
 }
 
-TEST_CASE("weighed projections of every kind lower the weighed error, and no other left factor lowers it further") {
+TEST_CASE("weighted projections of every kind lower the weighted error, and no other left factor lowers it further") {
   for (const std::string& spec : kSpecs) {
     for (const ProjectionOptions& options :
          {ProjectionOptions{.row_weights = weights()}, {.input_moments = moments(200)}, {.input_moments = moments(9)}}) {
@@ -164,7 +164,7 @@ TEST_CASE("blast of one block weighs its error as low_rank does") {
   }
 }
 
-TEST_CASE("a matrix of the structure is found from weighed errors too") {
+TEST_CASE("a matrix of the structure is found from weighted errors too") {
   for (const std::string& spec : kSpecs) {
     INFO(spec);
     Linear layer(Scope::root(DType::f64), kIn, kOut, spec);
@@ -202,7 +202,7 @@ TEST_CASE("equal weights are no weights, and zeros are allowed") {
   for (const std::string& spec : kSpecs) {
     INFO(spec);
     const Fitted plain = fitted({}, spec);
-    // The sweeps that find BLAST's factors end a little before their limit, to which weighed ones are a step closer.
+    // The sweeps that find BLAST's factors end a little before their limit, to which weighted ones are a step closer.
     const double close = spec.starts_with("blast") ? 1e-2 : 1e-12;
     for (const ProjectionOptions& options : {ProjectionOptions{.row_weights = ones}, {.input_moments = identity}}) {
       const Fitted same = fitted(options, spec);

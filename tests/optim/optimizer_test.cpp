@@ -197,6 +197,23 @@ TEST_CASE("a step that is recorded and replayed is the step") {
   }
 }
 
+TEST_CASE("a step whose numbers cannot be had is not counted") {
+  struct Numberless final : Optimizer {
+    explicit Numberless(const Parameters& parameters) : Optimizer(parameters, {}) {}
+    void update_all(const std::vector<Update>&) override { updated = true; }
+    StepNumbers numbers_of(Slot&, double) const override { throw Error("no numbers"); }
+    bool can_record() const override { return true; }
+    bool updated = false;
+  };
+  const Parameters parameters = make_parameters();
+  Numberless optimizer(parameters);
+  set_gradients(parameters, 1);
+  REQUIRE_THROWS_WITH(optimizer.step(), "no numbers");
+  REQUIRE_THROWS_WITH(optimizer.begin_replay([](const Slot&) { return 1.0; }), "no numbers");
+  REQUIRE_FALSE(optimizer.updated);
+  for (Slot slot : optimizer.slots()) REQUIRE(slot.steps() == 0);
+}
+
 TEST_CASE("state is named after the parameters and counted") {
   const Parameters parameters = make_parameters();
   const AdamW adamw(parameters);

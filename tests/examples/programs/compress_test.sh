@@ -26,17 +26,17 @@ expect 2 "--layer-at: names no place" "$bin/compress" --in "$work/vit-dense/mode
 expect 2 "--weighting and --samples need --calibrate" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer dense --samples 8 --out "$work/y"
 expect 2 "--layer-at: 'fc3' is unknown" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer dense --layer-at fc3 --out "$work/y"
 expect 2 "layer 'low_rank:ratio=0.1' for blocks.0.attn.qkv (16 -> 48): no rank that is a multiple of 8 keeps 0.1" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer low_rank:ratio=0.1 --out "$work/y"
-# weighed errors, learned from data
+# weighted errors, learned from data
 dense="$work/vit-dense/model.safetensors"
 for weighting in activation fisher; do
   expect 0 "" "$bin/compress" --in "$dense" --layer low_rank:rank=4 --calibrate "$work/images" --weighting $weighting --samples 12 --out "$work/vit-$weighting"
-  if [ "$(grep -c "low_rank:rank=4: relative error .*, weighed 0" "$work/out")" -eq 8 ]; then ok; else bad "compress --weighting $weighting: $(cat "$work/out")"; fi
+  if [ "$(grep -c "low_rank:rank=4: relative error .*, weighted 0" "$work/out")" -eq 8 ]; then ok; else bad "compress --weighting $weighting: $(cat "$work/out")"; fi
 done
 differs "both weightings" "$work/vit-activation/model.safetensors" "$work/vit-fisher/model.safetensors"
-expect 0 "" "$bin/compress" --in "$work/gpt-a/model.safetensors" --layer low_rank:rank=4 --layer-at fc1,fc2 --calibrate "$work/text" --samples 8 --out "$work/gpt-weighed"
+expect 0 "" "$bin/compress" --in "$work/gpt-a/model.safetensors" --layer low_rank:rank=4 --layer-at fc1,fc2 --calibrate "$work/text" --samples 8 --out "$work/gpt-weighted"
 for spec in monarch:blocks=2 blast:blocks=2,rank=4 ss1:reduction=2 block_diagonal:blocks=2; do
-  expect 0 "" "$bin/compress" --in "$dense" --layer $spec --calibrate "$work/images" --samples 12 --out "$work/vit-weighed" --overwrite
-  if [ "$(grep -c ": relative error .*, weighed 0" "$work/out")" -eq 8 ]; then ok; else bad "compress --calibrate to $spec: $(cat "$work/out")"; fi
+  expect 0 "" "$bin/compress" --in "$dense" --layer $spec --calibrate "$work/images" --samples 12 --out "$work/vit-weighted" --overwrite
+  if [ "$(grep -c ": relative error .*, weighted 0" "$work/out")" -eq 8 ]; then ok; else bad "compress --calibrate to $spec: $(cat "$work/out")"; fi
 done
 expect 2 "Valid: activation, fisher" "$bin/compress" --in "$dense" --layer low_rank:rank=4 --calibrate "$work/images" --weighting row --out "$work/y"
 expect 2 "--calibrate: all matrices are dense already" "$bin/compress" --in "$dense" --layer dense --calibrate "$work/images" --out "$work/y"
