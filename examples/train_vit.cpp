@@ -171,7 +171,8 @@ void run(int argc, char** argv) {
       .batch =
           [&](std::int64_t index) {
             const data::ImageBatch batch = batches.at(index);
-            return Batch{{batch.images, batch.labels, batch.other_labels, batch.weight}, batch.size()};
+            const Array images = batch.images.to(t.compute_dtype());  // narrow before they travel to a GPU
+            return Batch{{images, batch.labels, batch.other_labels, batch.weight}, batch.size()};
           },
       .loss =
           [&](const Batch& batch) {

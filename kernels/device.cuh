@@ -80,6 +80,14 @@ inline int attribute(const Exec& exec, cudaDeviceAttr which) {
   ASHLAR_CUDA_CHECK(cudaDeviceGetAttribute(&value, which, exec.device.index));
   return value;
 }
+// Blocks that the device has room for at a time: one whose threads stride over their work needs no more of them.
+template <class Kernel>
+Dim resident_blocks(const Exec& exec, Kernel* kernel, int threads) {
+  queue(exec);  // makes its device the current one
+  int blocks = 0;
+  ASHLAR_CUDA_CHECK(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, 0));
+  return Dim{blocks} * attribute(exec, cudaDevAttrMultiProcessorCount);
+}
 inline int capability_major(const Exec& exec) { return attribute(exec, cudaDevAttrComputeCapabilityMajor); }
 
 // Lets a kernel have `bytes` of dynamic shared memory; Error where the device has less. Without asking, its static and dynamic

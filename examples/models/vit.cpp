@@ -61,7 +61,8 @@ Vit::Vit(const Scope& scope, const VitConfig& c)
 
 Tensor Vit::operator()(const Tensor& images) const {
   const Device device = scope().device();
-  Tensor x = patch_embed_(images.device() == device ? images : Tensor(images.value().to(device)));
+  // Narrow before they travel.
+  Tensor x = patch_embed_(images.device() == device ? images : Tensor(images.value().to(scope().dtype()).to(device)));
   if (config_.class_token) {
     const Tensor token = F::cast(cls_token_, x.dtype());
     x = F::concat(F::expand(token, {x.size(0), 1, config_.width}), x, 1);

@@ -34,14 +34,18 @@ struct Affine {
   __device__ A operator()(A x, A) const { return alpha * x + beta; }
 };
 
-template <class F, class A, class B, class Y>
+// By rows that count packs of N values.
+template <int N, class F, class A, class B, class Y>
 __global__ void strided_rows(StridedRows<3> rows, F f, const A* a, const B* b, Y* y) {
   using C = accumulate_t<Y>;
   const auto& step = rows.column_steps();
   const auto offsets_of = [&](Dim row) { return rows.row_offsets(row); };
   for_elements(rows.rows(), rows.columns(), offsets_of, [&](const StridedRows<3>::Offsets& offset, Dim c) {
-    const C left = convert<C>(a[offset[0] + c * step[0]]), right = convert<C>(b[offset[1] + c * step[1]]);
-    y[offset[2] + c * step[2]] = convert<Y>(f(left, right));
+    const Pack<A, N> left = load<N>(a + (offset[0] + c * step[0]) * N);
+    const Pack<B, N> right = load<N>(b + (offset[1] + c * step[1]) * N);
+    Pack<Y, N> result;
+    for (int i = 0; i < N; ++i) result.value[i] = rounded<Y>(f(convert<C>(left.value[i]), convert<C>(right.value[i])));
+    store<N>(result, y + (offset[2] + c * step[2]) * N);
   });
 }
 
@@ -51,9 +55,14 @@ void run_typed(const Exec& exec, const F& f, const ConstView& a, const ConstView
   if (a.contiguous() && b.contiguous() && y.contiguous()) {
     return map(exec, y.numel(), f, y.as<Y>(), a.as<A>(), b.as<B>());
   }
+  constexpr int N = kWide<A, B, Y>;
   const StridedRows<3> rows(y.shape, {a.stride, b.stride, y.stride});
-  const auto g = grid_of_rows(rows.rows(), rows.columns());
-  strided_rows<<<g.grid, g.block, 0, queue(exec)>>>(rows, f, a.as<A>(), b.as<B>(), y.as<Y>());
+  const bool aligned = aligned_for(a.as<A>(), N) && aligned_for(b.as<B>(), N) && aligned_for(y.as<Y>(), N);
+  const auto packs = aligned ? rows.in_packs(N) : std::nullopt;
+  const auto& parts = packs ? *packs : rows;
+  const auto g = grid_of_rows(parts.rows(), parts.columns());
+  if (packs) strided_rows<N><<<g.grid, g.block, 0, queue(exec)>>>(parts, f, a.as<A>(), b.as<B>(), y.as<Y>());
+  else strided_rows<1><<<g.grid, g.block, 0, queue(exec)>>>(parts, f, a.as<A>(), b.as<B>(), y.as<Y>());
   ASHLAR_CUDA_CHECK_LAUNCH();
 }
 

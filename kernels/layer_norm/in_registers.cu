@@ -73,11 +73,10 @@ __device__ void write(Part<T, kVectors>& part, int columns, int lane, T* row) {
     if (first >= columns) break;
     Pack<T, kWide<T>> pack;
 #pragma unroll
-    for (int i = 0; i < kWide<T>; ++i) {
-      pack.value[i] = rounded<T>(part.value[k][i]);
-      part.value[k][i] = convert<float>(pack.value[i]);
-    }
+    for (int i = 0; i < kWide<T>; ++i) pack.value[i] = rounded<T>(part.value[k][i]);
     store<kWide<T>>(pack, row + first);
+#pragma unroll
+    for (int i = 0; i < kWide<T>; ++i) part.value[k][i] = convert<float>(pack.value[i]);
   }
 }
 
@@ -228,9 +227,9 @@ void forward_in_registers(const Exec& exec, ConstView x, ConstView branch, Const
                           View sum, View y, View mean, View rstd) {
   const Dim rows = x.size(0);
   const int columns = static_cast<int>(x.size(1));
-  // Warps go through several rows, for which they have weight and bias.
-  const unsigned blocks = blocks_for(rows, kWarps, 512);
   dispatch(x, [&]<class T, int kVectors>() {
+    // Warps go through several rows, for which they have weight and bias.
+    const unsigned blocks = blocks_for(rows, kWarps, resident_blocks(exec, forward_rows<T, kVectors>, kThreads));
     forward_rows<T, kVectors><<<blocks, kThreads, 0, queue(exec)>>>(
         rows, columns, rows_of<const T>(x), rows_of<const T>(branch), weight.as<float>(), bias.as<float>(),
         static_cast<float>(eps), rows_of<T>(sum), rows_of<T>(y), mean.as<float>(), rstd.as<float>());

@@ -1,5 +1,6 @@
 #include "kernels/matmul/cublaslt.h"
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <mutex>
@@ -156,6 +157,10 @@ Plan make_plan(const Call& c) {
   for (const Found& result : all) {
     if (result.state == CUBLAS_STATUS_SUCCESS) plan.algorithms[plan.count++] = result.algo;
   }
+  if (plan.found()) {
+    const auto parts = std::max(config_of(all.front().algo, CUBLASLT_ALGO_CONFIG_SPLITK_NUM), 1u);
+    plan.spread = all.front().wavesCount * static_cast<float>(parts);
+  }
   log_plan(c, plan.status, all);
   if (!refuses(plan.status)) check_library(plan.status, "cublasLtMatmulAlgoGetHeuristic", __FILE__, __LINE__);
   return plan;
@@ -230,6 +235,25 @@ std::string describe(const Call& c) {
 }
 
 const Plan& plan_for(const Call& call) { return kept_plan(call); }
+
+namespace {
+// Below this a product takes too little time for what else would be launched.
+constexpr Dim kLongK = 4096;
+
+Call without_sums(Call call) {
+  call.row_sums = nullptr;
+  return call;
+}
+float spread_of(const Call& call) { return std::min(plan_for(call).spread, 1.0f); }
+}  // namespace
+
+bool spreads_with_sums(const Call& call) {
+  return call.k < kLongK || spread_of(call) >= 0.75f * spread_of(without_sums(call));
+}
+
+bool spreads_one_by_one(const Call& call, const Call& single) {
+  return call.k >= kLongK && 2 * spread_of(without_sums(call)) < spread_of(without_sums(single));
+}
 
 bool give_up(const Call& call, cublasStatus_t status) {
   Plan& plan = kept_plan(call);

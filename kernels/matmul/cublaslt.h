@@ -54,6 +54,7 @@ struct Plan {
   // The fastest first, as the library expects. Not a vector: nvcc 13.0 fails on one of these.
   std::array<cublasLtMatmulAlgo_t, 4> algorithms{};
   std::size_t taken = 0, count = 0;  // the one in use, and how many there are
+  float spread = 0;  // the share of the device that the fastest occupies, as the library expects, the parts of a split K included
   cublasStatus_t status = CUBLAS_STATUS_NOT_SUPPORTED;  // of the search for them, or why the last one was given up
   bool found() const { return status == CUBLAS_STATUS_SUCCESS; }
 };
@@ -64,6 +65,12 @@ const Plan& plan_for(const Call& call);
 // Drops the algorithm in use for such calls, which answered one of them with `status`. Returns whether another is left; without
 // one plan_for finds none from then on.
 bool give_up(const Call& call, cublasStatus_t status);
+
+// Gradients of weights have few tiles and a long inner dimension: a product that does not split it leaves most of the device idle.
+// Whether the sums of rows, formed within this product, do not keep the library from splitting; else a pass of their own is faster.
+bool spreads_with_sums(const Call& call);
+// Whether the products of this batch occupy more of the device one by one, as `single`, than together.
+bool spreads_one_by_one(const Call& call, const Call& single);
 
 template <class Value>
 void set_attribute(cublasLtMatmulDesc_t product, cublasLtMatmulDescAttributes_t attribute, const Value& value) {

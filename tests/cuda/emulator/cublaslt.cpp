@@ -207,6 +207,8 @@ bool on_device(const void* data, const Layout& layout) {
 }  // namespace
 
 emulated::Refuses emulated::refuses = emulated::Refuses::nothing;
+emulated::Narrow emulated::narrow = emulated::Narrow::nothing;
+emulated::Products emulated::products;
 
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t product, cublasLtMatrixLayout_t a,
                                               cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
@@ -216,9 +218,12 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
   if (emulated::captures()) return CUBLAS_STATUS_INTERNAL_ERROR;  // as with CUDA 13.3 (mudler/vllm.cpp#1732)
   if (!shapes_match(*product, *a, *b, *c, *d)) return CUBLAS_STATUS_INVALID_VALUE;
   if (!supported(*product, *a, *b, *c, *d)) return CUBLAS_STATUS_NOT_SUPPORTED;
+  const bool narrow = (emulated::narrow == emulated::Narrow::sums && epilogue_of(*product).b_sums) ||
+                      (emulated::narrow == emulated::Narrow::batches && d->batch() > 1);
   // Two, which differ in nothing but their number.
   for (; *found < std::min(most, 2); ++*found) {
     results[*found] = {};
+    results[*found].wavesCount = narrow ? 0.25f : 1.0f;
     results[*found].algo.data[0] = *schemes;
     results[*found].algo.data[1] = static_cast<std::uint64_t>(*found);
   }
@@ -238,6 +243,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
   const bool there = on_device(a, *a_layout) && on_device(b, *b_layout) && on_device(c, *c_layout) &&
                      on_device(d, *d_layout) && (workspace_bytes == 0 || emulated::on_device(workspace, workspace_bytes));
   if (!there || !vectors_aligned(*product, *d_layout)) return CUBLAS_STATUS_INVALID_VALUE;
+  ++emulated::products.all;
+  if (epilogue_of(*product).b_sums) ++emulated::products.with_sums;
   const bool f64 = product->scale == CUDA_R_64F;
   const auto scalar = [&](const void* at) { return f64 ? *static_cast<const double*>(at) : *static_cast<const float*>(at); };
   const Call call{*product, scalar(alpha), scalar(beta), a, b, c, d, *a_layout, *b_layout, *c_layout, *d_layout,

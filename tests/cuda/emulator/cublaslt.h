@@ -11,6 +11,14 @@ namespace ashlar::emulated {
 // What the search finds, but what is not carried out: products that end in anything, or all with the first of the algorithms.
 enum class Refuses : std::uint8_t { nothing, epilogues, first_algorithm };
 extern Refuses refuses;
+// Products for which the search has only algorithms that leave most of the device idle: those with sums of rows, or batches.
+enum class Narrow : std::uint8_t { nothing, sums, batches };
+extern Narrow narrow;
+// What has been carried out.
+struct Products {
+  int all = 0, with_sums = 0;
+};
+extern Products products;
 
 }  // namespace ashlar::emulated
 

@@ -37,6 +37,36 @@ void compare_products(Dim rows, emulated::Refuses what) {
 
 }  // namespace
 
+// The products that a gradient of weights, batches of 3 of K rows each, was carried out by, with the sums of rows of its first
+// operand; compared with the CPU's.
+emulated::Products gradient_products(Dim k, emulated::Narrow what) {
+  const Array dy = randn({3, k, 24}, DType::bf16, 1), x = randn({3, k, 16}, DType::bf16, 2);
+  emulated::narrow = what;
+  emulated::products = {};
+  same_on_gpu({dy, x}, {Array::full({3, 24, 16}, NAN), Array::full({3, 24}, NAN)}, gpu_tolerance(DType::bf16),
+              [](const Exec& exec, const Arrays& in, const Arrays& out) {
+                kernels::matmul(exec, in[0].transpose(1, 2), in[1], out[0], {.row_sums = out[1]});
+              });
+  emulated::narrow = emulated::Narrow::nothing;
+  return emulated::products;
+}
+
+TEST_CASE("sums of rows are left out of a long product that they would keep on a part of the device", "[emulator]") {
+  const auto wide = gradient_products(4096, emulated::Narrow::nothing);
+  REQUIRE((wide.all == 1 && wide.with_sums == 1));
+  const auto narrow = gradient_products(4160, emulated::Narrow::sums);
+  REQUIRE((narrow.all == 1 && narrow.with_sums == 0));
+  const auto brief = gradient_products(1024, emulated::Narrow::sums);
+  REQUIRE((brief.all == 1 && brief.with_sums == 1));
+}
+
+TEST_CASE("a batch of long products that would leave the device idle is carried out one by one", "[emulator]") {
+  const auto narrow = gradient_products(4224, emulated::Narrow::batches);
+  REQUIRE((narrow.all == 3 && narrow.with_sums == 3));
+  const auto brief = gradient_products(1088, emulated::Narrow::batches);
+  REQUIRE((brief.all == 1 && brief.with_sums == 1));
+}
+
 TEST_CASE("what the library refuses at last is taken apart, for ever", "[emulator]") {
   compare_products(37, emulated::Refuses::epilogues);
 }

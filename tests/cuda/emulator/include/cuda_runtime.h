@@ -97,6 +97,11 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, Kernel* kernel
   return ashlar::emulated::get_shared_limits(reinterpret_cast<const void*>(kernel), attributes);
 }
 template <class Kernel>
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel*, int, std::size_t) {
+  *blocks = 2;
+  return cudaSuccess;
+}
+template <class Kernel>
 cudaError_t cudaFuncSetAttribute(Kernel* kernel, cudaFuncAttribute, int bytes) {
   return ashlar::emulated::set_shared_limit(reinterpret_cast<const void*>(kernel), bytes);
 }
