@@ -8,7 +8,7 @@ namespace ashlar::kernels::device {
 
 using ashlar::cuda::aligned_for, ashlar::cuda::blocks_for, ashlar::cuda::for_elements, ashlar::cuda::grid_of_rows,
     ashlar::cuda::kMaxBlocks, ashlar::cuda::kThreads, ashlar::cuda::kWide, ashlar::cuda::load, ashlar::cuda::Pack,
-    ashlar::cuda::rounded, ashlar::cuda::store;
+    ashlar::cuda::rounded, ashlar::cuda::rounded_pack, ashlar::cuda::store;
 
 constexpr int kWarp = 32;
 constexpr unsigned kAllLanes = 0xffffffffu;

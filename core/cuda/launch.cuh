@@ -49,6 +49,22 @@ __device__ T rounded(A value) {
   }
 }
 
+// A pack of them, in pairs where they become bf16: an instruction rounds two.
+template <class T, int N, class A>
+__device__ Pack<T, N> rounded_pack(const A (&values)[N]) {
+  Pack<T, N> pack;
+  if constexpr (std::is_same_v<T, bfloat16> && std::is_same_v<A, float> && N % 2 == 0) {
+    for (int i = 0; i < N; i += 2) {
+      const __nv_bfloat162 pair = __floats2bfloat162_rn(values[i], values[i + 1]);
+      pack.value[i] = reinterpret_cast<const bfloat16*>(&pair)[0];
+      pack.value[i + 1] = reinterpret_cast<const bfloat16*>(&pair)[1];
+    }
+  } else {
+    for (int i = 0; i < N; ++i) pack.value[i] = rounded<T>(values[i]);
+  }
+  return pack;
+}
+
 template <class T>
 bool aligned_for(const T* data, int n) {
   return reinterpret_cast<std::uintptr_t>(data) % (sizeof(T) * static_cast<std::size_t>(n)) == 0;

@@ -71,9 +71,7 @@ __device__ void write(Part<T, kVectors>& part, int columns, int lane, T* row) {
   for (int k = 0; k < kVectors; ++k) {
     const int first = (k * kWarp + lane) * kWide<T>;
     if (first >= columns) break;
-    Pack<T, kWide<T>> pack;
-#pragma unroll
-    for (int i = 0; i < kWide<T>; ++i) pack.value[i] = rounded<T>(part.value[k][i]);
+    const Pack<T, kWide<T>> pack = rounded_pack<T>(part.value[k]);
     store<kWide<T>>(pack, row + first);
 #pragma unroll
     for (int i = 0; i < kWide<T>; ++i) part.value[k][i] = convert<float>(pack.value[i]);

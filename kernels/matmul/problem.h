@@ -78,7 +78,11 @@ inline Problem check(const ConstView& a, const ConstView& b, const View& y, cons
 
 inline Problem select(const Problem& p, int dim, Dim index) {
   using kernels::select;
-  return {select(p.a, dim, index), select(p.b, dim, index), select(p.y, dim, index), p.options};
+  Problem part{select(p.a, dim, index), select(p.b, dim, index), select(p.y, dim, index), p.options};
+  // Where each product has its own, there is one batch dimension.
+  if (part.options.bias.shape.ndim() == 3) part.options.bias = select(select(part.options.bias, 0, index), 0, 0);
+  if (part.options.row_sums.shape.ndim() == 2) part.options.row_sums = select(part.options.row_sums, 0, index);
+  return part;
 }
 
 // The sums of a's rows as a pass of their own: a (…, M, K), sums (…, M), at most one batch dimension.

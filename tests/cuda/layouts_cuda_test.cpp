@@ -124,7 +124,7 @@ TEST_CASE("embedding of operands that lie apart", "[cuda]") {
                     kernels::embedding_forward(exec, inner(in[1], from), by_row, inner(out[0], to));
                     const std::optional<AnyOrder> any = in_order ? std::nullopt : std::optional<AnyOrder>(std::in_place);
                     kernels::embedding_backward(exec, by_row, inner(in[2], from), inner(out[1], to));
-                  });
+                  }, in_order);
     }
   }
 }
