@@ -1,5 +1,6 @@
 #include "core/error.h"
 
+#include <cmath>
 #include <cstdio>
 
 namespace ashlar {
@@ -7,6 +8,7 @@ namespace ashlar {
 void append(std::string& text, std::string_view part) { text += part; }
 void append(std::string& text, char part) { text += part; }
 void append(std::string& text, double part) {
+  if (std::isnan(part)) return append(text, std::string_view("nan"));  // of either sign
   char digits[32];
   text.append(digits, static_cast<std::size_t>(std::snprintf(digits, sizeof digits, "%g", part)));
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -20,6 +21,9 @@ constexpr std::size_t kLengthBytes = 8;
 constexpr std::size_t kMaxHeader = 100'000'000;  // the limit of the reference implementation
 constexpr std::string_view kMetadataKey = "__metadata__";
 
+// Values of binary16, of which there are no arrays, are read as f32, which has all of them.
+constexpr std::string_view kHalf = "F16";
+
 // The format's dtypes of whole bytes; those without a DType can be listed but not read.
 struct FormatType {
   std::string_view name;
@@ -29,7 +33,7 @@ struct FormatType {
 constexpr std::array kTypes{
     FormatType{"F64", 8, DType::f64},     FormatType{"F32", 4, DType::f32},     FormatType{"BF16", 2, DType::bf16},
     FormatType{"I64", 8, DType::i64},     FormatType{"I32", 4, DType::i32},     FormatType{"U8", 1, DType::u8},
-    FormatType{"F16", 2, std::nullopt},   FormatType{"I16", 2, std::nullopt},   FormatType{"I8", 1, std::nullopt},
+    FormatType{kHalf, 2, DType::f32},      FormatType{"I16", 2, std::nullopt},   FormatType{"I8", 1, std::nullopt},
     FormatType{"U64", 8, std::nullopt},   FormatType{"U32", 4, std::nullopt},   FormatType{"U16", 2, std::nullopt},
     FormatType{"BOOL", 1, std::nullopt},  FormatType{"C64", 8, std::nullopt},   FormatType{"F8_E4M3", 1, std::nullopt},
     FormatType{"F8_E5M2", 1, std::nullopt},
@@ -38,6 +42,13 @@ constexpr std::array kTypes{
 const FormatType* find_type(std::string_view name) {
   const auto found = std::ranges::find(kTypes, name, &FormatType::name);
   return found == kTypes.end() ? nullptr : &*found;
+}
+// Exact.
+float widened(std::uint16_t half) {
+  const std::uint32_t sign = (half & 0x8000u) << 16, exponent = half >> 10 & 0x1fu, fraction = half & 0x3ffu;
+  if (exponent == 0) return std::copysign(std::ldexp(static_cast<float>(fraction), -24), sign ? -1.0f : 1.0f);
+  const std::uint32_t wide = exponent == 0x1f ? 0xff : exponent + 127 - 15;  // infinity and NaN have the largest
+  return std::bit_cast<float>(sign | wide << 23 | fraction << 13);
 }
 std::string_view format_name(DType dtype) {
   return std::ranges::find(kTypes, std::optional(dtype), &FormatType::dtype)->name;
@@ -146,7 +157,7 @@ DType SafetensorsFile::dtype(const std::string& name) const {
   const std::string& stored = entry(name).dtype;
   const auto dtype = find_type(stored)->dtype;
   ASHLAR_CHECK(dtype, path().string(), ": tensor '", name, "' has dtype ", stored,
-               "; convert it to F64, F32, BF16, I64, I32 or U8");
+               "; convert it to F64, F32, F16, BF16, I64, I32 or U8");
   return *dtype;
 }
 
@@ -161,6 +172,12 @@ Array SafetensorsFile::read(const std::string& name) const {
   const Entry& found = entry(name);
   Array result = Array::empty(shape(name), dtype(name));
   const View view = result;
+  if (found.dtype == kHalf) {
+    std::vector<std::uint16_t> halves(static_cast<std::size_t>(result.numel()));
+    file_.read(found.begin, halves.data(), found.end - found.begin);
+    std::ranges::transform(halves, view.as<float>(), widened);
+    return result;
+  }
   file_.read(found.begin, view.data, found.end - found.begin);
   return result;
 }

@@ -16,7 +16,9 @@ std::vector<fs::path> sorted_entries(const fs::path& folder, std::string_view wh
   std::vector<fs::path> entries;
   fs::directory_iterator walk(folder, failure);
   ASHLAR_CHECK(!failure, what, ": cannot list the folder ", folder.string(), ": ", failure.message());
-  for (const fs::directory_entry& entry : walk) entries.push_back(entry.path());
+  for (const fs::directory_entry& entry : walk) {
+    if (!entry.path().filename().string().starts_with('.')) entries.push_back(entry.path());
+  }
   std::ranges::sort(entries, {}, [](const fs::path& path) { return path.filename().string(); });
   return entries;
 }

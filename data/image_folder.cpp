@@ -47,13 +47,27 @@ void check_same_classes(const fs::path& folder, const std::vector<std::string>& 
   check("test", "train", test, train);
 }
 
-ImageSplit read_split(const fs::path& split, const std::vector<std::string>& classes, Dim side) {
+// What lies in class folders and is no image.
+struct PassedOver {
+  int files = 0, folders = 0;
+
+  std::string text() const {
+    if (files + folders == 0) return "";
+    return concat("; passed over there: ", files, files == 1 ? " file that is" : " files that are", " no png, jpg or bmp, ", folders,
+                  folders == 1 ? " folder" : " folders");
+  }
+};
+
+ImageSplit read_split(const fs::path& split, const std::vector<std::string>& classes, Dim side, PassedOver& others) {
   std::vector<fs::path> files;
   std::vector<std::int32_t> labels;
   for (std::size_t c = 0; c < classes.size(); ++c) {
     const std::size_t before = files.size();
-    for (const fs::path& entry : sorted_entries(split / classes[c], kWhat))
-      if (is_image(entry)) files.push_back(entry);
+    for (const fs::path& entry : sorted_entries(split / classes[c], kWhat)) {
+      if (fs::is_directory(entry)) ++others.folders;
+      else if (is_image(entry)) files.push_back(entry);
+      else ++others.files;
+    }
     ASHLAR_CHECK(files.size() > before, kWhat, ": the class folder ", (split / classes[c]).string(),
                  " holds no images (*.png, *.jpg, *.jpeg, *.bmp)");
     labels.resize(files.size(), static_cast<std::int32_t>(c));
@@ -96,14 +110,15 @@ ImageDataset load_class_folders(const fs::path& folder, Dim side) {
   ImageDataset data;
   data.class_names = class_folders(folder / "train");
   check_same_classes(folder, data.class_names, class_folders(folder / "test"));
-  data.train = read_split(folder / "train", data.class_names, side);
-  data.test = read_split(folder / "test", data.class_names, side);
+  PassedOver others;
+  data.train = read_split(folder / "train", data.class_names, side, others);
+  data.test = read_split(folder / "test", data.class_names, side, others);
   const Shape train = data.train.images.shape(), test = data.test.images.shape();
   ASHLAR_CHECK(train[2] == test[2] && train[3] == test[3], kWhat, ": the images of ",
                (folder / "test").string(), " are ", test[3], "x", test[2], " pixels, those of ",
                (folder / "train").string(), " ", train[3], "x", train[2], kOneSize);
   data.description = concat(data.class_names.size(), " class folders of ", train[3], "x", train[2],
-                            " images in ", folder.string());
+                            " images in ", folder.string(), others.text());
   return data;
 }
 

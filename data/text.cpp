@@ -18,12 +18,19 @@ namespace {
 
 constexpr const char* kWhat = "text";
 
+// Whether a word of the file's name begins with this, or is this: not "latest", "constraints" or "invalid".
+bool has_word(const std::string& file, std::string_view word, bool whole = false) {
+  const auto letter = [&](std::size_t i) { return i < file.size() && std::isalpha(static_cast<unsigned char>(file[i])); };
+  for (std::size_t at = file.find(word); at != std::string::npos; at = file.find(word, at + 1)) {
+    if ((at == 0 || !letter(at - 1)) && !(whole && letter(at + word.size()))) return true;
+  }
+  return false;
+}
+
 bool names(const std::string& split, const std::string& file) {
-  const std::size_t at = file.find(split);
-  if (at == std::string::npos) return false;
-  // "latest.txt" or "train_without_test.txt" are no test split, which nobody would miss.
-  return split != "test" || ((at == 0 || !std::isalpha(static_cast<unsigned char>(file[at - 1]))) && !names("train", file) &&
-                             !names("valid", file));
+  if (split == "valid") return has_word(file, split) || has_word(file, "val", true);
+  // "train_without_test.txt" is no test split, which nobody would miss.
+  return has_word(file, split) && (split != "test" || (!names("train", file) && !names("valid", file)));
 }
 
 // The file of a split in a folder; an empty path if there is none.
@@ -120,7 +127,8 @@ TextDataset load_text(const fs::path& path) {
     return read_text(file);
   };
   TextDataset data{read("train", train), read("valid", valid), {}, test.empty() ? "" : read("test", test)};
-  data.description = (wikitext ? "WikiText in " : "text files in ") + folder->string();
+  const std::string files = concat(train.filename().string(), " and ", valid.filename().string());
+  data.description = concat(wikitext ? "WikiText" : files, " in ", folder->string());
   return data;
 }
 

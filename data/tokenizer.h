@@ -1,5 +1,5 @@
 // Byte-level byte pair encoding as GPT-2 does it (Sennrich et al. 2016; Radford et al. 2019), with GPT-2's
-// two files: encoder.json maps every token to its id, vocab.bpe lists the merges in the order in which they
+// two files: vocab.json maps every token to its id, merges.txt lists the merges in the order in which they
 // apply.
 #pragma once
 #include <array>
@@ -37,13 +37,13 @@ class Tokenizer {
   // together.
   Tokenizer(std::vector<std::string> tokens, std::vector<TokenPair> merges);
 
-  // Reads encoder.json and vocab.bpe of a folder, or Hugging Face's vocab.json and merges.txt, which are the
-  // same under other names. InputError naming file and token when one of them is missing, damaged or does not
-  // match the other.
+  // Reads vocab.json and merges.txt of a folder, as Hugging Face calls them, OpenAI's encoder.json and vocab.bpe, which are the
+  // same, or the tokenizer.json in which Hugging Face has both. InputError naming file and token when one of them is missing,
+  // damaged or does not match the other.
   static Tokenizer load(const std::filesystem::path& folder);
   // Whether a folder has a vocabulary under one of these names.
   static bool is_in(const std::filesystem::path& folder);
-  // Makes the folder and writes encoder.json and vocab.bpe, each atomically.
+  // Makes the folder and writes vocab.json and merges.txt, each atomically. Those are what load() finds first.
   void save(const std::filesystem::path& folder) const;
 
   Dim vocab_size() const { return static_cast<Dim>(tokens_.size()); }

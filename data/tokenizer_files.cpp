@@ -1,4 +1,4 @@
-// encoder.json and vocab.bpe, or vocab.json and merges.txt.
+// vocab.json and merges.txt, encoder.json and vocab.bpe, or tokenizer.json.
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -15,15 +15,16 @@ namespace {
 
 constexpr const char* kWhat = "tokenizer";
 
-// The two files as OpenAI calls them, which is how they are saved, and as Hugging Face does.
+// The two files as Hugging Face calls them, which is how they are saved, and as OpenAI does; and what newer versions of
+// transformers write in place of them.
 struct Names {
   const char *vocabulary, *merges;
 };
-constexpr Names kOwnNames{"encoder.json", "vocab.bpe"}, kHuggingFaceNames{"vocab.json", "merges.txt"};
+constexpr Names kNames[] = {{"vocab.json", "merges.txt"}, {"encoder.json", "vocab.bpe"}, {"tokenizer.json", "tokenizer.json"}};
 
 std::optional<Names> find_names(const fs::path& folder) {
   std::error_code failure;
-  for (const Names& names : {kOwnNames, kHuggingFaceNames})
+  for (const Names& names : kNames)
     if (fs::exists(folder / names.vocabulary, failure)) return names;
   return std::nullopt;
 }
@@ -38,8 +39,7 @@ std::string excerpt(std::string_view text) {
 }
 
 // {"token": id, …} with the ids 0 … n − 1.
-std::vector<std::string> parse_vocabulary(const fs::path& path) {
-  const Json json = read_json(path);
+std::vector<std::string> parse_vocabulary(const Json& json, const fs::path& path) {
   ASHLAR_CHECK(json.is_object(), kWhat, ": ", path.string(), " is not a JSON object of tokens and ids");
   std::vector<std::string> tokens(json.size());
   std::vector<bool> seen(json.size(), false);
@@ -63,11 +63,10 @@ std::vector<std::string> parse_vocabulary(const fs::path& path) {
 }
 
 // A line "#version: …", then one merge a line: two tokens with a space between.
-std::vector<TokenPair> parse_merges(const fs::path& path, const fs::path& vocabulary_path,
+std::vector<TokenPair> parse_merges(const std::string& content, const fs::path& path, const fs::path& vocabulary_path,
                                     const std::vector<std::string>& tokens) {
   std::unordered_map<std::string_view, TokenId> id_of;
   for (std::size_t id = 0; id < tokens.size(); ++id) id_of.emplace(tokens[id], static_cast<TokenId>(id));
-  const std::string content = read_file(path);
   std::vector<TokenPair> merges;
   std::size_t number = 0;
   for (std::size_t begin = 0; begin < content.size();) {
@@ -95,17 +94,35 @@ std::vector<TokenPair> parse_merges(const fs::path& path, const fs::path& vocabu
   return merges;
 }
 
+// The merges of a tokenizer.json, texts or pairs, as the lines of a file.
+std::string lines_of(const Json& merges, const fs::path& path) {
+  ASHLAR_CHECK(merges.is_array(), kWhat, ": ", path.string(), " has no list of merges in its model");
+  std::string lines;
+  for (const Json& merge : merges) {
+    const bool pair = merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string();
+    ASHLAR_CHECK(pair || merge.is_string(), kWhat, ": ", path.string(), ": the merge ", excerpt(merge.dump()), " is no two tokens");
+    lines += (pair ? merge[0].get<std::string>() + " " + merge[1].get<std::string>() : merge.get<std::string>()) + "\n";
+  }
+  return lines;
+}
+
 }  // namespace
 
 bool Tokenizer::is_in(const fs::path& folder) { return find_names(folder).has_value(); }
 
 Tokenizer Tokenizer::load(const fs::path& folder) {
   const std::optional<Names> names = find_names(folder);
-  ASHLAR_CHECK(names, kWhat, ": ", folder.string(), " has neither ", kOwnNames.vocabulary, " (with ", kOwnNames.merges,
-               ") nor ", kHuggingFaceNames.vocabulary, " (with ", kHuggingFaceNames.merges, ")");
+  ASHLAR_CHECK(names, kWhat, ": ", folder.string(), " has neither ", kNames[0].vocabulary, " (with ", kNames[0].merges, ") nor ",
+               kNames[1].vocabulary, " (with ", kNames[1].merges, ") nor ", kNames[2].vocabulary);
   const fs::path vocabulary = folder / names->vocabulary, merges = folder / names->merges;
-  std::vector<std::string> tokens = parse_vocabulary(vocabulary);
-  std::vector<TokenPair> pairs = parse_merges(merges, vocabulary, tokens);
+  const Json json = read_json(vocabulary);
+  const bool both = vocabulary == merges;
+  const Json model = both && json.is_object() ? json.value("model", Json::object()) : Json();
+  ASHLAR_CHECK(!both || (model.is_object() && model.contains("vocab") && model.value("type", "BPE") == "BPE"), kWhat, ": ",
+               vocabulary.string(), " is not the tokenizer of a byte-level BPE");
+  std::vector<std::string> tokens = parse_vocabulary(both ? model["vocab"] : json, vocabulary);
+  const std::string lines = both ? lines_of(model.value("merges", Json()), merges) : read_file(merges);
+  std::vector<TokenPair> pairs = parse_merges(lines, merges, vocabulary, tokens);
   try {
     return Tokenizer(std::move(tokens), std::move(pairs));
   } catch (const InputError& error) {
@@ -120,8 +137,8 @@ void Tokenizer::save(const fs::path& folder) const {
     vocabulary += concat(id == 0 ? "{" : ", ", Json(spell_bytes(tokens_[id])).dump(), ": ", id);
   for (const TokenPair& pair : merges_)
     merges += spell_bytes(token(pair.left)) + " " + spell_bytes(token(pair.right)) + "\n";
-  write_file(folder / kOwnNames.vocabulary, vocabulary + "}\n");
-  write_file(folder / kOwnNames.merges, merges);
+  write_file(folder / kNames[0].vocabulary, vocabulary + "}\n");
+  write_file(folder / kNames[0].merges, merges);
 }
 
 }  // namespace ashlar::data

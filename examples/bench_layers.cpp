@@ -217,7 +217,7 @@ void run(int argc, char** argv) {
   options.add("layers", s.layers, "specs, separated by semicolons").value_name("LIST");
   options.add("shapes", s.shapes, "INxOUT, separated by commas").value_name("LIST");
   options.add("tokens", s.tokens, "rows of the input, separated by commas").value_name("LIST");
-  options.add("sweep", s.sweep, "every kind of layer on the shapes of small and base transformers instead");
+  options.add("sweep", s.sweep, "every kind of layer, on the shapes of small and base transformers, where --layers and --shapes do not say otherwise");
   options.add("repeats", s.repeats, "timed passes, of which the median counts").at_least(1);
   options.add("table", s.table, "a table instead of JSON lines");
   add_device_option(options, s.device);
@@ -225,10 +225,9 @@ void run(int argc, char** argv) {
   add_threads_option(options, s.threads);
   if (!options.parse(argc, argv)) return;
   set_num_threads(s.threads);
-  if (s.sweep) {
-    s.layers = kSweepLayers;
-    s.shapes = kSweepShapes;
-  }
+  const auto given = [&](const char* option) { return options.source(option) != Source::default_value; };
+  if (s.sweep && !given("layers")) s.layers = kSweepLayers;
+  if (s.sweep && !given("shapes")) s.shapes = kSweepShapes;
   const std::vector<MapShape> shapes = parse_shapes(s.shapes);
   const std::vector<std::string> layers = split(s.layers, ';');
   std::vector<Dim> tokens;

@@ -33,6 +33,20 @@ struct Guess {
   double probability;
 };
 
+// The files that hold an image: one that does not spoils none of the others. What is wrong with them is added to `failures`.
+std::vector<std::string> readable(const std::vector<std::string>& files, std::string& failures) {
+  std::vector<std::string> result;
+  for (const std::string& file : files) {
+    try {
+      data::decode_image(file);
+      result.push_back(file);
+    } catch (const InputError& error) {
+      failures += (failures.empty() ? "" : "; ") + std::string(error.what());
+    }
+  }
+  return result;
+}
+
 // The `top` likeliest classes by these logits.
 std::vector<Guess> likeliest(const std::vector<float>& logits, const std::vector<std::string>& names, std::int64_t top) {
   std::vector<std::size_t> order(logits.size());
@@ -90,9 +104,18 @@ void run(int argc, char** argv) {
   model.freeze();
 
   const NoGrad no_grad;
-  const auto count = static_cast<Dim>(s.images.size());
-  const data::ImageSplit split{data::read_images({s.images.begin(), s.images.end()}, config.image),
-                               Array::zeros({count}, DType::i32)};
+  std::vector<std::string> images = s.images;
+  std::string failures;
+  const auto read = [&] { return data::read_images({images.begin(), images.end()}, config.image); };
+  Array pixels;
+  try {
+    pixels = read();
+  } catch (const InputError&) {
+    images = readable(s.images, failures);
+    if (images.empty()) throw;
+    pixels = read();
+  }
+  const data::ImageSplit split{pixels, Array::zeros({static_cast<Dim>(images.size())}, DType::i32)};
   const data::ImageEvaluation batches(split, kBatch, data.normalisation);
   std::vector<std::vector<Guess>> guesses;
   for (Dim index = 0; index < batches.batches(); ++index) {
@@ -102,7 +125,8 @@ void run(int argc, char** argv) {
       guesses.push_back(likeliest({row, row + config.classes}, data.class_names, s.top));
     }
   }
-  print(s.images, guesses);
+  print(images, guesses);
+  if (!failures.empty()) throw InputError(failures);
 }
 
 }  // namespace

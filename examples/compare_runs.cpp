@@ -51,6 +51,13 @@ void run(int argc, char** argv) {
   options.add("out", out, "the report to write").value_name("FILE");
   if (!options.parse(argc, argv)) return;
   ASHLAR_CHECK(!folders.empty(), "no runs given; name the --out folders of some, see --help");
+  // Such as a report between the runs of runs/*.
+  std::erase_if(folders, [](const std::string& path) {
+    const bool file = std::filesystem::is_regular_file(path);
+    if (file) std::printf("note: %s is a file, not the folder of a run: passed over\n", path.c_str());
+    return file;
+  });
+  ASHLAR_CHECK(!folders.empty(), "these are all files; name the --out folders of runs, see --help");
   for (const std::string& folder : folders) {
     ASHLAR_CHECK(!folder.empty(), "RUN: the path is empty; give the --out folder of a run");
     ASHLAR_CHECK(std::filesystem::exists(RunFolder{folder}.metrics()), folder,

@@ -110,9 +110,13 @@ void compress(const CompressionOptions& s, const SafetensorsFile& weights, const
   out.begin(s.start(), config);
   if (subject.tokenizer) subject.tokenizer->save(s.out);
   std::filesystem::rename(new_weights, out.model());
-  std::printf("written to %s; train on, with a lower --lr than at first: %s --config %s --init-from %s --out %s\n",
-              s.out.string().c_str(), subject.train_on.c_str(), shell_word(out.config().string()).c_str(),
-              shell_word(out.model().string()).c_str(),
+  // A tenth of the first one is mostly a good rate to begin with.
+  const auto first_lr = config.find("lr");
+  const bool known = first_lr != config.end() && first_lr->is_number();
+  const std::string lr = known ? concat(" --lr ", first_lr->template get<double>() / 10) : "";
+  std::printf("written to %s; train on%s: %s --config %s%s --init-from %s --out %s\n", s.out.string().c_str(),
+              known ? "" : ", with a lower --lr than at first", subject.train_on.c_str(), shell_word(out.config().string()).c_str(),
+              lr.c_str(), shell_word(out.model().string()).c_str(),
               shell_word((s.out / ".." / (out.name() + "-trained")).lexically_normal().string()).c_str());
 }
 

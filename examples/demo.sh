@@ -7,7 +7,6 @@
 #   MINUTES=0.9   training time of each model
 #   OUT=runs/demo where the runs and the report go
 set -euo pipefail
-trap 'exit 130' INT  # a training only notes it
 # Paths that are given count from where the demo is started.
 ASHLAR_DATA=${ASHLAR_DATA:+$(realpath -m "$ASHLAR_DATA")}
 out=${OUT:+$(realpath -m "$OUT")}

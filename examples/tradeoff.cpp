@@ -6,6 +6,7 @@
 #include "core/files.h"
 #include "examples/support/options.h"
 #include "examples/support/program.h"
+#include "examples/support/run_folder.h"
 #include "examples/support/run_limits.h"
 #include "examples/support/study.h"
 
@@ -38,6 +39,10 @@ void run(int argc, char** argv) {
   Study study(s, std::filesystem::path(argv[0]).replace_filename("train_" + s.task));
   make_writable_folder(s.out);
   const FolderLock lock(s.out);
+  for (const std::filesystem::path& file : {RunFolder{s.out}.metrics(), RunFolder{s.out}.model()}) {
+    ASHLAR_CHECK(!std::filesystem::exists(file), "--out ", s.out.string(), " holds ", file.filename().string(),
+                 ", so it is the folder of a run; give another one");
+  }
   const SignalGuard signals;
   const bool stopped = !study.go();
   if (stopped) std::printf("stopped; the same command goes on\n");

@@ -69,6 +69,7 @@ data::Tokenizer find_tokenizer(const Settings& s, const data::TextDataset& text)
   if (s.training.resume) return data::Tokenizer::load(s.training.out);
   if (!s.tokenizer.empty()) return data::Tokenizer::load(s.tokenizer);
   if (!s.training.init_from.empty()) {
+    open_weights("--init-from", s.training.init_from);  // or what is wrong with them
     const auto folder = s.training.init_from.parent_path();
     ASHLAR_CHECK(data::Tokenizer::is_in(folder), "--init-from ", s.training.init_from.string(),
                  ": no vocabulary lies beside these weights, whose tokens would mean something else with a new one; give the "
@@ -168,6 +169,7 @@ void run(int argc, char** argv) {
   OrderedJson config = options.resolved();
   const OrderedJson for_huggingface = huggingface_config(s.gpt);
   for (const auto& [key, value] : for_huggingface.items()) config[key] = value;
+  config["dtype"] = t.dtype == "bf16" ? "bfloat16" : "float32";  // the key is one of Hugging Face's too, with these names
   train(task, t, config);
 }
 

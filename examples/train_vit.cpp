@@ -146,10 +146,11 @@ void run(int argc, char** argv) {
   Vit model(Scope::root(t.compute_dtype(), t.seed, Device::parse(t.device)), s.vit);
   if (!t.resume && !t.init_from.empty()) load(model, s);
   check_begin(t, {s.vit.width, s.vit.heads, s.vit.hidden, s.vit.linear, s.gelu});
-  const std::filesystem::path began_with = t.resume              ? RunFolder{t.out}.config()
+  const std::filesystem::path of_weights = t.resume              ? RunFolder{t.out}.config()
                                            : t.init_from.empty() ? std::filesystem::path()
                                                                  : t.init_from.parent_path() / "config.json";
-  const data::Normalisation normalisation = normalisation_of(began_with, dataset, !s.new_head);
+  const data::Normalisation normalisation =
+      normalisation_of({of_weights, options.config_file()}, dataset, !s.new_head && !of_weights.empty());
   data::Prefetch batches(data::ImageLoader(dataset.train, t.batch_part(), t.seed, s.augmentation, normalisation));
   std::vector<Evaluation> evaluations;
   const auto add_evaluation = [&](const std::string& split, const data::ImageSplit& images) {

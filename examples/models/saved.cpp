@@ -187,11 +187,8 @@ OrderedJson vit_data_config(const VitData& data) {
 
 namespace {
 
-VitData read_vit_data(const JsonObject& config) {
-  for (const char* key : {"image_mean", "image_std", "class_names"}) {
-    ASHLAR_CHECK(config.has(key), config.where(key), "is missing, and images cannot be classified without it; train_vit --resume adds "
-                 "it to a run, and --init-from FILE --steps 0 makes a run with it of other weights");
-  }
+// By the keys of ours, or those that timm has in the "pretrained_cfg" of its config.json.
+data::Normalisation read_normalisation(const JsonObject& config, const char* mean, const char* std) {
   const auto channels = [&](const char* key) {
     const std::vector<double> numbers = config.numbers(key);
     std::array<float, 3> result{};
@@ -199,31 +196,35 @@ VitData read_vit_data(const JsonObject& config) {
     std::ranges::transform(numbers, result.begin(), [](double number) { return static_cast<float>(number); });
     return result;
   };
-  return {{channels("image_mean"), channels("image_std")}, config.texts("class_names")};
+  return {channels(mean), channels(std)};
 }
 
 }  // namespace
 
 VitData read_vit_data(const std::filesystem::path& path, Dim classes) {
   const JsonObject config(read_json(path), path.string());
-  VitData data = read_vit_data(config);
+  for (const char* key : {"image_mean", "image_std", "class_names"}) {
+    ASHLAR_CHECK(config.has(key), config.where(key), "is missing, and images cannot be classified without it; train_vit --resume adds "
+                 "it to a run, and --init-from FILE --steps 0 makes a run with it of other weights");
+  }
+  const VitData data{read_normalisation(config, "image_mean", "image_std"), config.texts("class_names")};
   ASHLAR_CHECK(static_cast<Dim>(data.class_names.size()) == classes, config.where("class_names"), "has ", data.class_names.size(),
                " names, and the weights are for ", classes, " classes");
   return data;
 }
 
-data::Normalisation normalisation_of(const std::filesystem::path& config_file, const data::ImageDataset& dataset, bool classes) {
-  std::error_code not_there;
-  if (std::filesystem::exists(config_file, not_there)) {
-    const JsonObject config(read_json(config_file), config_file.string());
-    if (config.has("image_mean")) {
-      const VitData its = read_vit_data(config);
-      if (classes && its.class_names != dataset.class_names) {
-        std::printf("note: these weights were trained to tell %s apart, the data has %s\n", join_first(its.class_names).c_str(),
-                    join_first(dataset.class_names).c_str());
-      }
-      return its.normalisation;
+data::Normalisation normalisation_of(const std::vector<std::filesystem::path>& configs, const data::ImageDataset& dataset, bool classes) {
+  for (const std::filesystem::path& file : configs) {
+    std::error_code not_there;
+    if (!std::filesystem::exists(file, not_there)) continue;
+    const JsonObject config(read_json(file), file.string()), of_timm = config.object("pretrained_cfg");
+    const std::vector<std::string> names = config.has("class_names") ? config.texts("class_names") : dataset.class_names;
+    if (classes && names != dataset.class_names) {
+      std::printf("note: these weights were trained to tell %s apart, the data has %s\n", join_first(names).c_str(),
+                  join_first(dataset.class_names).c_str());
     }
+    if (config.has("image_mean")) return read_normalisation(config, "image_mean", "image_std");
+    if (of_timm.has("mean")) return read_normalisation(of_timm, "mean", "std");
   }
   return data::channel_statistics(dataset.train);
 }

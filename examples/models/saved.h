@@ -11,7 +11,7 @@
 namespace ashlar {
 
 // What --tokenizer of the programs names, for their --help.
-inline constexpr const char* kTokenizerFolder = "folder with encoder.json and vocab.bpe, or vocab.json and merges.txt";
+inline constexpr const char* kTokenizerFolder = "folder with vocab.json and merges.txt, encoder.json and vocab.bpe, or tokenizer.json";
 
 // The program whose runs have such a config, "train_vit" or "train_gpt", by a key that only they have; empty for others.
 std::string program_of(const Json& config);
@@ -66,8 +66,8 @@ struct VitData {
 OrderedJson vit_data_config(const VitData& data);
 // From a config.json with those keys. InputError naming the file and the key that is missing or unfit for so many classes.
 VitData read_vit_data(const std::filesystem::path& path, Dim classes);
-// How a ViT takes the pixels of `dataset`: as the config.json beside its weights tells, or else, as timm's has none, by the
-// statistics of the training images. With `classes`, tells on stdout where it learned other ones than the dataset has.
-data::Normalisation normalisation_of(const std::filesystem::path& config_file, const data::ImageDataset& dataset, bool classes);
+// How a ViT takes the pixels of `dataset`: as the first config that tells it says, ours or timm's ("pretrained_cfg"), or else by the
+// statistics of the training images. What is not there is passed over. With `classes`, tells on stdout where it learned other ones than the dataset has.
+data::Normalisation normalisation_of(const std::vector<std::filesystem::path>& configs, const data::ImageDataset& dataset, bool classes);
 
 }  // namespace ashlar

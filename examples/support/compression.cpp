@@ -22,17 +22,12 @@ OrderedJson config_to_train_on(const std::filesystem::path& file) {
 
 // What train_gpt needs to know of a model that may be one of Hugging Face's, whose config has keys that it does not know, and
 // does not say what to train it on.
-OrderedJson gpt_config_json(const CompressionOptions& s, const std::filesystem::path& file, GptConfig config, bool has_vocabulary) {
+OrderedJson gpt_config_json(const CompressionOptions& s, const std::filesystem::path& file, GptConfig config) {
   config.linear = new_specs(s, config.linear);
   OrderedJson json = config_to_train_on(file);
-  const auto set_path = [&json](const char* key, const std::filesystem::path& path, const char* flag) {
-    const std::string text = std::filesystem::absolute(path).string();
-    check_utf8(text, flag);
-    json[key] = text;
-  };
   if (!json.contains("width")) {  // not one of ours
     json = OrderedJson::object();
-    if (!s.data.empty()) set_path("data", s.data, "--data");
+    if (!s.data.empty()) check_utf8(json["data"] = std::filesystem::absolute(s.data).string(), "--data");
   }
   json.update(huggingface_config(config));
   json["width"] = config.width;
@@ -40,7 +35,7 @@ OrderedJson gpt_config_json(const CompressionOptions& s, const std::filesystem::
   json["heads"] = config.heads;
   json["hidden"] = config.hidden;
   json["context"] = config.context;
-  if (has_vocabulary) set_path("tokenizer", s.out, "--out");
+  json["tokenizer"] = "";  // that beside the weights, wherever they are moved to
   return json;
 }
 
@@ -73,13 +68,13 @@ Subject<Vit> vit_subject(const CompressionOptions& s, const SafetensorsFile& wei
       .calibration_loss = {}};
   if (!s.data.empty()) {
     const data::ImageDataset dataset = data::load_images(s.data, config.image);
-    const data::ImageEvaluation test(dataset.test, s.batch, normalisation_of(config_file, dataset, true));
+    const data::ImageEvaluation test(dataset.test, s.batch, normalisation_of({config_file}, dataset, true));
     subject.evaluate = [test](const Vit& model, const EvalProgress& progress) { return evaluate(model, test, progress); };
   }
   if (!s.calibrate.empty()) {
     const data::ImageDataset dataset = data::load_images(s.calibrate, config.image);
     const bool tell_classes = s.calibrate != s.data;  // else they have been told
-    subject.calibration_loss = [train = dataset.train, seen = normalisation_of(config_file, dataset, tell_classes)](Dim batch) {
+    subject.calibration_loss = [train = dataset.train, seen = normalisation_of({config_file}, dataset, tell_classes)](Dim batch) {
       const data::Augmentation none{.crop_padding = 0, .flip = false};
       const data::ImageLoader loader(train, batch, kCalibrationSeed, none, seen);
       return [loader](const Vit& model, Dim index) {
@@ -109,7 +104,7 @@ Subject<Gpt2> gpt_subject(const CompressionOptions& s) {
       .load = [](Gpt2& model, const SafetensorsFile& file) { model.load(file); },
       .save = [](const Gpt2& model) { return export_weights(model, Gpt2::huggingface()); },
       .train_on = has_vocabulary ? "train_gpt" : "train_gpt --tokenizer DIR",
-      .config = gpt_config_json(s, folder / "config.json", config, has_vocabulary),
+      .config = gpt_config_json(s, folder / "config.json", config),
       .tokenizer = {},
       .split = "valid",
       .evaluate = {},

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 
 #include "examples/support/format.h"
 
@@ -14,11 +15,13 @@ std::optional<std::string> next_rate(std::vector<TriedRate> tried) {
   if (tried.size() < 2 || !std::isfinite(best->loss)) return std::nullopt;
   const bool lowest = best == tried.begin();
   if (!lowest && best != tried.end() - 1) return std::nullopt;
-  constexpr double kFarthest = 10;
-  const double neighbour = lowest ? best[1].lr : best[-1].lr;
-  const double next = best->lr * std::clamp(best->lr / neighbour, 1 / kFarthest, kFarthest);
+  const TriedRate& neighbour = lowest ? best[1] : best[-1];
+  // Where a loss does not tell the rates apart, nothing says that there is a better one beyond.
+  constexpr double kFarthest = 10, kTells = 1e-3;
+  if (loss(neighbour) - best->loss <= kTells * std::abs(best->loss)) return std::nullopt;
+  const double next = best->lr * std::clamp(best->lr / neighbour.lr, 1 / kFarthest, kFarthest);
   const std::string text = printed("%.3g", next);
-  const double rounded = std::stod(text);
+  const double rounded = std::strtod(text.c_str(), nullptr);
   const bool beyond = lowest ? rounded < best->lr : rounded > best->lr;
   return beyond && rounded > 0 && std::isfinite(rounded) ? std::optional(text) : std::nullopt;
 }

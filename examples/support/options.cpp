@@ -1,11 +1,14 @@
 #include "examples/support/options.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <iostream>
 
 #include "core/error.h"
 #include "core/text.h"
 #include "examples/support/option_values.h"
+#include "examples/support/progress.h"
 
 namespace ashlar::support {
 namespace {
@@ -15,13 +18,12 @@ std::string replaced(std::string text, char from, char to) {
   return text;
 }
 
-// `text` after `start` in lines of at most kColumns, the later ones indented as far as the first begins. Words stay whole.
-std::string wrapped(const std::string& start, const std::string& text) {
-  constexpr std::size_t kColumns = 110;
+// `text` after `start` in lines of at most that many columns, the later ones indented as far as the first begins. Words stay whole.
+std::string wrapped(const std::string& start, const std::string& text, std::size_t columns) {
   std::string result, line = start;
   for (const std::string& word : split(text, ' ')) {
     const bool first = line.size() == start.size();
-    if (!first && line.size() + 1 + word.size() > kColumns) {
+    if (!first && line.size() + 1 + word.size() > columns) {
       result += line + "\n";
       line = std::string(start.size(), ' ') + word;
     } else {
@@ -140,7 +142,9 @@ void Options::unknown(const std::string& what, const std::string& given, bool fl
     }
   }
   const std::string hint = nearest(given, valid);
-  throw InputError(what + " is unknown; " + (hint.empty() ? "see --help" : "did you mean " + hint + "?"));
+  // Of a program that passes options on.
+  const std::string others = flag && positional_name_.starts_with("-- ") ? "; options of the other program follow a --" : "";
+  throw InputError(what + " is unknown" + others + "; " + (hint.empty() ? "see --help" : "did you mean " + hint + "?"));
 }
 
 void Options::read_flags(const std::vector<std::string>& arguments) {
@@ -208,7 +212,10 @@ void Options::read_config(const Json& config, const std::string& file, const std
 bool Options::parse(int argc, const char* const* argv) {
   read_flags({argv + std::min(argc, 1), argv + argc});
   if (help_) {
-    std::cout << help() << std::flush;
+    // A pipe takes any width, and a narrow terminal wraps what would leave no room for the text.
+    constexpr int kWide = 110, kNarrow = 60;
+    const int columns = ::isatty(STDOUT_FILENO) ? std::clamp(terminal_columns(), kNarrow, kWide) : kWide;
+    std::cout << help(static_cast<std::size_t>(columns)) << std::flush;
     return false;
   }
   for (const std::filesystem::path& path : {config_base_ ? config_base_() : std::filesystem::path(), config_}) {
@@ -222,19 +229,19 @@ bool Options::parse(int argc, const char* const* argv) {
   return true;
 }
 
-std::string Options::help() const {
+std::string Options::help(std::size_t columns) const {
   std::size_t width = 0;
   const auto left = [](const Option& o) { return "  " + o.flag() + (o.is_bool_ ? "" : " " + o.value_name_); };
   for (const Option& option : options_) width = std::max(width, left(option).size());
   const std::string others = positional_ ? " " + positional_name_ + "…" : "";
-  std::string text = wrapped(program_ + ": ", summary_) + "\nusage: " + program_ +
+  std::string text = wrapped(program_ + ": ", summary_, columns) + "\nusage: " + program_ +
                      " [--option value | --option=value | --switch | --no-switch]…" + others + "\n\n";
   std::string heading;
   for (const Option& option : options_) {
     if (option.group_ != heading) text += "\n" + (heading = option.group_) + "\n";
     std::string start = left(option);
     start.resize(width + 2, ' ');
-    text += wrapped(start, option.help_line());
+    text += wrapped(start, option.help_line(), columns);
   }
   text += "\nThe keys of a --config file are the options' names with _ for -";
   const auto dotted = std::ranges::find_if(

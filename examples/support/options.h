@@ -88,6 +88,7 @@ class Options {
     config_check_ = std::move(check);
   }
   const std::string& program() const { return program_; }
+  const std::filesystem::path& config_file() const { return config_; }  // of --config
 
   // Keys of configs that belong to other programs reading the same file, and are passed over: those that `example` has.
   void ignored_keys(const OrderedJson& example);
@@ -100,7 +101,7 @@ class Options {
   const std::string& where(std::string_view name) const { return declared(name).where_; }
   // What the config says, also where a flag wins; null if it says nothing.
   const Json* configured(std::string_view name) const { return declared(name).configured_.get(); }
-  std::string help() const;
+  std::string help(std::size_t columns = 110) const;
   // All values that belong to the run, as a config that reproduces it. InputError for a text that JSON cannot hold.
   OrderedJson resolved() const;
 

@@ -30,7 +30,7 @@ svg.key { display: inline-block; width: 24px; height: 8px; margin-right: .4rem; 
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .34rem 1.4rem .34rem 0; text-align: left; border-bottom: 1px solid var(--rule); vertical-align: top; }
 thead th { border-bottom: 1.5px solid var(--soft); } tbody th { font-weight: 400; color: var(--soft); white-space: nowrap; }
-tr.differs td { font-weight: 600; }
+td { overflow-wrap: anywhere; max-width: 28rem; } tr.differs td { font-weight: 600; }
 details { margin-top: 1.2rem; } summary { cursor: pointer; color: var(--soft); }
 )css";
 

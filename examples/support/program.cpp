@@ -11,6 +11,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "examples/support/run_limits.h"
 
 namespace ashlar::support {
 namespace {
@@ -35,8 +36,10 @@ void check_output() {
 int run_program(int argc, char** argv, const std::function<void(int, char**)>& body) {
   const char* program = argc > 0 ? argv[0] : "program";
   try {
+    SignalGuard::forget();
     body(argc, argv);
     check_output();
+    SignalGuard::end_by_noted();
     return 0;
   } catch (const InputError& error) {
     print_error(program, error.what());

@@ -16,11 +16,6 @@ namespace {
 
 constexpr double kRedrawSeconds = 0.1, kLineSeconds = 5;
 
-int terminal_columns() {
-  winsize size{};
-  return ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
-}
-
 // "left  [=====     ] right" in at most `columns`; the bar only if there is room for one.
 std::string with_bar(const std::string& left, double fraction, const std::string& right, int columns) {
   const int room = columns - static_cast<int>(left.size() + right.size()) - 5;
@@ -41,6 +36,11 @@ bool fits(const std::string& left, const std::string& right, int columns) {
 }
 
 }  // namespace
+
+int terminal_columns() {
+  winsize size{};
+  return ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
 
 StatusLine::StatusLine(std::ostream& out, bool terminal, int columns, Clock clock)
     : out_(out), terminal_(terminal), columns_(columns), clock_(std::move(clock)) {}

@@ -9,6 +9,9 @@
 
 namespace ashlar::support {
 
+// Of standard output; 80 where it is no terminal.
+int terminal_columns();
+
 struct ProgressState {
   std::int64_t step = 0, total_steps = 0;
   double fraction = 0;  // of the run, [0, 1]

@@ -92,19 +92,21 @@ std::vector<TableRow> config_rows(const std::vector<const RunRecord*>& runs) {
   return rows;
 }
 
+enum class Over : std::uint8_t { steps, time };
+
 // A chart of the runs over steps or over time; `add` gives it the lines of one run.
 template <class AddLines>
-std::string chart(const std::vector<const RunRecord*>& runs, Chart frame, const AddLines& add) {
+std::string chart(const std::vector<const RunRecord*>& runs, Over over, Chart frame, const AddLines& add) {
   double longest = 0;
   for (const auto* run : runs) longest = std::max(longest, run->last_elapsed());
-  const bool by_time = runs.size() > 1, minutes = longest > 300;
+  const bool by_time = over == Over::time, several = runs.size() > 1, minutes = longest > 300;
   frame.x_label = !by_time ? "step" : minutes ? "wall time, minutes" : "wall time, seconds";
   for (std::size_t i = 0; i < runs.size(); ++i) {
     const RunRecord& run = *runs[i];
     const auto x_of = [&](double step) {
       return !by_time ? step : run.elapsed_at(step) / (minutes ? 60 : 1);
     };
-    const auto name_of_line = [&](const std::string& line) { return by_time ? concat(run.name, ", ", line) : line; };
+    const auto name_of_line = [&](const std::string& line) { return several ? concat(run.name, ", ", line) : line; };
     add(frame, run, static_cast<int>(i), x_of, name_of_line);
   }
   const bool empty = std::ranges::all_of(frame.lines, [](const Line& line) { return line.points.empty(); });
@@ -123,7 +125,7 @@ void add_evals(Chart& frame, const RunRecord& run, int color, LineStyle style, d
   frame.lines.push_back({name_of_line(run.evals.front().split), single ? 1 : color, style, thinned(points, 200)});
 }
 
-std::string render_charts(const std::vector<const RunRecord*>& runs) {
+std::string render_charts(const std::vector<const RunRecord*>& runs, Over over) {
   const bool single = runs.size() == 1;
   const auto loss = [&](Chart& frame, const RunRecord& run, int color, const auto& x_of, const auto& name_of_line) {
     std::vector<Point> points;
@@ -141,12 +143,12 @@ std::string render_charts(const std::vector<const RunRecord*>& runs) {
     };
   };
   std::string html;
-  html += chart(runs, {"Loss", "", "cross-entropy", false, false, {}}, loss);
-  html += chart(runs, {"Accuracy", "", "accuracy", false, true, {}}, evals(&EvalPoint::accuracy));
+  html += chart(runs, over, {"Loss", "", "cross-entropy", false, false, {}}, loss);
+  html += chart(runs, over, {"Accuracy", "", "accuracy", false, true, {}}, evals(&EvalPoint::accuracy));
   const bool words = std::ranges::any_of(runs, [](const RunRecord* run) {
     return std::ranges::any_of(run->evals, [](const auto& e) { return std::isfinite(e.word_perplexity); });
   });
-  html += chart(runs, {words ? "Word perplexity" : "Perplexity", "", "perplexity, logarithmic", true, false, {}},
+  html += chart(runs, over, {words ? "Word perplexity" : "Perplexity", "", "perplexity, logarithmic", true, false, {}},
                 evals(words ? &EvalPoint::word_perplexity : &EvalPoint::perplexity));
   return render_side_by_side(html);
 }
@@ -164,7 +166,9 @@ void write_report(const std::filesystem::path& path, const std::string& title, c
     if (kind.empty()) continue;
     body += "<section>\n";
     if (kind.size() < runs.size()) body = concat(body, "<h2>", unit == Unit::sample ? "Images" : "Text", "</h2>\n");
-    body += render_charts(kind);
+    // What several runs reach is compared by what it costs.
+    body += render_charts(kind, kind.size() > 1 ? Over::time : Over::steps);
+    if (kind.size() > 1) body += "<details><summary>Over steps</summary>\n" + render_charts(kind, Over::steps) + "</details>\n";
     std::vector<std::string> names;
     for (const auto* run : kind) names.push_back(run->name);
     body += render_table(names, key_figures(kind), false);

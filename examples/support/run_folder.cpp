@@ -18,6 +18,8 @@ void check_contents(const RunFolder& run, RunStart start) {
   ASHLAR_CHECK(start != RunStart::resume || checkpoint, "--resume: there is no checkpoint ", run.checkpoint().string(),
                others ? "; give --overwrite in place of --resume to replace what the folder holds by a new run"
                       : "; leave --resume out to begin a new run");
+  ASHLAR_CHECK(start != RunStart::resume || std::filesystem::exists(run.config()), "--resume: there is no ", run.config().string(),
+               ", which tells what the run was trained on and how; put it back there");
   if (start != RunStart::fresh) return;
   ASHLAR_CHECK(!checkpoint, "--out ", run.root.string(),
                " holds the checkpoint of an earlier run; --resume goes on from it, --overwrite replaces the run");

@@ -24,7 +24,7 @@ struct RunFolder {
   std::filesystem::path whole() const;
   std::string name() const { return whole().filename().string(); }
 
-  // InputError if no run may begin so: a resumed one needs a checkpoint there; a fresh one refuses a checkpoint, weights,
+  // InputError if no run may begin so: a resumed one needs a checkpoint and a config there; a fresh one refuses a checkpoint, weights,
   // metrics and a report, so that hours of training are not lost to a forgotten flag; none may begin where another program
   // is at work, or in a folder that cannot be written to. Makes and changes nothing.
   void check(RunStart start) const;

@@ -15,7 +15,7 @@
 namespace ashlar::support {
 namespace {
 
-volatile sig_atomic_t signal_received = 0;
+volatile sig_atomic_t signal_received = 0, latest_signal = 0;
 timespec first_signal;
 
 constexpr int kStopping[] = {SIGINT, SIGTERM, SIGHUP};
@@ -26,7 +26,8 @@ extern "C" void note_signal(int signal) {
   ::clock_gettime(CLOCK_MONOTONIC, &now);
   if (!signal_received) {
     first_signal = now;
-    signal_received = 1;
+    signal_received = signal;
+    latest_signal = signal;
     return;
   }
   const double since = static_cast<double>(now.tv_sec - first_signal.tv_sec) +
@@ -76,6 +77,12 @@ SignalGuard::~SignalGuard() {
 }
 
 bool SignalGuard::received() { return signal_received != 0; }
+
+void SignalGuard::end_by_noted() {
+  if (latest_signal) ::raise(latest_signal);
+}
+
+void SignalGuard::forget() { latest_signal = 0; }
 
 RunLimits::RunLimits(std::optional<std::int64_t> steps, std::optional<double> minutes, double elapsed_before,
                      double step_seconds, Clock clock)

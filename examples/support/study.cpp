@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -164,7 +165,7 @@ Study::Search Study::search(const Candidate& candidate) const {
     const std::string lr = found.rates[i];
     auto run = finished({&candidate, lr, 1});
     const double loss = run ? run->final_loss() : NAN;
-    tried.push_back({lr.empty() ? 0 : std::stod(lr), loss});
+    tried.push_back({std::strtod(lr.c_str(), nullptr), loss});
     if (loss < lowest) {
       lowest = loss;
       found.best = Best{lr, std::move(*run)};

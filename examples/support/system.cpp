@@ -64,7 +64,11 @@ void add_device_option(Options& options, std::string& device) {
 }
 
 void add_dtype_option(Options& options, std::string& dtype) {
-  options.add("dtype", dtype, "activations and matrix operands").choices({"f32", "bf16"}).value_name("NAME");
+  options.add("dtype", dtype, "activations and matrix operands").choices({"f32", "bf16", "float32", "bfloat16"}).value_name("NAME");
+  options.then([&dtype] {
+    if (dtype == "float32") dtype = "f32";
+    if (dtype == "bfloat16") dtype = "bf16";
+  });
 }
 
 void add_threads_option(Options& options, int& threads) {

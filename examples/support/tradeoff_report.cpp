@@ -114,9 +114,14 @@ void write_tradeoff_report(const std::filesystem::path& path, const std::vector<
       render({"Result by cost", cost, result, !percent, percent, lines_of(outcomes, macs_of, result_of)}) +
       render({"Result by speed", speed, result, !percent, percent, lines_of(outcomes, rate_of, result_of)}) +
       render({"Training loss by cost", cost, "cross-entropy", false, false, lines_of(outcomes, macs_of, loss_of)});
+  const RunRecord& first = outcomes[0].runs[0];
+  std::vector<TableRow> rows{{"device", {first.model.text("device", "–")}}, {"build", {first.model.text("build", "–")}}};
+  for (const auto& [key, text] : first.config.flat()) rows.push_back({key, {text}});
+  const std::string configuration =
+      concat("<details><summary>Configuration of the first run</summary>\n", render_table({first.name}, rows, false), "</details>\n");
   write_page(path, "Trade-off", "Trained with Ashlar. A point is a structure at one size, the mean over its seeds.",
              concat("<section>\n", render_side_by_side(charts), render_table(head_of(outcomes[0]), rows_of(outcomes), false),
-                    "</section>\n"));
+                    configuration, "</section>\n"));
 }
 
 }  // namespace ashlar::support

@@ -144,7 +144,7 @@ class Run {
 
   // From here on an earlier run is gone, unless this one goes on from it.
   Metrics begin(const OrderedJson& config) {
-    if (options_.resume && std::filesystem::exists(folder_.config())) {
+    if (options_.resume) {
       const std::string changes = differences(read_json(folder_.config()), config);
       if (!changes.empty()) progress_.message("goes on with other options: " + changes);
     }

@@ -72,7 +72,7 @@ class Run:
         if getattr(args, f"{self.task}_data"):
             command += ["--data", getattr(args, f"{self.task}_data")]
         # Learning a vocabulary takes longer than a short run: the first run's serves all.
-        vocabularies = sorted(args.out.glob("gpt*/**/vocab.bpe"), key=lambda path: path.stat().st_mtime)
+        vocabularies = sorted(args.out.glob("gpt*/**/merges.txt"), key=lambda path: path.stat().st_mtime)
         resumes = (self.folder / "checkpoint" / "state.safetensors").exists()
         if self.task == "gpt" and vocabularies and not resumes:
             command += ["--tokenizer", str(vocabularies[0].parent)]

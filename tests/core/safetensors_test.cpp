@@ -1,6 +1,7 @@
 // The safetensors format: what is written is read back bit for bit, and no file, however hostile, is believed.
 #include "core/safetensors.h"
 
+#include <cmath>
 #include <cstring>
 #include <fstream>
 #include <limits>
@@ -162,6 +163,25 @@ TEST_CASE("dtypes that arrays do not have can be listed but not read") {
   const std::string message = error_of([&] { file.read("mask"); });
   CHECK(contains(message, "'mask'"));
   CHECK(contains(message, "BOOL"));
+}
+
+TEST_CASE("values of 16 bits in IEEE's format are read as f32, exactly") {
+  const TemporaryFolder folder;
+  const std::vector<std::uint16_t> halves{0x0000, 0x8000, 0x3c00, 0xc000, 0x7bff, 0x0400, 0x0001, 0x83ff, 0x7c00, 0xfc00, 0x3555, 0x7e01};
+  const float infinity = std::numeric_limits<float>::infinity();
+  const std::vector<float> values{0, -0.0f, 1, -2, 65504, 0x1p-14f, 0x1p-24f, -1023 * 0x1p-24f, infinity, -infinity, 1365 * 0x1p-12f};
+  const std::string header = R"({"h":{"dtype":"F16","shape":[12],"data_offsets":[0,24]}})";
+  std::string bytes(8 + header.size() + 24, '\0');
+  const std::uint64_t length = header.size();
+  std::memcpy(bytes.data(), &length, 8);
+  std::memcpy(bytes.data() + 8, header.data(), header.size());
+  std::memcpy(bytes.data() + 8 + header.size(), halves.data(), 24);
+  put(folder / "half.safetensors", bytes);
+  const SafetensorsFile file(folder / "half.safetensors");
+  CHECK(file.dtype("h") == DType::f32);
+  const Array read = file.read("h");
+  CHECK(bitwise_equal(read.slice(0, 0, 11), Array::from(values, {11})));
+  CHECK(std::isnan(read.slice(0, 11, 12).item()));
 }
 
 TEST_CASE("every truncation of a file is an error") {

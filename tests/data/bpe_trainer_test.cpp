@@ -103,7 +103,7 @@ std::vector<TokenId> encode_naively(const Vocabulary& vocabulary, std::string_vi
 std::string files_of(const Tokenizer& tokenizer) {
   TemporaryFolder folder;
   tokenizer.save(folder.path());
-  return read_file(folder / "encoder.json") + read_file(folder / "vocab.bpe");
+  return read_file(folder / "vocab.json") + read_file(folder / "merges.txt");
 }
 std::string files_of(const Vocabulary& vocabulary) { return files_of(Tokenizer(vocabulary.tokens, vocabulary.merges)); }
 

@@ -143,8 +143,12 @@ TEST_CASE("a_damaged_binary_release_is_reported_with_its_byte_counts", "[data]")
 TEST_CASE("class_folders_are_read_in_alphabetical_order", "[data]") {
   TemporaryFolder folder;
   write_class_folders(folder.path());
+  for (const char* hidden : {"train/ant/.thumbs.db", "train/ant/._a.png", "train/.cache/x.png", ".git/x"}) folder.write(hidden, "x");
+  REQUIRE(!contains(load_images(folder.path()).description, "passed over"));
   folder.write("train/ant/thumbs.db", "not an image");
+  folder.write("test/zebra/more/x.png", "an image that nobody looks at");
   const ImageDataset data = load_images(folder.path());
+  REQUIRE(contains(data.description, "; passed over there: 1 file that is no png, jpg or bmp, 1 folder"));
   REQUIRE(data.class_names == std::vector<std::string>{"ant", "zebra"});
   REQUIRE(data.train.images.shape() == Shape({5, 3, 3, 5}));
   REQUIRE(data.train.labels.to_vector<std::int32_t>() == std::vector<std::int32_t>{0, 0, 0, 1, 1});

@@ -51,10 +51,13 @@ TEST_CASE("text_folders_are_recognised", "[data]") {
   plain.write("my_train_text.txt", "one");
   plain.write("validation.txt", "two");
   plain.write("the_test.txt", "three");
-  plain.write("latest.txt", "news");
+  for (const char* other : {"latest.txt", "constraints.txt", "invalid.txt", "values.txt", ".train.txt"}) plain.write(other, "news");
   plain.write("notes.md", "train");
   data = load_text(plain.path());
   REQUIRE((data.train == "one" && data.valid == "two" && data.test == "three"));
+  REQUIRE(contains(data.description, "my_train_text.txt and validation.txt in "));
+  std::filesystem::rename(plain / "validation.txt", plain / "my_val.txt");
+  REQUIRE(load_text(plain.path()).valid == "two");
   plain.write("train2.txt", "four");
   const std::string error = error_of([&] { load_text(plain.path()); });
   REQUIRE(contains(error, "several files for the train split"));

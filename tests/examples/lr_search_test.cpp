@@ -23,6 +23,9 @@ TEST_CASE("the search ends where the lowest loss has neighbours, and where there
   CHECK_FALSE(next_rate({{0.01, 1.3}}));
   CHECK_FALSE(next_rate({}));
   CHECK_FALSE(next_rate({{0.01, 1.3}, {0.01, 1.3}}));
+  CHECK_FALSE(next_rate({{0.003, 2.2605}, {0.01, 2.2605}}));  // the loss tells nothing
+  CHECK_FALSE(next_rate({{0.003, 2.2605}, {0.01, 2.2612}}));
+  CHECK(next_rate({{0.003, 2.2605}, {0.01, 2.2635}}) == "0.0009");
   CHECK_FALSE(next_rate({{1e-323, 1.3}, {1e-300, 1.4}}));  // beyond the smallest number
 }
 

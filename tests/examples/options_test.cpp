@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "core/files.h"
+#include "core/text.h"
 #include "examples/support/program.h"
 #include "tests/support/catch.h"
 #include "tests/support/errors.h"
@@ -219,6 +220,7 @@ TEST_CASE("the help names every option with its default") {
     CHECK(contains(help, part));
   }
   CHECK(help.ends_with("with _ for -.\n"));
+  for (const std::string& line : split(options.help(80), '\n')) CHECK((line.size() <= 80 || line.starts_with("usage:")));
   std::string layer = "dense";
   options.add("linear.qkv", layer, "weights");
   CHECK(options.help().ends_with("a name with a dot is a key inside an object:\n  {\"linear\": {\"qkv\": \"dense\"}}\n"));

@@ -197,7 +197,7 @@ TEST_CASE("the report of one run shows its curves and figures and needs no other
   }
 }
 
-TEST_CASE("several runs are drawn over time, each kind in charts of its own") {
+TEST_CASE("several runs are drawn over time and over steps, each kind in charts of its own") {
   const TemporaryFolder folder;
   write_run(folder / "a", Unit::sample);
   write_run(folder / "b", Unit::sample, false);
@@ -205,8 +205,9 @@ TEST_CASE("several runs are drawn over time, each kind in charts of its own") {
   write_report(folder / "report.html", "Demo",
                {read_run("dense", folder / "a"), read_run("BLAST", folder / "b"), read_run("GPT", folder / "c")});
   const std::string page = read_file(folder / "report.html");
-  CHECK(count(page, "<figure>") == 4);
+  CHECK(count(page, "<figure>") == 6);  // the two of the images over steps besides
   CHECK(count(page, "wall time, seconds") == 2);
+  CHECK(count(page, "<summary>Over steps</summary>") == 1);
   for (const char* part : {"Images", "Text", "dense, test", "BLAST, test", "Word perplexity", "still running", "MACs per token",
                            ">wall time, evaluations included</th>", ">samples per second of training, median</th>", "</svg>dense</span>"}) {
     INFO(part);

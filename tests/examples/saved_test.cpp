@@ -32,14 +32,14 @@ TEST_CASE("images are normalised as the config beside the weights tells, or else
   const auto file = folder / "config.json";
   const data::ImageDataset images = data::procedural_images(1, 20, 10);
   const data::Normalisation own = data::channel_statistics(images.train);
-  const auto mean = [&] { return normalisation_of(file, images, true).mean; };
+  const auto mean = [&] { return normalisation_of({file}, images, true).mean; };
   CHECK(mean() == own.mean);
   write_json(file, {{"patch", 4}});
   CHECK(mean() == own.mean);
   const VitData other{{{0.1f, 0.2f, 0.3f}, {0.4f, 0.5f, 0.6f}}, {"ant", "bee"}};
   write_json(file, vit_data_config(other));
   CHECK(mean() == other.normalisation.mean);
-  CHECK(normalisation_of(file, images, false).std == other.normalisation.std);
+  CHECK(normalisation_of({file}, images, false).std == other.normalisation.std);
 }
 
 TEST_CASE("a config that does not tell how images are normalised is refused by its key") {

@@ -65,7 +65,7 @@ TEST_CASE("block_diagonal: sizes by ratio, and errors that say what would fit") 
   REQUIRE(make(768, 3072, "block_diagonal:ratio=0.3") == "block_diagonal:blocks=4");
   REQUIRE(make(9, 9, "block_diagonal:ratio=0.5,shuffle=1") == "block_diagonal:blocks=3,shuffle=1");
   REQUIRE_THROWS_WITH(make(8, 6, "block_diagonal:blocks=7"),
-                      says("layer 'block_diagonal:blocks=7' for  (8 -> 6): blocks must be from 1 to 6"));
+                      says("layer 'block_diagonal:blocks=7' (8 -> 6): blocks must be from 1 to 6"));
   REQUIRE_THROWS_WITH(make(8, 8, "block_diagonal:ratio=0.1"), says("smallest possible ratio is 0.125 (blocks=8)"));
   REQUIRE_THROWS_WITH(make(8, 8, "block_diagonal:blocks=2,shuffle=2"), says("shuffle must be 0 or 1, got '2'"));
   REQUIRE_THROWS_WITH(make(8, 8, "block_diagonal:blocks=2,rank=2"), says("It takes blocks, ratio, shuffle, init"));

@@ -206,11 +206,11 @@ TEST_CASE("specs: sizes by ratio, and errors that say what would fit") {
   REQUIRE_THROWS_WITH(make(8, 8, "blast:blocks=2,rank=9"), says("rank must be from 1 to 8"));
   REQUIRE_THROWS_WITH(make(8, 8, "blast:blocks=9,rank=2"), says("out_blocks must be from 1 to 8"));
   // What was written is quoted, not what it stands for.
-  REQUIRE_THROWS_WITH(make(8, 8, "blast:blocks=9,init=matched,rank=2"), says("layer 'blast:blocks=9,init=matched,rank=2' for "));
-  REQUIRE_THROWS_WITH(make(8, 8, "ss1:reduction=9"), says("layer 'ss1:reduction=9' for  (8 -> 8): reduction must be from 1 to 8"));
+  REQUIRE_THROWS_WITH(make(8, 8, "blast:blocks=9,init=matched,rank=2"), says("layer 'blast:blocks=9,init=matched,rank=2' (8 -> 8)"));
+  REQUIRE_THROWS_WITH(make(8, 8, "ss1:reduction=9"), says("layer 'ss1:reduction=9' (8 -> 8): reduction must be from 1 to 8"));
   REQUIRE_THROWS_WITH(make(16, 16, "monarch:rank=6,blocks=4"),
-                      says("layer 'monarch:rank=6,blocks=4' for  (16 -> 16): rank must be a multiple of blocks; 4 would fit"));
-  REQUIRE_THROWS_WITH(make(16, 16, "blast:blocks=2,rank=4,init=authors"), says("layer 'blast:blocks=2,rank=4,init=authors' for "));
+                      says("layer 'monarch:rank=6,blocks=4' (16 -> 16): rank must be a multiple of blocks; 4 would fit"));
+  REQUIRE_THROWS_WITH(make(16, 16, "blast:blocks=2,rank=4,init=authors"), says("layer 'blast:blocks=2,rank=4,init=authors' (16 -> 16)"));
   REQUIRE_THROWS_WITH(make(8, 8, "low_rank:rank=0"), says("at least 1"));
   REQUIRE_THROWS_WITH(make(8, 8, "low_rank:rank=two"), says("'two'"));
   for (const std::string spec : {"monarch:blocks=", "blast:ratio=0.5,blocks=", "ss1:reduction=", "low_rank:rank="}) {

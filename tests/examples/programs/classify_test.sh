@@ -68,10 +68,13 @@ mapfile -t many < <(for _ in {1..70}; do echo small.png; done)
 expect 0 "" "${classify[@]}" "${many[@]}"
 if [ "$(sort -u "$work/out" | wc -l) $(wc -l <"$work/out")" = "1 70" ]; then ok; else bad "many images: $(sort "$work/out" | uniq -c)"; fi
 
-# ---- what is refused, before anything is told
+# ---- what is refused; other images are classified
 echo "no image" >text.png
 expect 2 "cannot decode text.png (9 bytes): unknown image type; give a PNG, JPEG or BMP file" "${classify[@]}" small.png text.png
-if [ -s "$work/out" ]; then bad "something was told beside an error: $(cat "$work/out")"; else ok; fi
+if [[ "$(cat "$work/out")" = "small.png   "* ]]; then ok; else bad "beside an image that cannot be read: $(cat "$work/out")"; fi
+expect 2 "cannot decode text.png (9 bytes): unknown image type; give a PNG, JPEG or BMP file; cannot read none.png" "${classify[@]}" text.png small.png none.png
+expect 2 "cannot decode text.png" "${classify[@]}" text.png
+if [ -s "$work/out" ]; then bad "something was told of no image: $(cat "$work/out")"; else ok; fi
 head -c 60 small.png >cut.png
 expect 2 "cannot decode cut.png" "${classify[@]}" cut.png
 expect 2 "missing.png" "${classify[@]}" missing.png

@@ -146,8 +146,8 @@ if grep -q '"new_head": true' "$work/vit-head/config.json" && ! grep -q new_head
 # once more, from a run that began with weights of another
 train_on --in "$work/vit-small-trained/model.safetensors" --out "$work/vit-smaller"
 mkdir "$work/hf-words"
-cp "$work/gpt-a/encoder.json" "$work/hf-words/vocab.json"
-cp "$work/gpt-a/vocab.bpe" "$work/hf-words/merges.txt"
+cp "$work/gpt-a/vocab.json" "$work/hf-words/vocab.json"
+cp "$work/gpt-a/merges.txt" "$work/hf-words/merges.txt"
 "$bin/compress" --in "$work/gpt-a/model.safetensors" --layer dense --out "$work/gpt-dense" >/dev/null
 # Hugging Face has the dense model, and must not take the others for it.
 if grep -q '"model_type": "gpt2"' "$work/gpt-dense/config.json" && ! grep -q '"gpt2"' "$work/gpt-blast/config.json"; then ok; else bad "model_type"; fi
@@ -161,7 +161,7 @@ train_on --in "$work/hf-words/model.safetensors" --out "$work/hf-small"
 mkdir "$work/hf-words/bare"
 cp "$work/hf-words/"{config.json,model.safetensors} "$work/hf-words/bare/"
 expect 2 "$work/hf-small holds a vocabulary and $work/hf-words/bare none" "$bin/compress" --in "$work/hf-words/bare/model.safetensors" --layer dense --out "$work/hf-small" --overwrite
-same "the vocabulary of a compressed GPT-2" "$work/hf-words/merges.txt" "$work/hf-small-trained/vocab.bpe"
+same "the vocabulary of a compressed GPT-2" "$work/hf-words/merges.txt" "$work/hf-small-trained/merges.txt"
 expect 2 "--out $work/vit-b holds the checkpoint of an earlier run" "$bin/compress" --in "$dense" --layer dense --out "$work/vit-b"
 expect 2 "--out $work/vit-zero holds model.safetensors" "$bin/compress" --in "$dense" --layer dense --out "$work/vit-zero"
 same "a run that compress was not to replace" "$work/vit-a/model.safetensors" "$work/vit-b/model.safetensors"

@@ -45,14 +45,24 @@ expect 2 "--top-p" "$bin/generate" --model "$work/gpt-a" --top-p 1.5
 differs "other seeds" "$work/text-three" "$work/text-four"
 differs "--top-k 2 and all" "$work/text-two" "$work/text-three"
 differs "other temperatures" "$work/text-cold" "$work/text-three"
-# The tokenizer under the names of Hugging Face, or under none.
+# The tokenizer under the names of OpenAI, in a tokenizer.json, or under none.
 cp -r "$work/gpt-a" "$work/gpt-names"
-mv "$work/gpt-names/encoder.json" "$work/gpt-names/vocab.json"
-mv "$work/gpt-names/vocab.bpe" "$work/gpt-names/merges.txt"
+mv "$work/gpt-names/vocab.json" "$work/gpt-names/encoder.json"
+mv "$work/gpt-names/merges.txt" "$work/gpt-names/vocab.bpe"
 expect 0 "" "$bin/generate" --model "$work/gpt-names" --tokens 40 --seed 3
-same "generate with vocab.json and merges.txt" "$work/first" "$work/out"
-rm "$work/gpt-names/vocab.json"
-expect 2 "has neither encoder.json (with vocab.bpe) nor vocab.json (with merges.txt)" "$bin/generate" --model "$work/gpt-names" --tokens 1
+same "generate with encoder.json and vocab.bpe" "$work/first" "$work/out"
+python3 - "$work/gpt-names" <<'PY'
+import json, pathlib, sys
+folder = pathlib.Path(sys.argv[1])
+merges = (folder / "vocab.bpe").read_text().splitlines()[1:]
+model = {"type": "BPE", "vocab": json.loads((folder / "encoder.json").read_text()), "merges": [m.split(" ") for m in merges]}
+(folder / "tokenizer.json").write_text(json.dumps({"version": "1.0", "added_tokens": [], "model": model}))
+PY
+rm "$work/gpt-names/encoder.json"
+expect 0 "" "$bin/generate" --model "$work/gpt-names" --tokens 40 --seed 3
+same "generate with tokenizer.json" "$work/first" "$work/out"
+rm "$work/gpt-names/tokenizer.json"
+expect 2 "has neither vocab.json (with merges.txt) nor encoder.json (with vocab.bpe) nor tokenizer.json" "$bin/generate" --model "$work/gpt-names" --tokens 1
 # The end of a text ends what is generated; given in a prompt, a new text begins after it.
 printf 'a<|endoftext|>%.0s' {1..4000} >"$work/ends.txt"
 expect 0 "" "$bin/train_gpt" --data "$work/ends.txt" --vocab 257 --width 16 --depth 1 --heads 1 --context 8 --batch 8 --steps 60 --lr 0.02 --out "$work/gpt-ends"
@@ -67,7 +77,21 @@ if [ "$(head -c 3 "$work/out" | od -An -tx1 | tr -d ' ')" = 610062 ]; then ok; e
 cp -r "$work/gpt-a" "$work/gpt-nan"
 make_nan "$work/gpt-nan/model.safetensors" ln_f.bias
 expect 2 "gpt-nan/model.safetensors: these weights give logits that are not finite" "$bin/generate" --model "$work/gpt-nan" --tokens 3
-expect 0 "" "$bin/compare_runs" --out "$work/report.html" "$work/vit-a" "$work/gpt-a"
+# Hugging Face's names of dtypes in its config.json, read back as ours.
+if grep -q '"dtype": "float32"' "$work/gpt-a/config.json"; then ok; else bad "no dtype that transformers know: $(grep dtype "$work/gpt-a/config.json")"; fi
+expect 0 "" "${gpt[@]}" --dtype bfloat16 --steps 1 --no-save --out "$work/narrow"
+if grep -q '"dtype": "bfloat16"' "$work/narrow/config.json" && grep -q '"dtype":"bf16"' "$work/narrow/metrics.jsonl"; then ok; else bad "--dtype bfloat16"; fi
+# How images are normalised is taken from a config too, ours or one of timm.
+python3 - "$work" <<'PY'
+import json, sys
+mean, std = [0.25, 0.5, 0.75], [0.2, 0.3, 0.4]
+json.dump({"image_mean": mean, "image_std": std}, open(f"{sys.argv[1]}/ours.json", "w"))
+PY
+expect 0 "" "${vit[@]}" --config "$work/ours.json" --steps 1 --out "$work/shifted"
+if tr -d ' \n' <"$work/shifted/config.json" | grep -q '"image_mean":\[0.25,0.5,0.75\]'; then ok; else bad "image_mean of a config: $(grep -A3 image_mean "$work/shifted/config.json")"; fi
+touch "$work/a-file"
+expect 0 "" "$bin/compare_runs" --out "$work/report.html" "$work/vit-a" "$work/a-file" "$work/gpt-a"
+if grep -q "^note: $work/a-file is a file" "$work/out"; then ok; else bad "a file among runs: $(cat "$work/out")"; fi
 mkdir "$work/odd"
 echo '{"event":"eval","step":1,"split":"test","loss":1,"perplexity":1.7e308}' >"$work/odd/metrics.jsonl"
 expect 0 "" timeout 60 "$bin/compare_runs" --out "$work/report.html" "$work/odd"

@@ -55,7 +55,7 @@ for signal in TERM INT KILL; do
     # The training is still at work there, which nobody joins.
     expect 2 "$work/KILL/dense__seed_1: another program is at work in it" "${stopped[@]}"
     pkill -9 -f "train_vit .*--out $work/KILL/" && sleep 0.2
-  elif [ $code -ne 0 ] || ! grep -q "^stopped; the same command goes on" "$work/out"; then bad "$signal: exit code $code, $(cat "$work/out" "$work/err")"; fi
+  elif [ $code -ne $((128 + $(kill -l $signal))) ] || ! grep -q "^stopped; the same command goes on" "$work/out"; then bad "$signal: exit code $code, $(cat "$work/out" "$work/err")"; fi
   if grep -q '"stopped_by":"steps"' "$work/$signal/dense__seed_1/metrics.jsonl"; then echo "note: too fast for $signal"; fi
   expect 0 "" "${stopped[@]}"
   if [ "$(table "$work/out" | wc -l)" -eq 1 ]; then ok; else bad "after $signal: $(cat "$work/out")"; fi
