@@ -14,6 +14,7 @@
 #include <any>
 #include <array>
 #include <functional>
+#include <optional>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -30,10 +31,11 @@ class Context {
   bool recording() const { return recording_; }
   // Whether input `i` (counting Array arguments) will be asked for a gradient; none is without recording.
   bool needs_grad(std::size_t i) const { return i < needs_.size() && needs_[i]; }
-  // In backward: new memory for the gradient of input `i`, like an array or of another shape; undefined if it needs none.
+  // In backward: new memory for the gradient of input `i`, in its dtype, with the device and shape of an array, or another shape;
+  // undefined if it needs none.
   Array gradient_like(std::size_t i, const Array& like) const { return gradient_like(i, like, like.shape()); }
   Array gradient_like(std::size_t i, const Array& like, const Shape& shape) const {
-    return needs_grad(i) ? Array::empty(shape, like.dtype(), like.device()) : Array();
+    return needs_grad(i) ? Array::empty(shape, *needs_[i], like.device()) : Array();
   }
 
   template <class... Arrays>
@@ -64,7 +66,7 @@ class Context {
 
   const char* name_ = "";
   bool recording_ = false;
-  std::vector<bool> needs_;
+  std::vector<std::optional<DType>> needs_;  // of the inputs that need a gradient, its dtype
   std::vector<std::pair<Array, std::uint64_t>> saved_;
   std::any kept_;
   std::function<Array(std::size_t)> pending_;

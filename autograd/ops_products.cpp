@@ -2,6 +2,7 @@
 #include "autograd/broadcast.h"
 #include "autograd/checks.h"
 #include "autograd/function.h"
+#include "autograd/operand.h"
 #include "autograd/ops.h"
 #include "kernels/embedding/checks.h"
 #include "kernels/embedding/embedding.h"
@@ -11,6 +12,7 @@
 namespace ashlar::F {
 namespace {
 
+using autograd::as_operand;
 using autograd::check_defined;
 
 struct Matmul : Function<Matmul> {
@@ -50,11 +52,6 @@ Array linear_rows(const Array& x, const Array& weight) {
   return x.as_rows();
 }
 
-// The weight as products with x want it: where the device multiplies bf16 it is converted once, not again in each of them.
-Array operand(const Array& weight, const Array& x) {
-  return x.dtype() == DType::bf16 && kernels::multiplies_bf16(x.device()) ? weight.to(DType::bf16) : weight;
-}
-
 // rows (R, in), weight (out, in) -> (R, out) in the given shape, with what the options add
 Array linear_product(const Array& rows, const Array& weight, const Shape& shape, const kernels::MatmulOptions& options) {
   const Array y = Array::empty({rows.size(0), weight.size(0)}, rows.dtype(), rows.device());
@@ -62,14 +59,14 @@ Array linear_product(const Array& rows, const Array& weight, const Shape& shape,
   return y.reshape(shape);
 }
 
-// The gradients of weight (out, in), of a dtype, and bias, inputs 1 and 2 of an operation, from dy (R, out) and x (R, in).
-void weight_gradients(Context& ctx, const Array& dy, const Array& x, DType dtype, std::array<Array, 3>& gradients) {
+// The gradients of weight (out, in) and bias, inputs 1 and 2 of an operation, from dy (R, out) and x (R, in).
+void weight_gradients(Context& ctx, const Array& dy, const Array& x, std::array<Array, 3>& gradients) {
   const Dim out = dy.size(1);
-  if (ctx.needs_grad(2)) gradients[2] = Array::empty({out}, master_dtype(dy.dtype()), dy.device());
+  gradients[2] = ctx.gradient_like(2, dy, {out});
   if (ctx.needs_grad(1)) {
     Array dweight = ctx.take_pending(1);
     const bool accumulate = dweight.defined();
-    if (!accumulate) dweight = Array::empty({out, x.size(1)}, dtype, dy.device());
+    if (!accumulate) dweight = ctx.gradient_like(1, x, {out, x.size(1)});
     kernels::matmul(dy.exec(), dy.transpose(0, 1), x, dweight, {.accumulate = accumulate, .row_sums = gradients[2]});
     gradients[1] = dweight;
   } else if (ctx.needs_grad(2)) {
@@ -77,7 +74,7 @@ void weight_gradients(Context& ctx, const Array& dy, const Array& x, DType dtype
   }
 }
 
-// A result that may have been computed before, by this operand().
+// A result that may have been computed before, from this operand.
 struct Known {
   Array y = {}, weight = {};
 };
@@ -86,9 +83,8 @@ struct Known {
 struct Linear : Function<Linear> {
   static constexpr const char* name = "linear";
   static Array forward(Context& ctx, const Array& x, const Array& weight, const Array& bias, const Known& known) {
-    const Array rows = linear_rows(x, weight), w = known.y.defined() ? known.weight : operand(weight, x);
+    const Array rows = linear_rows(x, weight), w = known.y.defined() ? known.weight : as_operand(weight, x.dtype());
     ctx.save(ctx.needs_grad(1) ? rows : Array(), w);
-    ctx.keep(weight.dtype());
     return known.y.defined() ? known.y : linear_product(rows, w, x.shape().with(-1, w.size(0)), {.bias = bias});
   }
   static std::array<Array, 3> backward(Context& ctx, const Array& dy) {
@@ -101,7 +97,7 @@ struct Linear : Function<Linear> {
       kernels::matmul(dy.exec(), rows, weight, dx.as_rows(), {.accumulate = accumulate});
       gradients[0] = dx;
     }
-    weight_gradients(ctx, rows, x, ctx.kept<DType>(), gradients);
+    weight_gradients(ctx, rows, x, gradients);
     return gradients;
   }
 };
@@ -110,20 +106,20 @@ struct Linear : Function<Linear> {
 struct LinearOfGelu : Function<LinearOfGelu> {
   static constexpr const char* name = "linear";
   static Array forward(Context& ctx, const Array& z, const Array& weight, const Array& bias, const Activation& x) {
-    const Array rows = linear_rows(x.y, weight), w = operand(weight, x.y);
+    const Array rows = linear_rows(x.y, weight), w = as_operand(weight, x.y.dtype());
     ctx.save(ctx.needs_grad(0) ? z.as_contiguous() : z, rows, w);
-    ctx.keep(std::pair(x.kind, weight.dtype()));
+    ctx.keep(x.kind);
     return linear_product(rows, w, x.y.shape().with(-1, w.size(0)), {.bias = bias});
   }
   static std::array<Array, 3> backward(Context& ctx, const Array& dy) {
     const Array &z = ctx.saved(0), &x = ctx.saved(1), &weight = ctx.saved(2), rows = dy.as_rows();
-    const auto [kind, dtype] = ctx.kept<std::pair<kernels::Gelu, DType>>();
     std::array<Array, 3> gradients;
     if (ctx.needs_grad(0)) {
       gradients[0] = empty_like(z);
-      kernels::matmul(dy.exec(), rows, weight, gradients[0].reshape(x.shape()), {.gelu = kind, .gelu_at = z.as_rows()});
+      kernels::matmul(dy.exec(), rows, weight, gradients[0].reshape(x.shape()),
+                      {.gelu = ctx.kept<kernels::Gelu>(), .gelu_at = z.as_rows()});
     }
-    weight_gradients(ctx, rows, x, dtype, gradients);
+    weight_gradients(ctx, rows, x, gradients);
     return gradients;
   }
 };
@@ -179,7 +175,7 @@ Tensor linear(const Activation& x, const Tensor& weight, const Tensor& bias) {
 Activation linear_gelu(const Tensor& x, const Tensor& weight, const Tensor& bias, kernels::Gelu kind) {
   check_defined(Linear::name, x, weight);
   const bool recording = grad_enabled() && (x.requires_grad() || weight.requires_grad() || bias.requires_grad());
-  const Array rows = linear_rows(x.value(), weight.value()), w = operand(weight.value(), rows);
+  const Array rows = linear_rows(x.value(), weight.value()), w = as_operand(weight.value(), x.dtype());
   const Shape shape = x.shape().with(-1, weight.size(0));
   kernels::MatmulOptions options{.bias = autograd::as_argument(bias), .gelu = kind};
   Array z;

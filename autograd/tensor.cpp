@@ -108,7 +108,7 @@ Node::~Node() {
 void Node::add_input(const Tensor& tensor) {
   if (!grad_enabled()) return;
   const bool needed = tensor.requires_grad();
-  context.needs_.push_back(needed);
+  context.needs_.push_back(needed ? std::optional(tensor.dtype()) : std::nullopt);
   if (needed) {
     const auto& producer = tensor.impl()->producer;
     inputs_.push_back({producer, producer ? nullptr : tensor.impl(), tensor.shape(), tensor.dtype()});

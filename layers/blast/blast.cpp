@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "autograd/function.h"
+#include "autograd/operand.h"
 #include "kernels/blast/blast.h"
 #include "layers/blast/factorize.h"
 #include "layers/blast/gram.h"
@@ -20,16 +21,18 @@ std::optional<Shape> kept_shape(Device device, Dim rows, const BlastLinear::Stru
   return kernels::blast_kept_shape(device, rows, structure.out_blocks, structure.in_blocks, structure.rank);
 }
 
+using autograd::as_operand;
+
 struct BlastOp : Function<BlastOp> {
   static constexpr const char* name = "blast_linear";
   static Array forward(Context& ctx, const Array& x, const Array& u, const Array& v, const Array& s, const Array& bias,
                        const Dim& out) {
-    const Array rows = x.as_contiguous();
+    const Array rows = x.as_contiguous(), left = as_operand(u, x.dtype()), right = as_operand(v, x.dtype());
     Array y = Array::empty({x.size(0), out}, x.dtype(), x.device()), kept;
     const auto shape = kept_shape(x.device(), x.size(0), {u.size(0), v.size(0), v.size(2)}, v.size(1));
     if (ctx.recording() && shape) kept = Array::empty(*shape, x.dtype(), x.device());
-    kernels::blast_forward(x.exec(), rows, u, v, s, bias, kept, y);
-    ctx.save(rows, kept, u, v, s);
+    kernels::blast_forward(x.exec(), rows, left, right, s, bias, kept, y);
+    ctx.save(rows, kept, left, right, s);
     return y;
   }
   static std::array<Array, 5> backward(Context& ctx, const Array& dy) {

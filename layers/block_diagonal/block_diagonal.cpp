@@ -4,19 +4,22 @@
 #include <cmath>
 
 #include "autograd/function.h"
+#include "autograd/operand.h"
 #include "kernels/block_diagonal/block_diagonal.h"
 
 namespace ashlar {
 namespace {
 
+using autograd::as_operand;
+
 struct BlockDiagonalOp : Function<BlockDiagonalOp> {
   static constexpr const char* name = "block_diagonal_linear";
   static Array forward(Context& ctx, const Array& x, const Array& b, const Array& bias, const Dim& out,
                        const bool& shuffle) {
-    const Array rows = x.as_contiguous();
+    const Array rows = x.as_contiguous(), blocks = as_operand(b, x.dtype());
     Array y = Array::empty({x.size(0), out}, x.dtype(), x.device());
-    kernels::block_diagonal_forward(x.exec(), rows, b, bias, shuffle, y);
-    ctx.save(rows, b);
+    kernels::block_diagonal_forward(x.exec(), rows, blocks, bias, shuffle, y);
+    ctx.save(rows, blocks);
     ctx.keep(shuffle);
     return y;
   }

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "autograd/function.h"
+#include "autograd/operand.h"
 #include "kernels/blast/blast.h"
 #include "kernels/linalg/linalg.h"
 
@@ -15,14 +16,16 @@ Array as_block(const Array& factor) {
   return factor.defined() ? factor.reshape({1, factor.size(0), factor.size(1)}) : factor;
 }
 
+using autograd::as_operand;
+
 struct LowRankOp : Function<LowRankOp> {
   static constexpr const char* name = "low_rank_linear";
   static Array forward(Context& ctx, const Array& x, const Array& u, const Array& v, const Array& bias) {
-    const Array rows = x.as_contiguous();
+    const Array rows = x.as_contiguous(), left = as_operand(u, x.dtype()), right = as_operand(v, x.dtype());
     Array y = Array::empty({x.size(0), u.size(0)}, x.dtype(), x.device()), z;
     if (ctx.recording()) z = Array::empty({x.size(0), 1, u.size(1)}, x.dtype(), x.device());
-    kernels::blast_forward(x.exec(), rows, as_block(u), as_block(v), {}, bias, z, y);
-    ctx.save(rows, z, u, v);
+    kernels::blast_forward(x.exec(), rows, as_block(left), as_block(right), {}, bias, z, y);
+    ctx.save(rows, z, left, right);
     return y;
   }
   static std::array<Array, 4> backward(Context& ctx, const Array& dy) {

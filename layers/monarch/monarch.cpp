@@ -5,20 +5,23 @@
 #include <numeric>
 
 #include "autograd/function.h"
+#include "autograd/operand.h"
 #include "kernels/monarch/monarch.h"
 #include "kernels/linalg/linalg.h"
 
 namespace ashlar {
 namespace {
 
+using autograd::as_operand;
+
 struct MonarchOp : Function<MonarchOp> {
   static constexpr const char* name = "monarch_linear";
   static Array forward(Context& ctx, const Array& x, const Array& r, const Array& l, const Array& bias, const Dim& out) {
-    const Array rows = x.as_contiguous();
+    const Array rows = x.as_contiguous(), right = as_operand(r, x.dtype()), left = as_operand(l, x.dtype());
     Array y = Array::empty({x.size(0), out}, x.dtype(), x.device()), h;
     if (ctx.recording()) h = Array::empty({x.size(0), l.size(0) * l.size(2)}, x.dtype(), x.device());
-    kernels::monarch_forward(x.exec(), rows, r, l, bias, h, y);
-    ctx.save(rows, h, r, l);
+    kernels::monarch_forward(x.exec(), rows, right, left, bias, h, y);
+    ctx.save(rows, h, right, left);
     return y;
   }
   static std::array<Array, 4> backward(Context& ctx, const Array& dy) {

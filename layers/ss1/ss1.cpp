@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "autograd/function.h"
+#include "autograd/operand.h"
 #include "core/random.h"
 #include "core/rounding.h"
 #include "kernels/ss1/checks.h"
@@ -16,16 +17,19 @@ struct Tables {
   Array shift, sign;  // (H, G, c)
 };
 
+using autograd::as_operand;
+
 struct Ss1Op : Function<Ss1Op> {
   static constexpr const char* name = "ss1_linear";
   static Array forward(Context& ctx, const Array& x, const Array& z, const Array& bias, const Tables& tables) {
     const Dim rows = x.size(0);
+    const Array weights = as_operand(z, x.dtype());
     const Array y = Array::empty({rows, z.size(0)}, x.dtype(), x.device()), rows_of_x = x.as_contiguous();
     const bool keeps_x = tables.shift.size(0) * z.size(1) > x.size(1);  // the narrower of the two
     Array u;
     if (ctx.recording() && !keeps_x) u = Array::empty({tables.shift.size(0), rows, z.size(1)}, x.dtype(), x.device());
-    kernels::ss1_forward(x.exec(), rows_of_x, tables.shift, tables.sign, z, bias, u, y);
-    ctx.save(keeps_x ? rows_of_x : Array(), u, z);
+    kernels::ss1_forward(x.exec(), rows_of_x, tables.shift, tables.sign, weights, bias, u, y);
+    ctx.save(keeps_x ? rows_of_x : Array(), u, weights);
     ctx.keep(std::pair(tables, x.size(1)));
     return y;
   }

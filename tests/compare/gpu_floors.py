@@ -22,7 +22,7 @@ class Layer:
     def __init__(self, n, m, rows):
         self.n, self.m, self.rows = n, m, rows
 
-    def weights(self, *counts):  # master weights rounded to bf16: read in f32, written
+    def weights(self, *counts):  # master weights rounded to bf16 in the forward: read in f32, written
         return sum(6 * count for count in counts) / self.rows / BYTES
 
 
@@ -39,7 +39,7 @@ class Dense(Layer):
 
     def backward(self):
         n, m, w = self.n, self.m, self.n * self.m / self.rows
-        return self.weights(n * m) + kernel(n * m, n + m + self.backward_extra, 2 * w) + kernel(n * m, n + m, 4 * w)
+        return kernel(n * m, n + m + self.backward_extra, 2 * w) + kernel(n * m, n + m, 4 * w)
 
 
 class LowRank(Layer):
@@ -53,7 +53,7 @@ class LowRank(Layer):
 
     def backward(self):
         n, m, r = self.n, self.m, self.r
-        return self.weights(n * r, m * r) + 2 * kernel(m * r, m + r) + 2 * kernel(n * r, n + r)
+        return 2 * kernel(m * r, m + r) + 2 * kernel(n * r, n + r)
 
 
 class Blast(Layer):
@@ -76,7 +76,7 @@ class Blast(Layer):
         n, m, r, a = self.n, self.m, self.r, self.b * self.r
         from_dy, coupling = self.coupled(m), kernel(0, 2 * a)
         factors_and_dx = kernel(m * r, m + a) + 2 * kernel(n * r, n + a)
-        return self.weights(n * r, m * r) + from_dy + coupling + factors_and_dx
+        return from_dy + coupling + factors_and_dx
 
 
 class Monarch(Layer):
@@ -85,10 +85,10 @@ class Monarch(Layer):
         self.rank, self.hidden, self.macs = rank, blocks * rank, rank * (n + m)
 
     def product(self, side):  # of one factor, between n or m and the hidden features
-        return self.weights(side * self.rank) + kernel(side * self.rank, side + self.hidden)
+        return kernel(side * self.rank, side + self.hidden)
 
     def forward(self):
-        return self.product(self.n) + self.product(self.m)
+        return self.weights(self.macs) + self.product(self.n) + self.product(self.m)
 
     def backward(self):
         return 2 * (self.product(self.n) + self.product(self.m))
@@ -109,7 +109,7 @@ class Ss1(Layer):
     def backward(self):
         n, m, u = self.n, self.m, self.u
         fused = kernel(round_up(u, 128) * m, m + n, rate=OWN_RATE)
-        return self.weights(self.macs) + min(fused, kernel(self.macs, m + u) + kernel(0, u + n)) + kernel(self.macs, m + u)
+        return min(fused, kernel(self.macs, m + u) + kernel(0, u + n)) + kernel(self.macs, m + u)
 
 
 class BlockDiagonal(Dense):
@@ -121,7 +121,7 @@ class BlockDiagonal(Dense):
         return self.weights(self.macs) + kernel(self.macs, self.n + self.m)
 
     def backward(self):
-        return self.weights(self.macs) + 2 * kernel(self.macs, self.n + self.m)
+        return 2 * kernel(self.macs, self.n + self.m)
 
 
 def rank_for_ratio(ratio, n, m, coupling=0):

@@ -116,7 +116,7 @@ variants() {
   done
   # What it brings to have biases and GELU inside the library's products.
   for setting in none bias; do
-    for model in gpt2_dense gpt2_blast; do ASHLAR_EPILOGUES=$setting variant epilogues_$setting $model 2e-2; done
+    for model in gpt2_dense gpt2_blast vit_s; do ASHLAR_EPILOGUES=$setting variant epilogues_$setting $model 2e-2; done
   done
   for model in gpt2_dense vit_s; do ASHLAR_CUDNN=off variant own_attention $model 2e-2; done
   # What replaying the recorded step saves.
