@@ -79,7 +79,7 @@ struct Known {
   Array y = {}, weight = {};
 };
 
-// Saved for backward: x (shared with its producer) and the weight.
+// Saved for backward: x (shared with its producer) and the weight as an operand.
 struct Linear : Function<Linear> {
   static constexpr const char* name = "linear";
   static Array forward(Context& ctx, const Array& x, const Array& weight, const Array& bias, const Known& known) {

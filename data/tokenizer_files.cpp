@@ -118,8 +118,8 @@ Tokenizer Tokenizer::load(const fs::path& folder) {
   const Json json = read_json(vocabulary);
   const bool both = vocabulary == merges;
   const Json model = both && json.is_object() ? json.value("model", Json::object()) : Json();
-  ASHLAR_CHECK(!both || (model.is_object() && model.contains("vocab") && model.value("type", "BPE") == "BPE"), kWhat, ": ",
-               vocabulary.string(), " is not the tokenizer of a byte-level BPE");
+  const bool is_bpe = model.is_object() && model.contains("vocab") && (!model.contains("type") || model["type"] == "BPE");
+  ASHLAR_CHECK(!both || is_bpe, kWhat, ": ", vocabulary.string(), " is not the tokenizer of a byte-level BPE");
   std::vector<std::string> tokens = parse_vocabulary(both ? model["vocab"] : json, vocabulary);
   const std::string lines = both ? lines_of(model.value("merges", Json()), merges) : read_file(merges);
   std::vector<TokenPair> pairs = parse_merges(lines, merges, vocabulary, tokens);

@@ -67,7 +67,8 @@ OrderedJson vit_data_config(const VitData& data);
 // From a config.json with those keys. InputError naming the file and the key that is missing or unfit for so many classes.
 VitData read_vit_data(const std::filesystem::path& path, Dim classes);
 // How a ViT takes the pixels of `dataset`: as the first config that tells it says, ours or timm's ("pretrained_cfg"), or else by the
-// statistics of the training images. What is not there is passed over. With `classes`, tells on stdout where it learned other ones than the dataset has.
+// statistics of the training images. What is not there is passed over. With `classes`, tells on stdout where it learned other
+// ones than the dataset has.
 data::Normalisation normalisation_of(const std::vector<std::filesystem::path>& configs, const data::ImageDataset& dataset, bool classes);
 
 }  // namespace ashlar

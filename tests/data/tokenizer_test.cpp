@@ -223,6 +223,8 @@ TEST_CASE("a_tokenizer_is_read_under_other_names_too", "[data]") {
   REQUIRE(reads());
   write({"a b", 7});
   REQUIRE(contains(error_of([&] { Tokenizer::load(folder.path()); }), "tokenizer.json: the merge 7 is no two tokens"));
+  folder.write("tokenizer.json", R"({"model": {"type": 3, "vocab": {}, "merges": []}})");
+  REQUIRE(contains(error_of([&] { Tokenizer::load(folder.path()); }), "tokenizer.json is not the tokenizer of a byte-level BPE"));
   write({"a b", "ab c"}, "Unigram");
   REQUIRE(contains(error_of([&] { Tokenizer::load(folder.path()); }), "tokenizer.json is not the tokenizer of a byte-level BPE"));
 }
