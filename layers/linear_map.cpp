@@ -84,7 +84,8 @@ double LinearMap::project(const Array& dense, const ProjectionOptions& options) 
 }
 
 std::string LinearMap::named() const {
-  return concat("layer '", written_.empty() ? spec() : written_, "'", scope().path().empty() ? "" : " for " + scope().path(), " (", in_, " -> ", out_, ")");
+  const std::string place = scope().path().empty() ? "" : " for " + scope().path();
+  return concat("layer '", written_.empty() ? spec() : written_, "'", place, " (", in_, " -> ", out_, ")");
 }
 
 void LinearMap::check_size(std::string_view what, Dim value, Dim most) const {

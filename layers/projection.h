@@ -20,9 +20,9 @@ struct ProjectionOptions {
   bool weighted() const { return input_moments.defined() || row_weights.defined(); }
 };
 
-// The matrix (out, in) whose plain error is the weighted one of `dense`: diag(row_weights)^½ W, W C with C Cᵀ = input_moments, or W
-// itself. With `in_blocks` blocks of ceil(in / in_blocks) columns each block has a C of its own, as if the inputs of one had
-// nothing to do with those of another.
+// The matrix (out, in) whose plain error is the weighted one of `dense`: diag(row_weights)^½ W, W C with C Cᵀ = input_moments,
+// or W itself. With `in_blocks` blocks of ceil(in / in_blocks) columns each block has a C of its own, as if the inputs of one
+// had nothing to do with those of another.
 Array weighted_matrix(const Array& dense, const ProjectionOptions& options, Dim in_blocks = 1);
 
 // The product U Vᵀ of a rank that is nearest to `dense` where errors are weighted like that: by a truncated SVD of `scaled`, the
