@@ -1,7 +1,5 @@
 #include "examples/support/compression.h"
 
-#include <nlohmann/json.hpp>
-
 #include "data/image_loader.h"
 #include "data/locate.h"
 #include "examples/models/saved.h"
