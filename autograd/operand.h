@@ -5,10 +5,13 @@
 
 namespace ashlar::autograd {
 
-// A weight for products with activations of `dtype`: where the device multiplies bf16, a copy in it, made once for forward and
-// backward instead of in each product.
+// Whether products with activations of `dtype` want weights in it too: in bf16, where the device multiplies that.
+inline bool wants_weights_in(DType dtype, Device device) { return dtype == DType::bf16 && kernels::multiplies_bf16(device); }
+
+// A weight for products with activations of `dtype`: where they want it so a copy, made once for forward and backward instead of
+// in each product.
 inline Array as_operand(const Array& weight, DType dtype) {
-  return dtype == DType::bf16 && kernels::multiplies_bf16(weight.device()) ? weight.to(dtype) : weight;
+  return wants_weights_in(dtype, weight.device()) ? weight.to(dtype) : weight;
 }
 
 }  // namespace ashlar::autograd

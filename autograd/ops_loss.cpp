@@ -4,6 +4,7 @@
 #include "autograd/checks.h"
 #include "autograd/function.h"
 #include "autograd/logits_limit.h"
+#include "autograd/operand.h"
 #include "autograd/ops.h"
 #include "core/rounding.h"
 #include "kernels/cross_entropy/checks.h"
@@ -128,8 +129,7 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
     // Logits in the dtype of x would halve the traffic; a GPU, which lives on bandwidth, gets them so.
     const bool cpu = device.type == DeviceType::cpu;
     const DType master = master_dtype(weight.dtype()), logits_dtype = cpu ? master : x.dtype();
-    // What the products of a device that multiplies bf16 want so is converted here, not again in each of them.
-    const bool convert = x.dtype() == DType::bf16 && kernels::multiplies_bf16(device);
+    const bool convert = autograd::wants_weights_in(x.dtype(), device);
     // Products of tensor cores want every extent in whole vectors: a copy of the weight has them, with zeros that make
     // logits and gradients of zero in the padding.
     const Dim stride = logits_stride(vocabulary, device), columns = convert ? stride : vocabulary;

@@ -33,7 +33,8 @@ class SafetensorsFile {
   const Metadata& metadata() const { return metadata_; }
   bool contains(const std::string& name) const { return entries_.count(name) > 0; }
 
-  // As arrays have them, F16 as f32. InputError if there is no such tensor, or if arrays do not have its dtype or so many dimensions.
+  // As arrays have them, F16 as f32. InputError if there is no such tensor, or if arrays do not have its dtype or so many
+  // dimensions.
   DType dtype(const std::string& name) const;
   Shape shape(const std::string& name) const;
   // A new array in host memory; the same errors.

@@ -225,9 +225,8 @@ void run(int argc, char** argv) {
   add_threads_option(options, s.threads);
   if (!options.parse(argc, argv)) return;
   set_num_threads(s.threads);
-  const auto given = [&](const char* option) { return options.source(option) != Source::default_value; };
-  if (s.sweep && !given("layers")) s.layers = kSweepLayers;
-  if (s.sweep && !given("shapes")) s.shapes = kSweepShapes;
+  if (s.sweep && !options.given("layers")) s.layers = kSweepLayers;
+  if (s.sweep && !options.given("shapes")) s.shapes = kSweepShapes;
   const std::vector<MapShape> shapes = parse_shapes(s.shapes);
   const std::vector<std::string> layers = split(s.layers, ';');
   std::vector<Dim> tokens;

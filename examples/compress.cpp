@@ -148,15 +148,14 @@ void run(int argc, char** argv) {
   add_threads_option(options, s.threads);
   if (!options.parse(argc, argv)) return;
   ASHLAR_CHECK(!s.in.empty() && !s.layer.empty() && !s.out.empty(), "--in FILE, --layer SPEC and --out DIR are needed");
-  const auto given = [&](const char* option) { return options.source(option) != Source::default_value; };
-  if (given("layer_at")) parse_places(s.layer_at);  // before anything is read, and an empty list too
-  ASHLAR_CHECK(!s.calibrate.empty() || !(given("weighting") || given("samples")), "--weighting and --samples need --calibrate DIR");
-  ASHLAR_CHECK(!s.data.empty() || !given("eval_windows"), "--eval-windows needs --data DIR");
-  ASHLAR_CHECK(!s.data.empty() || !s.calibrate.empty() || !given("batch"), "--batch needs --data DIR or --calibrate DIR");
-  ASHLAR_CHECK(s.layer.starts_with("blast") || !given("factorize"), "--factorize is how BLAST is found, and --layer is ", s.layer);
+  if (options.given("layer_at")) parse_places(s.layer_at);  // before anything is read, and an empty list too
+  ASHLAR_CHECK(!s.calibrate.empty() || !(options.given("weighting") || options.given("samples")), "--weighting and --samples need --calibrate DIR");
+  ASHLAR_CHECK(!s.data.empty() || !options.given("eval_windows"), "--eval-windows needs --data DIR");
+  ASHLAR_CHECK(!s.data.empty() || !s.calibrate.empty() || !options.given("batch"), "--batch needs --data DIR or --calibrate DIR");
+  ASHLAR_CHECK(s.layer.starts_with("blast") || !options.given("factorize"), "--factorize is how BLAST is found, and --layer is ", s.layer);
   const SafetensorsFile weights = open_weights("--in", s.in);
   const bool vit = weights.contains("patch_embed.proj.weight");
-  ASHLAR_CHECK(!vit || !(given("tokenizer") || given("eval_windows")), "--tokenizer and --eval-windows are for a GPT-2, and ",
+  ASHLAR_CHECK(!vit || !(options.given("tokenizer") || options.given("eval_windows")), "--tokenizer and --eval-windows are for a GPT-2, and ",
                s.in.string(), " is a ViT");
   std::error_code not_there;  // then they are not the same
   ASHLAR_CHECK(!std::filesystem::equivalent(s.out, s.in.parent_path() / ".", not_there), "--out ", s.out.string(),

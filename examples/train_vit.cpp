@@ -96,7 +96,7 @@ void load(const Vit& model, const Settings& s) {
 void check_holdout(const Options& options, const Settings& s) {
   if (!s.training.resume) return;
   const auto check = [&](const char* option, const auto& value) {
-    ASHLAR_CHECK(options.source(option) == Source::default_value || s.training.began_with(option, value), "--resume and ",
+    ASHLAR_CHECK(!options.given(option) || s.training.began_with(option, value), "--resume and ",
                  options.where(option), " ", value, ", with which the run did not begin, exclude each other: its "
                  "images would be divided in another way; leave it out");
   };

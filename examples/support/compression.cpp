@@ -11,6 +11,15 @@ namespace {
 
 constexpr std::uint64_t kCalibrationSeed = 1;  // of the order in which samples are taken
 
+// Makes models of such a config with the matrices that are asked for.
+template <class Model, class Config>
+auto maker(const CompressionOptions& s, Config config) {
+  return [config, scope = s.scope()](const BlockSpecs& specs) mutable {
+    config.linear = specs;
+    return std::make_unique<Model>(scope, config);
+  };
+}
+
 // What the config of a run tells the program that trains on: not where that run lay and what it began with.
 OrderedJson config_to_train_on(const std::filesystem::path& file) {
   OrderedJson config = read_json(file);
@@ -49,12 +58,7 @@ Subject<Vit> vit_subject(const CompressionOptions& s, const SafetensorsFile& wei
   const std::filesystem::path config_file = s.in.parent_path() / "config.json";
   const VitConfig config = read_vit_config(config_file, weights);
   Subject<Vit> subject{
-      .make =
-          [config, scope = s.scope()](const BlockSpecs& specs) {
-            VitConfig own = config;
-            own.linear = specs;
-            return std::make_unique<Vit>(scope, own);
-          },
+      .make = maker<Vit>(s, config),
       .specs = config.linear,
       .load = [](Vit& model, const SafetensorsFile& file) { import_weights(model, file, model.timm()); },
       .save = [](const Vit& model) { return export_weights(model, model.timm()); },
@@ -92,12 +96,7 @@ Subject<Gpt2> gpt_subject(const CompressionOptions& s) {
   ASHLAR_CHECK(has_vocabulary || !data::Tokenizer::is_in(s.out), "--out ", s.out.string(), " holds a vocabulary and ",
                vocabulary.string(), " none, so that it would seem the new model's; give --tokenizer DIR, or another --out");
   Subject<Gpt2> subject{
-      .make =
-          [config, scope = s.scope()](const BlockSpecs& specs) {
-            GptConfig own = config;
-            own.linear = specs;
-            return std::make_unique<Gpt2>(scope, own);
-          },
+      .make = maker<Gpt2>(s, config),
       .specs = config.linear,
       .load = [](Gpt2& model, const SafetensorsFile& file) { model.load(file); },
       .save = [](const Gpt2& model) { return export_weights(model, Gpt2::huggingface()); },

@@ -97,6 +97,7 @@ class Options {
   bool parse(int argc, const char* const* argv);
 
   Source source(std::string_view name) const { return declared(name).source_; }
+  bool given(std::string_view name) const { return source(name) != Source::default_value; }  // by a flag or a config
   // What gave the value, for errors: the flag, or a config's file and key.
   const std::string& where(std::string_view name) const { return declared(name).where_; }
   // What the config says, also where a flag wins; null if it says nothing.

@@ -87,7 +87,7 @@ bool TrainingOptions::began_with(const char* key, const Json& value) const {
 }
 
 void take_over(const Options& options, BlockSpecs& ours, BlockSpecs its) {
-  if (options.source("layer") != Source::default_value) return;
+  if (options.given("layer")) return;
   for (const std::string& place : kPlaces) take_over(options, "linear." + place, ours.at(place), its.at(place));
 }
 

@@ -69,7 +69,7 @@ struct TrainingOptions {
 // What neither a flag nor a config says of a network is as in the weights that the run begins with.
 template <class T>
 void take_over(const Options& options, const std::string& option, T& ours, const T& its) {
-  if (options.source(option) == Source::default_value) ours = its;
+  if (!options.given(option)) ours = its;
 }
 void take_over(const Options& options, BlockSpecs& ours, BlockSpecs its);
 

@@ -251,8 +251,9 @@ bool spreads_with_sums(const Call& call) {
   return call.k < kLongK || spread_of(call) >= 0.75f * spread_of(without_sums(call));
 }
 
-bool spreads_one_by_one(const Call& call, const Call& single) {
-  return call.k >= kLongK && 2 * spread_of(without_sums(call)) < spread_of(without_sums(single));
+bool spreads_one_by_one(const Exec& exec, const Problem& p, const Call& call) {
+  if (call.k < kLongK || p.batch_dims() == 0) return false;
+  return 2 * spread_of(without_sums(call)) < spread_of(without_sums(call_of(exec, select(p, 0, 0))));
 }
 
 bool give_up(const Call& call, cublasStatus_t status) {

@@ -69,8 +69,8 @@ bool give_up(const Call& call, cublasStatus_t status);
 // Gradients of weights have few tiles and a long inner dimension: a product that does not split it leaves most of the device idle.
 // Whether the sums of rows, formed within this product, do not keep the library from splitting; else a pass of their own is faster.
 bool spreads_with_sums(const Call& call);
-// Whether the products of this batch occupy more of the device one by one, as `single`, than together.
-bool spreads_one_by_one(const Call& call, const Call& single);
+// Whether the products of the problem, a batch that is asked for as `call`, occupy more of the device one by one than together.
+bool spreads_one_by_one(const Exec& exec, const Problem& problem, const Call& call);
 
 template <class Value>
 void set_attribute(cublasLtMatmulDesc_t product, cublasLtMatmulDescAttributes_t attribute, const Value& value) {

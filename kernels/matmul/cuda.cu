@@ -22,7 +22,7 @@ void run_library(const Exec& exec, const Problem& given) {
   Call call = call_of(exec, p);
   if (p.options.gelu && !(call.gelu && plan_for(call).found())) return product_then_gelu(exec, p);
   if (call.bias && !plan_for(call).found()) call.bias = false;
-  if (p.batch_dims() == 1 && spreads_one_by_one(call, call_of(exec, select(p, 0, 0)))) {
+  if (spreads_one_by_one(exec, p, call)) {
     for (Dim i = 0; i < p.y.size(0); ++i) run_library(exec, select(p, 0, i));
     return;
   }
