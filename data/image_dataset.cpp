@@ -57,6 +57,8 @@ ImageSplit subset(const ImageSplit& split, const std::vector<Dim>& indices) {
 
 ImageDataset hold_out(ImageDataset data, double fraction, std::uint64_t seed) {
   if (fraction == 0) return data;
+  ASHLAR_CHECK(data.valid.size() == 0, "--valid-fraction ", fraction, ": ", data.description,
+               " have validation images of their own; leave it out");
   const auto labels = data.train.labels.to_vector<std::int32_t>();
   std::vector<std::vector<std::size_t>> of_class(data.class_names.size());
   for (std::size_t i = 0; i < labels.size(); ++i) of_class[static_cast<std::size_t>(labels[i])].push_back(i);
@@ -98,7 +100,7 @@ ImageDataset load_images(const fs::path& path, Dim side) {
   ASHLAR_CHECK(
       folder, "images: nothing recognised in ", path.string(),
       "; looked for CIFAR-10 (data_batch_1.bin … data_batch_5.bin, test_batch.bin), CIFAR-100 (train.bin, "
-      "test.bin) or train/<class>/*.{png,jpg,jpeg,bmp} with test/<class>/…, there and in its subfolders; ",
+      "test.bin) or train/<class>/*.{png,jpg,jpeg,bmp} with test/<class>/… or val/<class>/…, there and in its subfolders; ",
       describe_folder(path), packed_hint(path));
   if (holds_cifar10(*folder)) return resized(load_cifar10(*folder), side);
   if (holds_cifar100(*folder)) return resized(load_cifar100(*folder), side);

@@ -1,4 +1,4 @@
-// train/<class>/<image> and test/<class>/<image>.
+// train/<class>/<image>, and the same of test/, of val/, or of both.
 #include <algorithm>
 #include <cctype>
 #include <cstring>
@@ -26,7 +26,7 @@ bool is_image(const fs::path& path) {
 // The subfolders in alphabetical order.
 std::vector<std::string> class_folders(const fs::path& split) {
   ASHLAR_CHECK(fs::is_directory(split), kWhat, ": the folder ", split.string(),
-               " does not exist; needed are train/<class>/ and test/<class>/");
+               " does not exist; needed are train/<class>/ and test/<class>/ or val/<class>/");
   std::vector<std::string> names;
   for (const fs::path& entry : sorted_entries(split, kWhat))
     if (fs::is_directory(entry)) names.push_back(entry.filename().string());
@@ -35,16 +35,24 @@ std::vector<std::string> class_folders(const fs::path& split) {
   return names;
 }
 
-void check_same_classes(const fs::path& folder, const std::vector<std::string>& train,
-                        const std::vector<std::string>& test) {
-  const auto check = [&](const char* here, const char* there, const auto& names, const auto& others) {
-    for (const std::string& name : names)
-      ASHLAR_CHECK(std::ranges::binary_search(others, name), kWhat, ": ", (folder / here / name).string(),
-                   " has no counterpart: class '", name, "' is missing in ", (folder / there).string(),
-                   "; both need the same classes");
+void check_same_classes(const fs::path& one, const fs::path& other) {
+  const auto check = [](const fs::path& here, const fs::path& there) {
+    const std::vector<std::string> others = class_folders(there);
+    for (const std::string& name : class_folders(here))
+      ASHLAR_CHECK(std::ranges::binary_search(others, name), kWhat, ": ", (here / name).string(),
+                   " has no counterpart: class '", name, "' is missing in ", there.string(), "; both need the same classes");
   };
-  check("train", "test", train, test);
-  check("test", "train", test, train);
+  check(one, other);
+  check(other, one);
+}
+
+// The folder of the validation images; an empty path if there is none.
+fs::path validation_folder(const fs::path& folder) {
+  const fs::path val = folder / "val", valid = folder / "valid";
+  std::error_code failure;
+  const bool has_val = fs::is_directory(val, failure), has_valid = fs::is_directory(valid, failure);
+  ASHLAR_CHECK(!has_val || !has_valid, kWhat, ": ", folder.string(), " holds both val/ and valid/; leave one of them there");
+  return has_val ? val : has_valid ? valid : fs::path();
 }
 
 // What lies in class folders and is no image.
@@ -108,17 +116,23 @@ bool holds_class_folders(const fs::path& folder) {
 
 ImageDataset load_class_folders(const fs::path& folder, Dim side) {
   ImageDataset data;
-  data.class_names = class_folders(folder / "train");
-  check_same_classes(folder, data.class_names, class_folders(folder / "test"));
-  PassedOver others;
-  data.train = read_split(folder / "train", data.class_names, side, others);
-  data.test = read_split(folder / "test", data.class_names, side, others);
-  const Shape train = data.train.images.shape(), test = data.test.images.shape();
-  ASHLAR_CHECK(train[2] == test[2] && train[3] == test[3], kWhat, ": the images of ",
-               (folder / "test").string(), " are ", test[3], "x", test[2], " pixels, those of ",
-               (folder / "train").string(), " ", train[3], "x", train[2], kOneSize);
-  data.description = concat(data.class_names.size(), " class folders of ", train[3], "x", train[2],
-                            " images in ", folder.string(), others.text());
+  const fs::path train = folder / "train", valid = validation_folder(folder);
+  std::vector<std::pair<fs::path, ImageSplit*>> others;
+  if (!valid.empty()) others.emplace_back(valid, &data.valid);
+  if (valid.empty() || fs::exists(folder / "test")) others.emplace_back(folder / "test", &data.test);
+  data.class_names = class_folders(train);
+  for (const auto& [path, split] : others) check_same_classes(train, path);
+  PassedOver passed_over;
+  data.train = read_split(train, data.class_names, side, passed_over);
+  const Shape shape = data.train.images.shape();
+  for (const auto& [path, split] : others) {
+    *split = read_split(path, data.class_names, side, passed_over);
+    const Shape its = split->images.shape();
+    ASHLAR_CHECK(its[2] == shape[2] && its[3] == shape[3], kWhat, ": the images of ", path.string(), " are ", its[3], "x",
+                 its[2], " pixels, those of ", train.string(), " ", shape[3], "x", shape[2], kOneSize);
+  }
+  data.description = concat(data.class_names.size(), " class folders of ", shape[3], "x", shape[2], " images in ",
+                            folder.string(), passed_over.text());
   return data;
 }
 

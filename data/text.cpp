@@ -70,6 +70,8 @@ fs::path find_lone_text(const fs::path& folder) {
 std::string read_text(const fs::path& file) {
   std::string text = read_file(file);
   ASHLAR_CHECK(!text.empty(), kWhat, ": ", file.string(), " is empty; give a file with text");
+  const bool utf16 = text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff");
+  ASHLAR_CHECK(!utf16, kWhat, ": ", file.string(), " is UTF-16; convert it: iconv -f UTF-16 -t UTF-8");
   return text;
 }
 

@@ -60,6 +60,9 @@ void run(int argc, char** argv) {
   add_threads_option(options, s.threads);
   if (!options.parse(argc, argv)) return;
   ASHLAR_CHECK(s.size % s.blocks == 0, "--blocks ", s.blocks, " must divide --size ", s.size);
+  ASHLAR_CHECK(s.larger_rank >= s.rank, "--larger-rank ", s.larger_rank, " is smaller than --rank ", s.rank,
+               "; give one that is not");
+  ASHLAR_CHECK(s.out.extension() == ".svg", "--out ", s.out.string(), ": the picture is written as SVG; let the name end in .svg");
   set_num_threads(s.threads);
   { const AtomicFile probe(s.out); }  // what cannot be written is told before the work
 

@@ -33,7 +33,7 @@ struct Settings {
 
 void add_options(Options& options, Settings& s) {
   s.training.out = "runs/vit";
-  add_training_options(options, s.training, "folder with CIFAR-10 or CIFAR-100 (binary), or images in train/CLASS/ and test/CLASS/");
+  add_training_options(options, s.training, "folder with CIFAR-10 or CIFAR-100 (binary), or images in train/CLASS/ and test/CLASS/ or val/CLASS/");
   options.group("Model");
   options.add("width", s.vit.width, "width of the residual stream").at_least(1);
   options.add("depth", s.vit.depth, "number of blocks").at_least(0);
@@ -130,10 +130,11 @@ void run(int argc, char** argv) {
   std::printf("%s\n", startup_line("train_vit", t.device, t.threads, t.dtype).c_str());
 
   const data::ImageDataset dataset = find_data(s);
-  const std::string held_out = s.valid_fraction > 0 ? concat(", ", dataset.valid.size(), " validation") : "";
-  std::printf("data: %s, %lld training%s and %lld test images, %zu classes\n", dataset.description.c_str(),
-              static_cast<long long>(dataset.train.size()), held_out.c_str(), static_cast<long long>(dataset.test.size()),
-              dataset.class_names.size());
+  const Dim valid = dataset.valid.size(), test = dataset.test.size();
+  std::printf("data: %s, %lld training%s%s images, %zu classes\n", dataset.description.c_str(),
+              static_cast<long long>(dataset.train.size()),
+              valid > 0 ? concat(test > 0 ? ", " : " and ", valid, " validation").c_str() : "",
+              test > 0 ? concat(" and ", test, " test").c_str() : "", dataset.class_names.size());
   for (const std::string& name : dataset.class_names) check_utf8(name, concat("--data ", t.data.string(), ": class"));
   const Shape& shape = dataset.train.images.shape();
   ASHLAR_CHECK(shape[2] == shape[3], "--data ", t.data.string(), ": images must be square, these have ", shape[3], "x",
@@ -157,8 +158,8 @@ void run(int argc, char** argv) {
     evaluations.push_back({split, [&model, all = data::ImageEvaluation(images, t.batch_part(), normalisation)](
                                       const EvalProgress& progress) { return evaluate(model, all, progress); }});
   };
-  if (s.valid_fraction > 0) add_evaluation("valid", dataset.valid);
-  add_evaluation("test", dataset.test);
+  if (valid > 0) add_evaluation("valid", dataset.valid);
+  if (test > 0) add_evaluation("test", dataset.test);
 
   const ModelCost cost = cost_of(model);
   const TrainingTask task{

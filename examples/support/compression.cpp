@@ -70,8 +70,11 @@ Subject<Vit> vit_subject(const CompressionOptions& s, const SafetensorsFile& wei
       .calibration_loss = {}};
   if (!s.data.empty()) {
     const data::ImageDataset dataset = data::load_images(s.data, config.image);
-    const data::ImageEvaluation test(dataset.test, s.batch, normalisation_of({config_file}, dataset, true));
-    subject.evaluate = [test](const Vit& model, const EvalProgress& progress) { return evaluate(model, test, progress); };
+    const bool has_test = dataset.test.size() > 0;
+    if (!has_test) subject.split = "valid";
+    const data::ImageEvaluation images(has_test ? dataset.test : dataset.valid, s.batch,
+                                       normalisation_of({config_file}, dataset, true));
+    subject.evaluate = [images](const Vit& model, const EvalProgress& progress) { return evaluate(model, images, progress); };
   }
   if (!s.calibrate.empty()) {
     const data::ImageDataset dataset = data::load_images(s.calibrate, config.image);

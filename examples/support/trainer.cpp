@@ -118,7 +118,7 @@ class Run {
     if (options_.save && !std::isfinite(best_loss_)) task_.save_model(folder_);
     end(stopped ? "signal" : limits_.stopped_by());
     const char* how = !stopped ? "done: " : options_.save ? "stopped by a signal, --resume goes on: " : "stopped by a signal: ";
-    progress_.message(concat(how, state_.step, " steps in ",
+    progress_.message(concat(how, state_.step, state_.step == 1 ? " step in " : " steps in ",
                              format_duration(limits_.elapsed()), ", results in ", folder_.root.string()));
   }
 

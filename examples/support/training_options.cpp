@@ -199,6 +199,8 @@ void add_training_options(Options& options, TrainingOptions& values, const std::
                  options.where("checkpoint_every"), " asks for them; give --checkpoint-every 0, or leave --no-save out");
     ASHLAR_CHECK(values.save || !values.keep_best, "--no-save leaves no weights and ", options.where("keep_best"),
                  " asks for the best; give --no-keep-best, or leave --no-save out");
+    ASHLAR_CHECK(!values.keep_best || values.eval_every > 0, options.where("keep_best"),
+                 " chooses among evaluations, and there is one, at the end; give --eval-every N too");
     ASHLAR_CHECK(!values.resume || !values.keep_best || values.began_with("keep_best", true), "--resume and ",
                  options.where("keep_best"), ", with which the run did not begin, exclude each other: which of its weights were "
                  "the best is not known; give one of them");

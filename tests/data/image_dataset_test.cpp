@@ -164,6 +164,30 @@ TEST_CASE("class_folders_are_read_in_alphabetical_order", "[data]") {
   }
 }
 
+TEST_CASE("validation_images_have_a_folder_of_their_own", "[data]") {
+  TemporaryFolder folder;
+  write_class_folders(folder.path());
+  const auto error = [&] { return error_of([&] { load_images(folder.path()); }); };
+  const std::string name = GENERATE("val", "valid");
+  fs::copy(folder.path() / "test", folder.path() / name, fs::copy_options::recursive);
+  ImageDataset data = load_images(folder.path());
+  REQUIRE(data.train.size() == 5);
+  REQUIRE(data.test.size() == 2);
+  REQUIRE(data.valid.labels.to_vector<std::int32_t>() == std::vector<std::int32_t>{0, 1});
+  REQUIRE(contains(error_of([&] { hold_out(data, 0.5, 1); }), "have validation images of their own; leave it out"));
+
+  fs::remove_all(folder.path() / "test");
+  data = load_images(folder.path());
+  REQUIRE(data.test.size() == 0);
+  REQUIRE(data.valid.images.shape() == Shape({2, 3, 3, 5}));
+
+  fs::create_directory(folder.path() / name / "yak");
+  REQUIRE(contains(error(), "class 'yak' is missing in " + (folder.path() / "train").string()));
+  fs::remove(folder.path() / name / "yak");
+  fs::create_directory(folder.path() / (name == "val" ? "valid" : "val"));
+  REQUIRE(contains(error(), "holds both val/ and valid/; leave one of them there"));
+}
+
 TEST_CASE("damaged_class_folders_are_reported", "[data]") {
   TemporaryFolder folder;
   write_class_folders(folder.path());

@@ -171,6 +171,10 @@ TEST_CASE("a_folder_without_text_says_what_is_missing", "[data]") {
   REQUIRE(contains(error(), "no file for the valid split"));
   const auto file = folder.write("valid.txt", "");
   REQUIRE(contains(error(), file.string() + " is empty"));
+  for (const char* utf16 : {"\xff\xfeh", "\xfe\xff"}) {
+    folder.write("valid.txt", utf16);
+    REQUIRE(contains(error(), file.string() + " is UTF-16; convert it: iconv -f UTF-16 -t UTF-8"));
+  }
 }
 
 TEST_CASE("the_embedded_text_is_the_projects_own", "[data]") {

@@ -238,7 +238,8 @@ TEST_CASE("what would be found out too late, or would be lost, is refused among 
   CHECK(resume().init_from == model);
 
   CHECK(contains(error_of([] { parse_training({"--no-save", "--keep-best"}); }), "--no-save leaves no weights and --keep-best"));
-  const auto keep_best = [&] { return parse_training({"--out", out.c_str(), "--resume", "--keep-best"}); };
+  CHECK(contains(error_of([] { parse_training({"--keep-best"}); }), "--keep-best chooses among evaluations, and there is one"));
+  const auto keep_best = [&] { return parse_training({"--out", out.c_str(), "--resume", "--keep-best", "--eval-every", "1"}); };
   CHECK(contains(error_of(keep_best), "--resume and --keep-best, with which the run did not begin, exclude each other"));
   write_json(folder / "config.json", {{"keep_best", true}});
   CHECK(keep_best().keep_best);

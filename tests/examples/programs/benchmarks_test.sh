@@ -10,6 +10,8 @@ import sys, xml.dom.minidom
 assert len(xml.dom.minidom.parse(sys.argv[1]).getElementsByTagName('g')) == 2
 " "$work/curves.svg"; then ok; else bad "blast_convergence: $(cat "$work/out")"; fi
 expect 2 "--blocks 5 must divide --size 24" "$bin/blast_convergence" --size 24 --blocks 5 --out "$work/y"
+expect 2 "--larger-rank 32 is smaller than --rank 64; give one that is not" "$bin/blast_convergence" --rank 64 --out "$work/y.svg"
+expect 2 "y.png: the picture is written as SVG; let the name end in .svg" "$bin/blast_convergence" --size 24 --out "$work/y.png"
 expect 2 "y/curves.svg: No such file" "$bin/blast_convergence" --size 24 --out "$work/y/curves.svg"
 if [ -s "$work/out" ]; then bad "blast_convergence began before it looked at --out: $(cat "$work/out")"; else ok; fi
 

@@ -84,6 +84,20 @@ expect 0 "" "$bin/train_vit" --resume --steps 6 --seed 1 --valid-fraction 0.25 -
 expect 2 "--valid-fraction 0.01: of the 24 training images of class 'cat' none would be left for validation; give a larger" "${vit[@]}" --valid-fraction 0.01 --out "$work/x"
 expect 2 "of the 24 training images of class 'cat' none would be left for training" "${vit[@]}" --valid-fraction 0.99 --out "$work/x"
 
+# So are those of a folder of their own, which do without others for the end.
+cp -r "$work/images" "$work/three"
+cp -r "$work/images/test" "$work/three/val"
+expect 0 "" "${vit[@]}" --data "$work/three" --steps 2 --out "$work/three-run"
+if grep -q "48 training, 10 validation and 10 test images" "$work/out"; then ok; else bad "images: $(cat "$work/out")"; fi
+is "splits of three folders" "$(splits_of three-run)" "2 valid 2 test "
+expect 2 "have validation images of their own; leave it out" "${vit[@]}" --data "$work/three" --valid-fraction 0.25 --out "$work/x"
+rm -r "$work/three/test"
+expect 0 "" "${vit[@]}" --data "$work/three" --steps 2 --eval-every 1 --out "$work/two-run"
+if grep -q "48 training and 10 validation images" "$work/out"; then ok; else bad "images: $(cat "$work/out")"; fi
+is "splits of training and validation" "$(splits_of two-run)" "1 valid 2 valid "
+expect 0 "" "$bin/compress" --in "$work/two-run/model.safetensors" --layer dense --data "$work/three" --out "$work/two-dense"
+if grep -q "; valid " "$work/out"; then ok; else bad "images that compress evaluates with: $(cat "$work/out")"; fi
+
 declare -n command=gpt
 run recompute --recompute
 same "activations that are computed again" "$(weights gpt)" "$(weights recompute)"
