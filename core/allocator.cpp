@@ -56,8 +56,8 @@ MemoryBlock Allocator::allocate(std::size_t bytes) {
     block = raw_.allocate(wanted);
   }
   if (!block.data) {
-    throw Error(concat(what_, ": out of memory allocating ", wanted, " bytes (in use ", stats_.current, ", peak ",
-                       stats_.peak, "); use a smaller batch, context or model"));
+    throw OutOfMemory(concat(what_, ": out of memory allocating ", wanted, " bytes (in use ", stats_.current, ", peak ",
+                             stats_.peak, "); use a smaller batch, context or model"));
   }
   stats_.current += block.bytes;
   stats_.peak = std::max(stats_.peak, stats_.current);

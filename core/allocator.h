@@ -15,8 +15,14 @@
 #include <string>
 
 #include "core/device.h"
+#include "core/error.h"
 
 namespace ashlar {
+
+class OutOfMemory : public Error {
+ public:
+  using Error::Error;
+};
 
 struct MemoryBlock {
   void* data = nullptr;
@@ -46,7 +52,7 @@ class Allocator {
   Allocator(const Allocator&) = delete;
   Allocator& operator=(const Allocator&) = delete;
 
-  // 64-byte aligned. Throws Error with what is in use when memory is exhausted.
+  // 64-byte aligned. OutOfMemory, which tells what is in use, when there is none left.
   MemoryBlock allocate(std::size_t bytes);
   void release(MemoryBlock block) noexcept;
   MemoryStats stats() const;

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <utility>
 
+#include "core/allocator.h"
+
 namespace ashlar::support {
 namespace {
 
@@ -60,14 +62,27 @@ StepResult StepRunner::run(std::int64_t step, const optim::Optimizer::LrFactor& 
   for (std::int64_t index = first; index < first + settings_.accumulate; ++index) batches.push_back(task_.batch(index));
   if (!record_) return run_eagerly(step, batches, lr_factor);
   const std::vector<Dim> kind = kind_of(batches);
-  if (recording_ && kind != kind_of(inputs_)) forget_recording();  // its memory is needed now
-  else if (recording_ || (warm_.contains(kind) && record(batches))) return replay(step, batches, lr_factor);
-  warm_.insert(kind);
+  const bool again = std::exchange(previous_, kind) == kind;
+  if ((recording_ && kind == kind_of(inputs_)) || (again && record(batches))) return replay(step, batches, lr_factor);
   return run_eagerly(step, batches, lr_factor);
 }
 
 StepResult StepRunner::run_eagerly(std::int64_t step, const std::vector<Batch>& batches,
                                    const optim::Optimizer::LrFactor& lr_factor) {
+  StepResult result;
+  try {
+    result = gradients_of(step, batches);
+  } catch (const OutOfMemory&) {
+    if (!recording_) throw;
+    forget_recording();
+    result = gradients_of(step, batches);
+  }
+  if (device_.type == DeviceType::cpu) result.check();
+  update(result, lr_factor);
+  return result;
+}
+
+StepResult StepRunner::gradients_of(std::int64_t step, const std::vector<Batch>& batches) {
   StepResult result{step + 1, {}, {}};
   for (std::size_t b = 0; b < batches.size(); ++b) {
     task_.model.train(static_cast<std::uint64_t>(step * settings_.accumulate) + b);
@@ -76,8 +91,6 @@ StepResult StepRunner::run_eagerly(std::int64_t step, const std::vector<Batch>& 
     result.losses.emplace_back(loss.value());
   }
   result.clip = optim::clip_grad_norm(parameters_, settings_.max_norm, static_cast<int>(settings_.accumulate));
-  if (device_.type == DeviceType::cpu) result.check();
-  update(result, lr_factor);
   return result;
 }
 
@@ -113,6 +126,7 @@ StepResult StepRunner::replay(std::int64_t step, const std::vector<Batch>& batch
 }
 
 bool StepRunner::record(const std::vector<Batch>& batches) {
+  forget_recording();
   inputs_ = batches;
   for (Batch& batch : inputs_) {
     for (Array& array : batch.arrays) array = array.to(device_);

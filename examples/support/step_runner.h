@@ -2,7 +2,6 @@
 // graph and replayed, which takes one launch instead of thousands.
 #pragma once
 #include <memory>
-#include <set>
 
 #include "core/cuda/cuda.h"
 #include "core/error.h"
@@ -46,6 +45,8 @@ class StepRunner {
 
  private:
   StepResult run_eagerly(std::int64_t step, const std::vector<Batch>& batches, const optim::Optimizer::LrFactor& lr_factor);
+  // Losses, and gradients in the parameters.
+  StepResult gradients_of(std::int64_t step, const std::vector<Batch>& batches);
   StepResult replay(std::int64_t step, const std::vector<Batch>& batches, const optim::Optimizer::LrFactor& lr_factor);
   // The weights; no gradients are left.
   void update(const StepResult& result, const optim::Optimizer::LrFactor& lr_factor);
@@ -58,8 +59,9 @@ class StepRunner {
   Settings settings_;
   Device device_;
   bool record_;
-  // A step is recorded once its like has run op by op, which loads code and chooses algorithms for its shapes.
-  std::set<std::vector<Dim>> warm_;
+  // A step is recorded when the one before was its like and ran op by op, which loads code and chooses algorithms for its
+  // shapes. One of another kind alone, such as that of the short last window of a text, leaves the recording for those after it.
+  std::vector<Dim> previous_;
   std::function<void(const std::string&)> say_;
 
   // What the recording reads: the batches of a step and, for dropout, the number of the first. What it writes; gradients

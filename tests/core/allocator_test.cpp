@@ -202,7 +202,7 @@ TEST_CASE("when memory ends, the cache is given back and the request tried again
 
 TEST_CASE("a request too large to be rounded up is out of memory, not a small block") {
   const auto memory = allocator_on(1 << 20);
-  CHECK(contains(error_of<Error>([&] { memory->allocate(SIZE_MAX); }), "out of memory"));
+  CHECK(contains(error_of<OutOfMemory>([&] { memory->allocate(SIZE_MAX); }), "out of memory"));
 }
 
 TEST_CASE("blocks are aligned to 64 bytes, empty ones too") {

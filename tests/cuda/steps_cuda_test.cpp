@@ -1,4 +1,5 @@
 // Training steps that are recorded as a CUDA graph against the same steps op by op, and what is done between them.
+#include "core/allocator.h"
 #include "data/image_loader.h"
 #include "examples/models/gpt2.h"
 #include "examples/models/vit.h"
@@ -72,6 +73,8 @@ struct Gpt {
   Dim width = 32, context = 16;
   bool recompute = false;
   std::uint64_t odd_batch = 1000;  // has a row more
+  bool odd_from_there = false;     // and so have those after it
+  std::function<void(const support::Batch&)> before_loss = [](const support::Batch&) {};
 };
 
 Trained train_gpt(const Gpt& gpt, const Settings& settings, bool recorded, Device device = kGpu) {
@@ -79,11 +82,14 @@ Trained train_gpt(const Gpt& gpt, const Settings& settings, bool recorded, Devic
                          .checkpoint = gpt.recompute};
   Gpt2 model(Scope::root(gpt.dtype, 3, device), config);
   const auto batch = [&](std::uint64_t index) {
-    const Dim rows = index == gpt.odd_batch ? 3 : 2;
+    const Dim rows = index == gpt.odd_batch || (gpt.odd_from_there && index > gpt.odd_batch) ? 3 : 2;
     const Shape shape{rows, gpt.context};
     return support::Batch{{random_ids(shape, 97, 2 * index), random_ids(shape, 97, 2 * index + 1)}, shape.numel()};
   };
-  const auto loss = [&](const support::Batch& b) { return model.loss(b.arrays[0], b.arrays[1], b.counted); };
+  const auto loss = [&](const support::Batch& b) {
+    gpt.before_loss(b);
+    return model.loss(b.arrays[0], b.arrays[1], b.counted);
+  };
   return train(task_of(model, batch, loss), settings, recorded);
 }
 
@@ -139,6 +145,32 @@ TEST_CASE("a step of another shape runs op by op first, also where it is the sec
   // Of a context that no other test has: the choice of algorithms for it is not known.
   const Gpt gpt{.context = 13, .odd_batch = 1};
   const Trained recorded = train_gpt(gpt, {}, true);
+  check_same_bits(recorded, train_gpt(gpt, {}, false));
+}
+
+TEST_CASE("a single step of another shape leaves the recording, unless memory runs out", "[cuda][training]") {
+  if (!has_gpu()) return;
+  const Settings settings{.steps = 8};
+  const Trained expected = train_gpt({.odd_batch = 4}, settings, false);
+  for (const bool short_of_memory : {false, true}) {
+    INFO((short_of_memory ? "short of memory" : "memory for both"));
+    std::vector<Dim> rows;  // of the losses that the host asked for: those of replays are not among them
+    const auto watch = [&](const support::Batch& b) {
+      rows.push_back(b.arrays[0].size(0));
+      if (short_of_memory && rows == std::vector<Dim>{2, 2, 3}) throw OutOfMemory("the first time");
+    };
+    check_same_bits(train_gpt({.odd_batch = 4, .before_loss = watch}, settings, true), expected);
+    CHECK(rows == (short_of_memory ? std::vector<Dim>{2, 2, 3, 3, 2, 2} : std::vector<Dim>{2, 2, 3}));
+  }
+}
+
+TEST_CASE("a shape that stays is recorded in place of the one before", "[cuda][training]") {
+  if (!has_gpu()) return;
+  std::vector<Dim> rows;
+  const auto watch = [&](const support::Batch& b) { rows.push_back(b.arrays[0].size(0)); };
+  const Gpt gpt{.odd_batch = 3, .odd_from_there = true, .before_loss = watch};
+  const Trained recorded = train_gpt(gpt, {}, true);
+  CHECK(rows == std::vector<Dim>{2, 2, 3, 3});
   check_same_bits(recorded, train_gpt(gpt, {}, false));
 }
 
