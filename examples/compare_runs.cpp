@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <ranges>
 
 #include "core/error.h"
 #include "examples/support/format.h"
@@ -70,7 +69,8 @@ void run(int argc, char** argv) {
   std::vector<RunRecord> runs;
   for (std::size_t i = 0; i < folders.size(); ++i) runs.push_back(read_run(names[i], folders[i]));
 
-  const std::size_t width = std::max<std::size_t>(16, std::ranges::max(names | std::views::transform(columns_of)));
+  std::size_t width = 16;
+  for (const std::string& name : names) width = std::max(width, columns_of(name));
   std::printf("%s %10s %12s %11s  %-24s %14s\n", padded("run", width).c_str(), "parameters", "MACs", "% of dense", "result", "speed");
   for (const RunRecord& run : runs) {
     const std::string unit = name_of(run.unit);

@@ -2,7 +2,6 @@
 
 #include <cmath>
 #include <map>
-#include <ranges>
 #include <set>
 
 #include "core/text.h"
@@ -14,8 +13,9 @@ Role parse_role(const std::string& group, const std::string& text) {
   static const std::map<std::string, Role> roles{{"matrix", Role::matrix}, {"coupling", Role::coupling}, {"bias", Role::bias},
                                                  {"norm", Role::norm}, {"embedding", Role::embedding}};
   const auto found = roles.find(text);
-  ASHLAR_CHECK(found != roles.end(), "groups: '", group, "': unknown role '", text, "'; valid are ",
-               join(std::views::keys(roles)));
+  std::vector<std::string> names;
+  for (const auto& [name, role] : roles) names.push_back(name);
+  ASHLAR_CHECK(found != roles.end(), "groups: '", group, "': unknown role '", text, "'; valid are ", join(names));
   return found->second;
 }
 

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <ranges>
 
 #include "core/allocator.h"
 #include "examples/support/checkpoint.h"
@@ -133,7 +132,7 @@ class Run {
       with_average([this] { task_.load_model(folder_); });
       progress_.message("the other splits are evaluated with the best weights");
     }
-    return std::ranges::all_of(task_.evaluations | std::views::drop(1), done);
+    return std::all_of(task_.evaluations.begin() + 1, task_.evaluations.end(), done);
   }
 
   void end(const std::string& stopped_by) {
