@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <unordered_set>
 #include <utility>
+#include <vector>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -27,12 +29,19 @@ void flatten(const Json& object, const std::string& prefix, std::map<std::string
 }  // namespace
 
 Json parse_json(std::string_view text, std::string_view source, int max_depth) {
-  const Json::parser_callback_t limit_depth = [&](int depth, Json::parse_event_t, Json&) {
+  std::vector<std::unordered_set<std::string>> keys;  // of the objects that have begun and not ended
+  const Json::parser_callback_t check = [&](int depth, Json::parse_event_t event, const Json& parsed) {
     ASHLAR_CHECK(depth <= max_depth, source, ": JSON is nested more than ", max_depth, " deep");
+    if (event == Json::parse_event_t::object_start) keys.emplace_back();
+    else if (event == Json::parse_event_t::object_end) keys.pop_back();
+    else if (event == Json::parse_event_t::key) {
+      const auto& key = parsed.get_ref<const std::string&>();
+      ASHLAR_CHECK(keys.back().insert(key).second, source, ": key '", key, "' is there twice; leave one of them");
+    }
     return true;
   };
   try {
-    return Json::parse(text.begin(), text.end(), limit_depth);
+    return Json::parse(text.begin(), text.end(), check);
   } catch (const Json::parse_error& error) {
     const std::string_view before = text.substr(0, std::min(text.size(), error.byte > 0 ? error.byte - 1 : 0));
     const auto line = std::count(before.begin(), before.end(), '\n') + 1;

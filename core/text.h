@@ -44,6 +44,19 @@ constexpr std::string_view trimmed(std::string_view text) {
   return text.substr(0, text.find_last_not_of(kSpace) + 1);
 }
 
+// Of the letters of ASCII.
+inline std::string lowercase(std::string text) {
+  std::ranges::transform(text, text.begin(), [](char c) { return 'A' <= c && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  return text;
+}
+
+// Without the mark that some editors write before UTF-8.
+constexpr std::string_view without_byte_order_mark(std::string_view text) {
+  constexpr std::string_view kMark = "\xef\xbb\xbf";
+  if (text.starts_with(kMark)) text.remove_prefix(kMark.size());
+  return text;
+}
+
 // The parts of a list between separators, each trimmed; empty ones are left out.
 inline std::vector<std::string> split(std::string_view list, char separator) {
   std::vector<std::string> parts;

@@ -60,7 +60,8 @@ ImageSplit read_records(const Format& format, const fs::path& folder, const std:
 // One name a line in the file that the releases bring along; without it the given names.
 std::vector<std::string> class_names(const Format& format, const fs::path& file,
                                      std::vector<std::string> fallback) {
-  if (!fs::exists(file)) return fallback;
+  std::error_code failure;
+  if (!fs::exists(file, failure)) return fallback;
   std::vector<std::string> names;
   std::istringstream text(read_file(file));
   for (std::string name; text >> name;) names.push_back(name);

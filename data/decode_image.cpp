@@ -59,8 +59,9 @@ Array decode_image(const std::filesystem::path& path) {
       stbi_load_from_memory(reinterpret_cast<const stbi_uc*>(file.data()), static_cast<int>(file.size()),
                             &width, &height, &channels_in_file, kChannels),
       stbi_image_free);
-  ASHLAR_CHECK(decoded, "image: cannot decode ", path.string(), " (", file.size(),
-               " bytes): ", stbi_failure_reason(), "; give a PNG, JPEG or BMP file");
+  const std::string_view reason = decoded ? "" : stbi_failure_reason();  // empty of some PNGs that end early
+  ASHLAR_CHECK(decoded, "image: cannot decode ", path.string(), " (", file.size(), " bytes): ",
+               reason.empty() ? "it is damaged or cut off" : reason, "; give a PNG, JPEG or BMP file");
   const std::size_t least = least_bmp_size(file, width, height);
   ASHLAR_CHECK(file.size() >= least, "image: cannot decode ", path.string(), ": it is cut off, with ", file.size(),
                " of at least ", least, " bytes");

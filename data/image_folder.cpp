@@ -1,9 +1,9 @@
 // train/<class>/<image>, and the same of test/, of val/, or of both.
 #include <algorithm>
-#include <cctype>
 #include <cstring>
 
 #include "core/parallel.h"
+#include "core/text.h"
 #include "data/folder.h"
 #include "data/image_formats.h"
 #include "data/resize.h"
@@ -17,19 +17,23 @@ constexpr const char* kWhat = "image folder";
 constexpr const char* kOneSize = "; all must have one size, or be given one with --image N";
 
 bool is_image(const fs::path& path) {
-  std::string ending = path.extension().string();
-  std::ranges::transform(ending, ending.begin(),
-                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  const std::string ending = lowercase(path.extension().string());
   return ending == ".png" || ending == ".jpg" || ending == ".jpeg" || ending == ".bmp";
+}
+
+// Not of what cannot be looked at, such as a loop of links.
+bool is_folder(const fs::path& path) {
+  std::error_code failure;
+  return fs::is_directory(path, failure);
 }
 
 // The subfolders in alphabetical order.
 std::vector<std::string> class_folders(const fs::path& split) {
-  ASHLAR_CHECK(fs::is_directory(split), kWhat, ": the folder ", split.string(),
+  ASHLAR_CHECK(is_folder(split), kWhat, ": the folder ", split.string(),
                " does not exist; needed are train/<class>/ and test/<class>/ or val/<class>/");
   std::vector<std::string> names;
   for (const fs::path& entry : sorted_entries(split, kWhat))
-    if (fs::is_directory(entry)) names.push_back(entry.filename().string());
+    if (is_folder(entry)) names.push_back(entry.filename().string());
   ASHLAR_CHECK(!names.empty(), kWhat, ": ", split.string(), " holds no class folders; needed are ",
                split.string(), "/<class>/*.{png,jpg,jpeg,bmp}");
   return names;
@@ -49,8 +53,7 @@ void check_same_classes(const fs::path& one, const fs::path& other) {
 // The folder of the validation images; an empty path if there is none.
 fs::path validation_folder(const fs::path& folder) {
   const fs::path val = folder / "val", valid = folder / "valid";
-  std::error_code failure;
-  const bool has_val = fs::is_directory(val, failure), has_valid = fs::is_directory(valid, failure);
+  const bool has_val = is_folder(val), has_valid = is_folder(valid);
   ASHLAR_CHECK(!has_val || !has_valid, kWhat, ": ", folder.string(), " holds both val/ and valid/; leave one of them there");
   return has_val ? val : has_valid ? valid : fs::path();
 }
@@ -72,7 +75,7 @@ ImageSplit read_split(const fs::path& split, const std::vector<std::string>& cla
   for (std::size_t c = 0; c < classes.size(); ++c) {
     const std::size_t before = files.size();
     for (const fs::path& entry : sorted_entries(split / classes[c], kWhat)) {
-      if (fs::is_directory(entry)) ++others.folders;
+      if (is_folder(entry)) ++others.folders;
       else if (is_image(entry)) files.push_back(entry);
       else ++others.files;
     }
@@ -110,8 +113,7 @@ Array read_images(const std::vector<fs::path>& files, Dim side) {
 }
 
 bool holds_class_folders(const fs::path& folder) {
-  std::error_code failure;
-  return fs::is_directory(folder / "train", failure) || fs::is_directory(folder / "test", failure);
+  return is_folder(folder / "train") || is_folder(folder / "test");
 }
 
 ImageDataset load_class_folders(const fs::path& folder, Dim side) {
@@ -119,7 +121,7 @@ ImageDataset load_class_folders(const fs::path& folder, Dim side) {
   const fs::path train = folder / "train", valid = validation_folder(folder);
   std::vector<std::pair<fs::path, ImageSplit*>> others;
   if (!valid.empty()) others.emplace_back(valid, &data.valid);
-  if (valid.empty() || fs::exists(folder / "test")) others.emplace_back(folder / "test", &data.test);
+  if (valid.empty() || is_folder(folder / "test")) others.emplace_back(folder / "test", &data.test);
   data.class_names = class_folders(train);
   for (const auto& [path, split] : others) check_same_classes(train, path);
   PassedOver passed_over;

@@ -14,7 +14,8 @@ ImageDataset load_cifar100(const std::filesystem::path& folder);
 bool holds_class_folders(const std::filesystem::path& folder);
 ImageDataset load_class_folders(const std::filesystem::path& folder, Dim side);  // as load_images()
 
-// The (3, H, W) u8 pixels of a PNG, JPEG or BMP file; grey becomes RGB, transparency is dropped. InputError
+// The (3, H, W) u8 pixels of a PNG, JPEG or BMP file as they lie there, whatever orientation EXIF has for them (as torchvision
+// reads folders of images); grey becomes RGB, transparency is dropped. InputError
 // with the path and the decoder's reason otherwise.
 Array decode_image(const std::filesystem::path& path);
 

@@ -6,6 +6,7 @@
 
 #include "core/files.h"
 #include "core/error.h"
+#include "core/text.h"
 #include "data/embedded_text.h"
 #include "data/folder.h"
 #include "data/locate.h"
@@ -42,7 +43,7 @@ fs::path find_split(const fs::path& folder, const std::string& split) {
   }
   std::vector<fs::path> found;
   for (const fs::path& entry : sorted_entries(folder, kWhat)) {
-    const std::string name = entry.filename().string();
+    const std::string name = lowercase(entry.filename().string());
     if (name.ends_with(".txt") && names(split, name) && fs::is_regular_file(entry, failure)) found.push_back(entry);
   }
   if (found.empty()) return {};
@@ -57,7 +58,7 @@ bool holds_text(const fs::path& folder) {
 
 bool is_txt(const fs::path& path) {
   std::error_code failure;
-  return path.extension() == ".txt" && fs::is_regular_file(path, failure);
+  return lowercase(path.extension().string()) == ".txt" && fs::is_regular_file(path, failure);
 }
 
 // The one .txt of a folder; an empty path if there is none or several.
@@ -68,10 +69,10 @@ fs::path find_lone_text(const fs::path& folder) {
 }
 
 std::string read_text(const fs::path& file) {
-  std::string text = read_file(file);
+  std::string text(without_byte_order_mark(read_file(file)));
   ASHLAR_CHECK(!text.empty(), kWhat, ": ", file.string(), " is empty; give a file with text");
-  const bool utf16 = text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff");
-  ASHLAR_CHECK(!utf16, kWhat, ": ", file.string(), " is UTF-16; convert it: iconv -f UTF-16 -t UTF-8");
+  ASHLAR_CHECK(text.find('\0') == std::string::npos, kWhat, ": ", file.string(), " has bytes of zero, as UTF-16 and UTF-32 do "
+               "and UTF-8 does not; convert it: iconv -f UTF-16 -t UTF-8");
   return text;
 }
 
@@ -104,7 +105,7 @@ TextDataset load_text(const fs::path& path) {
   if (is_txt(path)) return split_text(path);
   std::error_code failure;
   ASHLAR_CHECK(!fs::is_regular_file(path, failure), kWhat, ": ", path.string(),
-               " is neither a folder nor a .txt; rename it if it is text");
+               " is neither a folder nor a .txt; if it is text, let its name end so");
   const auto folder = find_dataset(path, holds_text, kWhat);
   if (!folder) {
     const auto lone = find_dataset(path, [](const fs::path& entry) { return !find_lone_text(entry).empty(); }, kWhat);
@@ -125,7 +126,7 @@ TextDataset load_text(const fs::path& path) {
     ASHLAR_CHECK(!file.empty(), kWhat, ": ", folder->string(), " has no file for the ", split, " split: neither wiki.",
                  split, ".{tokens,raw} nor a *.txt with ", split, " in its name; add one, or give a single "
                  "file, whose last tenth is kept for validation");
-    wikitext = wikitext || file.extension() != ".txt";
+    wikitext = wikitext || !is_txt(file);
     return read_text(file);
   };
   TextDataset data{read("train", train), read("valid", valid), {}, test.empty() ? "" : read("test", test)};

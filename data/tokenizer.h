@@ -27,7 +27,7 @@ struct TokenPair {
     }
   };
 };
-// The special token between two texts.
+// The special token between two texts. encode() gives no others: what they spell is text to it.
 inline constexpr std::string_view kEndOfText = "<|endoftext|>";
 
 class Tokenizer {

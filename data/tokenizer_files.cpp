@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/json.h"
+#include "core/text.h"
 #include "data/byte_alphabet.h"
 #include "data/tokenizer.h"
 
@@ -63,15 +64,16 @@ std::vector<std::string> parse_vocabulary(const Json& json, const fs::path& path
 }
 
 // A line "#version: …", then one merge a line: two tokens with a space between.
-std::vector<TokenPair> parse_merges(const std::string& content, const fs::path& path, const fs::path& vocabulary_path,
+std::vector<TokenPair> parse_merges(std::string_view content, const fs::path& path, const fs::path& vocabulary_path,
                                     const std::vector<std::string>& tokens) {
   std::unordered_map<std::string_view, TokenId> id_of;
   for (std::size_t id = 0; id < tokens.size(); ++id) id_of.emplace(tokens[id], static_cast<TokenId>(id));
   std::vector<TokenPair> merges;
   std::size_t number = 0;
+  content = without_byte_order_mark(content);
   for (std::size_t begin = 0; begin < content.size();) {
     const std::size_t end = std::min(content.find('\n', begin), content.size());
-    std::string_view line = std::string_view(content).substr(begin, end - begin);
+    std::string_view line = content.substr(begin, end - begin);
     begin = end + 1;
     if (line.ends_with('\r')) line.remove_suffix(1);
     if (++number == 1 && line.starts_with("#version")) continue;
@@ -106,6 +108,29 @@ std::string lines_of(const Json& merges, const fs::path& path) {
   return lines;
 }
 
+// The vocabulary and the merges of a tokenizer.json. One that cuts or changes texts in another way than GPT-2's would be read as
+// if it did not.
+Json model_of(const Json& json, const fs::path& path) {
+  const auto check = [&](bool right, const auto&... what) {
+    ASHLAR_CHECK(right, kWhat, ": ", path.string(), what..., "; only tokenizers like GPT-2's are read");
+  };
+  const Json part = Json::object(), none;
+  const Json model = json.is_object() ? json.value("model", part) : part;
+  check(model.is_object() && model.contains("vocab") && model.value("type", Json("BPE")) == "BPE",
+        " is not the tokenizer of a byte-level BPE");
+  check(model.value("ignore_merges", Json(false)) == false, " takes whole words before merges");
+  check(json.value("normalizer", none).is_null(), " changes texts by a normalizer");
+  const Json cut = json.value("pre_tokenizer", part);
+  check(cut.is_object() && cut.value("type", Json("ByteLevel")) == "ByteLevel" && cut.value("use_regex", Json(true)) == true &&
+            cut.value("add_prefix_space", Json(false)) == false,
+        " cuts texts by ", excerpt(cut.dump()));
+  for (const Json& added : json.value("added_tokens", Json::array())) {
+    const Json content = added.is_object() ? added.value("content", none) : none;
+    check(content.is_string() && model["vocab"].contains(content.get_ref<const std::string&>()), " adds the token ", excerpt(content.dump()), " to its vocabulary");
+  }
+  return model;
+}
+
 }  // namespace
 
 bool Tokenizer::is_in(const fs::path& folder) { return find_names(folder).has_value(); }
@@ -117,9 +142,7 @@ Tokenizer Tokenizer::load(const fs::path& folder) {
   const fs::path vocabulary = folder / names->vocabulary, merges = folder / names->merges;
   const Json json = read_json(vocabulary);
   const bool both = vocabulary == merges;
-  const Json model = both && json.is_object() ? json.value("model", Json::object()) : Json();
-  const bool is_bpe = model.is_object() && model.contains("vocab") && (!model.contains("type") || model["type"] == "BPE");
-  ASHLAR_CHECK(!both || is_bpe, kWhat, ": ", vocabulary.string(), " is not the tokenizer of a byte-level BPE");
+  const Json model = both ? model_of(json, vocabulary) : Json();
   std::vector<std::string> tokens = parse_vocabulary(both ? model["vocab"] : json, vocabulary);
   const std::string lines = both ? lines_of(model.value("merges", Json()), merges) : read_file(merges);
   std::vector<TokenPair> pairs = parse_merges(lines, merges, vocabulary, tokens);

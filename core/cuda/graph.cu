@@ -27,10 +27,15 @@ class Capture {
 
   cudaGraphExec_t end() {
     cudaGraph_t graph = nullptr;
-    ASHLAR_CUDA_CHECK(cudaStreamEndCapture(std::exchange(stream_, nullptr), &graph));
+    const cudaStream_t stream = std::exchange(stream_, nullptr);
+    ASHLAR_CUDA_CHECK(cudaStreamEndCapture(stream, &graph));
     cudaGraphExec_t ready = nullptr;
-    const cudaError_t status = cudaGraphInstantiate(&ready, graph, 0);
+    cudaError_t status = cudaGraphInstantiate(&ready, graph, 0);
     cudaGraphDestroy(graph);
+    ASHLAR_CUDA_CHECK(status);
+    // Now, where work that cannot be recorded is done op by op: the first launch would fail for want of memory too late.
+    status = cudaGraphUpload(ready, stream);
+    if (status != cudaSuccess) cudaGraphExecDestroy(ready);
     ASHLAR_CUDA_CHECK(status);
     return ready;
   }

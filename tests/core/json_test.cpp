@@ -25,6 +25,9 @@ TEST_CASE("JSON files: written whole, faults told with line and column") {
   CHECK(parse_json("[[1]]", "deep", 2).dump() == "[[1]]");
   CHECK(contains(error_of([] { parse_json("[[[1]]]", "deep", 2); }), "deep: JSON is nested more than 2 deep"));
   CHECK_FALSE(error_of([] { parse_json("", "empty"); }).empty());
+  CHECK(contains(error_of([] { parse_json(R"({"a": {"b": 1}, "c": [{"b": 2}], "a": 3})", "twins"); }), "twins: key 'a' is there twice"));
+  CHECK(contains(error_of([] { parse_json(R"({"a": {"b": 1, "c": [{}], "b": 2}})", "twins"); }), "twins: key 'b' is there twice"));
+  CHECK(parse_json(R"({"a": {"b": 1}, "b": [{"a": 2}, {"a": 3}]})", "cousins").size() == 2);
   CHECK(contains(error_of([] { parse_json(R"({"lr": 1e400})", "huge"); }), "huge: number overflow parsing '1e400'"));
 
   const std::string latin1 = error_of([&] { write_json(folder / "value.json", {{"data", "caf\xe9"}}); });

@@ -208,6 +208,19 @@ TEST_CASE("damaged_class_folders_are_reported", "[data]") {
     const fs::path file = folder.write("test/ant/broken.jpg", "this is no image");
     REQUIRE(contains(error(), "cannot decode " + file.string()));
   }
+  SECTION("loop of links") {
+    const fs::path loop = folder.path() / "train/ant/loop.png";
+    fs::create_symlink("loop.png", loop);
+    REQUIRE(contains(error(), "cannot read " + loop.string()));
+  }
+  SECTION("image that ends too early") {
+    const fs::path file = folder.path() / "train/zebra/b.png";
+    std::string png = read_file(file);
+    png.resize(png.size() - 12);  // the chunk IEND
+    folder.write("train/zebra/b.png", png);
+    const std::string text = error();
+    REQUIRE((contains(text, "cannot decode " + file.string()) && !contains(text, "bytes): ;")));
+  }
   SECTION("empty image file") {
     const fs::path file = folder.write("train/ant/w.png", "");
     REQUIRE(contains(error(), "cannot decode " + file.string()));

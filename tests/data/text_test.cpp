@@ -166,15 +166,23 @@ TEST_CASE("a_folder_without_text_says_what_is_missing", "[data]") {
   REQUIRE(contains(error(), "wiki.{train,valid,test}.{tokens,raw}"));
   REQUIRE(contains(error(), "a single .txt"));
   REQUIRE(contains(error(), "it holds notes.txt, readme.txt"));
-  REQUIRE(contains(error_of([&] { load_text(folder.write("notes.md", "hello")); }), "notes.md is neither a folder nor a .txt; rename it"));
+  REQUIRE(contains(error_of([&] { load_text(folder.write("notes.md", "hello")); }), "notes.md is neither a folder nor a .txt; if it is text, let its name end so"));
   folder.write("train.txt", "hello");
   REQUIRE(contains(error(), "no file for the valid split"));
   const auto file = folder.write("valid.txt", "");
   REQUIRE(contains(error(), file.string() + " is empty"));
-  for (const char* utf16 : {"\xff\xfeh", "\xfe\xff"}) {
-    folder.write("valid.txt", utf16);
-    REQUIRE(contains(error(), file.string() + " is UTF-16; convert it: iconv -f UTF-16 -t UTF-8"));
-  }
+  folder.write("valid.txt", std::string("\xff\xfeh\0", 4));
+  REQUIRE(contains(error(), file.string() + " has bytes of zero, as UTF-16 and UTF-32 do and UTF-8 does not; convert it: iconv"));
+}
+
+TEST_CASE("texts_may_come_from_other_systems", "[data]") {
+  TemporaryFolder folder;
+  folder.write("TRAIN.TXT", "\xef\xbb\xbfone");
+  folder.write("Valid.Txt", "two");
+  const TextDataset data = load_text(folder.path());
+  REQUIRE(data.train == "one");
+  REQUIRE(data.valid == "two");
+  REQUIRE(contains(data.description, "TRAIN.TXT and Valid.Txt"));
 }
 
 TEST_CASE("the_embedded_text_is_the_projects_own", "[data]") {

@@ -55,6 +55,33 @@ TEST_CASE("a_tokenizer_is_read_under_other_names_too", "[data]") {
   REQUIRE(contains(error_of([&] { Tokenizer::load(folder.path()); }), "tokenizer.json is not the tokenizer of a byte-level BPE"));
 }
 
+TEST_CASE("a_tokenizer_that_is_not_like_gpt2s_is_refused", "[data]") {
+  TemporaryFolder folder;
+  small_tokenizer().save(folder.path());
+  std::ifstream file(folder.path() / "vocab.json");
+  const nlohmann::json vocabulary = nlohmann::json::parse(file);
+  for (const char* other : {"vocab.json", "merges.txt"}) std::filesystem::remove(folder.path() / other);
+  // As transformers writes it.
+  const nlohmann::json good{{"normalizer", nullptr},
+                            {"pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", true}}},
+                            {"added_tokens", {{{"id", 258}, {"content", "<|endoftext|>"}}}},
+                            {"model", {{"vocab", vocabulary}, {"merges", {"a b", "ab c"}}, {"ignore_merges", false}}}};
+  const auto error = [&](const char* place, const nlohmann::json& value) {
+    nlohmann::json changed = good;
+    changed[nlohmann::json::json_pointer(place)] = value;
+    folder.write("tokenizer.json", changed.dump());
+    return error_of([&] { Tokenizer::load(folder.path()); });
+  };
+  REQUIRE(error("/version", "1.0").empty());
+  REQUIRE(contains(error("/normalizer", {{"type", "Lowercase"}}), "tokenizer.json changes texts by a normalizer; only tokenizers like GPT-2's"));
+  REQUIRE(contains(error("/pre_tokenizer/type", "Split"), "cuts texts by {"));
+  REQUIRE(contains(error("/pre_tokenizer/add_prefix_space", true), "cuts texts by {"));
+  REQUIRE(contains(error("/pre_tokenizer/use_regex", false), "cuts texts by {"));
+  REQUIRE(contains(error("/pre_tokenizer", nullptr), "cuts texts by null"));
+  REQUIRE(contains(error("/model/ignore_merges", true), "takes whole words before merges"));
+  REQUIRE(contains(error("/added_tokens/0/content", "[PAD]"), "adds the token \"[PAD]\" to its vocabulary"));
+}
+
 TEST_CASE("tokenizer_files_that_do_not_match_are_refused", "[data]") {
   TemporaryFolder folder;
   small_tokenizer().save(folder.path());
@@ -89,6 +116,10 @@ TEST_CASE("tokenizer_files_that_do_not_match_are_refused", "[data]") {
   SECTION("merge twice") {
     folder.write("merges.txt", "a b\nab c\na b\n");
     REQUIRE(contains(error(), "merge 2 'a b' is listed twice"));
+  }
+  SECTION("merges after a byte order mark") {
+    folder.write("merges.txt", "\xef\xbb\xbf#version: 0.2\na b\nab c\n");
+    REQUIRE(error().empty());
   }
   SECTION("damaged merge line") {
     folder.write("merges.txt", "#version: 0.2\na b c\n");
