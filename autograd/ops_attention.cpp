@@ -19,7 +19,14 @@ struct AttentionOptions {
   Dim heads = 0;
 };
 
-// Saved for backward: q, k, v, the output, and one number a row and head.
+// One number a row and head for backward. On a GPU always: cuDNN, which is asked only where it is wanted, then computes
+// evaluations and what is recomputed as it does training.
+Array log_sum_exp(const Context& ctx, const Shape& shape, const Array& like) {
+  const bool wanted = ctx.recording() || like.device().type == DeviceType::cuda;
+  return wanted ? Array::empty(shape, master_dtype(like.dtype()), like.device()) : Array();
+}
+
+// Saved for backward: q, k, v, the output, and its log-sum-exp.
 struct Attention : Function<Attention> {
   static constexpr const char* name = "scaled_dot_product_attention";
   static Array forward(Context& ctx, const Array& q, const Array& k, const Array& v, const bool& causal) {
@@ -27,8 +34,7 @@ struct Attention : Function<Attention> {
                  k.shape(), " and v ", v.shape(), " must all be the same (B, H, T, D)");
     const AttentionOptions options{causal, attention_scale(q.size(3))};
     Array o = empty_like(q);
-    Array lse;
-    if (ctx.recording()) lse = Array::empty({q.size(0), q.size(1), q.size(2)}, master_dtype(q.dtype()), q.device());
+    const Array lse = log_sum_exp(ctx, {q.size(0), q.size(1), q.size(2)}, q);
     kernels::attention_forward(q.exec(), q, k, v, options.scale, causal, o, lse);
     ctx.save(q, k, v, o, lse);
     ctx.keep(options);
@@ -66,8 +72,7 @@ struct PackedAttention : Function<PackedAttention> {
     const Dim batch = x.size(0), time = x.size(1), width = x.size(2) / 3;
     const AttentionOptions options{causal, attention_scale(width / heads), heads};
     Array o = Array::empty({batch, time, width}, x.dtype(), x.device());
-    Array lse;
-    if (ctx.recording()) lse = Array::empty({batch, heads, time}, master_dtype(x.dtype()), x.device());
+    const Array lse = log_sum_exp(ctx, {batch, heads, time}, x);
     kernels::attention_forward(x.exec(), part(x, heads, 0), part(x, heads, 1), part(x, heads, 2), options.scale, causal,
                                heads_of(o, heads), lse);
     ctx.save(x, o, lse);

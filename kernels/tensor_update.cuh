@@ -7,12 +7,12 @@
 
 namespace ashlar::kernels::device {
 
-// What the parameters of a kernel may take in all. CUDA has the larger size since 12.1, but some of its releases do not
-// survive it in a graph (openxla/xla#19252).
-constexpr std::size_t kParameterBytes = CUDART_VERSION >= 13000 ? 32764 : 4096;
+// What the parameters of a kernel may take in all. Newer CUDA takes eight times as much, but not all of its releases survive
+// that in a graph (openxla/xla#19252), and a few launches more cost nothing.
+constexpr std::size_t kParameterBytes = 4096;
 constexpr std::size_t kOtherParameters = 64;  // beside a table
 
-// A table of as many tensors as fit: hundreds, with a newer CUDA all that a model has.
+// A table of as many tensors as fit.
 template <class Item>
 constexpr int kTableItems = static_cast<int>((kParameterBytes - kOtherParameters) / (sizeof(Item) + sizeof(Dim)));
 template <class Item>

@@ -85,11 +85,16 @@ std::shared_ptr<Graph> built(cudnnHandle_t handle, const char* pass, const Call&
     tell("left out, version ", cudnnGetVersion(), " is known to touch memory beyond");
     return nullptr;
   }
-  std::shared_ptr<Graph> graph = graph_of(call);
-  fe::error_t status = graph->build(handle, {fe::HeurMode_t::A});
-  cudaGetLastError();  // what the library tried in vain is told by its status
-  tell(status.is_good() ? "taken" : "no plan: ", status.get_message());
-  return status.is_good() ? graph : nullptr;
+  try {
+    std::shared_ptr<Graph> graph = graph_of(call);
+    fe::error_t status = graph->build(handle, {fe::HeurMode_t::A});
+    cudaGetLastError();  // what the library tried in vain is told by its status
+    tell(status.is_good() ? "taken" : "no plan: ", status.get_message());
+    return status.is_good() ? graph : nullptr;
+  } catch (const std::exception& failure) {  // as the frontend tells some of what it does not support
+    tell("no plan: ", failure.what());
+    return nullptr;
+  }
 }
 
 // Building a graph's plan takes far longer than carrying it out: each kind of call has its own for ever. Null where cuDNN

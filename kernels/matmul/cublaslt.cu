@@ -88,8 +88,8 @@ void prefer(cublasLtMatmulPreference_t preference, cublasLtMatmulPreferenceAttri
 }
 
 // 0 where the library does not say.
-std::uint32_t config_of(const cublasLtMatmulAlgo_t& algorithm, cublasLtMatmulAlgoConfigAttributes_t attribute) {
-  std::uint32_t value = 0;
+std::int32_t config_of(const cublasLtMatmulAlgo_t& algorithm, cublasLtMatmulAlgoConfigAttributes_t attribute) {
+  std::int32_t value = 0;
   std::size_t written = 0;
   cublasLtMatmulAlgoConfigGetAttribute(&algorithm, attribute, &value, sizeof value, &written);
   return value;
@@ -153,14 +153,13 @@ Plan make_plan(const Call& c) {
                                                static_cast<int>(results.size()), results.data(), &count);
   cublasLtMatmulPreferenceDestroy(preference);
   const std::span all(results.data(), static_cast<std::size_t>(count));
-  if (plan.found()) plan.status = all.empty() ? CUBLAS_STATUS_NOT_SUPPORTED : all.front().state;
   for (const Found& result : all) {
-    if (result.state == CUBLAS_STATUS_SUCCESS) plan.algorithms[plan.count++] = result.algo;
+    const auto parts = std::max(config_of(result.algo, CUBLASLT_ALGO_CONFIG_SPLITK_NUM), 1);
+    if (result.state != CUBLAS_STATUS_SUCCESS || (parts > 1 && !may_split)) continue;
+    if (plan.count == 0) plan.spread = result.wavesCount * static_cast<float>(parts);
+    plan.algorithms[plan.count++] = result.algo;
   }
-  if (plan.found()) {
-    const auto parts = std::max(config_of(all.front().algo, CUBLASLT_ALGO_CONFIG_SPLITK_NUM), 1u);
-    plan.spread = all.front().wavesCount * static_cast<float>(parts);
-  }
+  if (plan.found() && plan.count == 0) plan.status = CUBLAS_STATUS_NOT_SUPPORTED;
   log_plan(c, plan.status, all);
   if (!refuses(plan.status)) check_library(plan.status, "cublasLtMatmulAlgoGetHeuristic", __FILE__, __LINE__);
   return plan;

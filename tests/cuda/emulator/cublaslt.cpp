@@ -208,6 +208,7 @@ bool on_device(const void* data, const Layout& layout) {
 
 emulated::Refuses emulated::refuses = emulated::Refuses::nothing;
 emulated::Narrow emulated::narrow = emulated::Narrow::nothing;
+bool emulated::ignores_schemes = false;
 emulated::Products emulated::products;
 
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t product, cublasLtMatrixLayout_t a,
@@ -224,8 +225,10 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
   for (; *found < std::min(most, 2); ++*found) {
     results[*found] = {};
     results[*found].wavesCount = narrow ? 0.25f : 1.0f;
-    results[*found].algo.data[0] = *schemes;
+    const bool ignores = emulated::ignores_schemes && *found == 0;
+    results[*found].algo.data[0] = ignores ? CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE : *schemes;
     results[*found].algo.data[1] = static_cast<std::uint64_t>(*found);
+    results[*found].algo.data[2] = ignores ? 2 : 1;
   }
   return CUBLAS_STATUS_SUCCESS;
 }

@@ -14,6 +14,8 @@ extern Refuses refuses;
 // Products for which the search has only algorithms that leave most of the device idle: those with sums of rows, or batches.
 enum class Narrow : std::uint8_t { nothing, sums, batches };
 extern Narrow narrow;
+// Whether the first algorithm of a search splits the inner dimension whatever was asked for.
+extern bool ignores_schemes;
 // What has been carried out.
 struct Products {
   int all = 0, with_sums = 0;

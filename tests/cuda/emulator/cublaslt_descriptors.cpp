@@ -78,12 +78,12 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
   return fits ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
 }
 
-// Of an algorithm, which is little more than the schemes that it was allowed.
+// Of an algorithm: the schemes that it was allowed, its number, and the parts of the inner dimension.
 cublasStatus_t cublasLtMatmulAlgoConfigGetAttribute(const cublasLtMatmulAlgo_t* algorithm,
                                                     cublasLtMatmulAlgoConfigAttributes_t attribute, void* value,
                                                     std::size_t bytes, std::size_t* written) {
-  const bool scheme = attribute == CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME;
-  const std::uint32_t told = scheme ? static_cast<std::uint32_t>(algorithm->data[0]) : 1;
+  const int place = attribute == CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME ? 0 : attribute == CUBLASLT_ALGO_CONFIG_SPLITK_NUM ? 2 : 1;
+  const auto told = static_cast<std::uint32_t>(algorithm->data[place]);
   if (bytes != sizeof told) return CUBLAS_STATUS_INVALID_VALUE;
   std::memcpy(value, &told, *written = sizeof told);
   return CUBLAS_STATUS_SUCCESS;

@@ -67,6 +67,16 @@ TEST_CASE("a batch of long products that would leave the device idle is carried 
   REQUIRE((brief.all == 1 && brief.with_sums == 1));
 }
 
+TEST_CASE("an algorithm that splits what would lose its end is passed over", "[emulator]") {
+  constexpr Dim kRows = 64 * 70 + 8;  // no whole tiles, and a plan of its own
+  const Array a = Array::full({kRows, 24}, 1, DType::bf16, kGpu), b = Array::full({kRows, 16}, 1, DType::bf16, kGpu);
+  const Array y = Array::full({24, 16}, NAN, DType::f32, kGpu);
+  emulated::ignores_schemes = true;
+  kernels::matmul(y.exec(), a.transpose(0, 1), b, y, {});
+  emulated::ignores_schemes = false;
+  REQUIRE(all_equal(y.to(Device{}), static_cast<double>(kRows)));
+}
+
 TEST_CASE("what the library refuses at last is taken apart, for ever", "[emulator]") {
   compare_products(37, emulated::Refuses::epilogues);
 }
