@@ -100,6 +100,12 @@ folder=$(folder_of "$name")
 target=${2:-$(cd "$(dirname "$0")" && pwd)/downloads}
 mkdir -p "$target" 2>/dev/null || refuse "cannot make the folder $target"
 [ -w "$target" ] || refuse "cannot write to the folder $target"
+# One download into a folder at a time; what killed ones have left goes.
+if have flock; then
+  exec 9<"$target"
+  flock --nonblock 9 || { echo "waiting for another download into $target"; flock 9; }
+  rm -rf "$target/.$folder".[0-9]*
+fi
 if [ -d "$target/$folder" ]; then
   echo "$name is already in $target/$folder"
   exit 0

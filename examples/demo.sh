@@ -18,7 +18,7 @@ if [ -n "$ASHLAR_DATA" ] && [ ! -d "$ASHLAR_DATA" ]; then
   exit 2
 fi
 
-bash tests/cmake/install_dependencies.sh
+bash tests/cmake/install_dependencies.sh --programs
 generator=()
 if command -v ninja >/dev/null && [ ! -f build/release/CMakeCache.txt ]; then generator=(-G Ninja); fi
 cmake --preset release "${generator[@]}" >/dev/null
@@ -30,7 +30,7 @@ data_folder() {
   local folder pattern
   for folder in "$ASHLAR_DATA" "$ASHLAR_DATA/wikitext-2" "$ASHLAR_DATA"/*/; do
     for pattern; do
-      if compgen -G "$folder/$pattern" >/dev/null; then echo "$folder"; return; fi
+      if (cd "$folder" 2>/dev/null && compgen -G "$pattern" >/dev/null); then echo "$folder"; return; fi
     done
   done
   echo "ASHLAR_DATA: no $what in $ASHLAR_DATA and its folders (looked for $*); taking fetched or made-up $what" >&2
@@ -52,7 +52,7 @@ if [ -n "$ASHLAR_DATA" ]; then
     if [ -n "$found" ]; then images=(--data "$found"); fi
   fi
   alone=("$ASHLAR_DATA"/*.txt)
-  if [ ${#alone[@]} = 1 ] && [ -f "${alone[0]}" ] && ! compgen -G "$ASHLAR_DATA/*.bin" >/dev/null; then found=${alone[0]}
+  if [ ${#alone[@]} = 1 ] && [ -f "${alone[0]}" ] && ! (cd "$ASHLAR_DATA" && compgen -G "*.bin" >/dev/null); then found=${alone[0]}
   else found=$(what=text data_folder 'wiki.train.*' '*train*.txt'); fi
   if [ -n "$found" ]; then text=(--data "$found"); fi
 fi

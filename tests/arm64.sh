@@ -12,6 +12,7 @@ if [ "$(dpkg --print-architecture) $ID" != "amd64 debian" ] || [ "$(id -u)" != 0
   exit 2
 fi
 bash tests/cmake/install_dependencies.sh
+apt-get -q update
 DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends g++-aarch64-linux-gnu qemu-user mmdebstrap
 
 root=$PWD/build/arm64/root

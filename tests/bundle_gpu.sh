@@ -5,23 +5,25 @@
 #
 #   bash tests/bundle_gpu.sh build/cuda
 set -euo pipefail
+build=${1:+$(realpath -m "$1")}
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-build=${1:-build/cuda}
+build=${build:-build/cuda}
 programs=(cuda_link test_cuda test_kernels train_gpt train_vit generate compress bench_layers bench_optimizers)
 if ! grep -qs sm_90a "$build/build.ninja" && ! grep -rqs --include=flags.make sm_90a "$build"; then
   echo "tests/bundle_gpu.sh: $build has no code for 9.0a: a Hopper would compile it in every process, for 8.0; configure without CMAKE_CUDA_ARCHITECTURES" >&2
   exit 1
 fi
+cmake --build "$build" -j "$(nproc)"  # else what is packed could be older than the revision that it is given
 bundle=$(mktemp -d)
 trap 'rm -rf "$bundle"' EXIT
 mkdir -p "$bundle/bin" "$bundle/lib/last"
 for program in "${programs[@]}"; do
-  [ -x "$build/bin/$program" ] || { echo "tests/bundle_gpu.sh: $build/bin/$program is missing; configure with -DASHLAR_TESTS=ON and build first" >&2; exit 1; }
+  [ -x "$build/bin/$program" ] || { echo "tests/bundle_gpu.sh: $build/bin/$program is missing; configure with -DASHLAR_TESTS=ON" >&2; exit 1; }
   strip -o "$bundle/bin/$program" "$build/bin/$program"
 done
-ldd "$bundle"/bin/* | awk '$3 ~ /^\// { print $3 }' | sort -u |
-  grep -vE '/(libc|libm|libdl|librt|libpthread|libstdc\+\+|libgcc_s|ld-linux[^/]*)\.so|libcublas' | xargs -I{} cp -L {} "$bundle/lib/"
+ldd "$bundle"/bin/* | sed -n 's|.* => \(/.*\) (0x.*|\1|p' | sort -u |
+  grep -vE '/(libc|libm|libdl|librt|libpthread|libstdc\+\+|libgcc_s|ld-linux[^/]*)\.so|libcublas' | xargs -d '\n' -I{} cp -L {} "$bundle/lib/"
 for library in "$bundle"/lib/libcudnn*; do [ ! -e "$library" ] || mv "$library" "$bundle/lib/last/"; done
 git describe --always --dirty >"$bundle/revision"
 # The programs have most of their code in common: a dictionary that spans them all halves the file.

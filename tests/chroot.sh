@@ -17,6 +17,7 @@ shift
 
 root=$PWD/build/chroot/$suite
 if [ ! -f "$root/unpacked" ]; then
+  apt-get -q update
   DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends mmdebstrap
   rm -rf "$root"
   mkdir -p "$root"

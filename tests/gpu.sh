@@ -18,11 +18,14 @@
 # counts as failed. ASHLAR_GPU_DEADLINE, in seconds, limits the whole script: what would begin later is skipped.
 set -uo pipefail
 shopt -s nullglob
+# Paths that are given count from where the script is started.
+bundle=${1:+$(realpath -m "$1")}
+OUT=${OUT:+$(realpath -m "$OUT")}
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 
 usage="usage: bash tests/gpu.sh BUNDLE [tests] [programs] [benchmarks] [variants] [sanitizers] [cpu]"
-if [ $# -lt 1 ] || [ ! -e "$1" ]; then echo "$usage" >&2; exit 2; fi
-bundle=$1
+if [ $# -lt 1 ]; then echo "$usage" >&2; exit 2; fi
+if [ ! -e "$bundle" ]; then echo "tests/gpu.sh: there is no $bundle; $usage" >&2; exit 2; fi
 shift
 parts=${*:-tests programs benchmarks variants sanitizers cpu}
 for part in $parts; do

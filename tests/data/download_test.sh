@@ -22,9 +22,12 @@ sha256sum ./*.tar.gz ./*.zip encoder.json vocab.bpe | sed 's|\./||' >"$work/sums
 
 # The server prints its port, so that tests running side by side do not meet.
 python3 -u - >"$work/port" 2>/dev/null <<'PYTHON' &
-import http.server
+import http.server, time
 class Handler(http.server.SimpleHTTPRequestHandler):
-    def do_GET(self):  # below /continued/ from where the client wants to go on, and how much that is goes to ../served
+    def do_GET(self):  # below /slow/ late; below /continued/ from where the client wants to go on, and how much that is goes to ../served
+        if self.path.startswith("/slow/"):
+            time.sleep(0.5)
+            self.path = self.path.removeprefix("/slow")
         if not self.path.startswith("/continued/"):
             return super().do_GET()
         with open(self.path.removeprefix("/continued/"), "rb") as file:
@@ -78,6 +81,16 @@ check "zip" 0 "wikitext2 is in" wikitext2 "$work/a"
 expect "zip content" cmp -s "$work/a/wikitext-2/wiki.train.tokens" wikitext-2/wiki.train.tokens
 check "two files" 0 "gpt2-bpe is in" gpt2-bpe "$work/a"
 expect "two files content" cmp -s "$work/a/gpt2-bpe/vocab.bpe" vocab.bpe
+
+# Two at once, after one that was killed.
+if command -v flock >/dev/null; then
+  mkdir -p "$work/i/.cifar-10-batches-bin.123/cifar-10-batches-bin"
+  ASHLAR_DOWNLOAD_BASE=$ASHLAR_DOWNLOAD_BASE/slow check "the first of two" 0 "cifar10 is in" cifar10 "$work/i" &
+  sleep 0.2
+  check "the second of two" 0 "waiting for another download into $work/i"$'\n'"cifar10 is already in" cifar10 "$work/i"
+  wait $!
+  expect "nothing else stays of two" test "$(ls -A "$work/i")" = cifar-10-batches-bin
+fi
 
 # An interrupted download: the server does not continue, so it begins anew; what is complete is not fetched again.
 mkdir -p "$work/b" "$work/c"

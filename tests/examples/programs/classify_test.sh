@@ -59,6 +59,7 @@ for other in large dot; do same "$other.png" <(of flat.png) <(of $other.png); do
 differs "two images" <(of small.png) <(of flat.png)
 if [ "$(awk '{ print length($0) }' "$work/out" | sort -u | wc -l)" -eq 1 ]; then ok; else bad "columns: $(cat "$work/out")"; fi
 expect 0 "" "${classify[@]}" --dtype bf16 small.png
+same "the class in bf16 and in f32" <(awk '{ print $2 }' "$work/out") <(of small.png | awk '{ print $1 }')
 expect 0 "" "$bin/compress" --in "$work/vit-a/model.safetensors" --layer dense --out "$work/dense"
 expect 0 "" "$bin/classify" --model "$work/dense" small.png grey.png alpha.png wide.png flat.png large.png dot.png
 same "a compressed ViT" "$work/all" "$work/out"

@@ -22,7 +22,10 @@ expect 0 "" "$bin/generate" --model "$work/gpt-a" --tokens 40 --seed 3
 cp "$work/out" "$work/first"
 expect 0 "" "$bin/generate" --model "$work/gpt-a" --tokens 40 --seed 3 --no-cache
 same "generate with a cache and without" "$work/first" "$work/out"
-expect 0 "" "$bin/generate" --model "$work/gpt-a" --tokens 20 --device cpu --dtype bf16
+expect 0 "" "$bin/generate" --model "$work/gpt-a" --tokens 8 --temperature 0 --device cpu --dtype bf16
+cp "$work/out" "$work/text-bf16"
+expect 0 "" "$bin/generate" --model "$work/gpt-a" --tokens 8 --temperature 0 --device cpu
+same "the likeliest text in bf16 and in f32" "$work/text-bf16" "$work/out"
 # write NAME OPTION…: a text of 40 tokens.
 write() {
   expect 0 "" "$bin/generate" --model "$work/gpt-a" --tokens 40 "${@:2}"

@@ -8,7 +8,6 @@ run() { expect 0 "" "${command[@]}" --warmup 0 --decay constant --steps 3 "${@:2
 weights() { echo "$work/$1/model.safetensors"; }
 losses() { grep -o '"event":"train".*"loss":[^,]*' "$work/$1/metrics.jsonl"; }
 steps_of() { grep "\"event\":\"$2\"" "$work/$1/metrics.jsonl" | grep -o '"step":[0-9]*' | grep -o '[0-9]*' | tr '\n' ' '; }
-is() { if [ "$2" = "$3" ]; then ok; else bad "$1: '$2' and not '$3'"; fi; }
 
 common=("--clip 0.01" "--weight-decay 0.5" "--dtype bf16" "--dropout 0" "--seed 2" "--lr 0.002" "--lr-scale" "--optimizer sgd"
   "--optim.beta1 0.5" "--decay linear" "--decay cosine" "--warmup 0.9" "--groups role=norm,lr=0.5" "--batch 2" "--hidden 32")

@@ -16,6 +16,8 @@ bad() {
 both() { cat "$1" >"$work/.one" && cat "$2" >"$work/.other" && [ -s "$work/.one" ] && [ -s "$work/.other" ]; }
 same() { if both "$2" "$3" && cmp -s "$work/.one" "$work/.other"; then ok; else bad "$1: $2 and $3 differ, or are not there"; fi; }
 differs() { if both "$2" "$3" && ! cmp -s "$work/.one" "$work/.other"; then ok; else bad "$1: $2 and $3 are the same, or not there"; fi; }
+# is WHAT GOT EXPECTED
+is() { if [ "$2" = "$3" ]; then ok; else bad "$1: '$2' and not '$3'"; fi; }
 # expect CODE TEXT COMMAND…: the exit code, and one line on stderr that contains the text
 expect() {
   local code=$1 text=$2

@@ -47,7 +47,9 @@ for signal in TERM INT KILL; do
   stopped=("$bin/tradeoff" --layers dense --out "$work/$signal" -- "${options[@]}" --steps 400 --checkpoint-every 20)
   env --default-signal=INT "${stopped[@]}" >"$work/out" 2>"$work/err" &
   victim=$!
-  for wait in {1..200}; do [ -s "$work/$signal/dense__seed_1/checkpoint/state.safetensors" ] && break; sleep 0.02; done
+  checkpoint=$work/$signal/dense__seed_1/checkpoint/state.safetensors
+  for wait in {1..3000}; do [ -s "$checkpoint" ] && break; sleep 0.02; done
+  [ -s "$checkpoint" ] || bad "no checkpoint to stop after"
   kill -$signal $victim
   wait $victim 2>/dev/null
   code=$?
