@@ -12,6 +12,7 @@
 
 #include "tests/support/catch.h"
 #include "tests/support/errors.h"
+#include "tests/support/nobody.h"
 #include "tests/support/temporary_folder.h"
 
 using namespace ashlar;
@@ -176,23 +177,35 @@ TEST_CASE("a folder that cannot be made or written to is refused before any work
   CHECK(contains(error_of([&] { make_writable_folder(folder / "file"); }), "cannot write to folder"));
   CHECK(contains(error_of([&] { make_writable_folder(folder / "file/below"); }), "file/below"));
   CHECK(contains(error_of([&] { make_writable_folder(folder / std::string(300, 'x')); }), "File name too long"));
-  // The superuser may write anywhere: such a test run becomes nobody for a moment.
-  const uid_t user = ::geteuid();
   std::filesystem::permissions(folder.path(), std::filesystem::perms::all);
   std::filesystem::permissions(folder / "a", std::filesystem::perms(0555));
-  if (user == 0) REQUIRE(::seteuid(65534) == 0);
-  const std::string made = error_of([&] { make_writable_folder(folder / "a"); });
-  const std::string written = error_of([&] { write_file(folder / "a/x", "x"); });
-  if (user == 0) REQUIRE(::seteuid(0) == 0);
+  as_nobody([&] {
+    CHECK(contains(error_of([&] { make_writable_folder(folder / "a"); }), "may be written to"));
+    CHECK(contains(error_of([&] { write_file(folder / "a/x", "x"); }), "may be written to"));
+  });
   std::filesystem::permissions(folder / "a", std::filesystem::perms(0700));
-  CHECK(contains(made, "may be written to"));
-  CHECK(contains(written, "may be written to"));
+}
+
+TEST_CASE("a folder that may be written to but not listed takes files") {
+  const TemporaryFolder folder;
+  make_writable_folder(folder / "a");
+  std::filesystem::permissions(folder.path(), std::filesystem::perms::all);
+  std::filesystem::permissions(folder / "a", std::filesystem::perms(0333));
+  as_nobody([&] {
+    CHECK(error_of<Error>([&] { write_file(folder / "a/x", "text"); }).empty());
+    CHECK(read_file(folder / "a/x") == "text");
+  });
+  std::filesystem::permissions(folder / "a", std::filesystem::perms(0700));
 }
 
 TEST_CASE("where a folder cannot be written to is told without making anything") {
   const TemporaryFolder folder;
   check_writable_folder(folder / "a/b/c");
-  check_writable_folder("relative/and/not/there");
+  const auto before = std::filesystem::current_path();
+  std::filesystem::current_path(folder.path());
+  const std::string relative = error_of([] { check_writable_folder("relative/and/not/there"); });
+  std::filesystem::current_path(before);
+  CHECK(relative.empty());
   CHECK(files_in(folder.path()) == 0);
   write_file(folder / "file", "x");
   CHECK(contains(error_of([&] { check_writable_folder(folder / "file/below/it"); }), "file/below/it: Not a directory"));
@@ -278,6 +291,9 @@ TEST_CASE("writing to a symbolic link replaces what it points to") {
   std::filesystem::create_symlink("a/other", folder / "dangling");
   write_file(folder / "dangling", "made");
   CHECK(read_file(folder / "a/other") == "made");
+  for (int i = 1; i <= 5; ++i) std::filesystem::create_symlink(concat("chain", i - 1), folder / concat("chain", i));
+  write_file(folder / "chain5", "five links on");
+  CHECK(std::filesystem::is_regular_file(std::filesystem::symlink_status(folder / "chain0")));
   std::filesystem::create_symlink("loop", folder / "loop");
   CHECK(contains(error_of([&] { write_file(folder / "loop", "x"); }), "symbolic links"));
 }

@@ -273,6 +273,7 @@ TEST_CASE("damaged_class_folders_are_reported", "[data]") {
   }
   SECTION("no class folders") {
     fs::remove_all(folder.path() / "train");
+    REQUIRE(contains(error(), (folder.path() / "train").string() + " does not exist; needed are train/<class>/ and test/<class>/"));
     fs::create_directories(folder.path() / "train");
     REQUIRE(contains(error(), "holds no class folders"));
   }

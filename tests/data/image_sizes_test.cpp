@@ -52,6 +52,22 @@ TEST_CASE("class_folders_of_differing_sizes_are_read_at_one", "[data]") {
   REQUIRE(contains(error, "; all must have one size, or be given one with --image N"));
 }
 
+TEST_CASE("a_bitmap_of_os2_with_its_short_header_is_read", "[data]") {
+  const TemporaryFolder folder;
+  std::string file = "BM";
+  for (const int value : {42, 0, 26, 12}) {  // size, nothing, where the pixels begin, size of the header
+    for (int i = 0; i < 4; ++i) file += static_cast<char>(value >> (8 * i));
+  }
+  for (const char value : {2, 2, 1, 24}) file += {value, '\0'};  // width, height, planes, bits
+  // Blue, green, red; the lower row first, each of whole words.
+  file += "\x11\x12\x13\x14\x15\x16__" "\x01\x02\x03\x04\x05\x06__";
+  const Array image = decode_image(folder.write("x.bmp", file));
+  REQUIRE(image.shape() == Shape({3, 2, 2}));
+  REQUIRE(pixels_of(image) == std::vector<std::uint8_t>{3, 6, 0x13, 0x16, 2, 5, 0x12, 0x15, 1, 4, 0x11, 0x14});
+  const auto cut = folder.write("x.bmp", file.substr(0, 38));
+  REQUIRE(contains(error_of([&] { decode_image(cut); }), "it is cut off, with 38 of at least 40 bytes"));
+}
+
 TEST_CASE("splits_of_two_sizes_are_read_at_one", "[data]") {
   const TemporaryFolder folder;
   write_bmp(folder, "train/ant/x.bmp", 5, 5);

@@ -47,6 +47,8 @@ TEST_CASE("a_tokenizer_is_read_under_other_names_too", "[data]") {
   REQUIRE(reads());
   write(nlohmann::json::array({nlohmann::json::array({"a", "b"}), nlohmann::json::array({"ab", "c"})}));
   REQUIRE(reads());
+  folder.write("tokenizer.json", nlohmann::json{{"model", {{"vocab", vocabulary}, {"merges", {"a b", "ab c"}}}}}.dump());
+  REQUIRE(reads());  // as older versions wrote it, without a type
   write({"a b", 7});
   REQUIRE(contains(error_of([&] { Tokenizer::load(folder.path()); }), "tokenizer.json: the merge 7 is no two tokens"));
   folder.write("tokenizer.json", R"({"model": {"type": 3, "vocab": {}, "merges": []}})");

@@ -128,6 +128,18 @@ TEST_CASE("the_end_of_a_text_is_its_token", "[data]") {
   REQUIRE(Tokenizer(bytes, {{'.', '<'}}).encode(".<|endoftext|>").size() == 13);
 }
 
+TEST_CASE("other_special_tokens_need_no_merge_and_are_ordinary_text", "[data]") {
+  std::vector<std::string> tokens;
+  for (unsigned byte = 0; byte < 256; ++byte) tokens.emplace_back(1, static_cast<char>(byte));
+  tokens.emplace_back("<|pad|>");
+  const Tokenizer tokenizer(tokens, {});
+  REQUIRE(tokenizer.token(256) == "<|pad|>");
+  REQUIRE(tokenizer.end_of_text() == std::nullopt);
+  REQUIRE(tokenizer.encode("<|pad|>").size() == 7);
+  tokens.back() = "<|pad|";
+  REQUIRE(contains(error_of([&] { Tokenizer(tokens, {}); }), "no merge makes token 256 '<|pad|'"));
+}
+
 TEST_CASE("texts_encode_alike_however_many_lie_in_a_file", "[data]") {
   const Tokenizer tokenizer = small_tokenizer();
   const std::string unit = "it's abc \n<|endoftext|>\n cab.<|endoftext|>ab\xff  <|endoftext|> x'll ";
@@ -162,16 +174,26 @@ TEST_CASE("pretokenizer_cuts_as_gpt2_does", "[data]") {
   REQUIRE(pieces("").empty());
   REQUIRE(pieces("Hello world's  \n x") == Pieces{"Hello", " world", "'s", "  \n", " x"});
   REQUIRE(pieces("a1 ,b'll 'LL") == Pieces{"a", "1", " ,", "b", "'ll", " '", "LL"});
-  // U+00A0 and U+2003 are spaces, U+180E (no longer one) and U+200B are not.
-  REQUIRE(pieces("a\xc2\xa0\xc2\xa0z") == Pieces{"a", "\xc2\xa0", "\xc2\xa0", "z"});
+  for (const std::string contraction : {"'s", "'t", "'re", "'ve", "'m", "'ll", "'d"}) {
+    REQUIRE(pieces("I" + contraction + "b") == Pieces{"I", contraction, "b"});
+  }
+  // All of White_Space, of which only U+0020 goes with a word; U+180E (no longer one) and U+200B are none.
+  REQUIRE(pieces("a  z") == Pieces{"a", " ", " z"});
+  for (const std::string space :
+       {"\t", "\n", "\v", "\f", "\r", "\u0085", "\u00a0", "\u1680", "\u2000", "\u2001", "\u2002", "\u2003", "\u2004",
+        "\u2005", "\u2006", "\u2007", "\u2008", "\u2009", "\u200a", "\u2028", "\u2029", "\u202f", "\u205f", "\u3000"}) {
+    CAPTURE(spell_bytes(space));
+    REQUIRE(pieces("a" + space + space + "z") == Pieces{"a", space, space, "z"});
+  }
   REQUIRE(pieces("a \xe1\xa0\x8ez") == Pieces{"a", " \xe1\xa0\x8e", "z"});
   REQUIRE(pieces("a \xe2\x80\x8bz") == Pieces{"a", " \xe2\x80\x8b", "z"});
   // Invalid bytes are symbols.
   REQUIRE(pieces("caf\xe9 au") == Pieces{"caf", "\xe9", " au"});
   REQUIRE(pieces(" \xff!\xc3") == Pieces{" \xff!\xc3"});
   REQUIRE(pieces(std::string_view("a\xc3\xa9", 2)) == Pieces{"a", "\xc3"});
-  // So are letters of more bytes than they need.
-  for (const std::string letter : {"\xc1\x81", "\xe0\x81\x81", "\xf0\x80\x81\x81"}) {
+  // So are letters of more bytes than they need, surrogates and what lies beyond U+10FFFF, where PCRE2 would look up anything.
+  for (const std::string letter : {"\xc1\x81", "\xe0\x81\x81", "\xf0\x80\x81\x81", "\xed\xa0\x80", "\xed\xbf\xbf",
+                                   "\xf4\x90\x80\x80", "\xf4\x90\x82\x80", "\xf4\xbf\xbf\xbf"}) {
     REQUIRE(pieces("a" + letter + "b") == Pieces{"a", letter, "b"});
   }
 }

@@ -1,4 +1,5 @@
 // The networks of the programs: what they cost, how they begin, and what golden files do not show of them.
+#include <algorithm>
 #include <cmath>
 
 #include "examples/models/gpt2.h"
@@ -18,6 +19,12 @@ Array value_of(const Module& model, const std::string& name) {
     if (p.name == name) return p.tensor.value();
   }
   throw Error("no parameter " + name);
+}
+
+double largest(const Array& a) {
+  double most = 0;
+  for (const double value : a.to_vector<double>()) most = std::max(most, std::abs(value));
+  return most;
 }
 
 double spread(const Array& a) { return norm(a) / std::sqrt(static_cast<double>(a.numel())); }
@@ -57,6 +64,16 @@ TEST_CASE("a GPT-2 begins as Radford et al. 2019 have it, at the loss of no know
   CHECK(all_equal(value_of(gpt, "h.0.attn.c_attn.bias"), 0));
   const Array tokens = random_ids({4, 16}, 300, 1), targets = random_ids({4, 16}, 300, 2);
   CHECK(gpt.loss(tokens, targets).item() == Approx(std::log(300.0)).epsilon(0.02));
+}
+
+TEST_CASE("a ViT begins as timm has it: nothing is drawn that is far from zero") {
+  const Vit vit(Scope::root(), {.image = 32, .patch = 4, .width = 192, .depth = 1, .heads = 2});
+  for (const char* name : {"pos_embed", "cls_token"}) {
+    INFO(name);
+    const Array drawn = value_of(vit, name);
+    CHECK(spread(drawn) == Approx(0.02).epsilon(drawn.numel() > 1000 ? 0.02 : 0.1));
+    CHECK(largest(drawn) <= 2.28 * 0.02);  // cut at two of its standard deviations before the cut
+  }
 }
 
 TEST_CASE("the matrices of the blocks have the optimizer's own update, all else AdamW's") {

@@ -12,9 +12,11 @@
 #include <thread>
 
 #include "autograd/ops.h"
+#include "core/allocator.h"
 #include "core/files.h"
 #include "examples/support/run_record.h"
 #include "examples/support/step_runner.h"
+#include "examples/support/system.h"
 #include "layers/weights.h"
 #include "tests/examples/json_lines.h"
 #include "tests/examples/small_net.h"
@@ -35,7 +37,7 @@ using Arguments = std::vector<std::string>;
 // loss of every batch; `judged` is the loss of the evaluation after so many batches, its accuracy the first of the weights.
 void run(const std::filesystem::path& out, const Arguments& arguments, const std::function<void()>& during = [] {},
          double steps_per_epoch = 1, const std::function<void(std::int64_t batch)>& in_step = [](std::int64_t) {},
-         const std::function<double(std::int64_t batches)>& judged = [](std::int64_t) { return 1.0; }) {
+         const std::function<double(std::int64_t batches)>& judged = [](std::int64_t) { return 1.0; }, ModelEvent event = {}) {
   TrainingOptions values;
   Options options("train", "Trains.");
   add_training_options(options, values, "the data");
@@ -57,7 +59,7 @@ void run(const std::filesystem::path& out, const Arguments& arguments, const std
   const TrainingTask task{
       .program = "train",
       .model = net,
-      .event = {},
+      .event = event,
       .units_per_step = 8,
       .steps_per_epoch = steps_per_epoch,
       .batch = [&](std::int64_t index) {
@@ -162,6 +164,25 @@ TEST_CASE("a rate is that of training, without evaluations and checkpoints") {
   CHECK(*std::max_element(rates.begin() + 1, rates.end()) > 2 * slowest);  // before the first there was no pause
 }
 
+TEST_CASE("utilisation is six operations a MAC and step, of those of a large product, and the end tells the most memory in use") {
+  const TemporaryFolder folder;
+  ModelEvent event;
+  event.macs = 1'000'000;
+  // The product is timed twice, by the run and here, on a machine that may be busy meanwhile.
+  double ratio = 0;
+  for (int trial = 0; trial < 10 && !(ratio > 4.5 && ratio < 8); ++trial) {
+    run(folder / concat(trial), {"--steps", "1"}, [] {}, 1, [](std::int64_t) {}, [](std::int64_t) { return 1.0; }, event);
+    const double peak = static_cast<double>(allocator().stats().peak);
+    const std::vector<Json> events = json_lines(RunFolder{folder / concat(trial)}.metrics());
+    REQUIRE(events.at(1)["event"] == "train");
+    const double used = events[1]["flops_utilisation"], rate = events[1]["samples_per_s"];
+    ratio = used * measured_matmul_rate({}, DType::f32) / (static_cast<double>(event.macs) * rate);
+    CHECK(events.back()["peak_memory_bytes"] == peak);
+  }
+  CHECK(ratio > 4.5);
+  CHECK(ratio < 8);
+}
+
 TEST_CASE("a signal ends an evaluation, and the run can be resumed for it") {
   const TemporaryFolder folder;
   const auto out = folder / "run";
@@ -235,6 +256,11 @@ TEST_CASE("the weights of the best evaluation are left if that is asked for") {
   CHECK(model(out) == after("10"));
   CHECK(read_run("", out).final_eval()->step == 10);
   CHECK(read_run("", folder / "10").final_eval()->step == 10);  // the last one, which was not the only one
+
+  // Of equal ones the first is kept.
+  run(folder / "equal", {"--steps", "2", "--eval-every", "1", "--keep-best"});
+  run(folder / "one", {"--steps", "2", "--eval-every", "1"});
+  CHECK(tested(folder / "equal") != tested(folder / "one"));
 
   // A crash later leaves no weights that the run does not know, from whatever step it goes on.
   const auto crashed = folder / "crashed";

@@ -132,6 +132,18 @@ TEST_CASE("cross entropy of large, masked and broken logits", "[cross_entropy]")
   CHECK(!std::isfinite(loss({-INFINITY, -INFINITY})));
 }
 
+TEST_CASE("cross entropy of a row that begins with more masked logits than are looked at together", "[cross_entropy]") {
+  const IsaLimit isa(GENERATE(from_range(isa_limits())));
+  const DType dtype = GENERATE(DType::f64, DType::f32, DType::bf16);
+  CAPTURE(kernels::isa_name(), name_of(dtype));
+  const Array logits = randn({2, 5000}, dtype, 1), target = Array::from(std::vector<std::int32_t>{3000, 4999}, {2});
+  fill(logits.slice(1, 0, 4500), -INFINITY);
+  fill(logits.select(0, 0).slice(0, 2048, 4500), 1);
+  const Result expected = reference(logits, target, {}, {}, 0, 1), result = run(logits, {.target = target}, 1, dtype);
+  CHECK(relative_error(result.losses, expected.losses) <= tolerance(master_dtype(dtype), 4));
+  CHECK(relative_error(result.dlogits, expected.dlogits) <= tolerance(dtype, 4));
+}
+
 TEST_CASE("cross entropy leaves rows with target -1 out", "[cross_entropy]") {
   const Array logits = Array::full({2, 5}, NAN), target = Array::from(std::vector<std::int32_t>{-1, -1}, {2});
   const Result result = run(logits, {.target = target}, 1, DType::f32);

@@ -174,13 +174,14 @@ TEST_CASE("updates refuse views that do not match") {
   const Case c = make_case({4, 6}, DType::f32);
   const Case other = make_case({6, 4}, DType::f32);
   const Case wide = make_case({4, 6}, DType::f64);
-  REQUIRE_THROWS_AS(adamw(other.dw, c.w, c.m, c.v), InputError);
-  REQUIRE_THROWS_AS(adamw(wide.dw, c.w, c.m, c.v), InputError);
-  REQUIRE_THROWS_AS(adamw(c.dw, c.w, other.m, c.v), InputError);
-  REQUIRE_THROWS_AS(adamw(c.dw, c.w, c.m, other.v), InputError);
-  REQUIRE_THROWS_AS(sgd(kSgd, c.dw, c.w, other.m), InputError);
-  REQUIRE_THROWS_AS(sgd(kSgd, other.dw.transpose(0, 1), c.w, c.m), InputError);
-  REQUIRE_THROWS_AS(kernels::adamw_numbers(0.1, 0, 0.9, 0.999, 0), InputError);
+  const auto of_adamw = [](const std::string& wrong) { return says("adamw_update: " + wrong + " must be f32(4, 6)"); };
+  REQUIRE_THROWS_WITH(adamw(other.dw, c.w, c.m, c.v), of_adamw("gradient f32(6, 4)"));
+  REQUIRE_THROWS_WITH(adamw(wide.dw, c.w, c.m, c.v), of_adamw("gradient f64(4, 6)"));
+  REQUIRE_THROWS_WITH(adamw(c.dw, c.w, other.m, c.v), of_adamw("first moment f32(6, 4)"));
+  REQUIRE_THROWS_WITH(adamw(c.dw, c.w, c.m, other.v), of_adamw("second moment f32(6, 4)"));
+  REQUIRE_THROWS_WITH(sgd(kSgd, c.dw, c.w, other.m), says("sgd_update: momentum buffer f32(6, 4) must be f32(4, 6)"));
+  REQUIRE_THROWS_WITH(sgd(kSgd, other.dw.transpose(0, 1), c.w, c.m), says("sgd_update: gradient f32(4, 6) must be contiguous"));
+  REQUIRE_THROWS_WITH(kernels::adamw_numbers(0.1, 0, 0.9, 0.999, 0), says("adamw_numbers: steps count from 1, got 0"));
   // Nothing is written when any of many is wrong.
   const Array before = c.w.clone(), numbers = Array::full({1}, kLr, DType::f64);
   const kernels::SgdTensor right{.numbers = numbers, .dw = c.dw, .w = c.w};

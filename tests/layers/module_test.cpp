@@ -123,6 +123,27 @@ TEST_CASE("a frozen layer computes the same of weights in the dtype of activatio
   }
 }
 
+TEST_CASE("freezing takes matrices and embeddings to the dtype of activations, and no other weights") {
+  struct OfEachRole : Module {
+    explicit OfEachRole(const Scope& scope) : Module(scope) {
+      for (const Role role : {Role::matrix, Role::coupling, Role::bias, Role::norm, Role::embedding}) {
+        param(concat("role", static_cast<int>(role)), {4, 4}, init::normal(1), {.role = role});
+      }
+    }
+  };
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    OfEachRole module(Scope::root(dtype));
+    module.freeze();
+    const bool narrow = dtype == DType::bf16 && kernels::multiplies_bf16({});
+    REQUIRE(module.parameters().size() == 5);
+    for (const Parameter& p : module.parameters()) {
+      INFO(dtype << " " << p.name);
+      const bool weights = p.info.role == Role::matrix || p.info.role == Role::embedding;
+      CHECK(p.tensor.dtype() == (narrow && weights ? DType::bf16 : DType::f32));
+    }
+  }
+}
+
 TEST_CASE("dropout acts in training only, and its mask is a function of the step") {
   Pair pair(Scope::root(), "dense", "dense");
   const Tensor x = Array::full({64}, 1.0);

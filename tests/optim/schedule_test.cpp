@@ -7,6 +7,7 @@
 
 using namespace ashlar;
 using namespace ashlar::optim;
+using test::says;
 
 namespace {
 
@@ -52,11 +53,14 @@ TEST_CASE("schedules refuse what is out of range") {
   REQUIRE(parse_decay("constant") == Decay::constant);
   REQUIRE_THROWS_WITH(parse_decay("cosin"),
                       "schedule: unknown decay \"cosin\"; use constant, linear or cosine");
-  REQUIRE_THROWS_AS(lr_factor_at(Decay::cosine, {1, 1}, -0.1), InputError);
-  REQUIRE_THROWS_AS(lr_factor_at(Decay::cosine, {1, 1}, 0, 1.5), InputError);
-  REQUIRE_THROWS_AS(lr_factor_at(Decay::cosine, {std::nan(""), 1}, 0), InputError);
-  REQUIRE_THROWS_AS(lr_factor_at(Decay::cosine, {0, std::nan("")}, 0), InputError);
-  REQUIRE_THROWS_AS(lr_factor_at(Decay::cosine, {0.5, 0.4}, 0), InputError);
-  REQUIRE_THROWS_AS(lr_factor_at(Decay::cosine, {0.5, 0.5}, 1), InputError);
-  REQUIRE_THROWS_AS(lr_factor_at(Decay::cosine, {0.5, 0.5}, std::nan("")), InputError);
+  const auto refuses = [](StepPlace step, double warmup, double final_fraction, const char* why) {
+    REQUIRE_THROWS_WITH(lr_factor_at(Decay::cosine, step, warmup, final_fraction), says(concat("schedule: ", why)));
+  };
+  refuses({1, 1}, -0.1, 0, "the warm-up must be a share in [0, 1) of the run, got -0.1");
+  refuses({0.5, 0.5}, 1, 0, "the warm-up must be a share in [0, 1) of the run, got 1");
+  refuses({0.5, 0.5}, std::nan(""), 0, "the warm-up must be a share in [0, 1) of the run, got nan");
+  refuses({1, 1}, 0, 1.5, "the final fraction must be in [0, 1], got 1.5");
+  refuses({std::nan(""), 1}, 0, 0, "a step must end where it begins or later, got nan to 1");
+  refuses({0, std::nan("")}, 0, 0, "a step must end where it begins or later, got 0 to nan");
+  refuses({0.5, 0.4}, 0, 0, "a step must end where it begins or later, got 0.5 to 0.4");
 }
