@@ -93,8 +93,9 @@ struct Targets {
 };
 Tensor cross_entropy(const Tensor& logits, const Targets& targets);  // logits (R, V)
 // cross_entropy(linear(x, weight), targets) without ever holding all logits: rows go in chunks, and each chunk's
-// gradients are formed while its logits are at hand. x (R, C), weight (V, C).
-Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Targets& targets);
+// gradients are formed while its logits are at hand. x (R, C), weight (V, C). On a GPU, where each chunk but the first reads and
+// writes the gradient of the weight once more, the logits of a chunk take at most `most_logit_bytes`.
+Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Targets& targets, Dim most_logit_bytes = Dim{2} << 30);
 
 }  // namespace ashlar::F
 

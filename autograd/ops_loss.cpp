@@ -3,7 +3,6 @@
 
 #include "autograd/checks.h"
 #include "autograd/function.h"
-#include "autograd/logits_limit.h"
 #include "autograd/operand.h"
 #include "autograd/ops.h"
 #include "core/rounding.h"
@@ -19,7 +18,7 @@ namespace {
 // Rows of logits, of `row_bytes` each, that linear_cross_entropy holds at a time, in parts of about equal size: together at
 // most 16 MiB on the CPU, where they should stay near the cache, and most_logit_bytes on a GPU, in whole tiles of its products;
 // more only where a single row is larger.
-Dim rows_at_once(Dim rows, Dim row_bytes, Device device) {
+Dim rows_at_once(Dim rows, Dim row_bytes, Dim most_logit_bytes, Device device) {
   const bool cpu = device.type == DeviceType::cpu;
   const Dim fitting = std::max<Dim>((cpu ? Dim{16} << 20 : most_logit_bytes) / std::max<Dim>(row_bytes, 1), 1);
   const Dim tile = cpu || fitting < 128 ? 1 : 128, most = fitting / tile * tile;
@@ -74,8 +73,8 @@ Array mean_loss(const Array& losses, double weight) {
   return total.reshape(Shape{});
 }
 
-// The targets where the logits are. Mostly they come from the host, the last place where their values are checked: on a GPU
-// nobody can refuse them.
+// The targets where the logits are. Mostly they come from the host, the last place where their values can be checked: no kernel
+// on a GPU can throw.
 Targets on_device(const Targets& targets, Dim classes, Device device) {
   const auto on_host = [](const Array& a) { return a.defined() && a.device() == Device{} ? ConstView(a) : ConstView(); };
   kernels::check_classes({on_host(targets.target), on_host(targets.other)}, classes);
@@ -115,7 +114,7 @@ struct CrossEntropy : Function<CrossEntropy> {
 // Saved for backward: both gradients.
 struct LinearCrossEntropy : Function<LinearCrossEntropy> {
   static constexpr const char* name = "linear_cross_entropy";
-  static Array forward(Context& ctx, const Array& x, const Array& weight, const Targets& targets) {
+  static Array forward(Context& ctx, const Array& x, const Array& weight, const Targets& targets, const Dim& most_logit_bytes) {
     ASHLAR_CHECK(x.ndim() == 2 && weight.ndim() == 2 && x.size(1) == weight.size(1), "linear_cross_entropy: x ",
                  x.shape(), " must be (R, C) and weight ", weight.shape(), " (V, C)");
     ASHLAR_CHECK(!ctx.needs_grad(1) || weight.dtype() == master_dtype(x.dtype()),
@@ -141,7 +140,7 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
     Array losses = Array::empty({rows}, master, x.device());
     Array dx = need_x ? empty_like(x) : Array();
     Array dweight = need_weight ? Array::empty({columns, weight.size(1)}, master, x.device()) : Array();
-    const Dim chunk = rows_at_once(rows, stride * static_cast<Dim>(size_of(logits_dtype)), device);
+    const Dim chunk = rows_at_once(rows, stride * static_cast<Dim>(size_of(logits_dtype)), most_logit_bytes, device);
     const Array logits = Array::empty({chunk, stride}, logits_dtype, device).slice(1, 0, columns);
     Array dlogits;
     if (need_x || need_weight) {
@@ -182,9 +181,9 @@ Tensor cross_entropy(const Tensor& logits, const Targets& targets) {
   return CrossEntropy::apply(logits, targets);
 }
 
-Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Targets& targets) {
+Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Targets& targets, Dim most_logit_bytes) {
   autograd::check_defined(LinearCrossEntropy::name, x, weight);
-  return LinearCrossEntropy::apply(x, weight, targets);
+  return LinearCrossEntropy::apply(x, weight, targets, most_logit_bytes);
 }
 
 }  // namespace ashlar::F

@@ -1,6 +1,5 @@
 #include "core/device.h"
 
-#include <ostream>
 
 #include "core/cuda/cuda.h"
 #include "core/error.h"
@@ -24,7 +23,5 @@ Device Device::parse(std::string_view text) {
 std::string Device::name() const {
   return type == DeviceType::cpu ? std::string("cpu") : "cuda:" + std::to_string(index);
 }
-
-std::ostream& operator<<(std::ostream& out, const Device& device) { return out << device.name(); }
 
 }  // namespace ashlar

@@ -1,7 +1,6 @@
 // Where values live and where kernels run.
 #pragma once
 #include <cstdint>
-#include <iosfwd>
 #include <string>
 #include <string_view>
 
@@ -19,7 +18,6 @@ struct Device {
   std::string name() const;
 };
 inline void append(std::string& text, const Device& device) { text += device.name(); }
-std::ostream& operator<<(std::ostream& out, const Device& device);
 
 // What a kernel runs on: a device, which has one stream.
 struct Exec {

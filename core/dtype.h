@@ -3,7 +3,6 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <iosfwd>
 #include <string_view>
 #include <type_traits>
 
@@ -53,7 +52,6 @@ constexpr std::string_view name_of(DType dtype) {
   return "?";
 }
 inline void append(std::string& text, DType dtype) { text += name_of(dtype); }
-std::ostream& operator<<(std::ostream& out, DType dtype);
 
 constexpr bool is_floating(DType dtype) {
   return dtype == DType::f64 || dtype == DType::f32 || dtype == DType::bf16;

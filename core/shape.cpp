@@ -1,7 +1,6 @@
 #include "core/shape.h"
 
 #include <algorithm>
-#include <ostream>
 
 namespace ashlar {
 
@@ -54,7 +53,6 @@ void append(std::string& text, const Shape& shape) {
   }
   text += ')';
 }
-std::ostream& operator<<(std::ostream& out, const Shape& shape) { return out << concat(shape); }
 
 int normalize_dim(int dim, int ndim, std::string_view operation) {
   ASHLAR_CHECK(dim >= -ndim && dim < ndim, operation, ": dimension ", dim, " does not exist in an array of ", ndim,

@@ -2,7 +2,6 @@
 #pragma once
 #include <array>
 #include <initializer_list>
-#include <iosfwd>
 #include <span>
 #include <string>
 #include <string_view>
@@ -40,7 +39,6 @@ class Shape {
 
 // "(32, 768)"
 void append(std::string& text, const Shape& shape);
-std::ostream& operator<<(std::ostream& out, const Shape& shape);
 
 // `dim`, counted from the end if negative; InputError naming `operation` if there is no such dimension.
 int normalize_dim(int dim, int ndim, std::string_view operation);

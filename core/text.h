@@ -1,4 +1,4 @@
-// Lists and numbers as text, and the names that were meant by others.
+// Lists and numbers as text and back, and hints for names that are nearly right.
 #pragma once
 #include <algorithm>
 #include <charconv>

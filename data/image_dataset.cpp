@@ -86,8 +86,9 @@ ImageDataset hold_out(ImageDataset data, double fraction, std::uint64_t seed) {
 
 ImageDataset resized(ImageDataset data, Dim side) {
   if (side == 0) return data;
-  data.train = resized(data.train, side);
-  data.test = resized(data.test, side);
+  for (ImageSplit* split : {&data.train, &data.test, &data.valid}) {
+    if (split->size() > 0) *split = resized(*split, side);
+  }
   data.description += concat(", resized to ", side, "x", side);
   return data;
 }

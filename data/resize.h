@@ -1,4 +1,4 @@
-// Images of any size made those of a model.
+// Resizing and cropping images to the size that a model takes.
 #pragma once
 #include "core/array.h"
 

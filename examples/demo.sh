@@ -18,19 +18,24 @@ if [ -n "$ASHLAR_DATA" ] && [ ! -d "$ASHLAR_DATA" ]; then
   exit 2
 fi
 
-bash tests/cmake/install_dependencies.sh --programs
-generator=()
-if command -v ninja >/dev/null && [ ! -f build/release/CMakeCache.txt ]; then generator=(-G Ninja); fi
-cmake --preset release "${generator[@]}" >/dev/null
+bash tests/cmake/install_dependencies.sh --build
+options=()
+if [ ! -f build/release/CMakeCache.txt ]; then  # else with the tests or without, as it is
+  options=(-DASHLAR_TESTS=OFF)
+  if command -v ninja >/dev/null; then options+=(-G Ninja); fi
+fi
+cmake --preset release "${options[@]}" >/dev/null
 cmake --build --preset release -j "$(nproc)" --target train_vit train_gpt generate compare_runs
 bin=build/release/bin
 
+# has FOLDER PATTERN: from within, as the folder's own name may have the characters of a pattern.
+has() { (cd "$1" 2>/dev/null && compgen -G "$2" >/dev/null); }
 # The first of ASHLAR_DATA and the folders in it that has a file or folder of one of these patterns.
 data_folder() {
   local folder pattern
   for folder in "$ASHLAR_DATA" "$ASHLAR_DATA/wikitext-2" "$ASHLAR_DATA"/*/; do
     for pattern; do
-      if (cd "$folder" 2>/dev/null && compgen -G "$pattern" >/dev/null); then echo "$folder"; return; fi
+      if has "$folder" "$pattern"; then echo "$folder"; return; fi
     done
   done
   echo "ASHLAR_DATA: no $what in $ASHLAR_DATA and its folders (looked for $*); taking fetched or made-up $what" >&2
@@ -52,7 +57,7 @@ if [ -n "$ASHLAR_DATA" ]; then
     if [ -n "$found" ]; then images=(--data "$found"); fi
   fi
   alone=("$ASHLAR_DATA"/*.txt)
-  if [ ${#alone[@]} = 1 ] && [ -f "${alone[0]}" ] && ! (cd "$ASHLAR_DATA" && compgen -G "*.bin" >/dev/null); then found=${alone[0]}
+  if [ ${#alone[@]} = 1 ] && [ -f "${alone[0]}" ] && ! has "$ASHLAR_DATA" '*.bin'; then found=${alone[0]}
   else found=$(what=text data_folder 'wiki.train.*' '*train*.txt'); fi
   if [ -n "$found" ]; then text=(--data "$found"); fi
 fi

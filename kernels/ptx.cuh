@@ -45,7 +45,7 @@ __device__ inline float reciprocal_approximate(float x) {
   return y;
 }
 
-// No instruction, but nothing that depends on the value is computed before this.
+// No instruction: a barrier for the compiler, which computes nothing before it that depends on the value.
 __device__ inline void hold_back(unsigned& value) { asm volatile("" : "+r"(value)); }
 
 // 16 bytes from global to shared memory, behind the thread's back; zeros, and `from` is not read, where nothing is there.

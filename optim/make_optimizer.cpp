@@ -14,7 +14,8 @@ const OptimizerKind& find_kind(const std::string& name) {
   for (const OptimizerKind* kind : kKinds) {
     if (name == kind->name) return *kind;
   }
-  throw InputError(concat("optimizer: unknown name \"", name, "\"; valid are ", join(optimizer_names())));
+  throw InputError(concat("optimizer: unknown name '", name, "'; ", did_you_mean(name, optimizer_names()), "Valid: ",
+                          join(optimizer_names())));
 }
 
 }  // namespace
@@ -48,7 +49,7 @@ std::unique_ptr<Optimizer> make_optimizer(const Parameters& parameters, const Op
     if (setting == settings.end()) {
       std::vector<std::string> valid;
       for (const auto& [name, unused] : settings) valid.push_back(name);
-      throw InputError(concat(config.name, ": unknown setting \"", key, "\"; valid are ", join(valid)));
+      throw InputError(concat(config.name, ": unknown setting '", key, "'; ", did_you_mean(key, valid), "Valid: ", join(valid)));
     }
     setting->second = value;
   }

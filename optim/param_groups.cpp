@@ -15,7 +15,8 @@ Role parse_role(const std::string& group, const std::string& text) {
   const auto found = roles.find(text);
   std::vector<std::string> names;
   for (const auto& [name, role] : roles) names.push_back(name);
-  ASHLAR_CHECK(found != roles.end(), "groups: '", group, "': unknown role '", text, "'; valid are ", join(names));
+  ASHLAR_CHECK(found != roles.end(), "groups: '", group, "': unknown role '", text, "'; ", did_you_mean(text, names),
+               "Valid: ", join(names));
   return found->second;
 }
 
@@ -51,8 +52,7 @@ GroupRule parse_group(const std::string& text) {
     else if (key == "weight_decay") rule.weight_decay = parse_rate(text, key, value);
     else if (key == "decay") rule.decay = parse_decay_of(text, value);
     else
-      throw InputError(concat("groups: '", text, "': unknown key '", key,
-                              "'; valid are name, role, lr, weight_decay, decay"));
+      throw InputError(concat("groups: '", text, "': unknown key '", key, "'; Valid: name, role, lr, weight_decay, decay"));
   }
   ASHLAR_CHECK(given.contains("name") || given.contains("role"), "groups: '", text, "' must say a name or a role");
   rule.match = [by_name = name_is(pattern), role](const Parameter& parameter) {

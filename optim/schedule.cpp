@@ -5,6 +5,7 @@
 #include <numbers>
 
 #include "core/error.h"
+#include "core/text.h"
 
 namespace ashlar::optim {
 namespace {
@@ -27,7 +28,8 @@ Decay parse_decay(std::string_view name) {
   if (name == "constant") return Decay::constant;
   if (name == "linear") return Decay::linear;
   if (name == "cosine") return Decay::cosine;
-  throw InputError(concat("schedule: unknown decay \"", name, "\"; use constant, linear or cosine"));
+  throw InputError(concat("schedule: unknown decay '", name, "'; ", did_you_mean(std::string(name), {"constant", "linear", "cosine"}),
+                          "Valid: constant, linear, cosine"));
 }
 
 double lr_factor_at(Decay decay, StepPlace step, double warmup, double final_fraction) {

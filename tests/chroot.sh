@@ -17,8 +17,8 @@ shift
 
 root=$PWD/build/chroot/$suite
 if [ ! -f "$root/unpacked" ]; then
-  apt-get -q update
-  DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends mmdebstrap
+  apt-get -q -o DPkg::Lock::Timeout=300 update
+  DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 install -y --no-install-recommends mmdebstrap
   rm -rf "$root"
   mkdir -p "$root"
   mmdebstrap --variant=apt --include=ca-certificates,git "$suite" "$root" "$@"

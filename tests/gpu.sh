@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, in one command, on a machine that has a GPU, CUDA 13 and Python and nothing of ours:
 #
-#   here:   cmake --preset cuda -DASHLAR_TESTS=ON && cmake --build --preset cuda && bash tests/bundle_gpu.sh build/cuda
+#   here:   cmake --preset cuda -DASHLAR_TESTS=ON && bash tests/bundle_gpu.sh build/cuda
 #   there:  bash tests/gpu.sh build/gpu_bundle.tar.xz        (or the folder of a bundle, or a build folder)
 #
 # Parts, all of them in this order unless some are named after the bundle:
@@ -18,14 +18,13 @@
 # counts as failed. ASHLAR_GPU_DEADLINE, in seconds, limits the whole script: what would begin later is skipped.
 set -uo pipefail
 shopt -s nullglob
-# Paths that are given count from where the script is started.
-bundle=${1:+$(realpath -m "$1")}
-OUT=${OUT:+$(realpath -m "$OUT")}
-cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 
 usage="usage: bash tests/gpu.sh BUNDLE [tests] [programs] [benchmarks] [variants] [sanitizers] [cpu]"
 if [ $# -lt 1 ]; then echo "$usage" >&2; exit 2; fi
-if [ ! -e "$bundle" ]; then echo "tests/gpu.sh: there is no $bundle; $usage" >&2; exit 2; fi
+# Paths that are given count from where the script is started.
+bundle=$(realpath -e "$1" 2>/dev/null) || { echo "tests/gpu.sh: there is no $1; $usage" >&2; exit 2; }
+OUT=${OUT:+$(realpath -m "$OUT")}
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 shift
 parts=${*:-tests programs benchmarks variants sanitizers cpu}
 for part in $parts; do

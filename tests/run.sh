@@ -2,7 +2,7 @@
 # Installs what is missing, builds the release preset and runs all tests, in under 15 minutes on two cores. Tests that
 # read real data find it through ASHLAR_DATA and skip without it. The CUDA kernels run in an emulator; where nvcc is, they
 # are compiled and linked too, and running that takes a GPU and tests/gpu.sh. ASHLAR_CUDA=off leaves nvcc out, on insists
-# on it; else it is left out, and said to be, where cuBLASLt can neither be found nor fetched.
+# on it; with auto, as without, it is left out, and said to be, where cuBLASLt can neither be found nor fetched.
 #
 #   bash tests/run.sh          optimised
 #   bash tests/run.sh dev      with ASan, UBSan and warnings as errors, without the slow tests: about 20 minutes
@@ -19,8 +19,10 @@ cuda=${ASHLAR_CUDA:-auto}
 nvcc=$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)
 case "$cuda" in
   auto | off) ;;
-  on) [ -x "$nvcc" ] || { echo "tests/run.sh: ASHLAR_CUDA=on, and there is no nvcc; install the CUDA toolkit" >&2; exit 2; } ;;
-  *) echo "tests/run.sh: ASHLAR_CUDA=$cuda; valid: auto, on, off" >&2; exit 2 ;;
+  on)
+    [ "$preset" = release ] || { echo "tests/run.sh: ASHLAR_CUDA=on, and only the preset release compiles for CUDA" >&2; exit 1; }
+    [ -x "$nvcc" ] || { echo "tests/run.sh: ASHLAR_CUDA=on, and there is no nvcc; install the CUDA toolkit" >&2; exit 1; } ;;
+  *) echo "tests/run.sh: ASHLAR_CUDA=$cuda is unknown; valid: auto, on, off" >&2; exit 2 ;;
 esac
 
 bash tests/cmake/install_dependencies.sh

@@ -8,7 +8,7 @@ namespace ashlar::cuda {
 
 inline void check(cudaError_t status, const char* call, const char* file, int line) {
   if (status == cudaSuccess) return;
-  cudaGetLastError();  // it is told here: whoever catches it may go on, and the next launch is not blamed for it
+  cudaGetLastError();  // reported here: whoever catches it may go on, and the check of the next launch must not report it again
   throw Error(concat("cuda: ", cudaGetErrorString(status), " (", cudaGetErrorName(status), ") from ", call, " at ", file,
                      ":", line));
 }

@@ -46,11 +46,11 @@ struct Network {
 };
 // InputError, which begins with `option`, where the config.json of weights that fit tells that they are of a network that
 // computes something else: of other heads, another GELU, other orders within its matrices, or a variant of GPT-2 that this one
-// is not. Without such a file, or where it is of something else, nobody knows.
+// is not. Without such a file, or if it is of something else, nothing is checked.
 void check_same_network(const std::string& option, const std::filesystem::path& config_file, const Network& network);
 
-// InputError where a vocabulary has more tokens than the embedding of the model in `weights` has rows. Fewer are right: rows are
-// often padded to a multiple of 64.
+// InputError where a vocabulary has more tokens than the embedding of the model in `weights` has rows. It may have fewer: rows
+// are often padded to a multiple of 64.
 void check_vocabulary(Dim tokens, Dim rows, const std::filesystem::path& weights);
 
 // From the config.json of a run of train_vit and the shapes of its weights; the same errors.

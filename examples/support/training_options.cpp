@@ -68,6 +68,108 @@ void resolve_optimizer(const Options& options, TrainingOptions& values) {
   }
 }
 
+void add_file_options(Options& options, TrainingOptions& values, const std::string& data) {
+  options.group("Data and files");
+  options.add("data", values.data, data + "; default: what data/download.sh fetched, else made up")
+      .value_name("DIR");
+  options.add("out", values.out, "folder for config, metrics, weights, checkpoint and report").value_name("DIR");
+  options.add("resume", values.resume, "go on from the checkpoint in --out").flag_only();
+  options.add("overwrite", values.overwrite, "replace the run that --out holds").flag_only();
+  options.add("save", values.save, "leave weights and a checkpoint").flag_only();
+  options.add("init_from", values.init_from, "begin with the weights of this model.safetensors instead of random ones")
+      .value_name("FILE");
+}
+
+void add_matrix_options(Options& options, TrainingOptions& values) {
+  options.group("Weight matrices");
+  options.add("layer", values.layer,
+              "kind of the weight matrices of all blocks, such as blast:blocks=6,rank=192; kinds and their keys: " + linear_kinds())
+      .value_name("SPEC")
+      .shorthand();
+  options.add("layer_at", values.layer_at, "restrict --layer to these places, e.g. qkv,fc1,fc2")
+      .value_name("LIST")
+      .shorthand();
+  for (const auto& place : kPlaces) {
+    options.add("linear." + place, values.linear.at(place), "kind of the " + place + " matrices").value_name("SPEC");
+  }
+}
+
+void add_loop_options(Options& options, TrainingOptions& values) {
+  options.group("Training");
+  options.add("optimizer", values.optimizer, "optimizer").choices(optim::optimizer_names()).value_name("NAME");
+  options.add("lr", values.optim["lr"], setting_help("lr")).at_least(0);
+  options.add("batch", values.batch, "samples or sequences in a step").at_least(1);
+  options.add("accumulate", values.accumulate, "split a step into N batches: less memory, the same gradient").at_least(1);
+  options.add("epochs", values.epochs, "length of the run in passes over the data, e.g. 0.5; 1 if no length is given")
+      .more_than(0)
+      .at_most(1e9);
+  options.add("steps", values.steps, "length of the run in steps; 0: only evaluate").at_least(0);
+  options.add("minutes", values.minutes, "stop after this wall time, over which the schedule is stretched, or at --epochs or --steps if sooner")
+      .more_than(0)
+      .at_most(1e9);
+  options.add("decay", values.decay, "learning rate after the warm-up").choices({"cosine", "linear", "constant"}).value_name("NAME");
+  options.add("warmup", values.warmup, "share of the run over which the learning rate rises").at_least(0).at_most(0.99);
+  options.add("final_lr", values.final_lr, "learning rate at the end, as a share of the peak").at_least(0).at_most(1);
+  options.add("clip", values.clip, "largest global gradient norm; 0: any").at_least(0);
+  options.add("weight_decay", values.optim["weight_decay"], setting_help("weight_decay")).at_least(0);
+  options.add("groups", values.groups, "parameters with settings of their own, e.g. \"role=norm,lr=0.5; name=*.bias,decay=constant\"");
+  options.add("lr_scale", values.lr_scale, "give each factor of a structured matrix the learning rate that suits its fan-in (muP)");
+  options.add("ema", values.ema, "evaluate and save an average of the weights with this decay, e.g. 0.999; 0: the weights")
+      .at_least(0)
+      .at_most(0.999999);
+  options.add("seed", values.seed, "seed of weights, batches and dropout");
+  options.add("eval_every", values.eval_every, "evaluate every N steps; 0: at the end").at_least(0);
+  options.add("keep_best", values.keep_best,
+              "leave the weights with the lowest loss of all evaluations of --eval-every and the end, instead of the last");
+  options.add("checkpoint_every", values.checkpoint_every, "save every N steps; 0: at the end").at_least(0);
+  options.add("log_every", values.log_every, "write a line to metrics.jsonl every N steps").at_least(1);
+}
+
+// Those that have no option by now.
+void add_optimizer_settings(Options& options, TrainingOptions& values) {
+  options.group("Settings of the optimizers that have them (optim/README.md)");
+  std::set<std::string> keys;
+  for (const std::string& name : optim::optimizer_names()) {
+    for (const auto& [key, value] : optim::default_settings(name)) keys.insert(key);
+  }
+  for (const std::string& key : keys) {
+    if (!values.optim.contains(key)) options.add("optim." + key, values.optim[key], setting_help(key));
+  }
+}
+
+void add_machine_options(Options& options, TrainingOptions& values) {
+  options.group("Machine");
+  add_device_option(options, values.device);
+  options.add("cuda_graph", values.cuda_graph, "on a GPU, record the step once and replay it; steps of another shape run as they are");
+  add_dtype_option(options, values.dtype);
+  add_threads_option(options, values.threads);
+  options.add("allow_nondeterministic", values.allow_nondeterministic,
+              "on a GPU, let sums take any order where that is faster: a run no longer repeats bit for bit; no effect on the CPU");
+}
+
+// Options that exclude or need each other.
+void check_together(const Options& options, const TrainingOptions& values) {
+  ASHLAR_CHECK(!values.resume || !values.overwrite, "--resume and --overwrite exclude each other; give one of them");
+  ASHLAR_CHECK(values.save || !values.resume, "--no-save leaves no checkpoint and --resume goes on from one; give one of them");
+  ASHLAR_CHECK(values.save || values.checkpoint_every == 0, "--no-save leaves no checkpoint and ",
+               options.where("checkpoint_every"), " asks for them; give --checkpoint-every 0, or leave --no-save out");
+  ASHLAR_CHECK(values.save || !values.keep_best, "--no-save leaves no weights and ", options.where("keep_best"),
+               " asks for the best; give --no-keep-best, or leave --no-save out");
+  ASHLAR_CHECK(!values.keep_best || values.eval_every > 0, options.where("keep_best"),
+               " chooses among evaluations, and there is one, at the end; give --eval-every N too");
+  ASHLAR_CHECK(!values.resume || !values.keep_best || values.began_with("keep_best", true), "--resume and ",
+               options.where("keep_best"), ", with which the run did not begin, exclude each other: which of its weights were "
+               "the best is not known; give one of them");
+  ASHLAR_CHECK(!values.resume || options.source("init_from") != Source::flag ||
+                   values.began_with("init_from", values.init_from.string()),
+               "--resume and --init-from ", values.init_from.string(),
+               ", with which the run did not begin, exclude each other; give one of them");
+  ASHLAR_CHECK(!values.overwrite || !RunFolder{values.out}.replaces(values.init_from), "--init-from ",
+               values.init_from.string(), " is a file that --overwrite would remove; give another --out");
+  ASHLAR_CHECK(values.batch % values.accumulate == 0, options.where("accumulate"), " ", values.accumulate, " must divide ",
+               options.where("batch"), " ", values.batch);
+}
+
 }  // namespace
 
 std::filesystem::path TrainingOptions::config_of_weights(const std::string& program) const {
@@ -114,73 +216,11 @@ void TrainingOptions::find_data(const Options& options,
 }
 
 void add_training_options(Options& options, TrainingOptions& values, const std::string& data) {
-  options.group("Data and files");
-  options.add("data", values.data, data + "; default: what data/download.sh fetched, else made up")
-      .value_name("DIR");
-  options.add("out", values.out, "folder for config, metrics, weights, checkpoint and report").value_name("DIR");
-  options.add("resume", values.resume, "go on from the checkpoint in --out").flag_only();
-  options.add("overwrite", values.overwrite, "replace the run that --out holds").flag_only();
-  options.add("save", values.save, "leave weights and a checkpoint").flag_only();
-  options.add("init_from", values.init_from, "begin with the weights of this model.safetensors instead of random ones")
-      .value_name("FILE");
-
-  options.group("Weight matrices");
-  options.add("layer", values.layer,
-              "kind of the weight matrices of all blocks, such as blast:blocks=6,rank=192; kinds and their keys: " + linear_kinds())
-      .value_name("SPEC")
-      .shorthand();
-  options.add("layer_at", values.layer_at, "restrict --layer to these places, e.g. qkv,fc1,fc2")
-      .value_name("LIST")
-      .shorthand();
-  for (const auto& place : kPlaces) {
-    options.add("linear." + place, values.linear.at(place), "kind of the " + place + " matrices").value_name("SPEC");
-  }
-
-  options.group("Training");
-  options.add("optimizer", values.optimizer, "optimizer").choices(optim::optimizer_names()).value_name("NAME");
-  options.add("lr", values.optim["lr"], setting_help("lr")).at_least(0);
-  options.add("batch", values.batch, "samples or sequences in a step").at_least(1);
-  options.add("accumulate", values.accumulate, "split a step into N batches: less memory, the same gradient").at_least(1);
-  options.add("epochs", values.epochs, "length of the run in passes over the data, e.g. 0.5; 1 if no length is given")
-      .more_than(0)
-      .at_most(1e9);
-  options.add("steps", values.steps, "length of the run in steps; 0: only evaluate").at_least(0);
-  options.add("minutes", values.minutes, "stop after this wall time, over which the schedule is stretched, or at --epochs or --steps if sooner")
-      .more_than(0)
-      .at_most(1e9);
-  options.add("decay", values.decay, "learning rate after the warm-up").choices({"cosine", "linear", "constant"}).value_name("NAME");
-  options.add("warmup", values.warmup, "share of the run over which the learning rate rises").at_least(0).at_most(0.99);
-  options.add("final_lr", values.final_lr, "learning rate at the end, as a share of the peak").at_least(0).at_most(1);
-  options.add("clip", values.clip, "largest global gradient norm; 0: any").at_least(0);
-  options.add("weight_decay", values.optim["weight_decay"], setting_help("weight_decay")).at_least(0);
-  options.add("groups", values.groups, "parameters with settings of their own, e.g. \"role=norm,lr=0.5; name=*.bias,decay=constant\"");
-  options.add("lr_scale", values.lr_scale, "give each factor of a structured matrix the learning rate that suits its fan-in (muP)");
-  options.add("ema", values.ema, "evaluate and save an average of the weights with this decay, e.g. 0.999; 0: the weights")
-      .at_least(0)
-      .at_most(0.999999);
-  options.add("seed", values.seed, "seed of weights, batches and dropout");
-  options.add("eval_every", values.eval_every, "evaluate every N steps; 0: at the end").at_least(0);
-  options.add("keep_best", values.keep_best,
-              "leave the weights with the lowest loss of all evaluations of --eval-every and the end, instead of the last");
-  options.add("checkpoint_every", values.checkpoint_every, "save every N steps; 0: at the end").at_least(0);
-  options.add("log_every", values.log_every, "write a line to metrics.jsonl every N steps").at_least(1);
-
-  options.group("Settings of the optimizers that have them (optim/README.md)");
-  std::set<std::string> keys;
-  for (const std::string& name : optim::optimizer_names()) {
-    for (const auto& [key, value] : optim::default_settings(name)) keys.insert(key);
-  }
-  for (const std::string& key : keys) {
-    if (!values.optim.contains(key)) options.add("optim." + key, values.optim[key], setting_help(key));
-  }
-
-  options.group("Machine");
-  add_device_option(options, values.device);
-  options.add("cuda_graph", values.cuda_graph, "on a GPU, record the step once and replay it; steps of another shape run as they are");
-  add_dtype_option(options, values.dtype);
-  add_threads_option(options, values.threads);
-  options.add("allow_nondeterministic", values.allow_nondeterministic,
-              "on a GPU, let sums take any order where that is faster: a run no longer repeats bit for bit; no effect on the CPU");
+  add_file_options(options, values, data);
+  add_matrix_options(options, values);
+  add_loop_options(options, values);
+  add_optimizer_settings(options, values);
+  add_machine_options(options, values);
   options.group("");
 
   options.config_base([&values]() -> std::filesystem::path {
@@ -193,29 +233,11 @@ void add_training_options(Options& options, TrainingOptions& values, const std::
                  options.program(), " a run or a config of its own");
   });
   options.then([&options, &values] {
-    ASHLAR_CHECK(!values.resume || !values.overwrite, "--resume and --overwrite exclude each other; give one of them");
-    ASHLAR_CHECK(values.save || !values.resume, "--no-save leaves no checkpoint and --resume goes on from one; give one of them");
-    ASHLAR_CHECK(values.save || values.checkpoint_every == 0, "--no-save leaves no checkpoint and ",
-                 options.where("checkpoint_every"), " asks for them; give --checkpoint-every 0, or leave --no-save out");
-    ASHLAR_CHECK(values.save || !values.keep_best, "--no-save leaves no weights and ", options.where("keep_best"),
-                 " asks for the best; give --no-keep-best, or leave --no-save out");
-    ASHLAR_CHECK(!values.keep_best || values.eval_every > 0, options.where("keep_best"),
-                 " chooses among evaluations, and there is one, at the end; give --eval-every N too");
-    ASHLAR_CHECK(!values.resume || !values.keep_best || values.began_with("keep_best", true), "--resume and ",
-                 options.where("keep_best"), ", with which the run did not begin, exclude each other: which of its weights were "
-                 "the best is not known; give one of them");
-    ASHLAR_CHECK(!values.resume || options.source("init_from") != Source::flag ||
-                     values.began_with("init_from", values.init_from.string()),
-                 "--resume and --init-from ", values.init_from.string(),
-                 ", with which the run did not begin, exclude each other; give one of them");
-    ASHLAR_CHECK(!values.overwrite || !RunFolder{values.out}.replaces(values.init_from), "--init-from ",
-                 values.init_from.string(), " is a file that --overwrite would remove; give another --out");
+    check_together(options, values);
     resolve_layer(options, values);
     resolve_length(options, values);
     resolve_optimizer(options, values);
     optim::parse_groups(values.groups);
-    ASHLAR_CHECK(values.batch % values.accumulate == 0, options.where("accumulate"), " ", values.accumulate, " must divide ",
-                 options.where("batch"), " ", values.batch);
   });
 }
 

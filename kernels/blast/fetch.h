@@ -1,4 +1,4 @@
-// Bringing rows into the caches before products of their blocks, which take a piece of each row after the other.
+// Prefetching rows into the caches for products of their blocks, which read a piece of each row after the other.
 #pragma once
 #include <cstddef>
 

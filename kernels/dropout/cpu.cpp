@@ -20,7 +20,7 @@ namespace {
 
 constexpr std::size_t kWords = 1024;  // random words made at a time; they stay in the L1 cache
 
-// Four words of Philox blocks, a block a 64-bit lane. The upper half of a lane is rubbish that nobody reads.
+// Four words of Philox blocks, a block a 64-bit lane. The upper half of a lane is never read.
 template <class D>
 struct Blocks {
   hn::Vec<D> c0, c1, c2, c3;

@@ -21,7 +21,8 @@ class BlockDiagonalLinear final : public LinearMap {
 
  protected:
   // Takes the entries of the blocks and drops all others, which is the best approximation, also with row weights. With input
-  // moments each block is refitted, to do for the inputs of others what can be foretold of them from its own.
+  // moments each block is refitted by least squares to the whole rows of W: as inputs correlate, its own inputs make up for a part
+  // of those outside it.
   void fit(const Array& dense, const ProjectionOptions& options) override;
   Tensor forward(const Tensor& x, const Tensor& bias) const override;
 

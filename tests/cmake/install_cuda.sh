@@ -7,12 +7,11 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 nvcc=$(command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null || true)
-[ -z "$nvcc" ] || nvcc=$(readlink -f "$nvcc")  # the toolkit's own, of which it may be a link
 [ -n "$nvcc" ] || { echo "tests/cmake/install_cuda.sh: no nvcc; install the CUDA toolkit first" >&2; exit 1; }
 target=build/cuda-packages
 has() {
   local root
-  for root in "$target" "$target"/nvidia/* "$(dirname "$nvcc")/.."; do
+  for root in "$target" "$target"/nvidia/* "$(dirname "$(readlink -f "$nvcc")")/.."; do
     [ ! -f "$root/include/$1" ] || return 0
   done
   return 1

@@ -58,7 +58,7 @@ TEST_CASE("a_bitmap_of_os2_with_its_short_header_is_read", "[data]") {
   for (const int value : {42, 0, 26, 12}) {  // size, nothing, where the pixels begin, size of the header
     for (int i = 0; i < 4; ++i) file += static_cast<char>(value >> (8 * i));
   }
-  for (const char value : {2, 2, 1, 24}) file += {value, '\0'};  // width, height, planes, bits
+  for (const char value : std::initializer_list<char>{2, 2, 1, 24}) file += {value, '\0'};  // width, height, planes, bits
   // Blue, green, red; the lower row first, each of whole words.
   file += "\x11\x12\x13\x14\x15\x16__" "\x01\x02\x03\x04\x05\x06__";
   const Array image = decode_image(folder.write("x.bmp", file));

@@ -73,7 +73,8 @@ failed=0
 bad() { failed=$((failed + 1)); echo "FAILED: $1"; }
 run() {
   how=$2
-  PATH=$work/path:$PATH FAKE=$2 OUT=$work/out bash "$work/tests/gpu.sh" "$work/fake" "${@:3}" >"$work/said" 2>&1
+  # From another folder than the repository's, by paths that count from there.
+  (cd "$work/fake" && PATH=$work/path:$PATH FAKE=$2 OUT=../out bash ../tests/gpu.sh . "${@:3}") >"$work/said" 2>&1
   local code=$?
   [ $code = "$1" ] || bad "$how: exit code $code instead of $1"
 }

@@ -26,7 +26,7 @@ TEST_CASE("settings out of range are refused") {
     REQUIRE_THAT(message("adamw", {{"eps", eps}}), says("adamw: eps must be above zero"));
   }
   REQUIRE_THAT(message("adamw", {{"momentum", 0.9}}),
-               says("adamw: unknown setting \"momentum\"; valid are beta1, beta2, eps, lr, weight_decay"));
+               says("adamw: unknown setting 'momentum'; Valid: beta1, beta2, eps, lr, weight_decay"));
   for (const char* name : {"soap", "shampoo", "precgd", "galore", "dct_adamw"}) {
     REQUIRE_THAT(message(name, {{"refresh_every", 2.5}}),
                  says(concat(name, ": refresh_every must be a whole number that is at least 1, got 2.5")));
@@ -36,7 +36,7 @@ TEST_CASE("settings out of range are refused") {
        {std::pair{"sgd", "nesterov"}, {"muon", "ns_bf16"}, {"shampoo", "graft"}, {"dct_adamw", "error_feedback"}}) {
     REQUIRE_THAT(message(name, {{key, 7}}), says(concat(name, ": ", key, " must be 0 or 1, got 7")));
   }
-  REQUIRE_THAT(message("adamm", {}), says("unknown name \"adamm\"; valid are adamw, "));
+  REQUIRE_THAT(message("adamm", {}), says("unknown name 'adamm'; did you mean 'adamw'? Valid: adamw, "));
   AdamW adamw(parameters);
   set_gradients(parameters, 0);
   REQUIRE_THROWS_AS(adamw.step(1.0, std::nan("")), InputError);

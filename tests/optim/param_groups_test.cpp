@@ -54,8 +54,8 @@ TEST_CASE("a step may have a factor for each parameter") {
 TEST_CASE("what is wrong with a group is said") {
   const auto message = [](const std::string& text) { return message_of<InputError>([&] { parse_groups(text); }); };
   REQUIRE_THAT(message("role=norm,lr=1; name=a,rate=2"),
-               says("groups: 'name=a,rate=2': unknown key 'rate'; valid are name, role, lr, weight_decay, decay"));
-  REQUIRE_THAT(message("role=matrices"), says("unknown role 'matrices'; valid are bias, coupling"));
+               says("groups: 'name=a,rate=2': unknown key 'rate'; Valid: name, role, lr, weight_decay, decay"));
+  REQUIRE_THAT(message("role=matrices"), says("unknown role 'matrices'; did you mean 'matrix'? Valid: bias, coupling"));
   REQUIRE_THAT(message("name=a,name=b,lr=1"), says("groups: 'name=a,name=b,lr=1': name is given twice"));
   REQUIRE_THAT(message("role=norm,lr=inf"), says("lr must be a number that is not negative, got 'inf'"));
   REQUIRE_THAT(message("role=norm,lr=fast"), says("lr must be a number that is not negative, got 'fast'"));

@@ -7,6 +7,17 @@ using Catch::Approx;  // version 2 has it in the global namespace
 #include <catch2/catch.hpp>
 #endif
 
+#include "core/shape.h"
+#include "core/device.h"
+#include "core/dtype.h"
+
+// How Catch2 prints them.
+namespace ashlar {
+inline std::ostream& operator<<(std::ostream& out, DType dtype) { return out << name_of(dtype); }
+inline std::ostream& operator<<(std::ostream& out, const Device& device) { return out << device.name(); }
+inline std::ostream& operator<<(std::ostream& out, const Shape& shape) { return out << concat(shape); }
+}  // namespace ashlar
+
 namespace ashlar::test {
 
 // Matches what has `text` in it.

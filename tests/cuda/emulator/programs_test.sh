@@ -33,7 +33,7 @@ for name in vit gpt; do
     diverging=("${command[@]}" --optimizer $optimizer --lr 1e30 --clip 0 --steps 6 --overwrite --out "$work/$name-diverged")
     expect 1 "lower --lr" "${diverging[@]}"
     step=$(grep -o "step [0-9]*: the loss is" "$work/err")
-    [ -n "$step" ] || bad "no step is blamed: $(cat "$work/err")"
+    [ -n "$step" ] || bad "no step in: $(cat "$work/err")"
     expect 1 "$step" "${diverging[@]}" --device cuda
   done
 done

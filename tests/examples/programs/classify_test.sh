@@ -22,6 +22,13 @@ else
 fi
 expect 0 "" "${classify[@]}" --top 1 */*.bmp
 same "the likeliest class alone" <(sed 's/ %  *.*/ %/' "$work/both") "$work/out"
+expect 0 "" "${classify[@]}" --top 9 --dtype bf16 */*.bmp
+if paste "$work/both" "$work/out" | awk '
+    { if ($1 != $8 || $2 != $9 || ($3 - $10) ^ 2 > 0.25) exit 1; others += $3 != $10 } END { exit !(NR == 10 && others > 0) }'; then
+  ok
+else
+  bad "in f32 and bf16: $(paste "$work/both" "$work/out")"
+fi
 
 # ---- other formats, depths and sizes of one image are one image
 python3 - "$work" <<'PY'
@@ -58,8 +65,6 @@ for other in grey alpha wide; do same "$other.png" <(of small.png) <(of $other.p
 for other in large dot; do same "$other.png" <(of flat.png) <(of $other.png); done
 differs "two images" <(of small.png) <(of flat.png)
 if [ "$(awk '{ print length($0) }' "$work/out" | sort -u | wc -l)" -eq 1 ]; then ok; else bad "columns: $(cat "$work/out")"; fi
-expect 0 "" "${classify[@]}" --dtype bf16 small.png
-same "the class in bf16 and in f32" <(awk '{ print $2 }' "$work/out") <(of small.png | awk '{ print $1 }')
 expect 0 "" "$bin/compress" --in "$work/vit-a/model.safetensors" --layer dense --out "$work/dense"
 expect 0 "" "$bin/classify" --model "$work/dense" small.png grey.png alpha.png wide.png flat.png large.png dot.png
 same "a compressed ViT" "$work/all" "$work/out"
@@ -78,8 +83,8 @@ expect 2 "cannot decode text.png" "${classify[@]}" text.png
 if [ -s "$work/out" ]; then bad "something was told of no image: $(cat "$work/out")"; else ok; fi
 head -c 60 small.png >cut.png
 expect 2 "cannot decode cut.png" "${classify[@]}" cut.png
-expect 2 "missing.png" "${classify[@]}" missing.png
-expect 2 "$work/images" "${classify[@]}" "$work/images"
+expect 2 "cannot read missing.png: No such file" "${classify[@]}" missing.png
+expect 2 "cannot read $work/images: Is a directory" "${classify[@]}" "$work/images"
 expect 2 "no images given; name the files of some" "${classify[@]}"
 expect 2 "IMAGE: the path is empty" "${classify[@]}" ""
 expect 2 "--model DIR is needed, the --out of train_vit" "$bin/classify" small.png

@@ -14,19 +14,21 @@ done
 
 # ---- bad usage and bad input: code 2, one line, nothing half-written
 expect 0 "" "$bin/train_vit" --help
-expect 2 "--layer" "${vit[@]}" --layr dense
-expect 2 "width" "${vit[@]}" --width sixteen
-expect 2 "missing" "$bin/train_vit" --data "$work/missing" --out "$work/x"
+expect 2 "did you mean --layer?" "${vit[@]}" --layr dense
+expect 2 "--width: needs a whole number, got \"sixteen\"" "${vit[@]}" --width sixteen
+expect 2 "missing does not exist; give another, or fetch data with data/download.sh" \
+  "$bin/train_vit" --data "$work/missing" --out "$work/x"
 mkdir "$work/empty"
-expect 2 "$work/empty" "$bin/train_vit" --data "$work/empty" --out "$work/x"
-expect 2 "$work/empty" "$bin/train_gpt" --data "$work/empty" --out "$work/x"
+expect 2 "images: the folder $work/empty is empty" "$bin/train_vit" --data "$work/empty" --out "$work/x"
+expect 2 "text: the folder $work/empty is empty" "$bin/train_gpt" --data "$work/empty" --out "$work/x"
 mkdir "$work/cifar"
 head -c 5000 /dev/zero >"$work/cifar/test_batch.bin"
 for i in 1 2 3 4 5; do head -c 5000 /dev/zero >"$work/cifar/data_batch_$i.bin"; done
-expect 2 "5000" "$bin/train_vit" --data "$work/cifar" --out "$work/x"
+expect 2 "data_batch_1.bin has 5000 bytes, not a multiple of 3073" "$bin/train_vit" --data "$work/cifar" --out "$work/x"
 cp -r "$work/images" "$work/broken"
 echo "no image" >"$work/broken/train/cat/3.bmp"
-expect 2 "train/cat/3.bmp" "$bin/train_vit" --data "$work/broken" --out "$work/x"
+expect 2 "train/cat/3.bmp (9 bytes): unknown image type; give a PNG, JPEG or BMP file" \
+  "$bin/train_vit" --data "$work/broken" --out "$work/x"
 # Four rows of eight pixels.
 for image in wide/{train,test}/cat/0.bmp; do
   mkdir -p "$work/${image%/*}"
@@ -38,12 +40,12 @@ done
 expect 2 "images must be square, these have 8x4 pixels; --image N makes them so" "$bin/train_vit" --data "$work/wide" --out "$work/x"
 cp -r "$work/images" "$work/hole"
 rm "$work"/hole/train/dog/*
-expect 2 "dog" "$bin/train_vit" --data "$work/hole" --out "$work/x"
+expect 2 "the class folder $work/hole/train/dog holds no images" "$bin/train_vit" --data "$work/hole" --out "$work/x"
 echo '{"widht": 16}' >"$work/config.json"
-expect 2 "width" "${vit[@]}" --config "$work/config.json"
+expect 2 "key 'widht' is unknown; did you mean width?" "${vit[@]}" --config "$work/config.json"
 expect 2 "rank must be from 1 to 16" "${vit[@]}" --layer low_rank:rank=17 --out "$work/x"
 expect 2 "blocks must be from 1 to" "${vit[@]}" --layer blast:blocks=17,rank=2 --out "$work/x"
-expect 2 "unknown kind" "${vit[@]}" --layer blst:blocks=2,rank=2 --out "$work/x"
+expect 2 "unknown kind 'blst'; did you mean 'blast'?" "${vit[@]}" --layer blst:blocks=2,rank=2 --out "$work/x"
 for size in monarch:blocks=4294967296 ss1:reduction=576460752303423488 blast:blocks=4000000000,ratio=0.5; do
   expect 2 "must be a whole number of at least 1 and at most 2147483647" "${vit[@]}" --layer $size --out "$work/x"
 done
@@ -62,8 +64,9 @@ expect 2 "--data $work/latin1: class: 'caf"$'\xe9'"' is not valid UTF-8" "$bin/t
 mkdir "$work/tokenizer"
 cp "$work/gpt-a/vocab.json" "$work/tokenizer/"
 { cat "$work/gpt-a/merges.txt"; echo "zz qq"; } >"$work/tokenizer/merges.txt"
-expect 2 "merges.txt" "${gpt[@]}" --tokenizer "$work/tokenizer" --out "$work/x"
-expect 2 "checkpoint" "${vit[@]}" --resume --out "$work/x"
+expect 2 "merges 'zz', which $work/tokenizer/vocab.json lacks; the two files do not match" \
+  "${gpt[@]}" --tokenizer "$work/tokenizer" --out "$work/x"
+expect 2 "; leave --resume out to begin a new run" "${vit[@]}" --resume --out "$work/x"
 expect 2 "--overwrite replaces the run" "${vit[@]}" --steps 1 --out "$work/vit-a"
 expect 2 "exclude each other" "${vit[@]}" --steps 1 --overwrite --resume --out "$work/vit-a"
 expect 2 "exclude each other" "${vit[@]}" --steps 1 --resume --init-from "$work/vit-a/model.safetensors" --out "$work/vit-a"
@@ -87,7 +90,7 @@ expect 2 "belongs to a run of train_vit" "$bin/train_gpt" --config "$work/vit-a/
 for option in out data init-from config; do expect 2 "--$option: the path is empty; give one, or leave it out" "${vit[@]}" --steps 1 --out "$work/x" --$option ""; done
 expect 2 "RUN: the path is empty" "$bin/compare_runs" ""
 touch "$work/file"
-expect 2 "$work/file" "${vit[@]}" --steps 1 --out "$work/file/run"
+expect 2 "cannot write to folder $work/file/run: Not a directory" "${vit[@]}" --steps 1 --out "$work/file/run"
 if [ -e "$work/x/model.safetensors" ]; then bad "a refused run wrote weights"; else ok; fi
 # What is refused leaves an earlier run whole, its vocabulary too.
 expect 0 "" "${gpt[@]}" --steps 1 --tokenizer "$work/gpt-a" --out "$work/own"
@@ -104,9 +107,10 @@ cp -r "$work/vit-a" "$work/nameless"
 rm "$work/nameless/config.json"
 expect 2 "there is no $work/nameless/config.json, which tells what the run was trained on" "${vit[@]}" --resume --out "$work/nameless"
 # What is wrong with weights is told before what is not beside them.
-for wrong in "$work/none.safetensors" "$work/own" "$work/own/checkpoint/state.safetensors"; do
-  expect 2 "$wrong" "${gpt[@]}" --init-from "$wrong" --steps 0 --out "$work/x"
-done
+given=("${gpt[@]}" --steps 0 --out "$work/x" --init-from)
+expect 2 "cannot read $work/none.safetensors: No such file" "${given[@]}" "$work/none.safetensors"
+expect 2 "is a folder; give the file with its weights, $work/own/model.safetensors" "${given[@]}" "$work/own"
+expect 2 "is the checkpoint of a run; give $work/own/model.safetensors" "${given[@]}" "$work/own/checkpoint/state.safetensors"
 # Weights that are given keep the vocabulary that lies beside them; without one it has to be named.
 expect 0 "" "${gpt[@]}" --vocab 270 --init-from "$work/own/model.safetensors" --steps 0 --out "$work/evaluated"
 same "the vocabulary of given weights" "$work/own/vocab.json" "$work/evaluated/vocab.json"

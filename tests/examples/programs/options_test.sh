@@ -11,6 +11,7 @@ steps_of() { grep "\"event\":\"$2\"" "$work/$1/metrics.jsonl" | grep -o '"step":
 
 common=("--clip 0.01" "--weight-decay 0.5" "--dtype bf16" "--dropout 0" "--seed 2" "--lr 0.002" "--lr-scale" "--optimizer sgd"
   "--optim.beta1 0.5" "--decay linear" "--decay cosine" "--warmup 0.9" "--groups role=norm,lr=0.5" "--batch 2" "--hidden 32")
+for place in qkv proj fc1 fc2; do common+=("--linear.$place ss1:reduction=2"); done
 of_vit=("--label-smoothing 0.5" "--no-flip" "--cutmix 1" "--crop-padding 1" "--mixup 0" "--drop-path 0.5" "--gelu tanh" "--no-class-token" "--image 12" "--valid-fraction 0.25")
 for name in vit gpt; do
   declare -n command=$name

@@ -47,9 +47,9 @@ for signal in TERM INT KILL; do
   stopped=("$bin/tradeoff" --layers dense --out "$work/$signal" -- "${options[@]}" --steps 400 --checkpoint-every 20)
   env --default-signal=INT "${stopped[@]}" >"$work/out" 2>"$work/err" &
   victim=$!
-  checkpoint=$work/$signal/dense__seed_1/checkpoint/state.safetensors
-  for wait in {1..3000}; do [ -s "$checkpoint" ] && break; sleep 0.02; done
-  [ -s "$checkpoint" ] || bad "no checkpoint to stop after"
+  state=$work/$signal/dense__seed_1/checkpoint/state.safetensors
+  for wait in {1..3000}; do [ -s "$state" ] && break; sleep 0.02; done
+  [ -s "$state" ] || bad "no checkpoint in a minute: $(cat "$work/out" "$work/err")"
   kill -$signal $victim
   wait $victim 2>/dev/null
   code=$?

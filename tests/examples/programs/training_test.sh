@@ -101,7 +101,7 @@ expect 0 "" "$bin/generate" --model "$work/gpt-short" --tokens 20
 
 # ---- every optimizer, with an average of the weights and groups: stopped and resumed is as never stopped
 "$bin/bench_optimizers" --optimizers none 2>"$work/err"
-read -ra optimizers <<<"$(sed 's/.*valid are //; s/,//g' "$work/err")"
+read -ra optimizers <<<"$(sed 's/.*Valid: //; s/,//g' "$work/err")"
 if [ ${#optimizers[@]} -ge 9 ]; then ok; else bad "no list of optimizers: $(cat "$work/err")"; fi
 for optimizer in "${optimizers[@]}"; do
   for name in vit gpt; do
