@@ -1,5 +1,7 @@
 // A ViT and a GPT-2 against PyTorch: logits, loss, every gradient, and the losses of 20 AdamW steps
 // (tests/golden/README.md says how the files were made).
+#include <nlohmann/json.hpp>
+
 #include "core/safetensors.h"
 #include "examples/models/gpt2.h"
 #include "examples/models/saved.h"
@@ -217,28 +219,29 @@ TEST_CASE("tables of SS1 with values that no kernel can use are refused when the
 TEST_CASE("a config of Hugging Face whose model would compute something else is refused by key and value") {
   const test::TemporaryFolder folder;
   const auto read = [&](const std::string& keys) {
-    const std::string sizes = R"("vocab_size": 97, "n_positions": 16, "n_embd": 32, "n_head": 2, "n_layer": 2)";
-    return read_gpt_config(folder.write("config.json", "{" + sizes + keys + "}"));
+    Json config{{"vocab_size", 97}, {"n_positions", 16}, {"n_embd", 32}, {"n_head", 2}, {"n_layer", 2}};
+    config.update(parse_json("{" + keys + "}", "a test"));
+    return read_gpt_config(folder.write("config.json", config.dump()));
   };
   REQUIRE(read("").hidden == 0);
-  REQUIRE(read(R"(, "n_inner": 64)").hidden == 64);
-  read(R"(, "n_inner": null, "activation_function": "gelu_pytorch_tanh", "layer_norm_epsilon": 1e-05,
+  REQUIRE(read(R"("n_inner": 64)").hidden == 64);
+  read(R"("n_inner": null, "activation_function": "gelu_pytorch_tanh", "layer_norm_epsilon": 1e-05,
           "scale_attn_weights": true, "scale_attn_by_inverse_layer_idx": false, "reorder_and_upcast_attn": true,
           "tie_word_embeddings": true)");
   read_gpt_config(kGolden / "gpt2" / "config.json");
   const std::pair<const char*, const char*> refused[] = {
-      {R"(, "activation_function": "relu")", "key 'activation_function': 'relu' is not possible; use gelu_new"},
-      {R"(, "activation_function": "gelu")", "key 'activation_function': 'gelu' is not possible; use gelu_new"},
-      {R"(, "layer_norm_epsilon": 1e-6)", "key 'layer_norm_epsilon': 1e-06 is not possible; use 1e-05"},
-      {R"(, "scale_attn_weights": false)", "key 'scale_attn_weights': false is not possible; use true"},
-      {R"(, "scale_attn_by_inverse_layer_idx": true)",
+      {R"("activation_function": "relu")", "key 'activation_function': 'relu' is not possible; use gelu_new"},
+      {R"("activation_function": "gelu")", "key 'activation_function': 'gelu' is not possible; use gelu_new"},
+      {R"("layer_norm_epsilon": 1e-6)", "key 'layer_norm_epsilon': 1e-06 is not possible; use 1e-05"},
+      {R"("scale_attn_weights": false)", "key 'scale_attn_weights': false is not possible; use true"},
+      {R"("scale_attn_by_inverse_layer_idx": true)",
        "key 'scale_attn_by_inverse_layer_idx': true is not possible; use false"},
-      {R"(, "tie_word_embeddings": false)", "key 'tie_word_embeddings': false is not possible; use true"},
-      {R"(, "n_inner": "64")", "key 'n_inner': needs a whole number, got \"64\""},
-      {R"(, "n_positions": 1000000000000)", "key 'n_positions': 1000000000000 is not possible; use 1 to 2147483647"},
-      {R"(, "n_head": -2)", "key 'n_head': -2 is not possible"},
-      {R"(, "linear": "dense")", "key 'linear': needs an object, got \"dense\""},
-      {R"(, "linear": {"qkv": 5})", "key 'linear.qkv': needs a text, got 5"},
+      {R"("tie_word_embeddings": false)", "key 'tie_word_embeddings': false is not possible; use true"},
+      {R"("n_inner": "64")", "key 'n_inner': needs a whole number, got \"64\""},
+      {R"("n_positions": 1000000000000)", "key 'n_positions': 1000000000000 is not possible; use 1 to 2147483647"},
+      {R"("n_head": -2)", "key 'n_head': -2 is not possible"},
+      {R"("linear": "dense")", "key 'linear': needs an object, got \"dense\""},
+      {R"("linear": {"qkv": 5})", "key 'linear.qkv': needs a text, got 5"},
   };
   for (const auto& [keys, message] : refused) {
     CAPTURE(keys);

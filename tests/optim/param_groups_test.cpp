@@ -63,7 +63,7 @@ TEST_CASE("what is wrong with a group is said") {
   REQUIRE_THAT(message("role=norm,lr=nan"), says("got 'nan'"));
   REQUIRE_THAT(message("lr=2"), says("must say a name or a role"));
   REQUIRE_THAT(message("norm"), says("'norm' must be key=value"));
-  REQUIRE_THAT(message("role=norm,decay=slow"), says("groups: 'role=norm,decay=slow': schedule: unknown decay \"slow\""));
+  REQUIRE_THAT(message("role=norm,decay=slow"), says("groups: 'role=norm,decay=slow': schedule: unknown decay 'slow'"));
   SgdOptions options;
   options.groups = parse_groups("name=block.*,lr=2");
   REQUIRE_THAT(message_of<InputError>([&] { Sgd(make_parameters(), options); }),

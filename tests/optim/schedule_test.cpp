@@ -52,7 +52,7 @@ TEST_CASE("schedules refuse what is out of range") {
   REQUIRE(parse_decay("linear") == Decay::linear);
   REQUIRE(parse_decay("constant") == Decay::constant);
   REQUIRE_THROWS_WITH(parse_decay("cosin"),
-                      "schedule: unknown decay \"cosin\"; use constant, linear or cosine");
+                      "schedule: unknown decay 'cosin'; did you mean 'cosine'? Valid: constant, linear, cosine");
   const auto refuses = [](StepPlace step, double warmup, double final_fraction, const char* why) {
     REQUIRE_THROWS_WITH(lr_factor_at(Decay::cosine, step, warmup, final_fraction), says(concat("schedule: ", why)));
   };
