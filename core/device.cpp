@@ -1,6 +1,5 @@
 #include "core/device.h"
 
-
 #include "core/cuda/cuda.h"
 #include "core/error.h"
 #include "core/text.h"

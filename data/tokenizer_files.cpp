@@ -126,7 +126,8 @@ Json model_of(const Json& json, const fs::path& path) {
         " cuts texts by ", excerpt(cut.dump()));
   for (const Json& added : json.value("added_tokens", Json::array())) {
     const Json content = added.is_object() ? added.value("content", none) : none;
-    check(content.is_string() && model["vocab"].contains(content.get_ref<const std::string&>()), " adds the token ", excerpt(content.dump()), " to its vocabulary");
+    check(content.is_string() && model["vocab"].contains(content.get_ref<const std::string&>()), " adds the token ",
+          excerpt(content.dump()), " to its vocabulary");
   }
   return model;
 }
