@@ -39,15 +39,15 @@ std::vector<std::string> class_folders(const fs::path& split) {
   return names;
 }
 
-void check_same_classes(const fs::path& one, const fs::path& other) {
-  const auto check = [](const fs::path& here, const fs::path& there) {
-    const std::vector<std::string> others = class_folders(there);
-    for (const std::string& name : class_folders(here))
+void check_same_classes(const fs::path& train, const std::vector<std::string>& classes, const fs::path& other) {
+  const auto check = [](const fs::path& here, const auto& names, const fs::path& there, const auto& others) {
+    for (const std::string& name : names)
       ASHLAR_CHECK(std::ranges::binary_search(others, name), kWhat, ": ", (here / name).string(),
                    " has no counterpart: class '", name, "' is missing in ", there.string(), "; both need the same classes");
   };
-  check(one, other);
-  check(other, one);
+  const std::vector<std::string> its = class_folders(other);
+  check(train, classes, other, its);
+  check(other, its, train, classes);
 }
 
 // The folder of the validation images; an empty path if there is none.
@@ -123,7 +123,7 @@ ImageDataset load_class_folders(const fs::path& folder, Dim side) {
   if (!valid.empty()) others.emplace_back(valid, &data.valid);
   if (valid.empty() || is_folder(folder / "test")) others.emplace_back(folder / "test", &data.test);
   data.class_names = class_folders(train);
-  for (const auto& [path, split] : others) check_same_classes(train, path);
+  for (const auto& [path, split] : others) check_same_classes(train, data.class_names, path);
   PassedOver passed_over;
   data.train = read_split(train, data.class_names, side, passed_over);
   const Shape shape = data.train.images.shape();

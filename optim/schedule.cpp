@@ -28,8 +28,8 @@ Decay parse_decay(std::string_view name) {
   if (name == "constant") return Decay::constant;
   if (name == "linear") return Decay::linear;
   if (name == "cosine") return Decay::cosine;
-  throw InputError(concat("schedule: unknown decay '", name, "'; ", did_you_mean(std::string(name), {"constant", "linear", "cosine"}),
-                          "Valid: constant, linear, cosine"));
+  const std::vector<std::string> valid{"constant", "linear", "cosine"};
+  throw InputError(concat("schedule: unknown decay '", name, "'; ", did_you_mean(std::string(name), valid), "Valid: ", join(valid)));
 }
 
 double lr_factor_at(Decay decay, StepPlace step, double warmup, double final_fraction) {

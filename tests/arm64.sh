@@ -12,11 +12,7 @@ if [ "$(dpkg --print-architecture) $ID" != "amd64 debian" ] || [ "$(id -u)" != 0
   exit 2
 fi
 bash tests/cmake/install_dependencies.sh
-packages=(g++-aarch64-linux-gnu qemu-user mmdebstrap)
-if ! dpkg -s "${packages[@]}" >/dev/null 2>&1; then
-  apt-get -q -o DPkg::Lock::Timeout=300 update
-  DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "${packages[@]}"
-fi
+bash tests/cmake/install_dependencies.sh --only g++-aarch64-linux-gnu qemu-user mmdebstrap
 
 root=$PWD/build/arm64/root
 if [ ! -f "$root/unpacked" ]; then

@@ -17,8 +17,7 @@ shift
 
 root=$PWD/build/chroot/$suite
 if [ ! -f "$root/unpacked" ]; then
-  apt-get -q -o DPkg::Lock::Timeout=300 update
-  DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 install -y --no-install-recommends mmdebstrap
+  bash tests/cmake/install_dependencies.sh --only mmdebstrap
   rm -rf "$root"
   mkdir -p "$root"
   mmdebstrap --variant=apt --include=ca-certificates,git "$suite" "$root" "$@"

@@ -92,6 +92,7 @@ std::shared_ptr<Graph> built(cudnnHandle_t handle, const char* pass, const Call&
     tell(status.is_good() ? "taken" : "no plan: ", status.get_message());
     return status.is_good() ? graph : nullptr;
   } catch (const std::exception& failure) {  // as the frontend tells some of what it does not support
+    cudaGetLastError();
     tell("no plan: ", failure.what());
     return nullptr;
   }

@@ -8,7 +8,6 @@ using namespace ashlar::test;
 
 namespace {
 
-Array r(const Shape& shape, std::uint64_t key) { return randn(shape, DType::f64, key); }
 
 }  // namespace
 

@@ -8,7 +8,6 @@ using namespace ashlar::test;
 
 namespace {
 
-Array r(const Shape& shape, std::uint64_t key) { return randn(shape, DType::f64, key); }
 
 using Unary = Tensor (*)(const Tensor&);
 constexpr std::pair<const char*, Unary> kUnary[] = {{"relu", F::relu}, {"sigmoid", F::sigmoid}, {"silu", F::silu},

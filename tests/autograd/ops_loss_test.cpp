@@ -7,10 +7,6 @@
 using namespace ashlar;
 using namespace ashlar::test;
 
-namespace {
-Array r(const Shape& shape, std::uint64_t key) { return randn(shape, DType::f64, key); }
-}  // namespace
-
 TEST_CASE("losses: gradients match finite differences, and the fused head equals its two parts") {
   const Array target = Array::from(std::vector<std::int32_t>{1, -1, 4, 0, 2, 6}, {6});
   const Array other = random_ids({6}, 7, 49);

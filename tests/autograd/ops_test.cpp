@@ -7,10 +7,6 @@
 using namespace ashlar;
 using namespace ashlar::test;
 
-namespace {
-Array r(const Shape& shape, std::uint64_t key) { return randn(shape, DType::f64, key); }
-}  // namespace
-
 TEST_CASE("layout operations: gradients match finite differences") {
   REQUIRE_GRADIENTS([](const auto& t) { return F::reshape(t[0], {6, 2}); }, r({3, 4}, 1));
   REQUIRE_GRADIENTS([](const auto& t) { return F::permute(t[0], {2, 0, 1}); }, r({2, 3, 5}, 2));

@@ -6,6 +6,7 @@
 #   install_dependencies.sh            for run.sh
 #   install_dependencies.sh --build    for a build with ASHLAR_TESTS=OFF
 #   install_dependencies.sh --list     prints the packages, all of them, and installs none
+#   install_dependencies.sh --only PACKAGE…    installs these instead
 set -euo pipefail
 
 packages=(g++ cmake ninja-build libdnnl-dev libhwy-dev liblapacke-dev libopenblas-dev nlohmann-json3-dev libstb-dev libpcre2-dev)
@@ -14,6 +15,7 @@ if [ "${1:-}" = --list ]; then
   printf '%s\n' "${packages[@]}"
   exit 0
 fi
+[ "${1:-}" != --only ] || packages=("${@:2}")
 
 # install PACKAGE…
 install() {
@@ -49,6 +51,7 @@ else
   echo "This system has no apt; Ashlar needs what Debian calls: ${packages[*]}"
 fi
 [ ${#missing[@]} = 0 ] || install "${missing[@]}"
+[ "${1:-}" != --only ] || exit 0
 if ! printf '3.25\n%s\n' "$(cmake --version | sed -n '1s/[^0-9]*//p')" | sort -VC; then
   echo "Ashlar needs CMake 3.25 or newer (Debian 12, Ubuntu 24.04), found $(cmake --version | head -1)" >&2
   exit 1

@@ -62,8 +62,7 @@ TEST_CASE("tokenizer_gives_the_references_ids", "[data]") {
 }
 
 TEST_CASE("a_merge_may_apply_before_the_next_place_of_a_higher_one", "[data]") {
-  std::vector<std::string> tokens;
-  for (unsigned byte = 0; byte < 256; ++byte) tokens.emplace_back(1, static_cast<char>(byte));
+  std::vector<std::string> tokens = single_bytes();
   for (const char* token : {"bc", "ab", "abc", "abca"}) tokens.emplace_back(token);
   // Two merges make "abc", the later one below that which goes on from there.
   const Tokenizer tokenizer(tokens, {{'b', 'c'}, {'a', 'b'}, {257, 'c'}, {258, 'a'}, {'a', 256}});
@@ -122,15 +121,13 @@ TEST_CASE("the_end_of_a_text_is_its_token", "[data]") {
   REQUIRE(tokenizer.encode("  <|endoftext|>  ab") == Ids{space, space, end, space, space, 256});
   REQUIRE(tokenizer.decode(tokenizer.encode("ab <|endoftext|>\nab")) == "ab <|endoftext|>\nab");
   // Without the token it is text, whose first letters go with what stands before.
-  std::vector<std::string> bytes;
-  for (unsigned byte = 0; byte < 256; ++byte) bytes.emplace_back(1, static_cast<char>(byte));
+  std::vector<std::string> bytes = single_bytes();
   bytes.emplace_back(".<");
   REQUIRE(Tokenizer(bytes, {{'.', '<'}}).encode(".<|endoftext|>").size() == 13);
 }
 
 TEST_CASE("other_special_tokens_need_no_merge_and_are_ordinary_text", "[data]") {
-  std::vector<std::string> tokens;
-  for (unsigned byte = 0; byte < 256; ++byte) tokens.emplace_back(1, static_cast<char>(byte));
+  std::vector<std::string> tokens = single_bytes();
   tokens.emplace_back("<|pad|>");
   const Tokenizer tokenizer(tokens, {});
   REQUIRE(tokenizer.token(256) == "<|pad|>");

@@ -9,6 +9,8 @@ namespace ashlar::test {
 
 using TensorFunction = std::function<Tensor(const std::vector<Tensor>&)>;
 
+inline Array r(const Shape& shape, std::uint64_t key) { return randn(shape, DType::f64, key); }
+
 // Random values of 0.5 and more, to divide by and to take logarithms and roots of.
 inline Array positive(const Shape& shape, std::uint64_t key) {
   std::vector<double> values = randn(shape, DType::f64, key).to_vector<double>();
