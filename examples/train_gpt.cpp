@@ -2,7 +2,6 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "core/determinism.h"
 #include "core/safetensors.h"
 #include "data/bpe_trainer.h"
 #include "data/locate.h"
@@ -10,7 +9,6 @@
 #include "examples/models/saved.h"
 #include "examples/support/evaluate.h"
 #include "examples/support/program.h"
-#include "examples/support/system.h"
 #include "examples/support/trainer.h"
 
 namespace {
@@ -117,9 +115,7 @@ void run(int argc, char** argv) {
                    std::filesystem::equivalent(s.tokenizer, t.out, not_there),
                "--out ", t.out.string(), " holds a vocabulary, which the run's own would replace; give it as --tokenizer too, "
                "or another --out");
-  set_num_threads(t.threads);
-  set_deterministic(!t.allow_nondeterministic);
-  std::printf("%s\n", startup_line("train_gpt", t.device, t.threads, t.dtype).c_str());
+  apply_to_process(t, options.program());
 
   const data::TextDataset text = t.data.empty() ? data::embedded_text() : data::load_text(t.data);
   std::printf("data: %s\n", text.description.c_str());
@@ -145,13 +141,11 @@ void run(int argc, char** argv) {
   std::vector<Evaluation> evaluations{evaluation("valid", std::move(valid))};
   if (!text.test.empty()) evaluations.push_back(evaluation("test", split_of(text.test)));
 
-  const ModelCost cost = cost_of(model);
   const TrainingTask task{
       .program = "train_gpt",
       .model = model,
       .unit = Unit::token,
-      .event = {cost.parameters, cost.linear_parameters, cost.dense_linear_parameters, model.macs_per_token(),
-                model.macs_per_token(true), t.device, t.dtype, t.threads},
+      .event = model_event(model, model.macs_per_token(), model.macs_per_token(true), t),
       .units_per_step = t.batch * s.gpt.context,
       .steps_per_epoch = batches.loader().steps_per_epoch() / static_cast<double>(t.accumulate),
       .batch =

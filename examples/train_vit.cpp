@@ -2,7 +2,6 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "core/determinism.h"
 #include "core/safetensors.h"
 #include "data/image_loader.h"
 #include "data/locate.h"
@@ -12,7 +11,6 @@
 #include "examples/support/evaluate.h"
 #include "examples/support/option_values.h"
 #include "examples/support/program.h"
-#include "examples/support/system.h"
 #include "examples/support/trainer.h"
 
 namespace {
@@ -107,8 +105,19 @@ void check_holdout(const Options& options, const Settings& s) {
 data::ImageDataset find_data(const Settings& s) {
   constexpr std::uint64_t kSeed = 1;  // runs of all seeds learn and are tested on the same
   const std::filesystem::path& given = s.training.data;
-  return data::hold_out(given.empty() ? data::resized(data::procedural_images(kSeed), s.image) : data::load_images(given, s.image),
-                        s.valid_fraction, s.training.seed);
+  data::ImageDataset dataset =
+      data::hold_out(given.empty() ? data::resized(data::procedural_images(kSeed), s.image) : data::load_images(given, s.image),
+                     s.valid_fraction, s.training.seed);
+  const Dim valid = dataset.valid.size(), test = dataset.test.size();
+  std::printf("data: %s, %lld training%s%s images, %zu classes\n", dataset.description.c_str(),
+              static_cast<long long>(dataset.train.size()),
+              valid > 0 ? concat(test > 0 ? ", " : " and ", valid, " validation").c_str() : "",
+              test > 0 ? concat(" and ", test, " test").c_str() : "", dataset.class_names.size());
+  for (const std::string& name : dataset.class_names) check_utf8(name, concat("--data ", given.string(), ": class"));
+  const Shape& shape = dataset.train.images.shape();
+  ASHLAR_CHECK(shape[2] == shape[3], "--data ", given.string(), ": images must be square, these have ", shape[3], "x",
+               shape[2], " pixels; --image N makes them so");
+  return dataset;
 }
 
 void run(int argc, char** argv) {
@@ -125,21 +134,10 @@ void run(int argc, char** argv) {
   s.training.find_data(options, data::downloaded_images);
   const TrainingOptions& t = s.training;
   RunFolder{t.out}.check(t.start());
-  set_num_threads(t.threads);
-  set_deterministic(!t.allow_nondeterministic);
-  std::printf("%s\n", startup_line("train_vit", t.device, t.threads, t.dtype).c_str());
+  apply_to_process(t, options.program());
 
   const data::ImageDataset dataset = find_data(s);
-  const Dim valid = dataset.valid.size(), test = dataset.test.size();
-  std::printf("data: %s, %lld training%s%s images, %zu classes\n", dataset.description.c_str(),
-              static_cast<long long>(dataset.train.size()),
-              valid > 0 ? concat(test > 0 ? ", " : " and ", valid, " validation").c_str() : "",
-              test > 0 ? concat(" and ", test, " test").c_str() : "", dataset.class_names.size());
-  for (const std::string& name : dataset.class_names) check_utf8(name, concat("--data ", t.data.string(), ": class"));
-  const Shape& shape = dataset.train.images.shape();
-  ASHLAR_CHECK(shape[2] == shape[3], "--data ", t.data.string(), ": images must be square, these have ", shape[3], "x",
-               shape[2], " pixels; --image N makes them so");
-  s.vit.image = shape[2];
+  s.vit.image = dataset.train.images.size(2);
   s.vit.classes = static_cast<Dim>(dataset.class_names.size());
   s.vit.linear = t.linear;
   s.vit.gelu = gelu_named(s.gelu);
@@ -158,16 +156,14 @@ void run(int argc, char** argv) {
     evaluations.push_back({split, [&model, all = data::ImageEvaluation(images, t.batch_part(), normalisation)](
                                       const EvalProgress& progress) { return evaluate(model, all, progress); }});
   };
-  if (valid > 0) add_evaluation("valid", dataset.valid);
-  if (test > 0) add_evaluation("test", dataset.test);
+  if (dataset.valid.size() > 0) add_evaluation("valid", dataset.valid);
+  if (dataset.test.size() > 0) add_evaluation("test", dataset.test);
 
-  const ModelCost cost = cost_of(model);
   const TrainingTask task{
       .program = "train_vit",
       .model = model,
       .unit = Unit::sample,
-      .event = {cost.parameters, cost.linear_parameters, cost.dense_linear_parameters, model.macs_per_sample(),
-                model.macs_per_sample(true), t.device, t.dtype, t.threads},
+      .event = model_event(model, model.macs_per_sample(), model.macs_per_sample(true), t),
       .units_per_step = t.batch,
       .steps_per_epoch = batches.loader().steps_per_epoch() / static_cast<double>(t.accumulate),
       .batch =

@@ -21,59 +21,77 @@ std::string share(double part, double whole) {
   return whole > 0 ? concat(" (", figure("%.1f", 100 * part / whole), " % of dense)") : "";
 }
 
-std::vector<TableRow> key_figures(const std::vector<const RunRecord*>& runs) {
-  std::vector<TableRow> rows;
-  // A figure that no run has makes no row.
-  const auto row = [&](const std::string& name, const auto& text_of) {
-    TableRow r{name, {}};
-    for (const auto* run : runs) r.cells.push_back(text_of(*run));
-    if (std::ranges::any_of(r.cells, [](const auto& cell) { return !cell.empty() && cell != "–"; })) rows.push_back(r);
-  };
-  const std::string unit = name_of(runs[0]->unit);
-  const auto of_model = [](const char* key, const char* dense_key) {
-    return [=](const RunRecord& r) {
-      const double value = r.model_number(key);
-      return std::isfinite(value) ? format_count(value) + share(dense_key ? value : 0, dense_key ? r.model_number(dense_key) : 0)
-                                  : std::string("–");
-    };
-  };
-  const std::string macs = "macs_per_" + unit, dense_macs = "dense_macs_per_" + unit;
+constexpr double kMissing = std::numeric_limits<double>::quiet_NaN();
+
+// A column a run; a figure that no run has makes no row.
+class Figures {
+ public:
+  explicit Figures(const std::vector<const RunRecord*>& runs) : runs_(runs) {}
+
+  template <class TextOf>
+  void row(const std::string& name, const TextOf& text_of) {
+    TableRow row{name, {}};
+    for (const auto* run : runs_) row.cells.push_back(text_of(*run));
+    if (std::ranges::any_of(row.cells, [](const auto& cell) { return !cell.empty() && cell != "–"; })) rows_.push_back(row);
+  }
+  const std::vector<const RunRecord*>& runs() const { return runs_; }
+  const std::vector<TableRow>& rows() const { return rows_; }
+
+ private:
+  const std::vector<const RunRecord*>& runs_;
+  std::vector<TableRow> rows_;
+};
+
+void add_evaluations(Figures& figures) {
   std::set<std::string> splits;
-  for (const auto* run : runs) {
+  for (const auto* run : figures.runs()) {
     for (const auto& eval : run->evals) splits.insert(eval.split);
   }
   for (const auto& split : splits) {
     const auto final = [&split](const RunRecord& r, double EvalPoint::*member) {
       const EvalPoint* const eval = r.evals.empty() ? nullptr : r.final_eval(split);
-      return eval ? eval->*member : std::numeric_limits<double>::quiet_NaN();
+      return eval ? eval->*member : kMissing;
     };
-    row(split + " accuracy", [&](const RunRecord& r) {
+    figures.row(split + " accuracy", [&](const RunRecord& r) {
       const double value = final(r, &EvalPoint::accuracy);
       return std::isfinite(value) ? figure("%.2f", 100 * value) + " %" : "–";
     });
-    row(split + " perplexity", [&](const RunRecord& r) { return figure("%.2f", final(r, &EvalPoint::perplexity)); });
-    row(split + " word perplexity",
-        [&](const RunRecord& r) { return figure("%.2f", final(r, &EvalPoint::word_perplexity)); });
-    row(split + " loss", [&](const RunRecord& r) { return figure("%.4f", final(r, &EvalPoint::loss)); });
+    figures.row(split + " perplexity", [&](const RunRecord& r) { return figure("%.2f", final(r, &EvalPoint::perplexity)); });
+    figures.row(split + " word perplexity", [&](const RunRecord& r) { return figure("%.2f", final(r, &EvalPoint::word_perplexity)); });
+    figures.row(split + " loss", [&](const RunRecord& r) { return figure("%.4f", final(r, &EvalPoint::loss)); });
   }
-  row("training loss, last twentieth", [](const RunRecord& r) { return figure("%.4f", r.final_loss()); });
-  row("parameters", of_model("parameters", nullptr));
-  row("parameters of weight matrices", of_model("linear_parameters", "dense_linear_parameters"));
-  row("MACs per " + unit + ", forward", of_model(macs.c_str(), dense_macs.c_str()));
-  row(unit + "s per second of training, median", [](const RunRecord& r) { return format_count(r.median_rate()); });
-  row("steps", [](const RunRecord& r) { return std::to_string(r.last_step()); });
-  row("wall time, evaluations included", [](const RunRecord& r) { return format_duration(r.last_elapsed()); });
-  row("stopped by", [](const RunRecord& r) { return r.end.text("stopped_by", "still running"); });
-  row("peak memory", [](const RunRecord& r) {
-    const double bytes = r.end.number("peak_memory_bytes", std::numeric_limits<double>::quiet_NaN());
+}
+
+// Of the model; with `dense`, beside what it were if all matrices were dense.
+void add_cost(Figures& figures, const std::string& name, const std::string& key, const std::string& dense = {}) {
+  figures.row(name, [&](const RunRecord& r) {
+    const double value = r.model_number(key);
+    if (!std::isfinite(value)) return std::string("–");
+    return format_count(value) + (dense.empty() ? "" : share(value, r.model_number(dense)));
+  });
+}
+
+std::vector<TableRow> key_figures(const std::vector<const RunRecord*>& runs) {
+  const std::string unit = name_of(runs[0]->unit);
+  Figures figures(runs);
+  add_evaluations(figures);
+  figures.row("training loss, last twentieth", [](const RunRecord& r) { return figure("%.4f", r.final_loss()); });
+  add_cost(figures, "parameters", "parameters");
+  add_cost(figures, "parameters of weight matrices", "linear_parameters", "dense_linear_parameters");
+  add_cost(figures, "MACs per " + unit + ", forward", "macs_per_" + unit, "dense_macs_per_" + unit);
+  figures.row(unit + "s per second of training, median", [](const RunRecord& r) { return format_count(r.median_rate()); });
+  figures.row("steps", [](const RunRecord& r) { return std::to_string(r.last_step()); });
+  figures.row("wall time, evaluations included", [](const RunRecord& r) { return format_duration(r.last_elapsed()); });
+  figures.row("stopped by", [](const RunRecord& r) { return r.end.text("stopped_by", "still running"); });
+  figures.row("peak memory", [](const RunRecord& r) {
+    const double bytes = r.end.number("peak_memory_bytes", kMissing);
     return std::isfinite(bytes) ? figure("%.0f", bytes / (1 << 20)) + " MiB" : "–";
   });
-  row("device", [](const RunRecord& r) {
-    return concat(r.model.text("device", "–"), ", ", r.model.text("dtype", "–"), ", ", r.model.integer("threads", 0),
-                  " threads");
+  figures.row("device", [](const RunRecord& r) {
+    return concat(r.model.text("device", "–"), ", ", r.model.text("dtype", "–"), ", ", r.model.integer("threads", 0), " threads");
   });
-  row("build", [](const RunRecord& r) { return r.model.text("build", "–"); });
-  return rows;
+  figures.row("build", [](const RunRecord& r) { return r.model.text("build", "–"); });
+  return figures.rows();
 }
 
 std::vector<TableRow> config_rows(const std::vector<const RunRecord*>& runs) {

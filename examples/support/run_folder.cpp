@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <nlohmann/json.hpp>
 
 #include "core/error.h"
 
@@ -49,6 +50,16 @@ FolderLock RunFolder::hold(RunStart start) const {
   FolderLock lock(root);
   check_contents(*this, start);  // once more: only now nobody else can change them
   return lock;
+}
+
+std::string RunFolder::changes(const OrderedJson& config_json) const {
+  const Json before = read_json(config()).flatten(), now = Json(config_json).flatten();
+  std::string text;
+  for (const auto& [option, value] : now.items()) {
+    if (!before.contains(option) || before[option] == value || option == "/out") continue;
+    text += concat(text.empty() ? "" : ", ", option.substr(1), " ", before[option].dump(), " -> ", value.dump());
+  }
+  return text;
 }
 
 void RunFolder::begin(RunStart start, const OrderedJson& config_json) const {

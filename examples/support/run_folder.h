@@ -30,6 +30,8 @@ struct RunFolder {
   void check(RunStart start) const;
   // Makes the folder after check(). It belongs to the run while the lock lives.
   FolderLock hold(RunStart start) const;
+  // "lr 0.01 -> 0.02, seed 1 -> 3": options that `config` and the one in the folder both have, and not alike.
+  std::string changes(const OrderedJson& config) const;
   // Writes config.json; fresh and overwriting runs remove the metrics, weights, checkpoint and report that they find.
   // Call it when everything that the user gave is known to be good, and hold() the folder.
   void begin(RunStart start, const OrderedJson& config) const;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <nlohmann/json.hpp>
 
 #include "core/allocator.h"
 #include "examples/support/checkpoint.h"
@@ -14,8 +13,10 @@
 #include "examples/support/run_folder.h"
 #include "examples/support/run_limits.h"
 #include "examples/support/run_record.h"
+#include "examples/support/step_log.h"
 #include "examples/support/step_runner.h"
 #include "examples/support/system.h"
+#include "layers/linear_map.h"
 #include "optim/make_optimizer.h"
 #include "optim/param_groups.h"
 #include "optim/schedule.h"
@@ -42,17 +43,6 @@ std::optional<std::int64_t> total_steps(const TrainingTask& task, const Training
   return static_cast<std::int64_t>(std::ceil(*options.epochs * task.steps_per_epoch * (1 - kRounding)));
 }
 
-// "lr 0.01 -> 0.02, seed 1 -> 3": the settings that two configs of a run have in common and not alike.
-std::string differences(const Json& before, const Json& after) {
-  const Json old = before.flatten(), now = after.flatten();
-  std::string text;
-  for (const auto& [path, value] : now.items()) {
-    if (!old.contains(path) || old[path] == value || path == "/out") continue;
-    text += concat(text.empty() ? "" : ", ", path.substr(1), " ", old[path].dump(), " -> ", value.dump());
-  }
-  return text;
-}
-
 // Thrown out of an evaluation by a signal.
 struct Interrupted {};
 
@@ -72,7 +62,9 @@ class Run {
         progress_(task.unit),
         runner_(task, *optimizer_, {options.accumulate, options.clip, options.cuda_graph},
                 [this](const std::string& text) { progress_.message(text); }),
-        metrics_(begin(resolved_config)) {}
+        metrics_(begin(resolved_config)),
+        best_(best_before()),
+        log_{metrics_, log_settings(), state_.step, limits_.elapsed()} {}
 
   void go() {
     try {
@@ -89,32 +81,21 @@ class Run {
     metrics_.write(task_.event);
     const double state = static_cast<double>(optimizer_->state_bytes()) / (1 << 20);
     progress_.message(concat("optimizer: ", options_.optimizer, ", ", printed("%.1f", state), " MiB of state"));
-    last_log_step_ = state_.step;
-    last_log_time_ = limits_.elapsed();
-    const auto due = [this](std::int64_t every) { return every > 0 && state_.step > 0 && state_.step % every == 0; };
-    const auto evaluate_if_due = [&] {
-      const Evaluation& first = task_.evaluations.front();
-      if (due(options_.eval_every) && !SignalGuard::received() && !metrics_.evaluated(first.split, state_.step)) evaluate(first);
-    };
-    if (options_.resume && options_.keep_best && std::filesystem::exists(folder_.model())) {
-      const RunRecord before = read_run(folder_.name(), folder_.root);
-      if (const EvalPoint* best = before.final_eval()) best_loss_ = best->loss;
-    }
     evaluate_if_due();  // what the signal that stopped a resumed run prevented
     while (limits_.stop_before(state_.step).empty()) {
       step();
       limits_.step_done();
       evaluate_if_due();
-      if (due(options_.checkpoint_every)) save();
+      if (due(options_.checkpoint_every)) aside([this] { save(); });
     }
     report_step();
     // A run that goes on later has other steps to log.
-    if (limits_.stopped_by() != "signal" && unlogged_) log(*unlogged_);
+    if (limits_.stopped_by() != "signal") log_.add_last();
     if (options_.save) save();
     // Whoever sends a signal does not wait for an evaluation.
     const bool stopped = limits_.stopped_by() == "signal" || !finish();
     if (average_) average_->swap();
-    if (options_.save && !std::isfinite(best_loss_)) task_.save_model(folder_);
+    if (options_.save && !best_.found()) task_.save_model(folder_);
     end(stopped ? "signal" : limits_.stopped_by());
     const char* how = !stopped ? "done: " : options_.save ? "stopped by a signal, --resume goes on: " : "stopped by a signal: ";
     progress_.message(concat(how, state_.step, state_.step == 1 ? " step in " : " steps in ",
@@ -128,7 +109,7 @@ class Run {
       return metrics_.evaluated(evaluation.split, state_.step) || evaluate(evaluation);
     };
     if (!done(task_.evaluations.front())) return false;
-    if (std::isfinite(best_loss_) && best_step_ != state_.step && task_.evaluations.size() > 1) {
+    if (best_.found() && best_.step != state_.step && task_.evaluations.size() > 1) {
       with_average([this] { task_.load_model(folder_); });
       progress_.message("the other splits are evaluated with the best weights");
     }
@@ -136,7 +117,7 @@ class Run {
   }
 
   void end(const std::string& stopped_by) {
-    const auto peak = static_cast<std::int64_t>(allocator(Device::parse(options_.device)).stats().peak);
+    const auto peak = static_cast<std::int64_t>(allocator(device_).stats().peak);
     metrics_.write(EndEvent{state_.step, limits_.elapsed(), peak, stopped_by});
     write_report(folder_.report(), task_.program, {read_run(folder_.name(), folder_.root)});
   }
@@ -144,12 +125,19 @@ class Run {
   // From here on an earlier run is gone, unless this one goes on from it.
   Metrics begin(const OrderedJson& config) {
     if (options_.resume) {
-      const std::string changes = differences(read_json(folder_.config()), config);
+      const std::string changes = folder_.changes(config);
       if (!changes.empty()) progress_.message("goes on with other options: " + changes);
     }
     folder_.begin(options_.start(), config);
     if (!options_.resume && task_.save_vocabulary) task_.save_vocabulary(folder_);
     return Metrics(folder_.metrics(), task_.unit, options_.resume ? std::optional(state_.step) : std::nullopt);
+  }
+
+  StepLog::Settings log_settings() const {
+    return {.every = options_.log_every,
+            .units_per_step = static_cast<double>(task_.units_per_step),
+            .flops_per_unit = 6 * static_cast<double>(task_.event.macs),  // two MACs backward for one forward
+            .peak = measured_matmul_rate(device_, options_.compute_dtype())};
   }
 
   void step() {
@@ -168,7 +156,7 @@ class Run {
     if (average_) average_->update(state_.step);
     report_step();
     unreported_ = UnreportedStep{std::move(result), *options_.optim.at("lr") * factor_of(decay_)};
-    if (!ahead_) report_step();
+    if (device_.type == DeviceType::cpu) report_step();  // a GPU is given the next step before the numbers of this are looked at
   }
 
   // Reports the latest step, if that has not been done.
@@ -177,28 +165,21 @@ class Run {
     const auto [result, lr] = *std::exchange(unreported_, std::nullopt);
     result.check();
     const std::int64_t step = result.step;
-    const double elapsed = limits_.elapsed();
+    const double loss = result.loss(), elapsed = limits_.elapsed();
     state_.elapsed = elapsed;
-    unlogged_ = TrainEvent{.step = step, .epoch = static_cast<double>(step) / task_.steps_per_epoch, .loss = result.loss(),
-                           .lr = lr, .grad_norm = result.clip.norm(), .elapsed = elapsed};
-    const double loss = unlogged_->loss;
-    if (step == 1 || step % options_.log_every == 0) log(*unlogged_);
-    progress_.update({step, limits_.total_steps(step), limits_.progress(step), loss, lr, rate_, elapsed,
+    log_.add({.step = step, .epoch = static_cast<double>(step) / task_.steps_per_epoch, .loss = loss, .lr = lr,
+              .grad_norm = result.clip.norm(), .elapsed = elapsed});
+    progress_.update({step, limits_.total_steps(step), limits_.progress(step), loss, lr, log_.rate(), elapsed,
                       limits_.seconds_left(step)});
   }
 
-  void log(TrainEvent event) {
-    unlogged_.reset();
-    rate_ = static_cast<double>((event.step - last_log_step_) * task_.units_per_step) / (event.elapsed - last_log_time_);
-    last_log_step_ = event.step;
-    last_log_time_ = event.elapsed;
-    event.rate = rate_;
-    event.flops_utilisation = utilisation();
-    metrics_.write(event);
+  // Does what is no training, and counts in no throughput.
+  void aside(const std::function<void()>& body) {
+    report_step();
+    const double before = limits_.elapsed();
+    body();
+    log_.leave_out(limits_.elapsed() - before);
   }
-
-  // Of the rate of a large product, by the products of the step: two MACs backward for one forward.
-  double utilisation() const { return 6 * static_cast<double>(task_.event.macs) * rate_ / matmul_rate_; }
 
   // While the average of the weights is in their place, if there is one: it is what is evaluated and kept.
   void with_average(const std::function<void()>& body) {
@@ -207,10 +188,28 @@ class Run {
     if (average_) average_->swap();
   }
 
+  bool due(std::int64_t every) const { return every > 0 && state_.step > 0 && state_.step % every == 0; }
+
+  void evaluate_if_due() {
+    const Evaluation& first = task_.evaluations.front();
+    if (due(options_.eval_every) && !SignalGuard::received() && !metrics_.evaluated(first.split, state_.step)) evaluate(first);
+  }
+
   // False where a signal has ended it.
   bool evaluate(const Evaluation& evaluation) {
-    report_step();
-    const double since_log = limits_.elapsed() - last_log_time_;
+    std::optional<Score> score;
+    aside([&] {
+      score = score_of(evaluation);
+      if (!score) return;
+      const bool best = options_.keep_best && evaluation.split == task_.evaluations.front().split && score->loss < best_.loss;
+      if (best) keep(score->loss);
+      metrics_.write(EvalEvent{state_.step, evaluation.split, *score});
+      progress_.message(concat("step ", state_.step, ": ", evaluation.split, " ", describe(*score), best ? ", the best so far: kept" : ""));
+    });
+    return score.has_value();
+  }
+
+  std::optional<Score> score_of(const Evaluation& evaluation) {
     task_.model.eval();
     const NoGrad no_grad;
     std::optional<Score> score;
@@ -223,65 +222,78 @@ class Run {
       } catch (const Interrupted&) {
       }
     });
-    if (!score) return false;
-    const bool best = options_.keep_best && evaluation.split == task_.evaluations.front().split && score->loss < best_loss_;
-    if (best) keep(score->loss);
-    metrics_.write(EvalEvent{state_.step, evaluation.split, *score});
-    progress_.message(concat("step ", state_.step, ": ", evaluation.split, " ", describe(*score), best ? ", the best so far: kept" : ""));
-    last_log_time_ = limits_.elapsed() - since_log;  // throughput is that of training
-    return true;
+    return score;
   }
 
   // With a checkpoint first: else a run that goes on from an earlier one would have weights of a step that it never made.
   void keep(double loss) {
     save();
     with_average([this] { task_.save_model(folder_); });
-    best_loss_ = loss, best_step_ = state_.step;
+    best_ = {loss, state_.step};
   }
 
   void save() {
-    report_step();
     // A run by time has spent some on writing since: a resumed one must not take that for time left.
     if (saved_at_ == state_.step && limits_.stopped_by() != "minutes") return;
     saved_at_ = state_.step;
     state_.elapsed = limits_.elapsed();
     state_.step_seconds = limits_.step_seconds();
     save_checkpoint(folder_.checkpoint(), task_.model, *optimizer_, average(), state_);
-    last_log_time_ += limits_.elapsed() - state_.elapsed;
   }
 
   optim::WeightAverage* average() { return average_ ? &*average_ : nullptr; }
 
+  // The evaluation whose weights --keep-best has left in the folder.
+  struct Best {
+    double loss = std::numeric_limits<double>::infinity();
+    std::int64_t step = -1;  // if this process found it
+    bool found() const { return std::isfinite(loss); }
+  };
+  Best best_before() const {
+    if (!options_.resume || !options_.keep_best || !std::filesystem::exists(folder_.model())) return {};
+    const RunRecord before = read_run(folder_.name(), folder_.root);
+    const EvalPoint* best = before.final_eval();
+    return best ? Best{.loss = best->loss} : Best{};
+  }
+
+  struct UnreportedStep {
+    StepResult result;
+    double lr;
+  };
+
   const TrainingTask& task_;
   const TrainingOptions& options_;
+  const Device device_ = Device::parse(options_.device);
+  const optim::Decay decay_ = optim::parse_decay(options_.decay);
   Parameters parameters_;
   std::unique_ptr<optim::Optimizer> optimizer_;
   std::optional<optim::WeightAverage> average_;
   RunFolder folder_;
   FolderLock lock_;
   RunState state_;
+  std::int64_t saved_at_ = -1;
   RunLimits limits_;
   Progress progress_;
-  optim::Decay decay_ = optim::parse_decay(options_.decay);
-  std::int64_t last_log_step_ = 0;
-  double last_log_time_ = 0, rate_ = std::numeric_limits<double>::quiet_NaN();  // none before the first logged step
   StepRunner runner_;
   Metrics metrics_;
-  // A GPU is given the next step before the numbers of the last are looked at.
-  const bool ahead_ = Device::parse(options_.device).type == DeviceType::cuda;
-  struct UnreportedStep {
-    StepResult result;
-    double lr;
-  };
+  Best best_;
+  StepLog log_;
   std::optional<UnreportedStep> unreported_;
-  std::optional<TrainEvent> unlogged_;  // of the last step, where --log-every passed it over
-  std::int64_t saved_at_ = -1;
-  double best_loss_ = std::numeric_limits<double>::infinity();  // whose weights --keep-best has left in the folder
-  std::int64_t best_step_ = -1;  // of that, if this process found it
-  const double matmul_rate_ = measured_matmul_rate(Device::parse(options_.device), options_.compute_dtype());
 };
 
 }  // namespace
+
+ModelEvent model_event(const Module& model, std::int64_t macs, std::int64_t dense_macs, const TrainingOptions& options) {
+  const ModelCost cost = cost_of(model);
+  return {.parameters = cost.parameters,
+          .linear_parameters = cost.linear_parameters,
+          .dense_linear_parameters = cost.dense_linear_parameters,
+          .macs = macs,
+          .dense_macs = dense_macs,
+          .device = options.device,
+          .dtype = options.dtype,
+          .threads = options.threads};
+}
 
 void train(const TrainingTask& task, const TrainingOptions& options, const OrderedJson& resolved_config) {
   Run(task, options, resolved_config).go();

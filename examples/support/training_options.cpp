@@ -1,8 +1,11 @@
 #include "examples/support/training_options.h"
 
+#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "core/determinism.h"
+#include "core/parallel.h"
 #include "core/text.h"
 #include "examples/models/saved.h"
 #include "examples/support/setting_help.h"
@@ -191,6 +194,12 @@ bool TrainingOptions::began_with(const char* key, const Json& value) const {
 void take_over(const Options& options, BlockSpecs& ours, BlockSpecs its) {
   if (options.given("layer")) return;
   for (const std::string& place : kPlaces) take_over(options, "linear." + place, ours.at(place), its.at(place));
+}
+
+void apply_to_process(const TrainingOptions& values, const std::string& program) {
+  set_num_threads(values.threads);
+  set_deterministic(!values.allow_nondeterministic);
+  std::printf("%s\n", startup_line(program, values.device, values.threads, values.dtype).c_str());
 }
 
 void check_begin(const TrainingOptions& values, const Network& network) {

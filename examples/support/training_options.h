@@ -73,6 +73,9 @@ void take_over(const Options& options, const std::string& option, T& ours, const
 }
 void take_over(const Options& options, BlockSpecs& ours, BlockSpecs its);
 
+// Threads and determinism of the process, and the line that says what `program` runs on.
+void apply_to_process(const TrainingOptions& values, const std::string& program);
+
 // InputError where the weights that a run begins with, or those that it goes on from, are another network's of the same shapes.
 void check_begin(const TrainingOptions& values, const Network& network);
 
