@@ -1,5 +1,6 @@
 // train_vit: trains a vision transformer on CIFAR, a folder of images, or images that it draws itself.
 #include <cstdio>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "core/safetensors.h"
@@ -9,6 +10,7 @@
 #include "data/resize.h"
 #include "examples/models/saved.h"
 #include "examples/support/evaluate.h"
+#include "examples/support/format.h"
 #include "examples/support/option_values.h"
 #include "examples/support/program.h"
 #include "examples/support/trainer.h"
@@ -109,10 +111,11 @@ data::ImageDataset find_data(const Settings& s) {
       data::hold_out(given.empty() ? data::resized(data::procedural_images(kSeed), s.image) : data::load_images(given, s.image),
                      s.valid_fraction, s.training.seed);
   const Dim valid = dataset.valid.size(), test = dataset.test.size();
-  std::printf("data: %s, %lld training%s%s images, %zu classes\n", dataset.description.c_str(),
+  std::printf("data: %s, %lld training%s%s images, %s\n", dataset.description.c_str(),
               static_cast<long long>(dataset.train.size()),
               valid > 0 ? concat(test > 0 ? ", " : " and ", valid, " validation").c_str() : "",
-              test > 0 ? concat(" and ", test, " test").c_str() : "", dataset.class_names.size());
+              test > 0 ? concat(" and ", test, " test").c_str() : "",
+              counted(std::ssize(dataset.class_names), "class", "classes").c_str());
   for (const std::string& name : dataset.class_names) check_utf8(name, concat("--data ", given.string(), ": class"));
   const Shape& shape = dataset.train.images.shape();
   ASHLAR_CHECK(shape[2] == shape[3], "--data ", given.string(), ": images must be square, these have ", shape[3], "x",

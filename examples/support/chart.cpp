@@ -11,15 +11,19 @@ namespace ashlar::support {
 
 const char* const kChartStyle = R"css(
 :root { --text: #1d1d1f; --soft: #63636b; --rule: #dcdce0;
-  --c0: #1f5fbf; --c1: #c2570c; --c2: #18794e; --c3: #8145b5; --c4: #b8325e; --c5: #0e7490; }
+  --c0: #1f5fbf; --c1: #c2570c; --c2: #18794e; --c3: #8145b5; --c4: #b8325e; --c5: #0e7490;
+  --c6: #8a6d00; --c7: #3f3f46; }
 @media (prefers-color-scheme: dark) { :root { --text: #ececee; --soft: #a0a0a8; --rule: #34343a;
-  --c0: #79aef8; --c1: #f2a065; --c2: #5fc999; --c3: #c195ee; --c4: #f28bad; --c5: #5cc4dd; } }
+  --c0: #79aef8; --c1: #f2a065; --c2: #5fc999; --c3: #c195ee; --c4: #f28bad; --c5: #5cc4dd;
+  --c6: #d8bf4a; --c7: #d4d4d8; } }
 .line { fill: none; stroke-width: 1.9; stroke-linejoin: round; stroke-linecap: round; }
 .faint { opacity: .28; stroke-width: 1; } .dashed { stroke-dasharray: 5 4; stroke-width: 1.5; }
 path.c0 { stroke: var(--c0); } path.c1 { stroke: var(--c1); } path.c2 { stroke: var(--c2); }
 path.c3 { stroke: var(--c3); } path.c4 { stroke: var(--c4); } path.c5 { stroke: var(--c5); }
+path.c6 { stroke: var(--c6); } path.c7 { stroke: var(--c7); }
 circle.c0 { fill: var(--c0); } circle.c1 { fill: var(--c1); } circle.c2 { fill: var(--c2); }
 circle.c3 { fill: var(--c3); } circle.c4 { fill: var(--c4); } circle.c5 { fill: var(--c5); }
+circle.c6 { fill: var(--c6); } circle.c7 { fill: var(--c7); }
 .grid { stroke: var(--rule); stroke-width: .8; } .axis { stroke: var(--soft); stroke-width: 1; }
 .tick { fill: var(--soft); font-size: 12px; } .label { fill: var(--text); font-size: 12.5px; }
 )css";

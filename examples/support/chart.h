@@ -17,7 +17,7 @@ struct Line {
   LineStyle style = LineStyle::solid;
   std::vector<Point> points;  // x ascending; values that are not finite, or beyond 1e±150, leave a gap
 };
-constexpr int kChartColors = 6;
+constexpr int kChartColors = 8;
 
 struct Chart {
   std::string title, x_label, y_label;

@@ -38,6 +38,10 @@ std::string format_count(double count) {
   return printed(whole || std::abs(count) >= 99.95 ? "%.0f" : std::abs(count) >= 9.995 ? "%.1f" : "%.2f", count) + suffix;
 }
 
+std::string counted(std::int64_t count, const std::string& one, const std::string& several) {
+  return std::to_string(count) + ' ' + (count == 1 ? one : several.empty() ? one + 's' : several);
+}
+
 std::size_t columns_of(std::string_view utf8) {
   return static_cast<std::size_t>(std::ranges::count_if(utf8, [](char c) { return (c & 0xc0) != 0x80; }));
 }

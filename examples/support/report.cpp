@@ -88,7 +88,7 @@ std::vector<TableRow> key_figures(const std::vector<const RunRecord*>& runs) {
     return std::isfinite(bytes) ? figure("%.0f", bytes / (1 << 20)) + " MiB" : "–";
   });
   figures.row("device", [](const RunRecord& r) {
-    return concat(r.model.text("device", "–"), ", ", r.model.text("dtype", "–"), ", ", r.model.integer("threads", 0), " threads");
+    return concat(r.model.text("device", "–"), ", ", r.model.text("dtype", "–"), ", ", counted(r.model.integer("threads", 0), "thread"));
   });
   figures.row("build", [](const RunRecord& r) { return r.model.text("build", "–"); });
   return figures.rows();

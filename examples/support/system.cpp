@@ -10,6 +10,7 @@
 #include "core/array.h"
 #include "core/parallel.h"
 #include "examples/support/bench.h"
+#include "examples/support/format.h"
 #include "kernels/isa.h"
 #include "kernels/matmul/matmul.h"
 #include "layers/init.h"
@@ -104,8 +105,7 @@ double measured_matmul_rate(const Device& device, DType dtype) {
 }
 
 std::string startup_line(const std::string& program, const std::string& device, int threads, const std::string& dtype) {
-  return program + ": " + device + ", " + std::to_string(threads) + (threads == 1 ? " thread, " : " threads, ") + dtype +
-         ", " + instruction_set() + ", " + build_description();
+  return program + ": " + device + ", " + counted(threads, "thread") + ", " + dtype + ", " + instruction_set() + ", " + build_description();
 }
 
 }  // namespace ashlar::support

@@ -98,8 +98,8 @@ class Run {
     if (options_.save && !best_.found()) task_.save_model(folder_);
     end(stopped ? "signal" : limits_.stopped_by());
     const char* how = !stopped ? "done: " : options_.save ? "stopped by a signal, --resume goes on: " : "stopped by a signal: ";
-    progress_.message(concat(how, state_.step, state_.step == 1 ? " step in " : " steps in ",
-                             format_duration(limits_.elapsed()), ", results in ", folder_.root.string()));
+    progress_.message(concat(how, counted(state_.step, "step"), " in ", format_duration(limits_.elapsed()),
+                             ", results in ", folder_.root.string()));
   }
 
   // The evaluations that a run which has come to its end still lacks, those after the first of the weights that are left. False

@@ -1,5 +1,6 @@
 #include "examples/support/chart.h"
 
+#include <set>
 #include <sstream>
 
 #include "examples/support/progress.h"
@@ -21,6 +22,22 @@ TEST_CASE("a picture of its own has all charts, their titles and their legends, 
     CHECK(contains(svg, part));
   }
   CHECK(contains(svg, ">1e-14</text>"));  // and not 0
+}
+
+TEST_CASE("every colour of a line has a value on light and dark pages, for paths and for points") {
+  const std::string_view style = kChartStyle;
+  std::set<std::string_view> values;
+  for (int color = 0; color < kChartColors; ++color) {
+    CAPTURE(color);
+    const std::string name = "c" + std::to_string(color), value = "--" + name + ": #";
+    CHECK(contains(style, "path." + name + " { stroke: var(--" + name + "); }"));
+    CHECK(contains(style, "circle." + name + " { fill: var(--" + name + "); }"));
+    const auto light = style.find(value), dark = style.rfind(value);
+    REQUIRE(light < style.find("@media"));
+    REQUIRE(dark > style.find("@media"));
+    values.insert({style.substr(light + value.size(), 6), style.substr(dark + value.size(), 6)});
+  }
+  CHECK(values.size() == 2 * kChartColors);
 }
 
 TEST_CASE("an axis of shares begins at 0%, without a sign") {

@@ -138,6 +138,10 @@ TEST_CASE("durations and counts are short") {
   CHECK(format_count(999'600) == "1.00M");
   CHECK(format_count(124'439'808) == "124M");
   CHECK(format_count(std::nan("")) == "?");
+  CHECK(counted(1, "step") == "1 step");
+  CHECK(counted(0, "step") == "0 steps");
+  CHECK(counted(1, "class", "classes") == "1 class");
+  CHECK(counted(12, "class", "classes") == "12 classes");
 }
 
 TEST_CASE("the start-up line names the machine and the build") {
