@@ -57,7 +57,8 @@ void add_evaluations(Figures& figures) {
       return std::isfinite(value) ? figure("%.2f", 100 * value) + " %" : "–";
     });
     figures.row(split + " perplexity", [&](const RunRecord& r) { return figure("%.2f", final(r, &EvalPoint::perplexity)); });
-    figures.row(split + " word perplexity", [&](const RunRecord& r) { return figure("%.2f", final(r, &EvalPoint::word_perplexity)); });
+    figures.row(split + " word perplexity",
+                [&](const RunRecord& r) { return figure("%.2f", final(r, &EvalPoint::word_perplexity)); });
     figures.row(split + " loss", [&](const RunRecord& r) { return figure("%.4f", final(r, &EvalPoint::loss)); });
   }
 }
@@ -88,7 +89,8 @@ std::vector<TableRow> key_figures(const std::vector<const RunRecord*>& runs) {
     return std::isfinite(bytes) ? figure("%.0f", bytes / (1 << 20)) + " MiB" : "–";
   });
   figures.row("device", [](const RunRecord& r) {
-    return concat(r.model.text("device", "–"), ", ", r.model.text("dtype", "–"), ", ", counted(r.model.integer("threads", 0), "thread"));
+    return concat(r.model.text("device", "–"), ", ", r.model.text("dtype", "–"), ", ",
+                  counted(r.model.integer("threads", 0), "thread"));
   });
   figures.row("build", [](const RunRecord& r) { return r.model.text("build", "–"); });
   return figures.rows();
@@ -117,56 +119,66 @@ template <class AddLines>
 std::string chart(const std::vector<const RunRecord*>& runs, Over over, Chart frame, const AddLines& add) {
   double longest = 0;
   for (const auto* run : runs) longest = std::max(longest, run->last_elapsed());
-  const bool by_time = over == Over::time, several = runs.size() > 1, minutes = longest > 300;
+  const bool by_time = over == Over::time, minutes = longest > 300;
   frame.x_label = !by_time ? "step" : minutes ? "wall time, minutes" : "wall time, seconds";
   for (std::size_t i = 0; i < runs.size(); ++i) {
     const RunRecord& run = *runs[i];
     const auto x_of = [&](double step) {
       return !by_time ? step : run.elapsed_at(step) / (minutes ? 60 : 1);
     };
-    const auto name_of_line = [&](const std::string& line) { return several ? concat(run.name, ", ", line) : line; };
-    add(frame, run, static_cast<int>(i), x_of, name_of_line);
+    add(frame, run, static_cast<int>(i), x_of);
   }
   const bool empty = std::ranges::all_of(frame.lines, [](const Line& line) { return line.points.empty(); });
   return empty ? "" : render(frame);
 }
 
-// Evaluations of the split that is followed during training; a single run's training has the first colour.
-template <class XOf, class NameOf>
-void add_evals(Chart& frame, const RunRecord& run, int color, LineStyle style, double EvalPoint::*member, const XOf& x_of,
-               const NameOf& name_of_line, bool single) {
+// The split that all runs are evaluated on while they train; empty if there is none.
+std::string common_split(const std::vector<const RunRecord*>& runs) {
+  std::set<std::string> splits;
+  for (const auto* run : runs) splits.insert(run->evals.empty() ? "" : run->evals.front().split);
+  return splits.size() == 1 ? *splits.begin() : "";
+}
+
+// Evaluations of the split that is followed during training.
+template <class XOf>
+void add_evals(Chart& frame, const RunRecord& run, const std::string& name, int color, LineStyle style,
+               double EvalPoint::*member, const XOf& x_of) {
   std::vector<Point> points;
   for (const auto& eval : run.evals) {
     if (eval.split == run.evals.front().split && std::isfinite(eval.*member)) points.push_back({x_of(eval.step), eval.*member});
   }
   if (points.empty()) return;
-  frame.lines.push_back({name_of_line(run.evals.front().split), single ? 1 : color, style, thinned(points, 200)});
+  frame.lines.push_back({name, color, style, thinned(points, 200)});
 }
 
 std::string render_charts(const std::vector<const RunRecord*>& runs, Over over) {
   const bool single = runs.size() == 1;
-  const auto loss = [&](Chart& frame, const RunRecord& run, int color, const auto& x_of, const auto& name_of_line) {
+  const std::string split = common_split(runs);
+  // A run is named once a chart; a single one's training has the first colour, its evaluations the second.
+  const auto loss = [&](Chart& frame, const RunRecord& run, int color, const auto& x_of) {
     std::vector<Point> points;
     for (const auto& t : run.trains) points.push_back({x_of(t.step), t.loss});
     const std::size_t reach = points.size() / 60;
     if (single && reach > 0) frame.lines.push_back({"", color, LineStyle::faint, thinned(points, 800)});
-    // Of several runs the name alone: their training is what is compared.
     const std::string name = single ? reach > 0 ? "training, smoothed" : "training" : run.name;
     frame.lines.push_back({name, color, LineStyle::solid, thinned(smoothed(points, reach), 400)});
-    add_evals(frame, run, color, LineStyle::dashed, &EvalPoint::loss, x_of, name_of_line, single);
+    add_evals(frame, run, single ? split : "", single ? 1 : color, LineStyle::dashed, &EvalPoint::loss, x_of);
   };
   const auto evals = [&](double EvalPoint::*member) {
-    return [=](Chart& frame, const RunRecord& run, int color, const auto& x_of, const auto& name_of_line) {
-      add_evals(frame, run, color, LineStyle::marked, member, x_of, name_of_line, single);
+    return [=](Chart& frame, const RunRecord& run, int color, const auto& x_of) {
+      const std::string own = split.empty() && !run.evals.empty() ? ", " + run.evals.front().split : "";
+      add_evals(frame, run, single ? split : run.name + own, single ? 1 : color, LineStyle::marked, member, x_of);
     };
   };
+  const std::string on_split = single || split.empty() ? "" : ", " + split;
   std::string html;
-  html += chart(runs, over, {"Loss", "", "cross-entropy", false, false, {}}, loss);
-  html += chart(runs, over, {"Accuracy", "", "accuracy", false, true, {}}, evals(&EvalPoint::accuracy));
+  html += chart(runs, over, {single ? "Loss" : concat("Loss; dashed: ", split.empty() ? "held out" : split), "", "cross-entropy",
+                             false, false, {}}, loss);
+  html += chart(runs, over, {"Accuracy" + on_split, "", "accuracy", false, true, {}}, evals(&EvalPoint::accuracy));
   const bool words = std::ranges::any_of(runs, [](const RunRecord* run) {
     return std::ranges::any_of(run->evals, [](const auto& e) { return std::isfinite(e.word_perplexity); });
   });
-  html += chart(runs, over, {words ? "Word perplexity" : "Perplexity", "", "perplexity, logarithmic", true, false, {}},
+  html += chart(runs, over, {(words ? "Word perplexity" : "Perplexity") + on_split, "", "perplexity, logarithmic", true, false, {}},
                 evals(words ? &EvalPoint::word_perplexity : &EvalPoint::perplexity));
   return render_side_by_side(html);
 }

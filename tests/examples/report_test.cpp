@@ -208,8 +208,26 @@ TEST_CASE("several runs are drawn over time and over steps, each kind in charts 
   CHECK(count(page, "<figure>") == 6);  // the two of the images over steps besides
   CHECK(count(page, "wall time, seconds") == 2);
   CHECK(count(page, "<summary>Over steps</summary>") == 1);
-  for (const char* part : {"Images", "Text", "dense, test", "BLAST, test", "Word perplexity", "still running", "MACs per token",
+  for (const char* part : {"Images", "Text", "Loss; dashed: test", "Accuracy, test", "<h3>Word perplexity</h3>", "still running", "MACs per token",
                            ">wall time, evaluations included</th>", ">samples per second of training, median</th>", "</svg>dense</span>"}) {
+    INFO(part);
+    CHECK(contains(page, part));
+  }
+  CHECK(count(page, "</svg>dense</span>") == 4);  // once in the legend of each chart
+  CHECK_FALSE(contains(page, "dense, test"));
+}
+
+TEST_CASE("a run that is judged by another split than the others says by which") {
+  constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+  RunRecord one, two;
+  one.name = "one";
+  one.evals = {{"valid", 1, 1.0, 0.5, kNan, kNan}};
+  two.name = "two";
+  two.evals = {{"test", 1, 2.0, 0.6, kNan, kNan}};
+  const TemporaryFolder folder;
+  write_report(folder / "report.html", "Demo", {one, two});
+  const std::string page = read_file(folder / "report.html");
+  for (const char* part : {"Loss; dashed: held out", "<h3>Accuracy</h3>", "</svg>one, valid</span>", "</svg>two, test</span>"}) {
     INFO(part);
     CHECK(contains(page, part));
   }
