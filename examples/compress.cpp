@@ -68,6 +68,28 @@ Calibration calibrate(const CompressionOptions& s, const Subject<Model>& subject
   return result;
 }
 
+// Leaves the model in --out and says how to train it on.
+template <class Model>
+void write(const CompressionOptions& s, const Subject<Model>& subject, BlockSpecs specs, const Model& model) {
+  OrderedJson config = subject.config;
+  for (const std::string_view place : BlockSpecs::kPlaces) config["linear"][std::string(place)] = specs.at(place);
+  const RunFolder out{s.out};
+  const FolderLock lock = out.hold(s.start());
+  const std::filesystem::path new_weights = s.out / "new.safetensors";  // what is there stays until this is written
+  write_weights(new_weights, subject.save(model));
+  out.begin(s.start(), config);
+  if (subject.tokenizer) subject.tokenizer->save(s.out);
+  std::filesystem::rename(new_weights, out.model());
+  // A tenth of the first one is mostly a good rate to begin with.
+  const auto first_lr = config.find("lr");
+  const bool known = first_lr != config.end() && first_lr->is_number();
+  const std::string lr = known ? concat(" --lr ", first_lr->template get<double>() / 10) : "";
+  std::printf("written to %s; train on%s: %s --config %s%s --init-from %s --out %s\n", s.out.string().c_str(),
+              known ? "" : ", with a lower --lr than at first", subject.train_on.c_str(), shell_word(out.config().string()).c_str(),
+              lr.c_str(), shell_word(out.model().string()).c_str(),
+              shell_word((s.out / ".." / (out.name() + "-trained")).lexically_normal().string()).c_str());
+}
+
 template <class Model>
 void compress(const CompressionOptions& s, const SafetensorsFile& weights, const Subject<Model>& subject) {
   BlockSpecs specs = new_specs(s, subject.specs);
@@ -101,23 +123,7 @@ void compress(const CompressionOptions& s, const SafetensorsFile& weights, const
   std::printf("all matrices together: relative error %s\n", fixed(total_error(projections)).c_str());
   judge("after", subject, *new_model);
 
-  OrderedJson config = subject.config;
-  for (const std::string_view place : BlockSpecs::kPlaces) config["linear"][std::string(place)] = specs.at(place);
-  const RunFolder out{s.out};
-  const FolderLock lock = out.hold(s.start());
-  const std::filesystem::path new_weights = s.out / "new.safetensors";  // what is there stays until this is written
-  write_weights(new_weights, subject.save(*new_model));
-  out.begin(s.start(), config);
-  if (subject.tokenizer) subject.tokenizer->save(s.out);
-  std::filesystem::rename(new_weights, out.model());
-  // A tenth of the first one is mostly a good rate to begin with.
-  const auto first_lr = config.find("lr");
-  const bool known = first_lr != config.end() && first_lr->is_number();
-  const std::string lr = known ? concat(" --lr ", first_lr->template get<double>() / 10) : "";
-  std::printf("written to %s; train on%s: %s --config %s%s --init-from %s --out %s\n", s.out.string().c_str(),
-              known ? "" : ", with a lower --lr than at first", subject.train_on.c_str(), shell_word(out.config().string()).c_str(),
-              lr.c_str(), shell_word(out.model().string()).c_str(),
-              shell_word((s.out / ".." / (out.name() + "-trained")).lexically_normal().string()).c_str());
+  write(s, subject, specs, *new_model);
 }
 
 void run(int argc, char** argv) {
