@@ -128,9 +128,14 @@ struct Times {
 
 using Gradients = std::vector<Array>;
 
-// Trains on `passes` batches, whose gradients then serve for all updates: their values do not matter to the time, only
-// that they are of full rank and not always the same.
-Times measure(const Bench& bench, optim::Optimizer& optimizer, Dim interval, int passes) {
+// Milliseconds of each pass, and the gradients that they left.
+struct Passes {
+  std::vector<double> forward_backward, clip;
+  std::vector<Gradients> gradients;
+};
+
+// Forward, backward and clipping on `count` batches.
+Passes measure_passes(const Bench& bench, int count) {
   const Parameters parameters = bench.model->parameters();
   const Device device = bench.model->scope().device();
   Batch batch;
@@ -140,37 +145,45 @@ Times measure(const Bench& bench, optim::Optimizer& optimizer, Dim interval, int
   const auto forward_and_backward = [&] { bench.loss(batch).backward(); };
   optim::Clip clipped;
   const auto clip_gradients = [&] { clipped = optim::clip_grad_norm_on_device(parameters, 1, 1); };
-  std::vector<double> forward_backward, clip, updates;
-  std::vector<Gradients> gradients;
-  for (int pass = -1; pass < passes; ++pass) {
+  Passes passes;
+  for (int pass = -1; pass < count; ++pass) {
     forget_gradients();
     bench.model->train(static_cast<std::uint64_t>(pass + 1));
     batch = bench.batch(static_cast<std::uint64_t>(2 * pass + 10));
     for (Array& array : batch) array = array.to(device);
     const double time = milliseconds(device, forward_and_backward), clip_time = milliseconds(device, clip_gradients);
     if (pass < 0) continue;  // makes the primitives
-    forward_backward.push_back(time);
-    clip.push_back(clip_time);
-    gradients.emplace_back();
-    for (const Parameter& parameter : parameters) gradients.back().push_back(parameter.tensor.grad());
+    passes.forward_backward.push_back(time);
+    passes.clip.push_back(clip_time);
+    passes.gradients.emplace_back();
+    for (const Parameter& parameter : parameters) passes.gradients.back().push_back(parameter.tensor.grad());
   }
   forget_gradients();
   clipped = {};  // a recording must not be the one to free it
   const auto pass_recording = recorded(device, forward_and_backward);
   const auto clip_recording = pass_recording ? recorded(device, clip_gradients) : nullptr;
-  for (int pass = 0; clip_recording && pass < passes; ++pass) {
-    forward_backward[static_cast<std::size_t>(pass)] = milliseconds(device, [&] { pass_recording->replay(); });
-    clip[static_cast<std::size_t>(pass)] = milliseconds(device, [&] { clip_recording->replay(); });
+  for (int pass = 0; clip_recording && pass < count; ++pass) {
+    passes.forward_backward[static_cast<std::size_t>(pass)] = milliseconds(device, [&] { pass_recording->replay(); });
+    passes.clip[static_cast<std::size_t>(pass)] = milliseconds(device, [&] { clip_recording->replay(); });
   }
-  std::unique_ptr<cuda::Recording> update_recording;
+  return passes;
+}
+
+// Trains on `passes` batches, whose gradients then serve for all updates: their values do not matter to the time, only
+// that they are of full rank and not always the same.
+Times measure(const Bench& bench, optim::Optimizer& optimizer, Dim interval, int passes) {
+  const Passes made = measure_passes(bench, passes);
+  const Parameters parameters = bench.model->parameters();
+  const Device device = bench.model->scope().device();
+  std::unique_ptr<cuda::Recording> recording;
   const auto update = [&](std::size_t step) {
-    if (update_recording) {
+    if (recording) {
       return milliseconds(device, [&] {
         optimizer.begin_replay([](const optim::Slot&) { return 1.0; });
-        update_recording->replay();
+        recording->replay();
       });
     }
-    const Gradients& of_step = gradients[step % gradients.size()];
+    const Gradients& of_step = made.gradients[step % made.gradients.size()];
     for (std::size_t i = 0; i < parameters.size(); ++i) parameters[i].tensor.set_grad(of_step[i]);
     return milliseconds(device, [&] { optimizer.step(); });
   };
@@ -178,11 +191,12 @@ Times measure(const Bench& bench, optim::Optimizer& optimizer, Dim interval, int
   // The first steps make primitives and initial bases; the interval that is averaged comes after them.
   times.first_update = update(0);
   for (std::size_t step = 1; step <= 3; ++step) update(step);
-  if (optimizer.can_record()) update_recording = recorded(device, [&] { optimizer.record_step(); });
+  if (optimizer.can_record()) recording = recorded(device, [&] { optimizer.record_step(); });
+  std::vector<double> updates;
   const auto count = static_cast<std::size_t>(round_up(20, interval));
   for (std::size_t step = 4; step < 4 + count; ++step) updates.push_back(update(step));
-  times.forward_backward = median(forward_backward);
-  times.clip = median(clip);
+  times.forward_backward = median(made.forward_backward);
+  times.clip = median(made.clip);
   for (const double time : updates) times.update += time / static_cast<double>(count);
   times.longest_update = *std::ranges::max_element(updates);
   return times;
