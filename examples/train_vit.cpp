@@ -3,7 +3,9 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "core/json.h"
 #include "core/safetensors.h"
+#include "core/text.h"
 #include "data/image_loader.h"
 #include "data/locate.h"
 #include "data/prefetch.h"
@@ -104,6 +106,17 @@ void check_holdout(const Options& options, const Settings& s) {
   if (s.valid_fraction > 0) check("seed", s.training.seed);
 }
 
+// What the outputs of a resumed run stand for does not change.
+void check_classes(const TrainingOptions& t, const std::vector<std::string>& names) {
+  if (!t.resume) return;
+  const RunFolder run{t.out};
+  const JsonObject config(read_json(run.config()), run.config().string());
+  const std::vector<std::string> before = config.has("class_names") ? config.texts("class_names") : names;
+  ASHLAR_CHECK(before == names, "--resume: the run in ", t.out.string(), " tells ", join_first(before), " apart, and --data ",
+               t.data.string(), " has ", join_first(names), "; give the data that it began with, or begin a new run with "
+               "--new-head --init-from ", run.model().string());
+}
+
 data::ImageDataset find_data(const Settings& s) {
   constexpr std::uint64_t kSeed = 1;  // runs of all seeds learn and are tested on the same
   const std::filesystem::path& given = s.training.data;
@@ -140,6 +153,7 @@ void run(int argc, char** argv) {
   apply_to_process(t, options.program());
 
   const data::ImageDataset dataset = find_data(s);
+  check_classes(t, dataset.class_names);
   s.vit.image = dataset.train.images.size(2);
   s.vit.classes = static_cast<Dim>(dataset.class_names.size());
   s.vit.linear = t.linear;

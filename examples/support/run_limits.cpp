@@ -79,7 +79,9 @@ SignalGuard::~SignalGuard() {
 bool SignalGuard::received() { return signal_received != 0; }
 
 void SignalGuard::end_by_noted() {
-  if (latest_signal) ::raise(latest_signal);
+  if (!latest_signal) return;
+  ::signal(latest_signal, SIG_DFL);  // a script starts what it puts in the background with SIGINT ignored
+  ::raise(latest_signal);
 }
 
 void SignalGuard::forget() { latest_signal = 0; }

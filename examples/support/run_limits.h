@@ -25,7 +25,7 @@ class SignalGuard {
   SignalGuard& operator=(const SignalGuard&) = delete;
   static bool received();
   // Ends the program by the signal that a guard, which is gone, has noted since forget(): what waits for it sees that it was
-  // stopped, and a script stops too. Returns without one, and where the program was started to ignore it.
+  // stopped, and a script stops too. Returns without one.
   static void end_by_noted();
   static void forget();
 };

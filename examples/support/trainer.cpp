@@ -125,6 +125,9 @@ class Run {
   // From here on an earlier run is gone, unless this one goes on from it.
   Metrics begin(const OrderedJson& config) {
     if (options_.resume) {
+      const std::optional<std::int64_t> steps = total_steps(task_, options_);
+      ASHLAR_CHECK(!steps || *steps >= state_.step, "--resume: the run in ", folder_.root.string(), " has done ",
+                   counted(state_.step, "step"), ", and --steps or --epochs would end it after ", *steps, "; give more");
       const std::string changes = folder_.changes(config);
       if (!changes.empty()) progress_.message("goes on with other options: " + changes);
     }

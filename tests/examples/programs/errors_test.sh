@@ -171,6 +171,14 @@ wait $busy 2>/dev/null
 code=$?
 if [ $code -eq $((128 + 1)) ] && grep -q '"stopped_by":"signal"' "$work/busy/metrics.jsonl"; then ok; else bad "a closed terminal: exit code $code"; fi
 expect 0 "" "${vit[@]}" --steps 1 --overwrite --out "$work/busy"
+# Ctrl-C also ends a program by its signal that was started to ignore it, as scripts start what they put in the background.
+env --ignore-signal=INT "${vit[@]}" --minutes 5 --steps 100000 --out "$work/ignoring" >/dev/null 2>&1 &
+busy=$!
+for wait in {1..200}; do grep -q '"step":1,' "$work/ignoring/metrics.jsonl" 2>/dev/null && break; sleep 0.1; done
+kill -INT $busy
+wait $busy 2>/dev/null
+code=$?
+if [ $code -eq $((128 + 2)) ] && grep -q '"stopped_by":"signal"' "$work/ignoring/metrics.jsonl"; then ok; else bad "an ignored SIGINT: exit code $code"; fi
 # The reader of the output goes away: the run goes on. Output that is lost is told.
 "${vit[@]}" --steps 20 --overwrite --out "$work/busy" 2>"$work/err" | head -n 0
 if [ "${PIPESTATUS[0]}" -eq 0 ] && [ -s "$work/busy/report.html" ] && [ ! -s "$work/err" ]; then ok; else bad "a run ended with its reader: $(cat "$work/err")"; fi

@@ -88,6 +88,14 @@ for name in old:
     assert (old[name] == new[name]) == (not name.startswith("head.")), name
 PY
 expect 0 "" "$bin/train_vit" --resume --steps 2 --out "$work/three-classes"
+# Its outputs keep their meaning.
+cp -r "$work/three" "$work/other"
+for split in train test; do mv "$work/other/$split/cat" "$work/other/$split/ape"; done
+cp "$work/three-classes/config.json" "$work/kept"
+expect 2 "tells cat, dog, tiger apart, and --data $work/other has ape, dog, tiger; give the data that it began with, or begin a new run with --new-head --init-from" \
+  "$bin/train_vit" --resume --data "$work/other" --steps 2 --out "$work/three-classes"
+expect 2 "has done 2 steps, and --steps or --epochs would end it after 1; give more" "$bin/train_vit" --resume --steps 1 --out "$work/three-classes"
+same "the config after refused resumptions" "$work/kept" "$work/three-classes/config.json"
 expect 2 "--new-head needs --init-from" "${vit[@]}" --new-head --steps 0 --out "$work/x"
 
 # ---- given weights whose first positions are enough
