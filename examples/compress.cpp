@@ -53,7 +53,8 @@ template <class Model>
 Calibration calibrate(const CompressionOptions& s, const Subject<Model>& subject, Model& model, const std::set<std::string>& paths) {
   const bool fisher = s.weighting == "fisher";
   // The Fisher information is made of the gradients of single samples.
-  const Dim batch = fisher ? 1 : std::min<Dim>(s.batch, s.samples), count = ceil_div(s.samples, batch);
+  const Dim all = subject.calibration_samples, batch = fisher ? 1 : std::min<Dim>({s.batch, s.samples, all});
+  const Dim count = std::min(ceil_div(s.samples, batch), all / batch);  // none twice
   const auto loss = subject.calibration_loss(batch);
   ItemProgress progress;
   const auto sample = [&](Dim index) {
@@ -84,8 +85,9 @@ void write(const CompressionOptions& s, const Subject<Model>& subject, BlockSpec
   const auto first_lr = config.find("lr");
   const bool known = first_lr != config.end() && first_lr->is_number();
   const std::string lr = known ? concat(" --lr ", first_lr->template get<double>() / 10) : "";
-  std::printf("written to %s; train on%s: %s --config %s%s --init-from %s --out %s\n", s.out.string().c_str(),
-              known ? "" : ", with a lower --lr than at first", subject.train_on.c_str(), shell_word(out.config().string()).c_str(),
+  const char* data = config.contains("data") ? "" : " --data DIR";  // else it would be made up
+  std::printf("written to %s; train on%s: %s%s --config %s%s --init-from %s --out %s\n", s.out.string().c_str(),
+              known ? "" : ", with a lower --lr than at first", subject.train_on.c_str(), data, shell_word(out.config().string()).c_str(),
               lr.c_str(), shell_word(out.model().string()).c_str(),
               shell_word((s.out / ".." / (out.name() + "-trained")).lexically_normal().string()).c_str());
 }
@@ -143,7 +145,7 @@ void run(int argc, char** argv) {
       .value_name("DIR");
   options.add("weighting", s.weighting, "what --calibrate learns: the inputs of each matrix, or the Fisher information of its rows")
       .choices({"activation", "fisher"});
-  options.add("samples", s.samples, "images or text windows that --calibrate looks at, rounded up to whole batches").at_least(1);
+  options.add("samples", s.samples, "images or text windows that --calibrate looks at, in whole batches and none twice").at_least(1);
   options.add("data", s.data, "data to evaluate on before and after, as --data of train_vit or train_gpt takes them; images are scaled and "
                               "cropped to the model's size")
       .value_name("DIR");

@@ -74,6 +74,10 @@ void run(int argc, char** argv) {
   const NoGrad no_grad;
   std::vector<data::TokenId> ids = tokenizer.encode(s.prompt);
   if (ids.empty()) ids.push_back(tokenizer.end_of_text().value_or(0));
+  if (const Dim given = std::ssize(ids), seen = model.config().context; given > seen) {
+    std::fprintf(stderr, "generate: note: the model sees %lld tokens at a time, the last ones of the prompt's %lld\n",
+                 static_cast<long long>(seen), static_cast<long long>(given));
+  }
   print(s.prompt);
   GptCache cache = model.make_cache(1);
   const Random draws(key_of(s.seed, "generate"));

@@ -58,7 +58,7 @@ void take_over_network(const Options& options, Settings& s) {
   take_over(options, "heads", s.gpt.heads, its.heads);
   take_over(options, "hidden", s.gpt.hidden, its.hidden);
   take_over(options, "context", s.gpt.context, its.context);
-  take_over(options, s.training.linear, its.linear);
+  take_over_linear(options, s.training, its.linear);
 }
 
 // A resumed run goes on with the vocabulary it began with, which lies in its folder, wherever that came from; given weights
@@ -128,7 +128,8 @@ void run(int argc, char** argv) {
     return text_split(held_out, tokenizer, t.batch_part(), s.gpt.context, s.eval_windows);
   };
   TextSplit valid = split_of(text.valid);
-  std::printf("tokens: %zu for training; %.3f words a token in the valid split\n", train_tokens.size(), valid.words_per_token);
+  std::printf("tokens: %zu for training, of a vocabulary of %lld; %.3f words a token in the valid split\n", train_tokens.size(),
+              static_cast<long long>(tokenizer.vocab_size()), valid.words_per_token);
 
   Gpt2 model(Scope::root(t.compute_dtype(), t.seed, Device::parse(t.device)), s.gpt);
   if (!t.resume && !t.init_from.empty()) load_given_weights(model, t.init_from);

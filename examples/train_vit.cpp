@@ -1,4 +1,5 @@
 // train_vit: trains a vision transformer on CIFAR, a folder of images, or images that it draws itself.
+#include <cmath>
 #include <cstdio>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -80,7 +81,7 @@ void take_over_network(const Options& options, Settings& s) {
   take_over(options, "image", s.image, its.image);
   take_over(options, "class_token", s.vit.class_token, its.class_token);
   take_over(options, "gelu", s.gelu, name_of(its.gelu));
-  take_over(options, s.training.linear, its.linear);
+  take_over_linear(options, s.training, its.linear);
 }
 
 void load(const Vit& model, const Settings& s) {
@@ -90,6 +91,14 @@ void load(const Vit& model, const Settings& s) {
   if (!s.new_head && head != file.entries().end() && head->second.shape.size() == 2) {
     ASHLAR_CHECK(head->second.shape[0] == s.vit.classes, "--init-from ", file.path().string(), " tells ", head->second.shape[0],
                  " classes apart, and the data have ", s.vit.classes, "; give --new-head, or the data that it was trained on");
+  }
+  const auto positions = file.entries().find("pos_embed");
+  if (positions != file.entries().end() && positions->second.shape.size() == 3) {
+    const Dim theirs = positions->second.shape[1] - s.vit.class_token, ours = s.vit.image / s.vit.patch;
+    const auto side = static_cast<Dim>(std::lround(std::sqrt(static_cast<double>(theirs))));
+    ASHLAR_CHECK(theirs == ours * ours || side * side != theirs, "--init-from ", file.path().string(), ": these weights have positions of ",
+                 side, "x", side, " patches, and images of ", s.vit.image, " pixels have ", ours, "x", ours, "; give --image ",
+                 side * s.vit.patch);
   }
   import_weights(model, file, model.timm(), s.new_head ? is_head : std::function<bool(const std::string&)>());
 }

@@ -67,6 +67,8 @@ void check_model_folder(const std::filesystem::path& model, const std::string& t
                model.has_parent_path() ? model.parent_path().string() : ".");
   ASHLAR_CHECK(std::filesystem::exists(model / "config.json", not_there), "--model ", model.string(),
                ": there is no config.json; give a folder that has one, such as the --out of ", trainer);
+  ASHLAR_CHECK(std::filesystem::exists(model / "model.safetensors", not_there), "--model ", model.string(),
+               ": there are no weights, model.safetensors; a run of ", trainer, " leaves them when it ends");
 }
 
 SafetensorsFile open_weights(const char* option, const std::filesystem::path& path) {

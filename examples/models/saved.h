@@ -16,7 +16,7 @@ inline constexpr const char* kTokenizerFolder = "folder with vocab.json and merg
 // The program whose runs have such a config, "train_vit" or "train_gpt", by a key that only they have; empty for others.
 std::string program_of(const Json& config);
 
-// InputError unless the --model of a program is a folder with a config.json, such as `trainer` leaves.
+// InputError unless the --model of a program is a folder with a config.json and weights, such as `trainer` leaves.
 void check_model_folder(const std::filesystem::path& model, const std::string& trainer);
 
 // The file with weights that `option` names. InputError saying what it is and what to give instead for a folder, and for the

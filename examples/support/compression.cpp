@@ -67,6 +67,7 @@ Subject<Vit> vit_subject(const CompressionOptions& s, const SafetensorsFile& wei
       .tokenizer = {},
       .split = "test",
       .evaluate = {},
+      .calibration_samples = 0,
       .calibration_loss = {}};
   if (!s.data.empty()) {
     const data::ImageDataset dataset = data::load_images(s.data, config.image);
@@ -78,6 +79,7 @@ Subject<Vit> vit_subject(const CompressionOptions& s, const SafetensorsFile& wei
   }
   if (!s.calibrate.empty()) {
     const data::ImageDataset dataset = data::load_images(s.calibrate, config.image);
+    subject.calibration_samples = dataset.train.size();
     const bool tell_classes = s.calibrate != s.data;  // else they have been told
     subject.calibration_loss = [train = dataset.train, seen = normalisation_of({config_file}, dataset, tell_classes)](Dim batch) {
       const data::Augmentation none{.crop_padding = 0, .flip = false};
@@ -108,6 +110,7 @@ Subject<Gpt2> gpt_subject(const CompressionOptions& s) {
       .tokenizer = {},
       .split = "valid",
       .evaluate = {},
+      .calibration_samples = 0,
       .calibration_loss = {}};
   if (!has_vocabulary) return subject;
   subject.tokenizer = data::Tokenizer::load(vocabulary);
@@ -120,6 +123,7 @@ Subject<Gpt2> gpt_subject(const CompressionOptions& s) {
   }
   if (!s.calibrate.empty()) {
     const auto tokens = tokenizer.encode(data::load_text(s.calibrate).train);
+    subject.calibration_samples = static_cast<Dim>(data::TokenLoader(tokens, 1, config.context, kCalibrationSeed).steps_per_epoch());
     subject.calibration_loss = [tokens, context = config.context](Dim batch) {
       const data::TokenLoader loader(tokens, batch, context, kCalibrationSeed);
       return [loader](const Gpt2& model, Dim index) {

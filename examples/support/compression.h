@@ -42,7 +42,8 @@ struct Subject {
   std::optional<data::Tokenizer> tokenizer;         // of a text model, if there is one
   std::string split;                                // of the data that it is judged by
   std::function<Score(const Model&, const EvalProgress&)> evaluate;  // empty without data
-  // The loss of batch `index`, of so many samples, of the data to calibrate with.
+  Dim calibration_samples = 0;  // images or windows of the data to calibrate with
+  // The loss of batch `index`, of so many samples, of them.
   std::function<std::function<Tensor(const Model&, Dim index)>(Dim batch)> calibration_loss;
 };
 

@@ -9,6 +9,7 @@
 #include "core/text.h"
 #include "examples/support/option_values.h"
 #include "examples/support/progress.h"
+#include "examples/support/system.h"
 
 namespace ashlar::support {
 namespace {
@@ -113,6 +114,7 @@ template Option& Options::add(std::string, std::optional<double>&, std::string);
 Options::Options(std::string program, std::string summary)
     : program_(std::move(program)), summary_(std::move(summary)) {
   add("help", help_, "print this help").flag_only();
+  add("version", version_, "print what the program was built from").flag_only();
   add("config", config_, "read options from a JSON file; a flag wins").value_name("FILE").flag_only();
 }
 
@@ -216,6 +218,10 @@ bool Options::parse(int argc, const char* const* argv) {
     constexpr int kWide = 110, kNarrow = 60;
     const int columns = ::isatty(STDOUT_FILENO) ? std::clamp(terminal_columns(), kNarrow, kWide) : kWide;
     std::cout << help(static_cast<std::size_t>(columns)) << std::flush;
+    return false;
+  }
+  if (version_) {
+    std::cout << program_ << ": " << build_description() << '\n';
     return false;
   }
   for (const std::filesystem::path& path : {config_base_ ? config_base_() : std::filesystem::path(), config_}) {

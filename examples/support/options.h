@@ -121,7 +121,7 @@ class Options {
   std::function<std::filesystem::path()> config_base_;
   std::function<void(const Json&, const std::string&)> config_check_;
   std::filesystem::path config_;
-  bool help_ = false;
+  bool help_ = false, version_ = false;
 };
 
 }  // namespace ashlar::support

@@ -83,7 +83,14 @@ Progress::Progress(std::ostream& out, bool terminal, int columns, Unit unit, Clo
     : line_(out, terminal, columns, std::move(clock)), unit_(unit) {}
 
 void Progress::update(const ProgressState& state) {
-  if (line_.due()) line_.show(line_.terminal() ? bar(state) : plain(state));
+  not_shown_ = state;
+  if (line_.due()) last();
+}
+
+void Progress::last() {
+  if (!not_shown_) return;
+  line_.show(line_.terminal() ? bar(*not_shown_) : plain(*not_shown_));
+  not_shown_.reset();
 }
 
 void Progress::evaluating(std::int64_t done, std::int64_t count) {

@@ -1,6 +1,7 @@
 // What the user sees while a run trains: on a terminal a bar that redraws itself, elsewhere plain lines at intervals.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <ostream>
 #include <string>
 
@@ -57,6 +58,8 @@ class Progress {
 
   // Cheap: draws at most ten times a second, without a terminal the first time and then every five seconds.
   void update(const ProgressState& state);
+  // Shows the latest state that has not been shown.
+  void last();
   // In its place while an evaluation has done so many of its batches, from 0 on; without a terminal only of one that takes
   // longer than the lines' interval.
   void evaluating(std::int64_t done, std::int64_t count);
@@ -70,6 +73,7 @@ class Progress {
 
   StatusLine line_;
   Unit unit_;
+  std::optional<ProgressState> not_shown_;
   double evaluation_began_ = 0;
 };
 

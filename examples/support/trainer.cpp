@@ -81,14 +81,19 @@ class Run {
     metrics_.write(task_.event);
     const double state = static_cast<double>(optimizer_->state_bytes()) / (1 << 20);
     progress_.message(concat("optimizer: ", options_.optimizer, ", ", printed("%.1f", state), " MiB of state"));
+    if (task_.steps_per_epoch < 1) {
+      progress_.message(concat("note: a step takes all of the training data ", printed("%.3g", 1 / task_.steps_per_epoch),
+                               " times; a smaller --batch takes it once an epoch"));
+    }
     evaluate_if_due();  // what the signal that stopped a resumed run prevented
     while (limits_.stop_before(state_.step).empty()) {
       step();
       limits_.step_done();
       evaluate_if_due();
-      if (due(options_.checkpoint_every)) aside([this] { save(); });
+      if (due(options_.checkpoint_every) || much_to_lose()) aside([this] { save(); });
     }
     report_step();
+    progress_.last();
     // A run that goes on later has other steps to log.
     if (limits_.stopped_by() != "signal") log_.add_last();
     if (options_.save) save();
@@ -193,6 +198,10 @@ class Run {
 
   bool due(std::int64_t every) const { return every > 0 && state_.step > 0 && state_.step % every == 0; }
 
+  bool much_to_lose() const {
+    return options_.save && options_.checkpoint_minutes > 0 && limits_.elapsed() - saved_time_ >= 60 * options_.checkpoint_minutes;
+  }
+
   void evaluate_if_due() {
     const Evaluation& first = task_.evaluations.front();
     if (due(options_.eval_every) && !SignalGuard::received() && !metrics_.evaluated(first.split, state_.step)) evaluate(first);
@@ -242,6 +251,7 @@ class Run {
     state_.elapsed = limits_.elapsed();
     state_.step_seconds = limits_.step_seconds();
     save_checkpoint(folder_.checkpoint(), task_.model, *optimizer_, average(), state_);
+    saved_time_ = limits_.elapsed();
   }
 
   optim::WeightAverage* average() { return average_ ? &*average_ : nullptr; }
@@ -274,8 +284,9 @@ class Run {
   RunFolder folder_;
   FolderLock lock_;
   RunState state_;
-  std::int64_t saved_at_ = -1;
   RunLimits limits_;
+  std::int64_t saved_at_ = -1;  // a step
+  double saved_time_ = limits_.elapsed();
   Progress progress_;
   StepRunner runner_;
   Metrics metrics_;

@@ -124,7 +124,9 @@ void add_loop_options(Options& options, TrainingOptions& values) {
   options.add("eval_every", values.eval_every, "evaluate every N steps; 0: at the end").at_least(0);
   options.add("keep_best", values.keep_best,
               "leave the weights with the lowest loss of all evaluations of --eval-every and the end, instead of the last");
-  options.add("checkpoint_every", values.checkpoint_every, "save every N steps; 0: at the end").at_least(0);
+  options.add("checkpoint_every", values.checkpoint_every, "save every N steps; 0: by --checkpoint-minutes alone").at_least(0);
+  options.add("checkpoint_minutes", values.checkpoint_minutes, "save when so long has gone by since the last checkpoint; 0: not for that")
+      .at_least(0);
   options.add("log_every", values.log_every, "write a line to metrics.jsonl every N steps").at_least(1);
 }
 
@@ -191,9 +193,15 @@ bool TrainingOptions::began_with(const char* key, const Json& value) const {
   return config.contains(key) && config[key] == value;
 }
 
-void take_over(const Options& options, BlockSpecs& ours, BlockSpecs its) {
-  if (options.given("layer")) return;
-  for (const std::string& place : kPlaces) take_over(options, "linear." + place, ours.at(place), its.at(place));
+void take_over_linear(const Options& options, TrainingOptions& values, BlockSpecs its) {
+  const auto kind_of = [](const std::string& spec) { return spec.substr(0, spec.find(':')); };
+  for (const std::string& place : kPlaces) {
+    std::string& ours = values.linear.at(place);
+    if (!options.given("layer")) take_over(options, "linear." + place, ours, its.at(place));
+    ASHLAR_CHECK(kind_of(ours) == kind_of(its.at(place)), "--init-from ", values.init_from.string(), ": the ", place,
+                 " matrices of these weights are ", its.at(place), ", and not ", ours, "; project them with compress, or begin "
+                 "without --init-from");
+  }
 }
 
 void apply_to_process(const TrainingOptions& values, const std::string& program) {

@@ -40,6 +40,7 @@ struct TrainingOptions {
   bool lr_scale = false;  // multiply learning rates by what suits each factor (ParamInfo::lr_scale)
   double ema = 0;      // decay of the average of the weights that is evaluated and saved; 0: the weights themselves
   std::int64_t eval_every = 0, checkpoint_every = 0;  // 0: at the end only
+  double checkpoint_minutes = 10;                      // 0: only by checkpoint_every and at the end
   std::int64_t log_every = 10;
   bool resume = false, overwrite = false;  // not both
   bool save = true;  // weights and checkpoints
@@ -71,7 +72,8 @@ template <class T>
 void take_over(const Options& options, const std::string& option, T& ours, const T& its) {
   if (!options.given(option)) ours = its;
 }
-void take_over(const Options& options, BlockSpecs& ours, BlockSpecs its);
+// The same of the weight matrices; InputError where other kinds are asked for than those weights have.
+void take_over_linear(const Options& options, TrainingOptions& values, BlockSpecs its);
 
 // Threads and determinism of the process, and the line that says what `program` runs on.
 void apply_to_process(const TrainingOptions& values, const std::string& program);

@@ -124,6 +124,24 @@ TEST_CASE("without a terminal plain lines come at intervals") {
   CHECK(contains(text, "step 50/120  loss 2.2500  lr 0.001  5000 tokens/s  elapsed 0:05  left 1:00\n"));
 }
 
+TEST_CASE("the last state is shown if it has not been") {
+  TestClock time;
+  std::ostringstream out;
+  {
+    Progress progress(out, false, 0, Unit::token, time.clock());
+    progress.update({1, 3, 0, 2.5, 1e-3, 5000, 0.1, 60});
+    progress.last();  // has been
+    progress.update({2, 3, 0, 2.25, 1e-3, 5000, 0.2, 60});
+    progress.update({3, 3, 0, 2.125, 1e-3, 5000, 0.3, 60});
+    progress.last();
+    progress.last();
+  }
+  const std::string text = out.str();
+  CHECK(std::ranges::count(text, '\n') == 2);
+  CHECK(contains(text, "step 1/3  loss 2.5000"));
+  CHECK(contains(text, "step 3/3  loss 2.1250"));
+}
+
 TEST_CASE("durations and counts are short") {
   CHECK(format_duration(0) == "0:00");
   CHECK(format_duration(59.6) == "1:00");

@@ -225,6 +225,21 @@ TEST_CASE("a checkpoint that the last step has left is not written again") {
   CHECK(arrivals.count() == 1);
 }
 
+TEST_CASE("a checkpoint is written when enough time has gone by since the last one") {
+  const TemporaryFolder folder;
+  const auto saved_by_step = [&](const std::string& name, Arguments arguments) {
+    const auto out = folder / name;
+    std::vector<bool> saved;
+    for (const char* word : {"--steps", "3"}) arguments.emplace_back(word);
+    run(out, arguments, [] {}, 1, [&](std::int64_t) { saved.push_back(std::filesystem::exists(RunFolder{out}.checkpoint())); });
+    return saved;
+  };
+  CHECK(saved_by_step("a", {"--checkpoint-minutes", "1e-9"}) == std::vector<bool>{false, true, true});
+  CHECK(saved_by_step("b", {"--checkpoint-minutes", "0"}) == std::vector<bool>{false, false, false});
+  CHECK(saved_by_step("c", {}) == std::vector<bool>{false, false, false});  // ten minutes have not gone by
+  CHECK(saved_by_step("d", {"--checkpoint-minutes", "1e-9", "--no-save"}) == std::vector<bool>{false, false, false});
+}
+
 TEST_CASE("the weights of the best evaluation are left if that is asked for") {
   const TemporaryFolder folder;
   const auto out = folder / "run";

@@ -19,7 +19,7 @@ expect 0 "" "$bin/generate" --model "$work/gpt-blast" --tokens 5
 expect 0 "" "$bin/train_gpt" --config "$work/gpt-blast/config.json" --init-from "$work/gpt-blast/model.safetensors" --steps 2 --out "$work/gpt-on"
 expect 0 "" "$bin/train_vit" --config "$work/vit-dense/config.json" --init-from "$work/vit-dense/model.safetensors" --lr 0 --steps 1 --out "$work/vit-on"
 same "training on at learning rate 0" "$work/vit-dense/model.safetensors" "$work/vit-on/model.safetensors"
-expect 2 "missing: " "$bin/train_vit" --config "$work/vit-dense/config.json" --init-from "$work/vit-a/model.safetensors" --steps 1 --out "$work/x"
+expect 2 "and not dense; project them with compress" "$bin/train_vit" --config "$work/vit-dense/config.json" --init-from "$work/vit-a/model.safetensors" --steps 1 --out "$work/x"
 expect 2 "rank must be from 1 to" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer low_rank:rank=99 --out "$work/y"
 expect 2 "is the folder of --in" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer dense --out "$work/vit-dense"
 expect 2 "--layer-at: names no place" "$bin/compress" --in "$work/vit-dense/model.safetensors" --layer dense --layer-at "" --out "$work/y"
@@ -37,6 +37,10 @@ expect 0 "" "$bin/compress" --in "$work/gpt-a/model.safetensors" --layer low_ran
 for spec in monarch:blocks=2 blast:blocks=2,rank=4 ss1:reduction=2 block_diagonal:blocks=2; do
   expect 0 "" "$bin/compress" --in "$dense" --layer $spec --calibrate "$work/images" --samples 12 --out "$work/vit-weighted" --overwrite
   if [ "$(grep -c ": relative error .*, weighted 0" "$work/out")" -eq 8 ]; then ok; else bad "compress --calibrate to $spec: $(cat "$work/out")"; fi
+done
+for samples in "20 30" "999 45"; do  # of 48 images, three batches of 15 at most
+  expect 0 "" "$bin/compress" --in "$dense" --layer low_rank:rank=4 --calibrate "$work/images" --batch 15 --samples ${samples% *} --out "$work/vit-samples" --overwrite
+  if grep -qE "calibrated by the inputs of ${samples#* } samples" "$work/out"; then ok; else bad "--samples ${samples% *}: $(grep calibrated "$work/out")"; fi
 done
 expect 2 "Valid: activation, fisher" "$bin/compress" --in "$dense" --layer low_rank:rank=4 --calibrate "$work/images" --weighting row --out "$work/y"
 expect 2 "--calibrate: all matrices are dense already" "$bin/compress" --in "$dense" --layer dense --calibrate "$work/images" --out "$work/y"
@@ -121,9 +125,9 @@ if [ -e "$work/y" ]; then bad "a refused compress left $work/y"; else ok; fi
 # the command that it prints trains on: from a run of ours, whose folder stays as it was, and from a GPT-2 that is not
 train_on() {
   expect 0 "" "$bin/compress" --layer dense "$@"
-  local printed
   printed=$(grep -o "train_[a-z]* .*--config .*" "$work/out")
-  eval "expect 0 '' \"\$bin\"/$printed --steps 1"
+  # Of a model that no program here has trained the data are not known.
+  eval "expect 0 '' \"\$bin\"/${printed/ --data DIR / --data $work/text } --steps 1"
 }
 # and on the data that a GPT-2 of nobody's run was evaluated with
 expect 0 "" "$bin/compress" --in "$work/gpt-a/model.safetensors" --layer dense --out "$work/bare"
@@ -158,6 +162,7 @@ hf, ours = json.load(open(sys.argv[1])), json.load(open(sys.argv[2]))
 json.dump({key: ours[key] if key.startswith('n_') or key == 'vocab_size' else value for key, value in hf.items()}, sys.stdout)
 " "$golden/config.json" "$work/gpt-dense/config.json" >"$work/hf-words/config.json"
 train_on --in "$work/hf-words/model.safetensors" --out "$work/hf-small"
+if grep -q "train_gpt --data DIR --config" <<<"$printed"; then ok; else bad "what is printed for a model of unknown data: $printed"; fi
 mkdir "$work/hf-words/bare"
 cp "$work/hf-words/"{config.json,model.safetensors} "$work/hf-words/bare/"
 expect 2 "$work/hf-small holds a vocabulary and $work/hf-words/bare none" "$bin/compress" --in "$work/hf-words/bare/model.safetensors" --layer dense --out "$work/hf-small" --overwrite

@@ -14,6 +14,13 @@ done
 
 # ---- bad usage and bad input: code 2, one line, nothing half-written
 expect 0 "" "$bin/train_vit" --help
+expect 0 "" "$bin/train_vit" --version
+if grep -q "^train_vit: .*, \(g++\|clang++\) [0-9.]*, " "$work/out"; then ok; else bad "--version: $(cat "$work/out")"; fi
+# More than all images in a step.
+expect 0 "" "${vit[@]}" --batch 96 --steps 1 --out "$work/all"
+if grep -q "note: a step takes all of the training data 2 times" "$work/out"; then ok; else bad "a batch larger than the data: $(cat "$work/out")"; fi
+expect 0 "" "${vit[@]}" --batch 48 --steps 1 --overwrite --out "$work/all"
+if grep -q "note: a step takes all" "$work/out"; then bad "a batch of all the data: $(cat "$work/out")"; else ok; fi
 expect 2 "did you mean --layer?" "${vit[@]}" --layr dense
 expect 2 "--width: needs a whole number, got \"sixteen\"" "${vit[@]}" --width sixteen
 expect 2 "missing does not exist; give another, or fetch data with data/download.sh" \
@@ -75,6 +82,9 @@ expect 2 "of another shape" "${vit[@]}" --width 32 --steps 30 --resume --out "$w
 same "a refused checkpoint" "$work/vit-a/checkpoint/state.safetensors" "$work/other/checkpoint/state.safetensors"
 # A file where a folder is meant, a folder where a file is, and what belongs to the other model: told what to give instead.
 expect 2 "--model $work/gpt-a/model.safetensors is a file; give its folder, $work/gpt-a" "$bin/generate" --model "$work/gpt-a/model.safetensors"
+mkdir "$work/at-work"
+cp "$work/gpt-a/config.json" "$work/at-work"
+expect 2 "--model $work/at-work: there are no weights, model.safetensors; a run of train_gpt leaves them when it ends" "$bin/generate" --model "$work/at-work"
 expect 2 "--model $work/gpt-a/checkpoint: there is no config.json; give a folder that has one" "$bin/generate" --model "$work/gpt-a/checkpoint"
 expect 2 "vit-a/config.json: belongs to a ViT, a model of train_vit; give a GPT-2" "$bin/generate" --model "$work/vit-a"
 for program in "train_vit --steps 1 --init-from" "compress --layer dense --in"; do

@@ -40,6 +40,7 @@ write least --temperature 9 --top-k 0 --top-p 0 --seed 4
 same "the likeliest token of a share of 0" "$work/text-likeliest" "$work/text-least"
 same "--top-p 1 and all" "$work/text-whole" "$work/text-three"
 differs "--top-p 0.5 and all" "$work/text-share" "$work/text-three"
+expect 0 "note: the model sees 16 tokens at a time, the last ones of the prompt's " "$bin/generate" --model "$work/gpt-a" --tokens 1 --prompt "$(printf 'word %.0s' {1..40})"
 expect 2 "--top-p: needs at most 1, got 1.5" "$bin/generate" --model "$work/gpt-a" --top-p 1.5
 write narrow --temperature 0 --device cpu --dtype bf16
 same "the first word in bf16 and f32" <(head -c 4 "$work/text-narrow") <(head -c 4 "$work/text-likeliest")

@@ -35,7 +35,7 @@ for name in vit gpt; do
   expect 0 "" "${alone[@]}" --init-from "$work/$name-a/model.safetensors" --steps 0 --out "$work/$name-own"
   same "the evaluation of a network that is not described ($name)" <(grep '"eval"' "$work/$name-e/metrics.jsonl") <(grep '"eval"' "$work/$name-own/metrics.jsonl")
   expect 2 "of another shape: " "${alone[@]}" --width 32 --init-from "$work/$name-a/model.safetensors" --steps 0 --out "$work/x"
-  expect 2 "missing: " "${alone[@]}" --layer dense --init-from "$work/$name-a/model.safetensors" --steps 0 --out "$work/x"
+  expect 2 "and not dense; project them with compress, or begin without --init-from" "${alone[@]}" --layer dense --init-from "$work/$name-a/model.safetensors" --steps 0 --out "$work/x"
 
   # weights of a network that computes something else, of the same shapes
   expect 2 "these are weights of a network with heads 2, and not 1" "${command[@]}" --init-from "$work/$name-a/model.safetensors" --heads 1 --steps 0 --out "$work/$name-h"
@@ -96,6 +96,8 @@ expect 2 "tells cat, dog, tiger apart, and --data $work/other has ape, dog, tige
   "$bin/train_vit" --resume --data "$work/other" --steps 2 --out "$work/three-classes"
 expect 2 "has done 2 steps, and --steps or --epochs would end it after 1; give more" "$bin/train_vit" --resume --steps 1 --out "$work/three-classes"
 same "the config after refused resumptions" "$work/kept" "$work/three-classes/config.json"
+expect 2 "these weights have positions of 2x2 patches, and images of 12 pixels have 3x3; give --image 8" \
+  "${vit_data[@]}" --init-from "$work/vit-a/model.safetensors" --image 12 --steps 0 --out "$work/x"
 expect 2 "--new-head needs --init-from" "${vit[@]}" --new-head --steps 0 --out "$work/x"
 
 # ---- given weights whose first positions are enough
