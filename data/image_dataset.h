@@ -16,23 +16,27 @@ struct ImageSplit {
 
 struct ImageDataset {
   ImageSplit train;
-  ImageSplit test;  // empty if there are only validation images
+  ImageSplit test;  // may be empty
   std::vector<std::string> class_names;
   std::string description;  // "CIFAR-10, binary release, in data/cifar-10-batches-bin"
-  ImageSplit valid = {};    // of a val/ folder, or what hold_out() has taken from `train`
+  ImageSplit valid = {};    // of a val/ folder, or what hold_out() has taken from `train`; else empty
 };
 
 // Reads the folder `path`, or the one folder in it that is recognised:
 //   - the CIFAR-10 binary release: data_batch_{1..5}.bin and test_batch.bin
 //   - the CIFAR-100 binary release: train.bin and test.bin, with the 100 fine labels
-//   - train/<class>/*.{png,jpg,jpeg,bmp} and the same in test/, in val/ or valid/, or in both: images of one size, unless
-//     `side` gives them one; the alphabetical order of the class folders numbers the classes
+//   - train/<class>/*.{png,jpg,jpeg,bmp} and perhaps the same in test/, in val/, valid/ or validation/, or in both; or
+//     <class>/*.{png,jpg,jpeg,bmp} of `path` itself, which are for training: images of one size, unless `side` gives them one;
+//     the alphabetical order of the class folders numbers the classes
 // A `side` above 0 makes all images side x side pixels, by resize_and_crop(). InputError that says what was looked for, or
 // which file is wrong and how, otherwise.
 ImageDataset load_images(const std::filesystem::path& path, Dim side = 0);
 
 // The same with images of side x side pixels; for side 0 as they are.
 ImageDataset resized(ImageDataset data, Dim side);
+
+// The fraction of images that are kept for validation where there are none to judge a model by.
+constexpr double kHeldOut = 0.1;
 
 // Moves `fraction` of the training images of each class, rounded, into `valid`; 0: none. Which, `seed` and the order of the
 // images within their class decide alone. InputError naming --valid-fraction if there are such already, or with the class of

@@ -1,4 +1,4 @@
-// train/<class>/<image>, and the same of test/, of val/, or of both.
+// <class>/<image> in train/ and perhaps in test/ and val/, or in the folder itself.
 #include <algorithm>
 #include <cstring>
 
@@ -30,7 +30,7 @@ bool is_folder(const fs::path& path) {
 // The subfolders in alphabetical order.
 std::vector<std::string> class_folders(const fs::path& split) {
   ASHLAR_CHECK(is_folder(split), kWhat, ": the folder ", split.string(),
-               " does not exist; needed are train/<class>/ and test/<class>/ or val/<class>/");
+               " does not exist; needed are train/<class>/, and test/<class>/ or val/<class>/ if there are such");
   std::vector<std::string> names;
   for (const fs::path& entry : sorted_entries(split, kWhat))
     if (is_folder(entry)) names.push_back(entry.filename().string());
@@ -52,10 +52,14 @@ void check_same_classes(const fs::path& train, const std::vector<std::string>& c
 
 // The folder of the validation images; an empty path if there is none.
 fs::path validation_folder(const fs::path& folder) {
-  const fs::path val = folder / "val", valid = folder / "valid";
-  const bool has_val = is_folder(val), has_valid = is_folder(valid);
-  ASHLAR_CHECK(!has_val || !has_valid, kWhat, ": ", folder.string(), " holds both val/ and valid/; leave one of them there");
-  return has_val ? val : has_valid ? valid : fs::path();
+  fs::path found;
+  for (const char* name : {"val", "valid", "validation"}) {
+    if (!is_folder(folder / name)) continue;
+    ASHLAR_CHECK(found.empty(), kWhat, ": ", folder.string(), " holds both ", found.filename().string(), "/ and ", name,
+                 "/; leave one of them there");
+    found = folder / name;
+  }
+  return found;
 }
 
 // What lies in class folders and is no image.
@@ -74,13 +78,15 @@ ImageSplit read_split(const fs::path& split, const std::vector<std::string>& cla
   std::vector<std::int32_t> labels;
   for (std::size_t c = 0; c < classes.size(); ++c) {
     const std::size_t before = files.size();
+    const int folders_before = others.folders;
     for (const fs::path& entry : sorted_entries(split / classes[c], kWhat)) {
       if (is_folder(entry)) ++others.folders;
       else if (is_image(entry)) files.push_back(entry);
       else ++others.files;
     }
     ASHLAR_CHECK(files.size() > before, kWhat, ": the class folder ", (split / classes[c]).string(),
-                 " holds no images (*.png, *.jpg, *.jpeg, *.bmp)");
+                 " holds no images (*.png, *.jpg, *.jpeg, *.bmp)",
+                 others.folders > folders_before ? ", only folders; what lies in them is not read: put it into the class folder" : "");
     labels.resize(files.size(), static_cast<std::int32_t>(c));
   }
   return {read_images(files, side), Array::from(labels, {static_cast<Dim>(files.size())})};
@@ -112,27 +118,40 @@ Array read_images(const std::vector<fs::path>& files, Dim side) {
   return images;
 }
 
-bool holds_class_folders(const fs::path& folder) {
-  return is_folder(folder / "train") || is_folder(folder / "test");
+bool holds_splits(const fs::path& folder) { return is_folder(folder / "train") || is_folder(folder / "test"); }
+
+bool holds_classes(const fs::path& folder) {
+  const auto holds_images = [](const fs::path& entry) {
+    std::error_code failure;  // closed folders hold none
+    return std::ranges::any_of(fs::directory_iterator(entry, failure), is_image);
+  };
+  return std::ranges::count_if(sorted_entries(folder, kWhat), holds_images) >= 2;
 }
 
 ImageDataset load_class_folders(const fs::path& folder, Dim side) {
   ImageDataset data;
-  const fs::path train = folder / "train", valid = validation_folder(folder);
-  std::vector<std::pair<fs::path, ImageSplit*>> others;
-  if (!valid.empty()) others.emplace_back(valid, &data.valid);
-  if (valid.empty() || is_folder(folder / "test")) others.emplace_back(folder / "test", &data.test);
+  fs::path train = folder, valid, test;  // empty if there is none
+  if (holds_splits(folder)) {
+    train = folder / "train";
+    valid = validation_folder(folder);
+    if (is_folder(folder / "test")) test = folder / "test";
+  }
   data.class_names = class_folders(train);
-  for (const auto& [path, split] : others) check_same_classes(train, data.class_names, path);
+  for (const fs::path& other : {valid, test})
+    if (!other.empty()) check_same_classes(train, data.class_names, other);
   PassedOver passed_over;
   data.train = read_split(train, data.class_names, side, passed_over);
   const Shape shape = data.train.images.shape();
-  for (const auto& [path, split] : others) {
-    *split = read_split(path, data.class_names, side, passed_over);
-    const Shape its = split->images.shape();
+  const auto read_other = [&](const fs::path& path) {
+    if (path.empty()) return ImageSplit();
+    ImageSplit split = read_split(path, data.class_names, side, passed_over);
+    const Shape its = split.images.shape();
     ASHLAR_CHECK(its[2] == shape[2] && its[3] == shape[3], kWhat, ": the images of ", path.string(), " are ", its[3], "x",
                  its[2], " pixels, those of ", train.string(), " ", shape[3], "x", shape[2], kOneSize);
-  }
+    return split;
+  };
+  data.valid = read_other(valid);
+  data.test = read_other(test);
   data.description = concat(data.class_names.size(), " class folders of ", shape[3], "x", shape[2], " images in ",
                             folder.string(), passed_over.text());
   return data;

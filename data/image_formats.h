@@ -11,7 +11,8 @@ ImageDataset load_cifar10(const std::filesystem::path& folder);
 bool holds_cifar100(const std::filesystem::path& folder);
 ImageDataset load_cifar100(const std::filesystem::path& folder);
 
-bool holds_class_folders(const std::filesystem::path& folder);
+bool holds_splits(const std::filesystem::path& folder);   // train/ or test/
+bool holds_classes(const std::filesystem::path& folder);  // at least two folders with images
 ImageDataset load_class_folders(const std::filesystem::path& folder, Dim side);  // as load_images()
 
 // The (3, H, W) u8 pixels of a PNG, JPEG or BMP file as they lie there, whatever orientation EXIF has for them (as torchvision

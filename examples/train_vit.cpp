@@ -36,7 +36,8 @@ struct Settings {
 
 void add_options(Options& options, Settings& s) {
   s.training.out = "runs/vit";
-  add_training_options(options, s.training, "folder with CIFAR-10 or CIFAR-100 (binary), or images in train/CLASS/ and test/CLASS/ or val/CLASS/");
+  add_training_options(options, s.training, "folder with CIFAR-10 or CIFAR-100 (binary), or images in CLASS/, or in train/CLASS/ "
+                       "and perhaps test/CLASS/ or val/CLASS/; without these a tenth is kept for validation");
   options.group("Model");
   options.add("width", s.vit.width, "width of the residual stream").at_least(1);
   options.add("depth", s.vit.depth, "number of blocks").at_least(0);
@@ -56,7 +57,7 @@ void add_options(Options& options, Settings& s) {
   options.group("Images");
   options.add("valid_fraction", s.valid_fraction,
               "share of the training images of each class, chosen by --seed, that is kept for validation: --eval-every and "
-              "--keep-best judge by it, and the test images are left for the end; 0: none")
+              "--keep-best judge by it, and the test images are left for the end; 0: none, or a tenth if no others are there")
       .at_least(0)
       .at_most(0.99);
   options.group("Augmentation");
@@ -126,12 +127,13 @@ void check_classes(const TrainingOptions& t, const std::vector<std::string>& nam
                "--new-head --init-from ", run.model().string());
 }
 
-data::ImageDataset find_data(const Settings& s) {
+data::ImageDataset find_data(Settings& s) {
   constexpr std::uint64_t kSeed = 1;  // runs of all seeds learn and are tested on the same
   const std::filesystem::path& given = s.training.data;
   data::ImageDataset dataset =
-      data::hold_out(given.empty() ? data::resized(data::procedural_images(kSeed), s.image) : data::load_images(given, s.image),
-                     s.valid_fraction, s.training.seed);
+      given.empty() ? data::resized(data::procedural_images(kSeed), s.image) : data::load_images(given, s.image);
+  if (dataset.test.size() + dataset.valid.size() == 0 && s.valid_fraction == 0) s.valid_fraction = data::kHeldOut;
+  dataset = data::hold_out(std::move(dataset), s.valid_fraction, s.training.seed);
   const Dim valid = dataset.valid.size(), test = dataset.test.size();
   std::printf("data: %s, %lld training%s%s images, %s\n", dataset.description.c_str(),
               static_cast<long long>(dataset.train.size()),

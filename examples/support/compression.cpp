@@ -27,6 +27,14 @@ OrderedJson config_to_train_on(const std::filesystem::path& file) {
   return config;
 }
 
+// The images that train_vit has kept for validation when it trained on the same, or would have.
+data::ImageDataset held_out_by_run(data::ImageDataset dataset, const std::filesystem::path& config_file) {
+  const JsonObject config(read_json(config_file), config_file.string());
+  const double fraction = config.number("valid_fraction", 0);
+  const std::int64_t seed = config.integer("seed", 1);
+  return data::hold_out(std::move(dataset), fraction > 0 ? fraction : data::kHeldOut, static_cast<std::uint64_t>(seed));
+}
+
 // What train_gpt needs to know of a model that may be one of Hugging Face's, whose config has keys that it does not know, and
 // does not say what to train it on.
 OrderedJson gpt_config_json(const CompressionOptions& s, const std::filesystem::path& file, GptConfig config) {
@@ -70,7 +78,8 @@ Subject<Vit> vit_subject(const CompressionOptions& s, const SafetensorsFile& wei
       .calibration_samples = 0,
       .calibration_loss = {}};
   if (!s.data.empty()) {
-    const data::ImageDataset dataset = data::load_images(s.data, config.image);
+    data::ImageDataset dataset = data::load_images(s.data, config.image);
+    if (dataset.test.size() + dataset.valid.size() == 0) dataset = held_out_by_run(std::move(dataset), config_file);
     const bool has_test = dataset.test.size() > 0;
     if (!has_test) subject.split = "valid";
     const data::ImageEvaluation images(has_test ? dataset.test : dataset.valid, s.batch,

@@ -79,7 +79,7 @@ TEST_CASE("validation_images_have_a_folder_of_their_own", "[data]") {
   TemporaryFolder folder;
   write_class_folders(folder.path());
   const auto error = [&] { return error_of([&] { load_images(folder.path()); }); };
-  const std::string name = GENERATE("val", "valid");
+  const std::string name = GENERATE("val", "valid", "validation");
   fs::copy(folder.path() / "test", folder.path() / name, fs::copy_options::recursive);
   ImageDataset data = load_images(folder.path());
   REQUIRE(data.train.size() == 5);
@@ -96,7 +96,7 @@ TEST_CASE("validation_images_have_a_folder_of_their_own", "[data]") {
   REQUIRE(contains(error(), "class 'yak' is missing in " + (folder.path() / "train").string()));
   fs::remove(folder.path() / name / "yak");
   fs::create_directory(folder.path() / (name == "val" ? "valid" : "val"));
-  REQUIRE(contains(error(), "holds both val/ and valid/; leave one of them there"));
+  REQUIRE(contains(error(), concat("holds both val/ and ", name == "val" ? "valid" : name, "/; leave one of them there")));
 }
 
 TEST_CASE("damaged_class_folders_are_reported", "[data]") {
@@ -178,16 +178,32 @@ TEST_CASE("damaged_class_folders_are_reported", "[data]") {
     write_image(folder.path() / "test/bee/x.png", 5, 3, 1);
     REQUIRE(contains(error(), "class 'bee' is missing in " + (folder.path() / "train").string()));
   }
-  SECTION("no test folder") {
-    fs::remove_all(folder.path() / "test");
-    REQUIRE(contains(error(), (folder.path() / "test").string() + " does not exist"));
+  SECTION("class with folders of images") {
+    write_image(folder.path() / "train/bee/more/x.png", 5, 3, 1);
+    fs::create_directory(folder.path() / "test/bee");
+    REQUIRE(contains(error(), "train/bee holds no images (*.png, *.jpg, *.jpeg, *.bmp), only folders; what lies in them is not read"));
   }
   SECTION("no class folders") {
     fs::remove_all(folder.path() / "train");
-    REQUIRE(contains(error(), (folder.path() / "train").string() + " does not exist; needed are train/<class>/ and test/<class>/"));
+    REQUIRE(contains(error(), (folder.path() / "train").string() + " does not exist; needed are train/<class>/, and test/<class>/"));
     fs::create_directories(folder.path() / "train");
     REQUIRE(contains(error(), "holds no class folders"));
   }
+}
+
+TEST_CASE("class_folders_alone_are_for_training", "[data]") {
+  TemporaryFolder folder;
+  write_class_folders(folder.path());
+  fs::remove_all(folder.path() / "test");
+  const fs::path given = GENERATE(".", "train");  // without the other splits, and without a folder for the one
+  const ImageDataset data = load_images(folder.path() / given);
+  REQUIRE(data.class_names == std::vector<std::string>{"ant", "zebra"});
+  REQUIRE(data.train.labels.to_vector<std::int32_t>() == std::vector<std::int32_t>{0, 0, 0, 1, 1});
+  REQUIRE((data.test.size() == 0 && data.valid.size() == 0));
+
+  // One class is none to tell from another, and is more likely a folder of something else.
+  fs::remove_all(folder.path() / "train/ant");
+  REQUIRE(contains(error_of([&] { load_images(folder.path() / "train"); }), "nothing recognised"));
 }
 
 TEST_CASE("a_folder_without_images_says_what_was_looked_for", "[data]") {

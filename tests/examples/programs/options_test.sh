@@ -98,6 +98,19 @@ is "splits of training and validation" "$(splits_of two-run)" "1 valid 2 valid "
 expect 0 "" "$bin/compress" --in "$work/two-run/model.safetensors" --layer dense --data "$work/three" --out "$work/two-dense"
 if grep -q "; valid " "$work/out"; then ok; else bad "images that compress evaluates with: $(cat "$work/out")"; fi
 
+# Without other images, a tenth of the training images is kept for validation: in every run with this seed, and by compress.
+run alone --data "$work/images/train" --steps 4
+if grep -q "44 training and 4 validation images" "$work/out"; then ok; else bad "no tenth of class folders is kept: $(head -3 "$work/out")"; fi
+run tenth --data "$work/images/train" --valid-fraction 0.1 --steps 4
+same "a tenth by itself and when asked for" "$(weights alone)" "$(weights tenth)"
+run alone-half --data "$work/images/train" --steps 2
+expect 0 "" "$bin/train_vit" --resume --steps 4 --out "$work/alone-half"
+same "a resumed run with a tenth" "$(weights alone)" "$(weights alone-half)"
+expect 2 "--resume and --seed 2, with which the run did not begin" "$bin/train_vit" --resume --steps 6 --seed 2 --out "$work/alone-half"
+expect 0 "" "$bin/compress" --in "$work/alone/model.safetensors" --layer dense --data "$work/images/train" --out "$work/alone-dense"
+loss=$(grep '"split":"valid"' "$work/alone/metrics.jsonl" | grep -oE '"loss":[0-9]\.[0-9]{3}')
+if grep -q "; valid loss ${loss#*:}" "$work/out"; then ok; else bad "images that compress evaluates with: $(cat "$work/out")"; fi
+
 declare -n command=gpt
 run recompute --recompute
 same "activations that are computed again" "$(weights gpt)" "$(weights recompute)"
