@@ -106,6 +106,8 @@ TextDataset load_text(const fs::path& path) {
   std::error_code failure;
   ASHLAR_CHECK(!fs::is_regular_file(path, failure), kWhat, ": ", path.string(),
                " is neither a folder nor a .txt; if it is text, let its name end so");
+  ASHLAR_CHECK(fs::exists(path, failure) || lowercase(path.extension().string()) != ".txt", kWhat, ": the file ", path.string(),
+               " does not exist");
   const auto folder = find_dataset(path, holds_text, kWhat);
   if (!folder) {
     const auto lone = find_dataset(path, [](const fs::path& entry) { return !find_lone_text(entry).empty(); }, kWhat);
@@ -118,8 +120,11 @@ TextDataset load_text(const fs::path& path) {
       describe_folder(path), "; data/download.sh wikitext2 fetches WikiText-2");
   const fs::path train = find_split(*folder, "train"), valid = find_split(*folder, "valid"), test = find_split(*folder, "test");
   const fs::path lone = find_lone_text(*folder);
-  if (train == valid || (!lone.empty() && ((train == lone && valid.empty()) || (valid == lone && train.empty())))) {
-    return split_text(train.empty() ? valid : train);
+  const bool alone = train == valid || (!lone.empty() && ((train == lone && valid.empty()) || (valid == lone && train.empty())));
+  if (alone || (!train.empty() && valid.empty() && !test.empty())) {
+    TextDataset data = split_text(train.empty() ? valid : train);
+    if (!test.empty()) data.test = read_text(test);
+    return data;
   }
   bool wikitext = false;
   const auto read = [&](const char* split, const fs::path& file) {

@@ -24,9 +24,17 @@ void LinearMap::check_input(const Array& x) const {
   if (observer_) observer_(x.as_rows());
 }
 
+void LinearMap::check_output(const Array& x, const Array& y) const {
+  ASHLAR_CHECK(y.shape() == x.shape().as_rows().with(-1, out_) && y.dtype() == x.dtype(), "linear map ", scope().path(), " (",
+               spec(), "): forward of x ", x.shape().as_rows(), " ", x.dtype(), " must be (rows, out) = ",
+               x.shape().as_rows().with(-1, out_), " of the same dtype, and is ", y.shape(), " ", y.dtype(),
+               "; factors are kept in f32: F::cast(factor, x.dtype()) before operations that take the dtype of the first operand");
+}
+
 Tensor LinearMap::operator()(const Tensor& x) const {
   check_input(x.value());
   const Tensor y = forward(F::reshape(x, x.shape().as_rows()), bias_);
+  check_output(x.value(), y.value());
   return F::reshape(y, x.shape().with(-1, out_));
 }
 

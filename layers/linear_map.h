@@ -61,7 +61,7 @@ class LinearMap : public Module {
   Dim out_features() const { return out_; }
 
  protected:
-  // x (R, in) -> (R, out); `bias` (out) or undefined.
+  // x (R, in) -> (R, out) of its dtype; `bias` (out) or undefined.
   virtual Tensor forward(const Tensor& x, const Tensor& bias) const = 0;
   // For maps that compute GELU together with what is before or behind it.
   virtual F::Activation forward_gelu(const Tensor& x, const Tensor& bias, kernels::Gelu kind) const {
@@ -91,6 +91,7 @@ class LinearMap : public Module {
 
  private:
   void check_input(const Array& x) const;  // (…, in); shows it to the observer
+  void check_output(const Array& x, const Array& y) const;  // what forward() made of it
   void check_projection(const Array& dense, const ProjectionOptions& options) const;
 
   Dim in_, out_;

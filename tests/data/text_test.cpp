@@ -113,6 +113,15 @@ TEST_CASE("of_a_single_text_the_last_tenth_is_kept_for_validation", "[data]") {
   REQUIRE(load_text(folder.path()).train == "one");
 }
 
+TEST_CASE("of_a_text_beside_a_test_the_last_tenth_is_kept_for_validation", "[data]") {
+  TemporaryFolder folder;
+  const auto file = folder.write("train.txt", std::string(100, 'a'));
+  folder.write("test.txt", "three");
+  const TextDataset data = load_text(folder.path());
+  REQUIRE((data.train.size() == 90 && data.valid.size() == 10 && data.test == "three"));
+  REQUIRE(data.description == file.string() + ", whose last tenth is kept for validation");
+}
+
 TEST_CASE("a_single_text_is_split_whatever_its_name_says", "[data]") {
   for (const char* name : {"constraints.txt", "validated.txt", "train_valid.txt"}) {
     TemporaryFolder folder;
@@ -174,6 +183,8 @@ TEST_CASE("a_folder_without_text_says_what_is_missing", "[data]") {
   REQUIRE(contains(error(), "a single .txt"));
   REQUIRE(contains(error(), "it holds notes.txt, readme.txt"));
   REQUIRE(contains(error_of([&] { load_text(folder.write("notes.md", "hello")); }), "notes.md is neither a folder nor a .txt; if it is text, let its name end so"));
+  const auto missing = folder / "none.txt";
+  REQUIRE(contains(error_of([&] { load_text(missing); }), "the file " + missing.string() + " does not exist"));
   folder.write("train.txt", "hello");
   REQUIRE(contains(error(), "no file for the valid split"));
   const auto file = folder.write("valid.txt", "");

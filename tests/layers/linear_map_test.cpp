@@ -50,6 +50,30 @@ TEST_CASE("a map of the user's own takes the place of one by a spec in a model")
   REQUIRE(contains(error_of<Error>([] { Linear(std::unique_ptr<LinearMap>()); }), "Linear: there is no map"));
 }
 
+TEST_CASE("a map whose output has another shape or dtype than it must is told so") {
+  // y = x Aᵀ with A = I, as matmul has it of the left operand's dtype.
+  struct Turned final : LinearMap {
+    Turned(const Scope& scope, Dim size, bool turn_back)
+        : LinearMap(scope, size, size, {}), a(param("a", {size, size}, init::normal(1), {})), back(turn_back) {}
+    Array to_dense() const override { return on_host(a); }
+    LinearCost cost(Dim) const override { return {}; }
+    std::string spec() const override { return "turned"; }
+    void fit(const Array&, const ProjectionOptions&) override {}
+    Tensor forward(const Tensor& x, const Tensor&) const override {
+      const Tensor y = F::matmul(a, F::transpose(x, 0, 1));
+      return back ? F::transpose(y, 0, 1) : y;
+    }
+    Tensor a;
+    bool back;
+  };
+  const auto error = [](bool back, DType dtype) {
+    return error_of<InputError>([&] { Turned(Scope::root(DType::f32, 1), 4, back)(Tensor::leaf(randn({3, 4}, dtype, 1))); });
+  };
+  REQUIRE(error(true, DType::f32).empty());
+  REQUIRE(contains(error(false, DType::f32), "(turned): forward of x (3, 4) f32 must be (rows, out) = (3, 4) of the same dtype, and is (4, 3) f32"));
+  REQUIRE(contains(error(true, DType::bf16), "and is (3, 4) f32; factors are kept in f32: F::cast(factor, x.dtype())"));
+}
+
 TEST_CASE("dense satisfies the contract of linear maps") {
   linear_map_suite({{"dense", 1, 1}, {"dense", 7, 5}, {"dense", 16, 33}}, 0.0);
   initial_variance_matches("dense", 64, 96);
