@@ -1,4 +1,5 @@
 // train_gpt: trains a GPT-2 on WikiText, any text in two splits or in one file, or the project's own sources.
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -100,6 +101,14 @@ void load_given_weights(Gpt2& model, const std::filesystem::path& path) {
   }
 }
 
+// What cannot be built or trained is told by one of its blocks, before data are read.
+void check_settings(const Settings& s) {
+  GptConfig small = s.gpt;
+  small.vocab = small.context = 1;
+  small.depth = std::min<Dim>(small.depth, 1);
+  check_optimizer(Gpt2(Scope::root(s.training.compute_dtype(), s.training.seed), small), s.training);
+}
+
 void run(int argc, char** argv) {
   Settings s;
   Options options("train_gpt", "Trains a GPT-2 on text and leaves the run in --out.");
@@ -116,13 +125,14 @@ void run(int argc, char** argv) {
                "--out ", t.out.string(), " holds a vocabulary, which the run's own would replace; give it as --tokenizer too, "
                "or another --out");
   apply_to_process(t, options.program());
+  s.gpt.linear = t.linear;
+  check_settings(s);
 
   const data::TextDataset text = t.data.empty() ? data::embedded_text() : data::load_text(t.data);
   std::printf("data: %s\n", text.description.c_str());
   const data::Tokenizer tokenizer = find_tokenizer(s, text);
   s.gpt.vocab = rows_of(s, tokenizer);
   s.gpt.end_of_text = tokenizer.end_of_text();
-  s.gpt.linear = t.linear;
   auto train_tokens = tokenizer.encode(text.train);
   const auto split_of = [&](const std::string& held_out) {
     return text_split(held_out, tokenizer, t.batch_part(), s.gpt.context, s.eval_windows);

@@ -1,4 +1,5 @@
 // train_vit: trains a vision transformer on CIFAR, a folder of images, or images that it draws itself.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <iterator>
@@ -147,6 +148,15 @@ data::ImageDataset find_data(Settings& s) {
   return dataset;
 }
 
+// What cannot be built or trained is told by one of its blocks, before data are read.
+void check_settings(const Settings& s) {
+  VitConfig small = s.vit;
+  small.image = s.image > 0 ? s.image : small.patch;
+  small.classes = 1;
+  small.depth = std::min<Dim>(small.depth, 1);
+  check_optimizer(Vit(Scope::root(s.training.compute_dtype(), s.training.seed), small), s.training);
+}
+
 void run(int argc, char** argv) {
   Settings s;
   Options options("train_vit", "Trains a vision transformer on images and leaves the run in --out.");
@@ -162,13 +172,14 @@ void run(int argc, char** argv) {
   const TrainingOptions& t = s.training;
   RunFolder{t.out}.check(t.start());
   apply_to_process(t, options.program());
+  s.vit.linear = t.linear;
+  s.vit.gelu = gelu_named(s.gelu);
+  check_settings(s);
 
   const data::ImageDataset dataset = find_data(s);
   check_classes(t, dataset.class_names);
   s.vit.image = dataset.train.images.size(2);
   s.vit.classes = static_cast<Dim>(dataset.class_names.size());
-  s.vit.linear = t.linear;
-  s.vit.gelu = gelu_named(s.gelu);
 
   Vit model(Scope::root(t.compute_dtype(), t.seed, Device::parse(t.device)), s.vit);
   if (!t.resume && !t.init_from.empty()) load(model, s);

@@ -297,6 +297,12 @@ class Run {
 
 }  // namespace
 
+void check_optimizer(const Module& model, const TrainingOptions& options) {
+  optim::OptimizerConfig config = optimizer_config(options);
+  config.parameters.groups.clear();
+  optim::make_optimizer(model.parameters(), config);
+}
+
 ModelEvent model_event(const Module& model, std::int64_t macs, std::int64_t dense_macs, const TrainingOptions& options) {
   const ModelCost cost = cost_of(model);
   return {.parameters = cost.parameters,

@@ -46,6 +46,10 @@ struct TrainingTask {
 // `macs` and `dense_macs` are those of a sample or token.
 ModelEvent model_event(const Module& model, std::int64_t macs, std::int64_t dense_macs, const TrainingOptions& options);
 
+// InputError unless the model can be trained by the optimizer with its settings, for programs to tell before they read data,
+// which may take minutes. The model may be one block of the whole one, to whose parameters --groups are left.
+void check_optimizer(const Module& model, const TrainingOptions& options);
+
 // Runs to the end and leaves config.json, metrics.jsonl, checkpoint/, model.safetensors and report.html in options.out,
 // which no other run may enter meanwhile. Nothing of an earlier run is touched before everything given is known to be good.
 // A loss or gradient that is not finite ends the run with a Divergence that names the step and the gradient, before anything

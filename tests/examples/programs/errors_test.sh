@@ -28,6 +28,11 @@ expect 2 "missing does not exist; give another, or fetch data with data/download
 mkdir "$work/empty"
 expect 2 "images: the folder $work/empty is empty" "$bin/train_vit" --data "$work/empty" --out "$work/x"
 expect 2 "text: the folder $work/empty is empty" "$bin/train_gpt" --data "$work/empty" --out "$work/x"
+# What has nothing to do with the data is told before they are read.
+expect 2 "width 30 must be a multiple of heads 4" "$bin/train_gpt" --data "$work/empty" --width 30 --heads 4 --out "$work/x"
+expect 2 "adamw: betas must be in [0, 1), got 0.9 and 3" "$bin/train_gpt" --data "$work/empty" --optim.beta2 3 --out "$work/x"
+expect 2 "did you mean 'rank'?" "$bin/train_vit" --data "$work/empty" --layer blast:blocks=3,rnk=2 --out "$work/x"
+expect 2 "image size 10 must be a multiple of patch 4" "$bin/train_vit" --data "$work/empty" --image 10 --out "$work/x"
 mkdir "$work/cifar"
 head -c 5000 /dev/zero >"$work/cifar/test_batch.bin"
 for i in 1 2 3 4 5; do head -c 5000 /dev/zero >"$work/cifar/data_batch_$i.bin"; done
