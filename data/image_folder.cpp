@@ -85,8 +85,8 @@ ImageSplit read_split(const fs::path& split, const std::vector<std::string>& cla
       else ++others.files;
     }
     ASHLAR_CHECK(files.size() > before, kWhat, ": the class folder ", (split / classes[c]).string(),
-                 " holds no images (*.png, *.jpg, *.jpeg, *.bmp)",
-                 others.folders > folders_before ? ", only folders; what lies in them is not read: put it into the class folder" : "");
+                 " holds no images (*.png, *.jpg, *.jpeg, *.bmp)", others.folders == folders_before ? "" :
+                 ", only folders; what lies in them is not read: put it into the class folder");
     labels.resize(files.size(), static_cast<std::int32_t>(c));
   }
   return {read_images(files, side), Array::from(labels, {static_cast<Dim>(files.size())})};

@@ -17,7 +17,8 @@ struct TextDataset {
 // Reads the folder `path`, or the one folder in it that is recognised: files wiki.{train,valid,test} ending in .tokens or
 // .raw, otherwise files ending in .txt with train or valid in the name, or test where a word of it begins; the test split
 // may be missing. Of a training text beside a test, of the one .txt that is all there is, or of `path` itself if it is one,
-// the last tenth is for validation. InputError that says what was looked for, or which file is missing, empty, too short or ambiguous, otherwise.
+// the last tenth is for validation. InputError that says what was looked for, or which file is missing, empty, too short or
+// ambiguous, otherwise.
 TextDataset load_text(const std::filesystem::path& path);
 
 // The project's own sources and documentation, compiled into the program: of every ten blocks of lines nine

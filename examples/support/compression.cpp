@@ -27,8 +27,11 @@ OrderedJson config_to_train_on(const std::filesystem::path& file) {
   return config;
 }
 
-// The images that train_vit has kept for validation when it trained on the same, or would have.
-data::ImageDataset held_out_by_run(data::ImageDataset dataset, const std::filesystem::path& config_file) {
+// Images of one size; where all are for training, without those that train_vit kept for validation when it trained on the same,
+// or would have.
+data::ImageDataset images_of_run(const std::filesystem::path& path, Dim size, const std::filesystem::path& config_file) {
+  data::ImageDataset dataset = data::load_images(path, size);
+  if (dataset.test.size() + dataset.valid.size() > 0) return dataset;
   const JsonObject config(read_json(config_file), config_file.string());
   const double fraction = config.number("valid_fraction", 0);
   const std::int64_t seed = config.integer("seed", 1);
@@ -78,8 +81,7 @@ Subject<Vit> vit_subject(const CompressionOptions& s, const SafetensorsFile& wei
       .calibration_samples = 0,
       .calibration_loss = {}};
   if (!s.data.empty()) {
-    data::ImageDataset dataset = data::load_images(s.data, config.image);
-    if (dataset.test.size() + dataset.valid.size() == 0) dataset = held_out_by_run(std::move(dataset), config_file);
+    const data::ImageDataset dataset = images_of_run(s.data, config.image, config_file);
     const bool has_test = dataset.test.size() > 0;
     if (!has_test) subject.split = "valid";
     const data::ImageEvaluation images(has_test ? dataset.test : dataset.valid, s.batch,
@@ -87,7 +89,7 @@ Subject<Vit> vit_subject(const CompressionOptions& s, const SafetensorsFile& wei
     subject.evaluate = [images](const Vit& model, const EvalProgress& progress) { return evaluate(model, images, progress); };
   }
   if (!s.calibrate.empty()) {
-    const data::ImageDataset dataset = data::load_images(s.calibrate, config.image);
+    const data::ImageDataset dataset = images_of_run(s.calibrate, config.image, config_file);
     subject.calibration_samples = dataset.train.size();
     const bool tell_classes = s.calibrate != s.data;  // else they have been told
     subject.calibration_loss = [train = dataset.train, seen = normalisation_of({config_file}, dataset, tell_classes)](Dim batch) {

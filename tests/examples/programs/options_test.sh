@@ -110,6 +110,8 @@ expect 2 "--resume and --seed 2, with which the run did not begin" "$bin/train_v
 expect 0 "" "$bin/compress" --in "$work/alone/model.safetensors" --layer dense --data "$work/images/train" --out "$work/alone-dense"
 loss=$(grep '"split":"valid"' "$work/alone/metrics.jsonl" | grep -oE '"loss":[0-9]\.[0-9]{3}')
 if grep -q "; valid loss ${loss#*:}" "$work/out"; then ok; else bad "images that compress evaluates with: $(cat "$work/out")"; fi
+expect 0 "" "$bin/compress" --in "$work/alone/model.safetensors" --layer low_rank:rank=4 --calibrate "$work/images/train" --batch 1 --samples 99 --out "$work/alone-low"
+if grep -q "inputs of 44 samples" "$work/out"; then ok; else bad "images that compress calibrates with: $(cat "$work/out")"; fi
 
 declare -n command=gpt
 run recompute --recompute
