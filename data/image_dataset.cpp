@@ -103,7 +103,7 @@ ImageDataset load_images(const fs::path& path, Dim side) {
       folder, "images: nothing recognised in ", path.string(),
       "; looked for CIFAR-10 (data_batch_1.bin … data_batch_5.bin, test_batch.bin), CIFAR-100 (train.bin, "
       "test.bin) or train/<class>/*.{png,jpg,jpeg,bmp}, perhaps with test/<class>/… or val/<class>/…, there and in its "
-      "subfolders, or for <class>/*.{png,jpg,jpeg,bmp} there; ",
+      "subfolders, or at least two <class>/*.{png,jpg,jpeg,bmp} there; ",
       describe_folder(path), packed_hint(path));
   if (holds_cifar10(*folder)) return resized(load_cifar10(*folder), side);
   if (holds_cifar100(*folder)) return resized(load_cifar100(*folder), side);
