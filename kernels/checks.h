@@ -14,6 +14,19 @@ inline void check_rows(std::string_view operation, std::string_view name, const 
   ASHLAR_CHECK(view.dtype == dtype, operation, ": ", name, " is ", view.dtype, " but must be ", dtype);
 }
 
+// What goes through a layer, x (R, n) and y (R, m).
+inline void check_inputs_and_outputs(std::string_view operation, const ConstView& x, const ConstView& y) {
+  check_rows(operation, "x", x, x.dtype);
+  check_rows(operation, "y", y, x.dtype);
+  ASHLAR_CHECK(x.size(0) == y.size(0), operation, ": x ", x.shape, " and y ", y.shape, " must have as many rows");
+}
+
+// The gradient of x; an absent one passes.
+inline void check_input_gradient(std::string_view operation, const ConstView& x, const ConstView& dx) {
+  check_rows(operation, "dx", dx, x.dtype);
+  ASHLAR_CHECK(!dx || dx.shape == x.shape, operation, ": dx ", dx.shape, " must have the shape of x ", x.shape);
+}
+
 // Row-major without gaps, of the shape and the dtype; an absent view passes.
 inline void check_contiguous(std::string_view operation, std::string_view name, const ConstView& view,
                              const Shape& shape, DType dtype) {

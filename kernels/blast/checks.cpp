@@ -8,9 +8,7 @@ namespace ashlar::kernels::blast {
 Sizes check(std::string_view operation, const ConstView& x, const ConstView& y, const ConstView& u,
             const ConstView& v, const ConstView& s, const ConstView& bias, const ConstView& kept) {
   const DType master = master_dtype(x.dtype);
-  check_rows(operation, "x", x, x.dtype);
-  check_rows(operation, "y", y, x.dtype);
-  ASHLAR_CHECK(x.size(0) == y.size(0), operation, ": x ", x.shape, " and y ", y.shape, " must have as many rows");
+  check_inputs_and_outputs(operation, x, y);
   const auto check_factor = [&](const ConstView& factor, std::string_view name) {
     ASHLAR_CHECK(factor.shape.ndim() == 3 && factor.size(0) >= 1, operation, ": ", name,
                  " must be (blocks, features, r), got ", factor.shape);
@@ -43,8 +41,7 @@ Sizes check(std::string_view operation, const ConstView& x, const ConstView& y, 
 void check_gradients(std::string_view operation, const ConstView& x, const ConstView& u, const ConstView& v,
                      const ConstView& s, const ConstView& dx, const ConstView& du, const ConstView& dv,
                      const ConstView& ds) {
-  check_rows(operation, "dx", dx, x.dtype);
-  ASHLAR_CHECK(!dx || dx.shape == x.shape, operation, ": dx ", dx.shape, " must have the shape of x ", x.shape);
+  check_input_gradient(operation, x, dx);
   check_contiguous(operation, "du", du, u.shape, master_dtype(x.dtype));
   check_contiguous(operation, "dv", dv, v.shape, master_dtype(x.dtype));
   ASHLAR_CHECK(s || !ds, operation, ": ds ", ds.shape, " is given without s; leave it absent too");

@@ -14,9 +14,7 @@ struct Sizes {
 
 inline Sizes check(std::string_view operation, const ConstView& x, const ConstView& y, const ConstView& w,
                    const ConstView& bias, bool shuffle) {
-  check_rows(operation, "x", x, x.dtype);
-  check_rows(operation, "y", y, x.dtype);
-  ASHLAR_CHECK(x.size(0) == y.size(0), operation, ": x ", x.shape, " and y ", y.shape, " must have as many rows");
+  check_inputs_and_outputs(operation, x, y);
   ASHLAR_CHECK(w.shape.ndim() == 3 && w.size(0) >= 1, operation, ": w ", w.shape, " must be (blocks, p, q)");
   const Dim n = x.size(1), m = y.size(1), blocks = w.size(0), p = ceil_div(m, blocks), q = ceil_div(n, blocks);
   check_weights(operation, "w", w, {blocks, p, q}, x.dtype);
@@ -26,8 +24,7 @@ inline Sizes check(std::string_view operation, const ConstView& x, const ConstVi
 
 inline void check_gradients(const ConstView& x, const ConstView& w, const ConstView& dx, const ConstView& dw) {
   constexpr std::string_view operation = "block_diagonal_backward";
-  check_rows(operation, "dx", dx, x.dtype);
-  ASHLAR_CHECK(!dx || dx.shape == x.shape, operation, ": dx ", dx.shape, " must have the shape of x ", x.shape);
+  check_input_gradient(operation, x, dx);
   check_contiguous(operation, "dw", dw, w.shape, master_dtype(x.dtype));
 }
 

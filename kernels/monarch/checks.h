@@ -15,9 +15,7 @@ struct Sizes {
 
 inline Sizes check(std::string_view operation, const ConstView& x, const ConstView& y, const ConstView& h,
                    const ConstView& r, const ConstView& l, const ConstView& bias) {
-  check_rows(operation, "x", x, x.dtype);
-  check_rows(operation, "y", y, x.dtype);
-  ASHLAR_CHECK(x.size(0) == y.size(0), operation, ": x ", x.shape, " and y ", y.shape, " must have as many rows");
+  check_inputs_and_outputs(operation, x, y);
   ASHLAR_CHECK(r.shape.ndim() == 3 && l.shape.ndim() == 3 && r.size(0) >= 1 && l.size(0) >= 1 &&
                    r.size(1) >= l.size(0) && r.size(1) % l.size(0) == 0,
                operation, ": r ", r.shape, " must be (b2, b1 c, q) for l ", l.shape, ", (b1, p, b2 c)");
@@ -34,8 +32,7 @@ inline void check_gradients(const Sizes& sizes, const ConstView& x, const ConstV
                             const ConstView& l, const ConstView& dx, const ConstView& dr, const ConstView& dl) {
   constexpr std::string_view operation = "monarch_backward";
   ASHLAR_CHECK(h || !dl || sizes.rows == 0, operation, ": h must be given for the gradient of l");
-  check_rows(operation, "dx", dx, x.dtype);
-  ASHLAR_CHECK(!dx || dx.shape == x.shape, operation, ": dx ", dx.shape, " must have the shape of x ", x.shape);
+  check_input_gradient(operation, x, dx);
   check_contiguous(operation, "dr", dr, r.shape, master_dtype(x.dtype));
   check_contiguous(operation, "dl", dl, l.shape, master_dtype(x.dtype));
 }

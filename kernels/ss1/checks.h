@@ -64,10 +64,7 @@ inline Sizes check_layer_gradients(std::string_view operation, const ConstView& 
                                    const ConstView& dz, const ConstView& dbias) {
   ASHLAR_CHECK(u || x || !dz, operation, ": dz needs the sketches u, or x");
   check_contiguous(operation, "dz", dz, z.shape, master_dtype(dy.dtype));
-  if (x && dx) {
-    check_rows(operation, "dx", dx, x.dtype);
-    ASHLAR_CHECK(dx.shape == x.shape, operation, ": dx ", dx.shape, " must have the shape of x ", x.shape);
-  }
+  if (x) check_input_gradient(operation, x, dx);
   const ConstView no_features(nullptr, dy.dtype, {dy.size(0), 0}, {});
   return check_layer(operation, x ? x : dx ? dx : no_features, shift, sign, z, dbias, u, dy);
 }
