@@ -123,6 +123,9 @@ TEST_CASE("block_diagonal refuses operands that do not fit, and names them", "[k
   CHECK_THROWS_WITH(forward(in.x, Array::zeros({4, 6, 7})),
                     "block_diagonal_forward: w f32(4, 6, 7) must be f32(4, 6, 8) and contiguous");
   CHECK_THROWS_AS(forward(in.x.to(DType::bf16), in.w), InputError);
-  CHECK_THROWS_AS(forward(in.x.slice(0, 0, 3), in.w), InputError);
+  CHECK_THROWS_WITH(forward(in.x.slice(0, 0, 3), in.w), concat("block_diagonal_forward: x ", Shape{3, kIn}, " and y ", y.shape(),
+                                                               " must have as many rows"));
+  CHECK_THROWS_WITH(kernels::block_diagonal_backward({}, in.dy, in.x, in.w, false, Array::zeros({3, kIn}), {}, {}),
+                    concat("block_diagonal_backward: dx ", Shape{3, kIn}, " must have the shape of x ", in.x.shape()));
   CHECK_THROWS_AS(forward(in.x, in.w.to(DType::f64)), InputError);
 }
