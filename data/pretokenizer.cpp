@@ -41,23 +41,6 @@ Code compile() {
   return code;
 }
 
-// The length of the UTF-8 character at the beginning of `text` (not empty), 0 if there is none. Overlong
-// forms, surrogates and numbers beyond U+10FFFF are invalid (Unicode 15, table 3-7).
-std::size_t utf8_length(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned lead = byte(0);
-  if (lead < 0x80) return 1;
-  const std::size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
-  if (lead < 0xc2 || lead > 0xf4 || text.size() < length) return 0;
-  for (std::size_t i = 1; i < length; ++i)
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  const unsigned second = byte(1);
-  if ((lead == 0xe0 && second < 0xa0) || (lead == 0xed && second > 0x9f) || (lead == 0xf0 && second < 0x90) ||
-      (lead == 0xf4 && second > 0x8f))
-    return 0;
-  return length;
-}
-
 // Text as the pattern sees it: every invalid byte replaced by U+0080, a control character of two bytes.
 struct Repaired {
   std::string text;                   // empty if nothing had to be replaced
@@ -103,6 +86,22 @@ void append_pieces(std::string_view text, pcre2_match_data* match, std::vector<s
 }
 
 }  // namespace
+
+// Overlong forms, surrogates and numbers beyond U+10FFFF are invalid (Unicode 15, table 3-7).
+std::size_t utf8_length(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned lead = byte(0);
+  if (lead < 0x80) return 1;
+  const std::size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
+  if (lead < 0xc2 || lead > 0xf4 || text.size() < length) return 0;
+  for (std::size_t i = 1; i < length; ++i)
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+  const unsigned second = byte(1);
+  if ((lead == 0xe0 && second < 0xa0) || (lead == 0xed && second > 0x9f) || (lead == 0xf0 && second < 0x90) ||
+      (lead == 0xf4 && second > 0x8f))
+    return 0;
+  return length;
+}
 
 std::vector<std::string_view> pretokenize(std::string_view text, std::string_view separator) {
   const MatchData match(pcre2_match_data_create(1, nullptr), pcre2_match_data_free);

@@ -9,6 +9,9 @@
 
 namespace ashlar::data {
 
+// The length of the UTF-8 character at the beginning of `text` (not empty), 0 if there is none.
+std::size_t utf8_length(std::string_view text);
+
 // The pieces of any byte sequence, in order; together they are `text`. A byte that is not part of valid UTF-8
 // counts as a character of its own that is neither letter, number nor space — what Python's "surrogateescape"
 // makes of it. `separator`, if not empty, is a piece wherever it stands, and the text ends before it and begins

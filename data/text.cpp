@@ -10,6 +10,7 @@
 #include "data/embedded_text.h"
 #include "data/folder.h"
 #include "data/locate.h"
+#include "data/pretokenizer.h"
 #include "data/tokenizer.h"
 
 namespace ashlar::data {
@@ -99,9 +100,18 @@ TextDataset split_text(const fs::path& file) {
   return {std::move(text), std::move(valid), file.string() + ", whose last tenth is kept for validation"};
 }
 
-}  // namespace
+// Bytes that begin no character of UTF-8.
+Dim stray_bytes(std::string_view text) {
+  Dim count = 0;
+  while (!text.empty()) {
+    const std::size_t length = utf8_length(text);
+    count += length == 0;
+    text.remove_prefix(std::max<std::size_t>(length, 1));
+  }
+  return count;
+}
 
-TextDataset load_text(const fs::path& path) {
+TextDataset find_text(const fs::path& path) {
   if (is_txt(path)) return split_text(path);
   std::error_code failure;
   ASHLAR_CHECK(!fs::is_regular_file(path, failure), kWhat, ": ", path.string(),
@@ -137,6 +147,18 @@ TextDataset load_text(const fs::path& path) {
   TextDataset data{read("train", train), read("valid", valid), {}, test.empty() ? "" : read("test", test)};
   const std::string files = concat(train.filename().string(), " and ", valid.filename().string());
   data.description = concat(wikitext ? "WikiText" : files, " in ", folder->string());
+  return data;
+}
+
+}  // namespace
+
+TextDataset load_text(const fs::path& path) {
+  TextDataset data = find_text(path);
+  const Dim strays = stray_bytes(data.train) + stray_bytes(data.valid) + stray_bytes(data.test);
+  if (strays > 0) {
+    data.description += concat("; note: ", strays, strays == 1 ? " byte of it is" : " bytes of it are", " no UTF-8, and learned as "
+                               "characters of their own; if it is Latin-1, convert it: iconv -f LATIN1 -t UTF-8");
+  }
   return data;
 }
 

@@ -10,7 +10,7 @@ namespace ashlar::data {
 
 struct TextDataset {
   std::string train, valid;
-  std::string description;  // "WikiText in data/wikitext-2"
+  std::string description;  // "WikiText in data/wikitext-2", and how much of it is no UTF-8
   std::string test = {};    // empty where there is none
 };
 

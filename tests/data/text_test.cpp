@@ -193,6 +193,20 @@ TEST_CASE("a_folder_without_text_says_what_is_missing", "[data]") {
   REQUIRE(contains(error(), file.string() + " has bytes of zero, as UTF-16 and UTF-32 do and UTF-8 does not; convert it: iconv"));
 }
 
+TEST_CASE("bytes_that_are_no_utf8_are_told", "[data]") {
+  TemporaryFolder folder;
+  folder.write("train.txt", "na\xefve caf\xc3\xa9");
+  folder.write("valid.txt", "caf\xc3\xa9");
+  REQUIRE(contains(load_text(folder.path()).description, "; note: 1 byte of it is no UTF-8, and learned as characters of their own"));
+  folder.write("test.txt", "\xe9t\xe9");
+  const TextDataset data = load_text(folder.path());
+  REQUIRE(contains(data.description, "; note: 3 bytes of it are no UTF-8"));
+  REQUIRE(data.train == "na\xefve caf\xc3\xa9");
+  folder.write("train.txt", "ca\xc3\xa9");
+  folder.write("test.txt", "\xf0\x9f\x98\x80");
+  REQUIRE(!contains(load_text(folder.path()).description, "UTF-8"));
+}
+
 TEST_CASE("texts_may_come_from_other_systems", "[data]") {
   TemporaryFolder folder;
   folder.write("TRAIN.TXT", "\xef\xbb\xbfone");
