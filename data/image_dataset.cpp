@@ -55,6 +55,10 @@ ImageSplit subset(const ImageSplit& split, const std::vector<Dim>& indices) {
 
 }  // namespace
 
+double held_out_fraction(const ImageDataset& data, double asked) {
+  return asked == 0 && data.test.size() + data.valid.size() == 0 ? 0.1 : asked;
+}
+
 ImageDataset hold_out(ImageDataset data, double fraction, std::uint64_t seed) {
   if (fraction == 0) return data;
   ASHLAR_CHECK(data.valid.size() == 0, "--valid-fraction ", fraction, ": ", data.description,

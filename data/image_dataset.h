@@ -35,8 +35,8 @@ ImageDataset load_images(const std::filesystem::path& path, Dim side = 0);
 // The same with images of side x side pixels; for side 0 as they are.
 ImageDataset resized(ImageDataset data, Dim side);
 
-// The fraction of images that are kept for validation where there are none to judge a model by.
-constexpr double kHeldOut = 0.1;
+// The `fraction` for hold_out() that was asked for: of images with no others to judge a model by a tenth instead of 0.
+double held_out_fraction(const ImageDataset& data, double asked);
 
 // Moves `fraction` of the training images of each class, rounded, into `valid`; 0: none. Which, `seed` and the order of the
 // images within their class decide alone. InputError naming --valid-fraction if there are such already, or with the class of

@@ -133,7 +133,7 @@ data::ImageDataset find_data(Settings& s) {
   const std::filesystem::path& given = s.training.data;
   data::ImageDataset dataset =
       given.empty() ? data::resized(data::procedural_images(kSeed), s.image) : data::load_images(given, s.image);
-  if (dataset.test.size() + dataset.valid.size() == 0 && s.valid_fraction == 0) s.valid_fraction = data::kHeldOut;
+  s.valid_fraction = data::held_out_fraction(dataset, s.valid_fraction);
   dataset = data::hold_out(std::move(dataset), s.valid_fraction, s.training.seed);
   const Dim valid = dataset.valid.size(), test = dataset.test.size();
   std::printf("data: %s, %lld training%s%s images, %s\n", dataset.description.c_str(),

@@ -41,12 +41,14 @@ Tensor LinearMap::operator()(const Tensor& x) const {
 Tensor LinearMap::operator()(const F::Activation& x) const {
   check_input(x.y);
   const Tensor y = forward_of_gelu(F::reshape(x, x.y.shape().as_rows()), bias_);
+  check_output(x.y, y.value());
   return F::reshape(y, x.y.shape().with(-1, out_));
 }
 
 F::Activation LinearMap::then_gelu(const Tensor& x, kernels::Gelu kind) const {
   check_input(x.value());
   const F::Activation y = forward_gelu(F::reshape(x, x.shape().as_rows()), bias_, kind);
+  check_output(x.value(), y.y);
   return F::reshape(y, x.shape().with(-1, out_));
 }
 

@@ -33,9 +33,9 @@ data::ImageDataset images_of_run(const std::filesystem::path& path, Dim size, co
   data::ImageDataset dataset = data::load_images(path, size);
   if (dataset.test.size() + dataset.valid.size() > 0) return dataset;
   const JsonObject config(read_json(config_file), config_file.string());
-  const double fraction = config.number("valid_fraction", 0);
+  const double fraction = data::held_out_fraction(dataset, config.number("valid_fraction", 0));
   const std::int64_t seed = config.integer("seed", 1);
-  return data::hold_out(std::move(dataset), fraction > 0 ? fraction : data::kHeldOut, static_cast<std::uint64_t>(seed));
+  return data::hold_out(std::move(dataset), fraction, static_cast<std::uint64_t>(seed));
 }
 
 // What train_gpt needs to know of a model that may be one of Hugging Face's, whose config has keys that it does not know, and

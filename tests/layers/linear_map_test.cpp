@@ -51,7 +51,7 @@ TEST_CASE("a map of the user's own takes the place of one by a spec in a model")
 }
 
 TEST_CASE("a map whose output has another shape or dtype than it must is told so") {
-  // y = x Aᵀ with A = I, as matmul has it of the left operand's dtype.
+  // y = x Aᵀ, which as A xᵀ has the dtype of A.
   struct Turned final : LinearMap {
     Turned(const Scope& scope, Dim size, bool turn_back)
         : LinearMap(scope, size, size, {}), a(param("a", {size, size}, init::normal(1), {})), back(turn_back) {}
@@ -72,6 +72,10 @@ TEST_CASE("a map whose output has another shape or dtype than it must is told so
   REQUIRE(error(true, DType::f32).empty());
   REQUIRE(contains(error(false, DType::f32), "(turned): forward of x (3, 4) f32 must be (rows, out) = (3, 4) of the same dtype, and is (4, 3) f32"));
   REQUIRE(contains(error(true, DType::bf16), "and is (3, 4) f32; factors are kept in f32: F::cast(factor, x.dtype())"));
+  const Turned turned(Scope::root(DType::f32, 1), 4, true);
+  const Tensor x = Tensor::leaf(randn({3, 4}, DType::bf16, 1));
+  REQUIRE(contains(error_of<InputError>([&] { turned.then_gelu(x, kernels::Gelu::tanh); }), "and is (3, 4) f32; factors are kept"));
+  REQUIRE(contains(error_of<InputError>([&] { turned(F::activate(x, kernels::Gelu::tanh)); }), "and is (3, 4) f32; factors are kept"));
 }
 
 TEST_CASE("dense satisfies the contract of linear maps") {
