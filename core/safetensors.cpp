@@ -83,7 +83,7 @@ SafetensorsFile::Entry parse_entry(const Json& value, const std::string& tensor,
   const auto begin = static_cast<std::size_t>(count_of(offsets[0], tensor, "data_offsets"));
   const auto end = static_cast<std::size_t>(count_of(offsets[1], tensor, "data_offsets"));
   ASHLAR_CHECK(begin <= end && end <= file_size - data_begin, tensor, ": data_offsets ", offsets.dump(),
-               " reach outside the ", file_size - data_begin, " bytes of values; the file is truncated or damaged");
+               " reach outside the ", file_size - data_begin, " bytes of values: the file is cut off or damaged; make or fetch it again");
   ASHLAR_CHECK(end - begin == static_cast<std::size_t>(bytes), tensor, ": ", entry.dtype, " values of shape ",
                shape.dump(), " take ", bytes, " bytes, data_offsets ", offsets.dump(), " hold ", end - begin);
   entry.begin = data_begin + begin;
@@ -101,8 +101,8 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
   file_.read(0, &length, kLengthBytes);
   ASHLAR_CHECK(length <= kMaxHeader, where, ": not a safetensors file: its header would have ", length,
                " bytes, more than ", kMaxHeader);
-  ASHLAR_CHECK(length <= file_.size() - kLengthBytes, where, ": truncated: the header has ", length,
-               " bytes, the file only ", file_.size());
+  ASHLAR_CHECK(length <= file_.size() - kLengthBytes, where, ": cut off: the header has ", length,
+               " bytes, the whole file ", file_.size(), "; make or fetch it again");
   std::string header(length, '\0');
   file_.read(kLengthBytes, header.data(), length);
   parse_header(header, kLengthBytes + length);
@@ -140,8 +140,8 @@ void SafetensorsFile::check_layout(std::size_t data_begin) const {
                  ", ", entry->begin < expected ? "inside another one" : "after a gap", "; expected byte ", expected);
     expected = entry->end;
   }
-  ASHLAR_CHECK(expected == file_.size(), path().string(), ": the tensors end at byte ", expected, ", the file at ",
-               file_.size());
+  ASHLAR_CHECK(expected == file_.size(), path().string(), ": damaged: the tensors end at byte ", expected, ", the file at ",
+               file_.size(), "; make or fetch it again");
 }
 
 const SafetensorsFile::Entry& SafetensorsFile::entry(const std::string& name) const {
