@@ -89,8 +89,12 @@ RunRecord read_run(const std::string& name, const std::filesystem::path& folder)
   for (std::string text; std::getline(lines, text);) {
     ++line_number;
     Json parsed = Json::parse(text, nullptr, false);
-    if (!parsed.is_object()) continue;
-    const JsonObject line(std::move(parsed), concat(path.string(), " line ", line_number));
+    const std::string where = concat(path.string(), " line ", line_number);
+    if (!parsed.is_object()) {
+      ASHLAR_CHECK(lines.eof(), where, " is not a JSON object: the file is damaged; delete the line to do without it");
+      continue;
+    }
+    const JsonObject line(std::move(parsed), where);
     const auto number = [&line](const char* key) { return line.number(key, kNone); };
     const auto step = [&line] { return static_cast<double>(line.integer("step")); };
     const std::string event = line.text("event", "");

@@ -41,8 +41,8 @@ struct RunRecord {
   double elapsed_at(double step) const;
 };
 
-// Reads config.json and metrics.jsonl. Lines that are not JSON (the last one of a run that was killed) are left out. A value
-// of another type than the contract's is an InputError naming file, line and key.
+// Reads config.json and metrics.jsonl. An unfinished last line, of a run that was killed, is left out. Any other line that
+// is not a JSON object, and a value of another type than the contract's, is an InputError naming file, line and key.
 RunRecord read_run(const std::string& name, const std::filesystem::path& folder);
 
 }  // namespace ashlar::support

@@ -97,6 +97,14 @@ TEST_CASE("metrics of a wrong type name file, line and key") {
     CAPTURE(line);
     CHECK(report(line) == concat((folder / "metrics.jsonl").string(), " line 2: key '", message));
   }
+  for (const char* damage : {R"({"event":"tr)", "[]", ""}) {
+    CAPTURE(damage);
+    CHECK(report(damage) == (folder / "metrics.jsonl").string() +
+                                " line 2 is not a JSON object: the file is damaged; delete the line to do without it");
+  }
+  write_file(folder / "metrics.jsonl", R"({"event":"train","step":1,"loss":2}
+{"event":"tr)");
+  CHECK(read_run("x", folder.path()).trains.size() == 1);
 }
 
 TEST_CASE("ticks are round, inside the range and neither few nor many") {
