@@ -15,10 +15,10 @@ namespace {
 using namespace ashlar;
 using namespace ashlar::support;
 
-// The share of the dense model's multiply-accumulates.
-std::string share_of(const RunRecord& run, const std::string& unit) {
-  const double share = run.model_number("macs_per_" + unit) / run.model_number("dense_macs_per_" + unit);
-  return std::isfinite(share) ? printed("%.1f", 100 * share) : "?";
+// Multiply-accumulates, and their share of the dense model's.
+std::string macs_of(const RunRecord& run, const std::string& unit) {
+  const double macs = run.model_number("macs_per_" + unit), share = macs / run.model_number("dense_macs_per_" + unit);
+  return format_count(macs) + "/" + unit + (std::isfinite(share) ? printed(" (%5.1f %%)", 100 * share) : " (?)");
 }
 
 // For each folder the last part of its path, with as many before it as tell it from the others.
@@ -71,13 +71,12 @@ void run(int argc, char** argv) {
 
   std::size_t width = 16;
   for (const std::string& name : names) width = std::max(width, columns_of(name));
-  std::printf("%s %10s %12s %11s  %-24s %14s\n", padded("run", width).c_str(), "parameters", "MACs", "% of dense", "result", "speed");
+  std::printf("%s %10s %22s  %-24s %14s\n", padded("run", width).c_str(), "parameters", "MACs (of dense)", "result", "speed");
   for (const RunRecord& run : runs) {
     const std::string unit = name_of(run.unit);
-    std::printf("%s %10s %12s %11s  %-24s %8s %ss/s\n", padded(run.name, width).c_str(),
-                format_count(run.model_number("parameters")).c_str(),
-                (format_count(run.model_number("macs_per_" + unit)) + "/" + unit).c_str(), share_of(run, unit).c_str(),
-                run.result().c_str(), format_count(run.median_rate()).c_str(), unit.c_str());
+    std::printf("%s %10s %22s  %-24s %8s %ss/s\n", padded(run.name, width).c_str(),
+                format_count(run.model_number("parameters")).c_str(), macs_of(run, unit).c_str(), run.result().c_str(),
+                format_count(run.median_rate()).c_str(), unit.c_str());
   }
   write_report(out, "Comparison of runs", runs);
   std::printf("report: %s\n", out.string().c_str());
