@@ -1,6 +1,7 @@
 #include "layers/weights.h"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "core/text.h"
@@ -30,7 +31,7 @@ std::vector<Place> places(const Module& model, const Exchange& exchange, const I
 
 Array read(const SafetensorsFile& file, const Place& place) {
   const std::string& name = place.foreign.name;
-  Array values = file.read(name);
+  Array values = read_finite(file, name);
   try {
     if (place.check) place.check(values);
   } catch (const InputError& error) {
@@ -51,6 +52,18 @@ void save_weights(const std::filesystem::path& path, const Module& model) {
 
 void load_weights(const std::filesystem::path& path, const Module& model) {
   import_weights(model, SafetensorsFile(path), as_it_is);
+}
+
+Array read_finite(const SafetensorsFile& file, const std::string& name) {
+  Array values = file.read(name);
+  if (!is_floating(values.dtype())) return values;
+  dispatch_floating(values.dtype(), "read_finite", [&]<class T>() {
+    const T* begin = values.data<T>();
+    const auto finite = [](T value) { return std::isfinite(convert<double>(value)); };
+    ASHLAR_CHECK(std::all_of(begin, begin + values.numel(), finite), file.path().string(), ": ", name,
+                 " has a value that is not finite: the training that it is from diverged, or the file is damaged; take other weights");
+  });
+  return values;
 }
 
 ForeignTensor as_it_is(const Parameter& parameter) { return {parameter.name, parameter.tensor.shape()}; }

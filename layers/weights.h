@@ -31,9 +31,12 @@ NamedArrays export_weights(const Module& model, const Exchange& exchange);
 // side; the model keeps these tensors as they are.
 void check_weights(const Module& model, const SafetensorsFile& file, const Exchange& exchange,
                    const std::function<bool(const std::string&)>& ignored = {});
-// Copies the values of the file into the model, after check_weights() and the checks of the buffers' values.
+// Copies the values of the file into the model, after check_weights(), the checks of the buffers' values, and read_finite().
 void import_weights(const Module& model, const SafetensorsFile& file, const Exchange& exchange,
                     const std::function<bool(const std::string&)>& ignored = {});
+
+// A tensor of the file; InputError also if one of its values is NaN or infinite.
+Array read_finite(const SafetensorsFile& file, const std::string& name);
 
 // A gradient, or anything else of a parameter's shape, in the layout of the file.
 Array in_foreign_layout(const Array& value, const ForeignTensor& foreign);

@@ -145,11 +145,12 @@ void Gpt2::load(const SafetensorsFile& file) {
   ASHLAR_CHECK(!fits || rows >= config_.context, file.path().string(), ": has ", rows, " positions, and the model a context of ",
                config_.context, "; give --context ", rows, " or less (n_positions of a config.json)");
   const bool shortened = fits && rows > config_.context;
+  const Array first = shortened ? read_finite(file, positions).slice(0, 0, config_.context) : Array();
   import_weights(*this, file, huggingface(prefix), [&](const std::string& name) {
     return name == "lm_head.weight" || name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias") ||
            (shortened && name == positions);
   });
-  if (shortened) copy(file.read(positions).slice(0, 0, config_.context), wpe_.weight().value());
+  if (shortened) copy(first, wpe_.weight().value());
 }
 
 }  // namespace ashlar

@@ -1,5 +1,7 @@
 #include "layers/weights.h"
 
+#include <limits>
+
 #include "layers/transformer.h"
 #include "tests/support/catch.h"
 #include "tests/support/compare.h"
@@ -82,6 +84,12 @@ TEST_CASE("a file of another model, or with values that a buffer refuses, change
   fill(zero.counts, 0);
   save_weights(path, zero);
   REQUIRE_THROWS_WITH(load_weights(path, model), says("net.safetensors: counts: ") && says("must be positive"));
+  for (const double value : {std::numeric_limits<double>::quiet_NaN(), -std::numeric_limits<double>::infinity()}) {
+    const Net diverged(Scope::root(DType::f32, 2), 8, "dense");
+    fill(diverged.fc2.map().parameters()[0].tensor.value().slice(0, 3, 4), value);
+    save_weights(path, diverged);
+    REQUIRE_THROWS_WITH(load_weights(path, model), says("net.safetensors: fc2.bias has a value that is not finite"));
+  }
   REQUIRE_THROWS_WITH(load_weights(folder / "none.safetensors", model), says("none.safetensors"));
   require_same(values_of(model), before);
 }
