@@ -49,7 +49,7 @@ std::vector<Point> curve(const Settings& s, const Array& target, Dim rank, Desce
 void run(int argc, char** argv) {
   Settings s;
   Options options("blast_convergence",
-                  "Draws how the BLAST factorisation of a matrix converges, with and without preconditioning; in f64, on the CPU.");
+                  "Plots how the BLAST factorisation of a matrix converges, with and without preconditioning; in f64, on the CPU.");
   options.add("out", s.out, "picture to write, SVG").value_name("FILE");
   options.add("size", s.size, "rows and columns of the matrix").at_least(1);
   options.add("blocks", s.blocks, "blocks of a row and of a column, a divisor of --size").at_least(1);

@@ -1,4 +1,4 @@
-// classify: tells the likeliest classes of images by a trained ViT.
+// classify: lists the likeliest classes of images, by a trained ViT.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -81,11 +81,11 @@ void print(const std::vector<std::string>& images, const std::vector<std::vector
 
 void run(int argc, char** argv) {
   Settings s;
-  Options options("classify", "Tells the likeliest classes of images by a trained ViT. IMAGE is a png, jpg or bmp file of any size: "
-                              "its shorter side is scaled to that of the model's images, and its middle taken.");
+  Options options("classify", "Lists the likeliest classes of images, by a trained ViT. IMAGE is a png, jpg or bmp file of any size: "
+                              "its shorter side is scaled to that of the model's images, and the central square is taken.");
   options.positional("IMAGE", s.images);
   options.add("model", s.model, "folder with config.json and model.safetensors").value_name("DIR");
-  options.add("top", s.top, "tell the N likeliest classes").at_least(1);
+  options.add("top", s.top, "list the N likeliest classes").at_least(1);
   add_device_option(options, s.device);
   add_dtype_option(options, s.dtype);
   add_threads_option(options, s.threads);

@@ -139,19 +139,19 @@ void run(int argc, char** argv) {
   options.add("layer_at", s.layer_at, "restrict --layer to these places, e.g. qkv,fc1,fc2").value_name("LIST");
   options.add("out", s.out, "folder for config.json and model.safetensors").value_name("DIR");
   options.add("overwrite", s.overwrite, "replace the run or the model that --out holds").flag_only();
-  options.add("factorize", s.factorize, "how BLAST factors are found: preconditioned descent or alternating least squares")
-      .choices({"precgd", "als"});
-  options.add("calibrate", s.calibrate, "such data, whose train split tells which errors matter")
-      .value_name("DIR");
-  options.add("weighting", s.weighting, "what --calibrate learns: the inputs of each matrix, or the Fisher information of its rows")
-      .choices({"activation", "fisher"});
-  options.add("samples", s.samples, "images or text windows that --calibrate looks at, in whole batches and none twice").at_least(1);
-  options.add("data", s.data, "data to evaluate on before and after, as --data of train_vit or train_gpt takes them; images are scaled and "
+  options.add("data", s.data, "data to evaluate on before and after, as for --data of train_vit or train_gpt; images are scaled and "
                               "cropped to the model's size")
       .value_name("DIR");
+  options.add("factorize", s.factorize, "how BLAST factors are found: preconditioned descent or alternating least squares")
+      .choices({"precgd", "als"});
+  options.add("calibrate", s.calibrate, "data of the same kinds, whose train split tells which errors matter").value_name("DIR");
+  options.add("weighting", s.weighting, "what --calibrate learns: the inputs of each matrix, or the Fisher information of its rows")
+      .choices({"activation", "fisher"});
+  options.add("samples", s.samples, "images or windows of text that --calibrate looks at, in whole batches and none twice").at_least(1);
   options.add("tokenizer", s.tokenizer, concat(kTokenizerFolder, "; default: those beside --in")).value_name("DIR");
-  options.add("batch", s.batch, "images at a time; of a text, windows to calibrate with, and an eighth as many to evaluate").at_least(1);
-  options.add("eval_windows", s.eval_windows, "evaluate a GPT-2 on the first N windows only; 0: on all").at_least(0);
+  options.add("batch", s.batch, "images at a time, or windows of text in calibration; text is evaluated with an eighth as many")
+      .at_least(1);
+  options.add("eval_windows", s.eval_windows, "evaluate a GPT-2 only on the first N windows; 0: on all").at_least(0);
   add_device_option(options, s.device);
   add_threads_option(options, s.threads);
   if (!options.parse(argc, argv)) return;

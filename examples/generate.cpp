@@ -44,18 +44,19 @@ std::vector<float> next_logits(const Gpt2& model, const std::vector<data::TokenI
 
 void run(int argc, char** argv) {
   Settings s;
-  Options options("generate", "Prints text from a trained GPT-2.");
+  Options options("generate", "Writes text with a trained GPT-2.");
   options.add("model", s.model, "folder with config.json, model.safetensors and the tokenizer").value_name("DIR");
   options.add("tokenizer", s.tokenizer, concat(kTokenizerFolder, "; default: that of --model")).value_name("DIR");
-  options.add("prompt", s.prompt, "text to go on from; after <|endoftext|> a new text begins").value_name("TEXT");
+  options.add("prompt", s.prompt, "text to continue; after <|endoftext|> a new text begins").value_name("TEXT");
   options.add("tokens", s.tokens, "tokens to generate").at_least(0);
-  options.add("temperature", s.sampling.temperature, "1 draws as the model says, less more safely, 0 the likeliest").at_least(0);
+  options.add("temperature", s.sampling.temperature, "1: draw by the model's probabilities; below: more cautiously; 0: take the likeliest")
+      .at_least(0);
   options.add("top_k", s.sampling.top_k, "draw among the N likeliest; 0: all").at_least(0);
-  options.add("top_p", s.sampling.top_p, "of these among the fewest likeliest that have this share of the probability; 1: all")
+  options.add("top_p", s.sampling.top_p, "of these, draw among the fewest whose probabilities add up to this share; 1: all")
       .at_least(0)
       .at_most(1);
   options.add("seed", s.seed, "seed of the draws");
-  options.add("cache", s.cache, "keep the keys and values of what has been seen, or else compute all of it for each token");
+  options.add("cache", s.cache, "keep keys and values of earlier tokens instead of computing them again for each new one");
   add_device_option(options, s.device);
   add_dtype_option(options, s.dtype);
   add_threads_option(options, s.threads);

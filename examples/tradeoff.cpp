@@ -20,15 +20,15 @@ void run(int argc, char** argv) {
   Options options("tradeoff", "Trains a model with each of several structures at several sizes and compares what they reach. "
                               "The options after -- are those of train_vit or train_gpt.");
   options.add("task", s.task, "what to train").choices({"vit", "gpt"}).value_name("NAME");
-  options.add("layers", s.layers, "specs of the weight matrices, separated by semicolons, * standing for each ratio; options of "
+  options.add("layers", s.layers, "specs of the weight matrices, separated by semicolons, with * for each ratio; options of "
                                   "the training may follow a spec (dense --width 136). All are compared with the first")
       .value_name("LIST");
-  options.add("ratios", s.ratios, "what to put for *").value_name("LIST");
+  options.add("ratios", s.ratios, "what * stands for").value_name("LIST");
   options.add("lrs", s.lrs, "learning rates, of which the one with the lowest training loss counts; where that is the first or "
                             "the last of several, more are tried beyond it; none: the default")
       .value_name("LIST");
   options.add("seeds", s.seeds, "runs with the best learning rate").at_least(1);
-  options.add("out", s.out, "folder of the runs, which are not repeated if they are there, and of report.html").value_name("DIR");
+  options.add("out", s.out, "folder for the runs and report.html; runs that are already there are not repeated").value_name("DIR");
   options.positional("-- OPTION", s.training);
   if (!options.parse(argc, argv)) return;
   for (const std::string& option : s.training) {

@@ -28,24 +28,25 @@ void add_options(Options& options, Settings& s) {
   s.training.out = "runs/gpt";
   s.training.batch = 16;
   add_training_options(options, s.training,
-                       "folder with wiki.{train,valid,test}.{tokens,raw}, with one *train*.txt, one *valid*.txt and perhaps one "
-                       "*test*.txt, or with a single .txt, or that file itself, whose last tenth is then kept for validation");
+                       "folder with wiki.{train,valid,test}.{tokens,raw}, with one *train*.txt, one *valid*.txt and optionally "
+                       "one *test*.txt, or with a single .txt, or such a file, whose last tenth is then held out for validation");
   options.group("Model");
   options.add("width", s.gpt.width, "width of the residual stream").at_least(1);
   options.add("depth", s.gpt.depth, "number of blocks").at_least(0);
   options.add("heads", s.gpt.heads, "attention heads").at_least(1);
   options.add("hidden", s.gpt.hidden, "width inside the MLP; 0: four times the width").at_least(0);
-  options.add("context", s.gpt.context, "tokens that the model sees at a time; with --init-from no more than it has positions")
+  options.add("context", s.gpt.context, "tokens that the model sees at a time; with --init-from at most as many as it has positions")
       .at_least(1);
   options.add("dropout", s.gpt.dropout, "dropout on the embedding and the branches").at_least(0).at_most(0.99);
   options.add("recompute", s.gpt.checkpoint, "recompute each block in backward instead of keeping its activations");
   options.group("Text");
   options.add("tokenizer", s.tokenizer,
-              concat(kTokenizerFolder, "; default: that beside --init-from, or learned from the training split; a resumed run keeps its own"))
+              concat(kTokenizerFolder, "; default: the one beside --init-from, or learned from the training split; a resumed run "
+                                       "keeps its own"))
       .value_name("DIR");
-  options.add("vocab", s.gpt.vocab, "tokens of a vocabulary that is learned").at_least(1);
+  options.add("vocab", s.gpt.vocab, "size of the vocabulary, if it is learned").at_least(1);
   options.add("eval_windows", s.eval_windows,
-              "evaluate on the first N windows of a split only, with the words a token of all of it; 0: on all of it")
+              "evaluate only the first N windows of a split, taking the words per token of the whole; 0: all of it")
       .at_least(0);
   options.group("");
 }

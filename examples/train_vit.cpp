@@ -38,12 +38,13 @@ struct Settings {
 void add_options(Options& options, Settings& s) {
   s.training.out = "runs/vit";
   add_training_options(options, s.training, "folder with CIFAR-10 or CIFAR-100 (binary), or images in CLASS/, or in train/CLASS/ "
-                       "and perhaps test/CLASS/ or val/CLASS/; without these a tenth is kept for validation");
+                       "and optionally test/CLASS/ and val/CLASS/; with neither a tenth is held out for validation");
   options.group("Model");
   options.add("width", s.vit.width, "width of the residual stream").at_least(1);
   options.add("depth", s.vit.depth, "number of blocks").at_least(0);
   options.add("heads", s.vit.heads, "attention heads").at_least(1);
-  options.add("image", s.image, "side in pixels that images are scaled and cropped to; 0: as they are, which must be square and of one size")
+  options.add("image", s.image,
+              "side in pixels that images are scaled and cropped to; 0: they are square and of one size, and stay as they are")
       .at_least(0)
       .at_most(data::kLongestSide);
   options.add("patch", s.vit.patch, "side of a patch in pixels").at_least(1);
@@ -52,19 +53,22 @@ void add_options(Options& options, Settings& s) {
   options.add("gelu", s.gelu, "formula of GELU; a GPU computes that with tanh inside products")
       .choices({"erf", "tanh"})
       .value_name("NAME");
-  options.add("new_head", s.new_head, "begin with a new classifier after the blocks of --init-from, for other classes than theirs");
+  options.add("new_head", s.new_head, "put a new classifier after the blocks of --init-from, for other classes");
   options.add("dropout", s.vit.dropout, "dropout on the branches").at_least(0).at_most(0.99);
-  options.add("drop_path", s.vit.drop_path, "chance to drop a branch of the last block, growing from 0 in the first").at_least(0).at_most(0.99);
+  options.add("drop_path", s.vit.drop_path, "chance that a branch of the last block is dropped, rising to it from 0 in the first")
+      .at_least(0)
+      .at_most(0.99);
   options.group("Images");
   options.add("valid_fraction", s.valid_fraction,
-              "share of the training images of each class, chosen by --seed, that is kept for validation: --eval-every and "
-              "--keep-best judge by it, and the test images are left for the end; 0: none, or a tenth if no others are there")
+              "share of the training images of each class, chosen by --seed, that is held out for validation: --eval-every and "
+              "--keep-best judge by it, and the test images are left for the end; 0: none, or a tenth if there are no other images")
       .at_least(0)
       .at_most(0.99);
   options.group("Augmentation");
-  options.add("crop_padding", s.augmentation.crop_padding, "random crops after padding by N pixels, at most a side; 0: none")
+  options.add("crop_padding", s.augmentation.crop_padding,
+              "random crops after padding by N pixels, at most the side of an image; 0: none")
       .at_least(0);
-  options.add("flip", s.augmentation.flip, "flip half of the images, drawn anew each time, left to right");
+  options.add("flip", s.augmentation.flip, "flip a random half of the images left to right");
   options.add("mixup", s.augmentation.mixup, "alpha of mixup; 0: none").at_least(0);
   options.add("cutmix", s.augmentation.cutmix, "alpha of CutMix; 0: none").at_least(0);
   options.add("label_smoothing", s.label_smoothing, "share of the target spread over all classes").at_least(0).at_most(1);

@@ -12,23 +12,23 @@ namespace {
 
 const std::map<std::string, std::string> kSentences{
     {"lr", "peak learning rate"},
-    {"weight_decay", "weight decay of matrices, decoupled but for sgd"},
-    {"adamw_lr", "learning rate of what is no hidden matrix and gets AdamW"},
+    {"weight_decay", "weight decay of matrices, decoupled except for sgd"},
+    {"adamw_lr", "learning rate of everything but hidden matrices, which gets AdamW"},
     {"beta1", "decay of the mean of the gradients"},
     {"beta2", "decay of the mean of their squares"},
     {"damping", "added to eigenvalues before they are inverted, as a share of the largest (shampoo) or of their mean"},
-    {"eps", "added to the root of the mean of squares that a step is divided by"},
+    {"eps", "added to the root of the mean of squares, by which a step is divided"},
     {"error_feedback", "1: what a step leaves out of the gradient is added to the next"},
     {"graft", "1: steps are as long as Adam's"},
     {"max_precond_dim", "longest side of a matrix that is preconditioned"},
     {"momentum", "decay of the sum of the gradients"},
-    {"nesterov", "1: the momentum is taken as it will be after the step"},
+    {"nesterov", "1: Nesterov momentum"},
     {"ns_bf16", "1: Newton-Schulz multiplies bf16 where the processor does"},
     {"ns_steps", "rounds of Newton-Schulz"},
     {"rank", "directions in which Adam works; matrices with a shorter side get AdamW"},
-    {"refresh_every", "steps after which bases, roots, Gram matrices or directions are found anew"},
+    {"refresh_every", "steps between updates of bases, roots, Gram matrices or directions"},
     {"rms", "root mean square of the entries of a step before the learning rate; 0: as it comes"},
-    {"scale", "factor of the steps beside the learning rate"},
+    {"scale", "factor of the steps besides the learning rate"},
 };
 
 }  // namespace

@@ -76,10 +76,10 @@ void add_file_options(Options& options, TrainingOptions& values, const std::stri
   options.add("data", values.data, data + "; default: what data/download.sh fetched, else made up")
       .value_name("DIR");
   options.add("out", values.out, "folder for config, metrics, weights, checkpoint and report").value_name("DIR");
-  options.add("resume", values.resume, "go on from the checkpoint in --out").flag_only();
+  options.add("resume", values.resume, "continue from the checkpoint in --out").flag_only();
   options.add("overwrite", values.overwrite, "replace the run that --out holds").flag_only();
   options.add("save", values.save, "leave weights and a checkpoint").flag_only();
-  options.add("init_from", values.init_from, "begin with the weights of this model.safetensors instead of random ones")
+  options.add("init_from", values.init_from, "start from the weights of this model.safetensors instead of random ones")
       .value_name("FILE");
 }
 
@@ -101,31 +101,33 @@ void add_loop_options(Options& options, TrainingOptions& values) {
   options.group("Training");
   options.add("optimizer", values.optimizer, "optimizer").choices(optim::optimizer_names()).value_name("NAME");
   options.add("lr", values.optim["lr"], setting_help("lr")).at_least(0);
-  options.add("batch", values.batch, "samples or sequences in a step").at_least(1);
+  options.add("batch", values.batch, "samples or sequences a step").at_least(1);
   options.add("accumulate", values.accumulate, "split a step into N batches: less memory, the same gradient").at_least(1);
   options.add("epochs", values.epochs, "length of the run in passes over the data, e.g. 0.5; 1 if no length is given")
       .more_than(0)
       .at_most(1e9);
   options.add("steps", values.steps, "length of the run in steps; 0: only evaluate").at_least(0);
-  options.add("minutes", values.minutes, "stop after this wall time, over which the schedule is stretched, or at --epochs or --steps if sooner")
+  options.add("minutes", values.minutes,
+              "stop after this wall time, over which the schedule is stretched, or at --epochs or --steps if that is sooner")
       .more_than(0)
       .at_most(1e9);
   options.add("decay", values.decay, "learning rate after the warm-up").choices({"cosine", "linear", "constant"}).value_name("NAME");
   options.add("warmup", values.warmup, "share of the run over which the learning rate rises").at_least(0).at_most(0.99);
   options.add("final_lr", values.final_lr, "learning rate at the end, as a share of the peak").at_least(0).at_most(1);
-  options.add("clip", values.clip, "largest global gradient norm; 0: any").at_least(0);
+  options.add("clip", values.clip, "largest global norm of the gradients; 0: no clipping").at_least(0);
   options.add("weight_decay", values.optim["weight_decay"], setting_help("weight_decay")).at_least(0);
   options.add("groups", values.groups, "parameters with settings of their own, e.g. \"role=norm,lr=0.5; name=*.bias,decay=constant\"");
   options.add("lr_scale", values.lr_scale, "give each factor of a structured matrix the learning rate that suits its fan-in (muP)");
-  options.add("ema", values.ema, "evaluate and save an average of the weights with this decay, e.g. 0.999; 0: the weights")
+  options.add("ema", values.ema,
+              "evaluate and save an exponential moving average of the weights with this decay, e.g. 0.999; 0: the weights themselves")
       .at_least(0)
       .at_most(0.999999);
   options.add("seed", values.seed, "seed of weights, batches and dropout");
-  options.add("eval_every", values.eval_every, "evaluate every N steps; 0: at the end").at_least(0);
+  options.add("eval_every", values.eval_every, "evaluate every N steps and at the end; 0: only at the end").at_least(0);
   options.add("keep_best", values.keep_best,
               "leave the weights with the lowest loss of all evaluations of --eval-every and the end, instead of the last");
-  options.add("checkpoint_every", values.checkpoint_every, "save every N steps; 0: by --checkpoint-minutes alone").at_least(0);
-  options.add("checkpoint_minutes", values.checkpoint_minutes, "save when so long has gone by since the last checkpoint; 0: not for that")
+  options.add("checkpoint_every", values.checkpoint_every, "save every N steps too; 0: by --checkpoint-minutes alone").at_least(0);
+  options.add("checkpoint_minutes", values.checkpoint_minutes, "save this long after the last checkpoint; 0: never for that reason")
       .at_least(0);
   options.add("log_every", values.log_every, "write a line to metrics.jsonl every N steps").at_least(1);
 }

@@ -91,8 +91,10 @@ expect 2 "--model DIR is needed, the --out of train_vit" "$bin/classify" small.p
 expect 2 "--model $work/vit-a/model.safetensors is a file; give its folder, $work/vit-a" "$bin/classify" --model "$work/vit-a/model.safetensors" small.png
 expect 2 "--top: needs at least 1" "${classify[@]}" --top 0 small.png
 cp -r "$work/vit-a" "$work/nan"
-make_nan "$work/nan/model.safetensors" head.bias
+for tensor in norm.bias head.weight; do set_first "$work/nan/model.safetensors" $tensor 3e38; done
 expect 2 "nan/model.safetensors: these weights give logits that are not finite" "$bin/classify" --model "$work/nan" small.png
+set_first "$work/nan/model.safetensors" head.bias nan
+expect 2 "nan/model.safetensors: head.bias has a value that is not finite" "$bin/classify" --model "$work/nan" small.png
 train gpt
 expect 2 "gpt-a/config.json: belongs to a GPT-2, a model of train_gpt; give a ViT, such as train_vit leaves, or use generate" \
   "$bin/classify" --model "$work/gpt-a" small.png

@@ -72,13 +72,15 @@ for prompt in a "" "a<|endoftext|>"; do
   expect 0 "" "$bin/generate" --model "$work/gpt-ends" --prompt "$prompt" --tokens 9 --temperature 0
   same "what is generated after '$prompt', to its end" <(echo "${prompt%a}a") "$work/out"
 done
-# Every byte of a text is printed, and weights that are not numbers give none.
+# Every byte of a text is printed, and weights that are not numbers, or give none, write none.
 echo '{"prompt": "a\u0000b"}' >"$work/prompt.json"
 expect 0 "" "$bin/generate" --config "$work/prompt.json" --model "$work/gpt-a" --tokens 1
 if [ "$(head -c 3 "$work/out" | od -An -tx1 | tr -d ' ')" = 610062 ]; then ok; else bad "a prompt with a zero byte: $(od -c "$work/out" | head -2)"; fi
 cp -r "$work/gpt-a" "$work/gpt-nan"
-make_nan "$work/gpt-nan/model.safetensors" ln_f.bias
+for tensor in ln_f.bias wte.weight; do set_first "$work/gpt-nan/model.safetensors" $tensor 3e38; done
 expect 2 "gpt-nan/model.safetensors: these weights give logits that are not finite" "$bin/generate" --model "$work/gpt-nan" --tokens 3
+set_first "$work/gpt-nan/model.safetensors" ln_f.bias nan
+expect 2 "gpt-nan/model.safetensors: ln_f.bias has a value that is not finite" "$bin/generate" --model "$work/gpt-nan" --tokens 3
 # Hugging Face's names of dtypes in its config.json, read back as ours.
 if grep -q '"dtype": "float32"' "$work/gpt-a/config.json"; then ok; else bad "no dtype that transformers know: $(grep dtype "$work/gpt-a/config.json")"; fi
 expect 0 "" "${gpt[@]}" --dtype bfloat16 --steps 1 --no-save --out "$work/narrow"

@@ -29,14 +29,14 @@ expect() {
   if [ "$code" -ne 0 ] && [ "$(wc -l <"$work/err")" -ne 1 ]; then bad "not one line on stderr: $*"; return; fi
   ok
 }
-# make_nan FILE TENSOR: makes the first value of a tensor of a safetensors file NaN.
-make_nan() {
+# set_first FILE TENSOR VALUE: replaces the first value of a tensor of a safetensors file in f32.
+set_first() {
   python3 - "$@" <<'PY'
 import json, struct, sys
 raw = bytearray(open(sys.argv[1], "rb").read())
 size = struct.unpack("<Q", raw[:8])[0]
 begin = 8 + size + json.loads(raw[8:8 + size])[sys.argv[2]]["data_offsets"][0]
-raw[begin:begin + 4] = struct.pack("<f", float("nan"))
+raw[begin:begin + 4] = struct.pack("<f", float(sys.argv[3]))
 open(sys.argv[1], "wb").write(raw)
 PY
 }
